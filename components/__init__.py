@@ -1,0 +1,1 @@
+"""Roles: one folder each, see docs/."""

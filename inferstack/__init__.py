@@ -1,0 +1,1 @@
+"""Inferstack: a production GPU inference platform on Kubernetes as one Pulumi program."""

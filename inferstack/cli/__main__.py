@@ -1,0 +1,5 @@
+"""Allow ``python -m inferstack.cli``."""
+
+from inferstack.cli import main
+
+main()

@@ -1,0 +1,9 @@
+"""Print the CRDs generated from the models."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""

@@ -1,0 +1,9 @@
+"""Say what is in place and what is not."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""

@@ -1,0 +1,9 @@
+"""Look at simulated nodes and break them."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""

@@ -1,0 +1,35 @@
+"""Where the project keeps its files.
+
+Three places, none of them the user's own configuration:
+
+* the project root: the folder with ``Pulumi.yaml``;
+* the state folder: ``.inferstack`` in the root, or ``$INFERSTACK_STATE``. Everything of one rehearsal
+  (certificates, etcd data, logs, kubeconfig, Pulumi state) lives below it;
+* the cache folder: ``inferstack`` in the user's cache directory, or ``$INFERSTACK_CACHE``. Built tools, shared by
+  all clones; deleting it costs only time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Return the folder that holds ``Pulumi.yaml``, found from this package's own place."""
+    return Path(__file__).resolve().parent.parent
+
+
+def state_dir() -> Path:
+    """Return the state folder of this project; it may not exist yet."""
+    override = os.environ.get("INFERSTACK_STATE")
+    return Path(override).resolve() if override else project_root() / ".inferstack"
+
+
+def cache_dir() -> Path:
+    """Return the folder for built tools; it may not exist yet."""
+    override = os.environ.get("INFERSTACK_CACHE")
+    if override:
+        return Path(override).resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "inferstack"
