@@ -1,0 +1,1 @@
+"""Benchmarks: each prints ratios against a named peer, measured side by side in one run."""
