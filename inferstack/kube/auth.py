@@ -47,7 +47,7 @@ def load_kubeconfig(path: Path | None = None) -> dict[str, Any]:
         listed = [p for p in os.environ.get("KUBECONFIG", "").split(os.pathsep) if p]
         path = Path(listed[0]) if listed else Path.home() / ".kube" / "config"
     try:
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise KubeconfigError(f"kubeconfig {path}: {error.strerror or error}") from error
     if not isinstance(content, dict):
@@ -130,7 +130,7 @@ async def from_config_with_helper(config: dict[str, Any], context: str | None = 
 
     filled = Configuration()
     await load_kube_config_from_dict(config, context=context, client_configuration=filled)
-    bearer = filled.get_api_key_with_prefix("BearerToken") or filled.get_api_key_with_prefix("authorization")
+    bearer = await filled.get_api_key_with_prefix("BearerToken")
     cluster = _named(config, "clusters", chosen.get("cluster", ""))
     client = {"client-certificate": filled.cert_file, "client-key": filled.key_file}
     return Access(

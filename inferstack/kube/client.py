@@ -294,7 +294,7 @@ class KubeClient:
         labels: str | None = None,
         fields: str | None = None,
         since: str | None = None,
-        timeout: int = 300,
+        timeout: int = 300,  # noqa: ASYNC109  # the server keeps this time, not we
     ) -> AsyncIterator[tuple[str, Object]]:
         """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch after ``timeout`` seconds.
 
