@@ -1,0 +1,99 @@
+"""Whether one GPU can hold a set of MIG profiles at once: an exact search over the driver's placements.
+
+An instance begins at one of its profile's starts and takes a run of memory slices; instances must not overlap. So a set
+that fits by its sums may still be impossible: two 3g.20gb use six of seven compute slices and all of the memory axis,
+so no 1g.5gb fits beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from inferstack.mig.catalogue import Gpu, Profile
+from inferstack.mig.errors import LayoutError
+
+
+@dataclass(frozen=True, order=True)
+class Placement:
+    """One instance on the memory axis: ``size`` slices from ``start``."""
+
+    start: int
+    size: int
+    profile: str
+
+
+def place(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...] | None:
+    """Return where each instance may go, by start, or None where they cannot be together on one GPU.
+
+    Args:
+        model: the GPU.
+        counts: instances wanted of each profile, by name; 0 is allowed.
+
+    Raises:
+        LayoutError: a profile that this GPU does not have, or a count below 0.
+    """
+    wanted: list[tuple[str, int]] = []
+    for name, count in sorted(counts.items()):
+        if name not in model.profiles:
+            raise LayoutError(f"{model.name} has no MIG profile {name!r}: it has {', '.join(model.profiles)}")
+        if count < 0:
+            raise LayoutError(f"{name}: a count of {count} is below 0")
+        if count:
+            wanted.append((name, count))
+    return _search(model, tuple(wanted))
+
+
+def check(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...]:
+    """Return the placement as `place`.
+
+    Raises:
+        LayoutError: says why the set is impossible: a profile's limit, the slices, or no placement.
+    """
+    found = place(model, counts)
+    if found is not None:
+        return found
+    told = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if count)
+    for name, count in sorted(counts.items()):
+        limit = model.profiles[name].max_count
+        if count > limit:
+            raise LayoutError(f"{told}: {model.name} holds at most {limit} of {name}")
+    media = [name for name, count in counts.items() if count and model.profiles[name].media_extensions]
+    if sum(counts[name] for name in media) > 1:
+        raise LayoutError(f"{told}: one GPU has the media engines for one +me instance only")
+    for what, total in (("compute", model.compute_slices), ("memory", model.memory_slices)):
+        used = sum(getattr(model.profiles[name], f"{what}_slices") * count for name, count in counts.items())
+        if used > total:
+            raise LayoutError(f"{told}: needs {used} {what} slices, {model.name} has {total}")
+    raise LayoutError(f"{told}: no placement on {model.name}, though the slices would suffice")
+
+
+def _search(model: Gpu, wanted: tuple[tuple[str, int], ...]) -> tuple[Placement, ...] | None:
+    profiles = [(model.profiles[name], count) for name, count in wanted]
+    if any(count > profile.max_count for profile, count in profiles):
+        return None
+    if sum(count for profile, count in profiles if profile.media_extensions) > 1:
+        return None
+    if sum(profile.compute_slices * count for profile, count in profiles) > model.compute_slices:
+        return None
+    # The largest first: they have the fewest starts, so dead ends show early.
+    profiles.sort(key=lambda item: (-item[0].memory_slices, len(item[0].starts), item[0].name))
+    flat = [profile for profile, count in profiles for _ in range(count)]
+    for found in _fill(flat, 0, 0, -1):
+        return tuple(sorted(found))
+    return None
+
+
+def _fill(flat: list[Profile], index: int, taken: int, after: int) -> Iterator[list[Placement]]:
+    """Yield placements of ``flat[index:]`` beside the bit mask ``taken``; equal profiles go in rising order."""
+    if index == len(flat):
+        yield []
+        return
+    profile = flat[index]
+    rising = after if index and flat[index - 1] is profile else -1
+    for start in profile.starts:
+        mask = ((1 << profile.memory_slices) - 1) << start
+        if start <= rising or taken & mask:
+            continue
+        for rest in _fill(flat, index + 1, taken | mask, start):
+            yield [Placement(start, profile.memory_slices, profile.name), *rest]
