@@ -108,6 +108,8 @@ class Catalogue:
     gpus: Mapping[str, Gpu]
     instance_types: Mapping[str, InstanceType]
     sources: Mapping[str, str]
+    driver_version: str
+    cuda_version: str
 
 
 @functools.cache
@@ -153,12 +155,19 @@ def parse(content: Any) -> Catalogue:
     Raises:
         CatalogueError: a field is missing, unknown or contradicts another; the message begins with its path.
     """
-    top = _fields("catalogue", content, ("version", "sources", "gpus", "instance_types"))
+    top = _fields("catalogue", content, ("version", "sources", "driver", "gpus", "instance_types"))
     if top["version"] != 1:
         raise CatalogueError(f"catalogue.version: {top['version']!r} is not 1")
     gpus = {name: _gpu(name, entry, top["sources"]) for name, entry in top["gpus"].items()}
     types = {name: _instance_type(name, entry, gpus, top["sources"]) for name, entry in top["instance_types"].items()}
-    return Catalogue(MappingProxyType(gpus), MappingProxyType(types), MappingProxyType(dict(top["sources"])))
+    driver = _fields("driver", top["driver"], ("version", "cuda"))
+    return Catalogue(
+        gpus=MappingProxyType(gpus),
+        instance_types=MappingProxyType(types),
+        sources=MappingProxyType(dict(top["sources"])),
+        driver_version=str(driver["version"]),
+        cuda_version=str(driver["cuda"]),
+    )
 
 
 def _fields(path: str, entry: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def parse_config(text: str) -> dict[str, Layout]:
         ConfigError: not YAML, or not mig-parted's v1; the message begins with the path of the field.
     """
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"config.yaml: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
