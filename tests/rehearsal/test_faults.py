@@ -1,0 +1,186 @@
+"""Thirty kills -9, spread over what takes part in an ``up``: after each the next ``up`` converges, nothing is left.
+
+Each case: begin an ``up`` from an empty cluster, kill one process at one moment, let the ``up`` end as it may, run
+``up`` again (it must succeed and the job must be Ready), ``destroy`` (no object may be left that was not there before
+the first ``up``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from inferstack.kube import KubeClient
+from inferstack.project import project_root
+from inferstack.rehearsal.plane import Rehearsal
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.faults, pytest.mark.timeout(1800)]
+
+TARGETS = ("engine", "provider", "operator", "kube-apiserver", "etcd")
+KILLS_PER_TARGET = 6
+# Made and renewed by the control plane itself, at times of its own.
+VOLATILE = {"Event", "Lease", "EndpointSlice", "Endpoints", "ComponentStatus"}
+
+
+@dataclass
+class Bench:
+    """A rehearsal of its own and the command that works on it."""
+
+    state: Path
+    whole_up: float = 0.0
+    """Seconds that an ``up`` takes when nothing is killed."""
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "INFERSTACK_STATE": str(self.state), "NO_COLOR": "1"}
+        log = (self.state.parent / f"{arguments[0]}.log").open("w")
+        with log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "inferstack.cli", *arguments],
+                cwd=project_root(),
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        process = self.start(*arguments)
+        code = process.wait(timeout=300)
+        return code, (self.state.parent / f"{arguments[0]}.log").read_text()
+
+    def must(self, *arguments: str) -> str:
+        code, output = self.run(*arguments)
+        assert code == 0, f"inferstack {' '.join(arguments)} ended with {code}:\n{output[-6000:]}"
+        return output
+
+
+def inventory(kubeconfig: Path) -> set[tuple[str, str, str]]:
+    """All objects of all listable kinds, as (kind, namespace, name)."""
+
+    async def read() -> set[tuple[str, str, str]]:
+        found = set()
+        async with await KubeClient.connect(kubeconfig) as kube:
+            groups = (await kube.request("GET", "/apis"))["groups"]
+            for version in ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]:
+                base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+                for entry in (await kube.request("GET", base))["resources"]:
+                    if "/" in entry["name"] or "list" not in entry["verbs"] or entry["kind"] in VOLATILE:
+                        continue
+                    listed = await kube.list(version, entry["kind"])
+                    for item in listed["items"]:
+                        meta = item["metadata"]
+                        found.add((entry["kind"], meta.get("namespace", ""), meta["name"]))
+        return found
+
+    return asyncio.run(read())
+
+
+def ready_jobs(kubeconfig: Path) -> dict[str, str]:
+    """Name -> status of condition Ready of every InferenceJob, as the API server has it."""
+
+    async def read() -> dict[str, str]:
+        async with await KubeClient.connect(kubeconfig) as kube:
+            listed = await kube.list("deepseek.ai/v1", "InferenceJob")
+        return {
+            job["metadata"]["name"]: next(
+                (c["status"] for c in job.get("status", {}).get("conditions", []) if c["type"] == "Ready"), "Unknown"
+            )
+            for job in listed["items"]
+        }
+
+    return asyncio.run(read())
+
+
+def find_target(target: str, state: Path, up: subprocess.Popen[str]) -> psutil.Process | None:
+    """The running process that plays ``target`` in this rehearsal and this ``up``, if there is one now."""
+    if target in ("kube-apiserver", "etcd"):
+        record = json.loads((state / "run" / f"{target}.json").read_text())
+        return psutil.Process(record["pid"]) if psutil.pid_exists(record["pid"]) else None
+    if target == "operator":
+        candidates = psutil.process_iter()
+        needle = "inferstack.operator"
+    else:
+        candidates = iter(psutil.Process(up.pid).children(recursive=True)) if up.poll() is None else iter(())
+        needle = "pulumi-resource-kubernetes" if target == "provider" else "/pulumi"
+    for process in candidates:
+        try:
+            command = process.cmdline()
+            mine = process.environ().get("INFERSTACK_STATE") == str(state) or str(state) in " ".join(
+                process.environ().values()
+            )
+        except psutil.Error:  # it ended while we looked
+            continue
+        if target == "engine" and command and Path(command[0]).name == "pulumi":
+            return process
+        if target != "engine" and mine and needle in " ".join(command):
+            return process
+    return None
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    state = tmp_path_factory.mktemp("faults") / "state"
+    made = Bench(state)
+    Rehearsal(state).start(lambda _: None)
+    try:
+        yield made
+    finally:
+        Rehearsal(state).stop(purge=True)
+
+
+@pytest.fixture(scope="module")
+def before(bench: Bench) -> set[tuple[str, str, str]]:
+    """What a fresh control plane holds; also warms up, and times an ``up`` that nobody disturbs."""
+    bench.must("up", "-s", "local")
+    bench.must("destroy", "-s", "local", "--yes")
+    held = inventory(bench.state / "kubeconfig")
+    began = time.monotonic()
+    bench.must("up", "-s", "local")
+    bench.whole_up = time.monotonic() - began
+    assert set(ready_jobs(bench.state / "kubeconfig").values()) == {"True"}
+    bench.must("destroy", "-s", "local", "--yes")
+    assert inventory(bench.state / "kubeconfig") == held
+    # A fresh plane's own objects only: nothing of ours may hide in the reference.
+    assert not [entry for entry in held if "inferstack" in entry[2] or entry[0] in ("Node", "InferenceJob", "Pod")]
+    return held
+
+
+@pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_next_up_converges_and_nothing_is_left(
+    bench: Bench, before: set[tuple[str, str, str]], target: str, moment: int
+) -> None:
+    kubeconfig = bench.state / "kubeconfig"
+    up = bench.start("up", "-s", "local")
+    due = time.monotonic() + bench.whole_up * (moment + 0.5) / KILLS_PER_TARGET
+    killed = None
+    while killed is None and up.poll() is None:
+        if time.monotonic() >= due and (process := find_target(target, bench.state, up)):
+            process.kill()
+            killed = process
+        else:
+            time.sleep(0.02)
+    up.wait(timeout=300)
+    if killed is None:  # the process appeared too late in this run to be met: kill it after, where it still runs
+        assert target == "operator", f"no {target} was found to kill while `up` ran"
+        process = find_target(target, bench.state, up)
+        assert process is not None, "no operator runs after `up`"
+        process.kill()
+
+    bench.must("up", "-s", "local")
+
+    states = ready_jobs(kubeconfig)
+    assert states
+    assert set(states.values()) == {"True"}
+    bench.must("destroy", "-s", "local", "--yes")
+    assert inventory(kubeconfig) == before
