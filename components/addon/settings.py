@@ -1,0 +1,38 @@
+"""Settings of the addon role."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictInt
+
+from components.cluster.settings import Place
+from components.settings import RoleSettings
+
+AddonName = Literal["gpu-operator"]
+
+
+class Mode(enum.StrEnum):
+    """How an add-on comes into the cluster."""
+
+    AUTO = "auto"
+    CHART = "chart"
+    PRESENT = "present"
+    REHEARSED = "rehearsed"
+
+
+class AddonSettings(RoleSettings):
+    """See defaults.yaml."""
+
+    mode: Mode
+    modes: dict[AddonName, Mode]
+    mirror: str | None
+    timeout_seconds: Annotated[StrictInt, Field(ge=30, le=7200)]
+
+    def mode_of(self, name: AddonName, place: Place) -> Mode:
+        """Return the mode of one add-on with ``auto`` resolved for ``place``."""
+        mode = self.modes.get(name, self.mode)
+        if mode is not Mode.AUTO:
+            return mode
+        return Mode.REHEARSED if place is Place.LOCAL else Mode.CHART

@@ -1,0 +1,57 @@
+"""Simulated nodes: what a cloud or an installer would register, as Node objects that kwok and the agent bring to life."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from components.cluster.settings import ClusterSettings, NodeGroup
+from components.objects import Object
+from inferstack.mig import catalogue
+
+
+def make_nodes(settings: ClusterSettings) -> list[Object]:
+    """Return all nodes of the fleet; the nodes of a group are spread over the zones in turn."""
+    return [node for name, group in settings.fleet.items() for node in _group(name, group, settings.zones)]
+
+
+def _group(name: str, group: NodeGroup, zones: tuple[str, ...]) -> Iterator[Object]:
+    for index in range(group.count):
+        yield make_node(f"{name}-{index}", group, zones[index % len(zones)])
+
+
+def make_node(name: str, group: NodeGroup, zone: str) -> Object:
+    """Return one node. Its status is not ours: the agent derives capacity from the hardware annotation."""
+    labels = {
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/hostname": name,
+        "node.kubernetes.io/instance-type": group.instance_type,
+        "topology.kubernetes.io/zone": zone,
+        **group.labels,
+    }
+    if group.mig_layout:
+        labels["nvidia.com/mig.config"] = group.mig_layout
+    annotations = {
+        "kwok.x-k8s.io/node": "fake",
+        "rehearsal.inferstack.dev/hardware": json.dumps(make_hardware(group), sort_keys=True),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": annotations},
+    }
+
+
+def make_hardware(group: NodeGroup) -> Object:
+    """Return what the agent is told of a node: cpu and memory as quantities, pods and GPUs as numbers."""
+    machine = catalogue.instance_type(group.instance_type)
+    return {
+        "instanceType": group.instance_type,
+        "cpu": str(machine.cpu),
+        "memory": machine.memory,
+        "pods": machine.pods,
+        "gpu": machine.gpu,
+        "gpus": machine.gpus,
+        "nics": [nic.model_dump() for nic in group.nics],
+    }

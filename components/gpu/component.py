@@ -1,0 +1,68 @@
+"""GPUs as a component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components.addon import Addon, AddonSettings, Mode
+from components.addon.component import AddonArgs
+from components.gpu.builders import (
+    CRD,
+    NAMESPACE,
+    make_cluster_policy,
+    make_config_map,
+    make_namespace,
+    make_policy_patch,
+    make_values,
+)
+from components.gpu.settings import GpuSettings
+from components.objects import KubeObject
+
+
+class Gpu(pulumi.ComponentResource):
+    """The GPU operator with the stack's layouts."""
+
+    ready: list[pulumi.Resource]
+    """What uses GPUs depends on."""
+    strategy: pulumi.Output[str]
+    """How MIG slices are named to Kubernetes."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: GpuSettings,
+        *,
+        layouts: Mapping[str, Any],
+        addons: AddonSettings,
+        mode: Mode,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Register namespace and layouts, the operator, and (unless the chart makes it) the ClusterPolicy.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            layouts: content of the MIG manager's ``config.yaml``.
+            addons: where charts come from.
+            mode: how the GPU operator comes into the cluster.
+            opts: parent, provider and what must come before.
+        """
+        super().__init__("inferstack:gpu:Gpu", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        # Where the operator is present its namespace is its installer's, and is there.
+        namespace = [] if mode is Mode.PRESENT else [KubeObject("gpu-operator", make_namespace(), child)]
+        within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=namespace))
+        layouts_map = KubeObject("mig-layouts", make_config_map(layouts), within)
+        args = AddonArgs(addon="gpu-operator", namespace=NAMESPACE, mode=mode, crds=(CRD,), values=make_values(settings))
+        operator = Addon("gpu-operator", args, addons, within)
+        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*operator.ready, layouts_map]))
+        self.ready = [*operator.ready, layouts_map]
+        if mode is Mode.REHEARSED:
+            self.ready.append(KubeObject("cluster-policy", make_cluster_policy(settings), after))
+        elif mode is Mode.PRESENT:
+            self.ready.append(KubeObject("cluster-policy", make_policy_patch(settings), after, patch=True))
+        self.strategy = pulumi.Output.from_input(settings.mig.strategy.value)
+        self.register_outputs({"strategy": self.strategy})

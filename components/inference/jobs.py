@@ -1,0 +1,71 @@
+"""The stack's InferenceJobs: checked against their model, then made into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from components.inference.settings import InferenceSettings, Job
+from components.objects import Object
+from components.settings import validate
+from inferstack.api import InferenceJob
+from inferstack.errors import UserError
+
+_KEY = "inferstack:inference.jobs"
+
+
+def make_jobs(settings: InferenceSettings, tenants: Collection[str]) -> list[Object]:
+    """Return the InferenceJob objects of the stack.
+
+    Args:
+        settings: of the role.
+        tenants: names of the tenants' namespaces.
+
+    Raises:
+        UserError: naming the key of a job that is wrong, lies in no tenant's namespace or is there twice.
+    """
+    made: list[Object] = []
+    seen: dict[tuple[str, str], int] = {}
+    for index, job in enumerate(settings.jobs):
+        key = f"{_KEY}[{index}]"
+        namespace = _namespace(key, job, settings, tenants)
+        identity = (namespace, job.metadata.name)
+        if identity in seen:
+            raise UserError(
+                f'{key}.metadata.name: "{job.metadata.name}" in namespace {namespace} is also {_KEY}[{seen[identity]}];'
+                " rename one."
+            )
+        seen[identity] = index
+        made.append(make_job(key, job, namespace, settings))
+    return made
+
+
+def make_job(key: str, job: Job, namespace: str, settings: InferenceSettings) -> Object:
+    """Return one InferenceJob, with the annotations that make an update wait for it."""
+    metadata: Object = {"name": job.metadata.name, "namespace": namespace}
+    if job.metadata.labels:
+        metadata["labels"] = dict(job.metadata.labels)
+    annotations = dict(job.metadata.annotations)
+    if settings.wait_for_ready:
+        annotations["pulumi.com/waitFor"] = "condition=Ready"
+        annotations["pulumi.com/timeoutSeconds"] = str(settings.wait_seconds)
+    else:
+        annotations["pulumi.com/skipAwait"] = "true"
+    metadata["annotations"] = annotations
+    manifest = {"apiVersion": "deepseek.ai/v1", "kind": "InferenceJob", "metadata": metadata, "spec": job.spec}
+    validate(InferenceJob, manifest, key)
+    return manifest
+
+
+def _namespace(key: str, job: Job, settings: InferenceSettings, tenants: Collection[str]) -> str:
+    chosen = job.metadata.namespace or settings.job_namespace
+    if chosen is None:
+        if len(tenants) != 1:
+            raise UserError(
+                f"{key}.metadata.namespace: is required, for there are {len(tenants)} tenants to choose from; "
+                "or set inferstack:inference.jobNamespace."
+            )
+        return next(iter(tenants))
+    if chosen not in tenants:
+        where = f"{key}.metadata.namespace" if job.metadata.namespace else "inferstack:inference.jobNamespace"
+        raise UserError(f'{where}: no tenant "{chosen}"; there are {", ".join(sorted(tenants)) or "none"}.')
+    return chosen

@@ -1,0 +1,201 @@
+"""A role's settings: its ``defaults.yaml``, overlaid by the stack, checked as a whole before anything is registered.
+
+Rules of the overlay, in rising precedence: ``defaults.yaml`` < stack file < ``--config`` (Pulumi itself writes the
+latter into the stack's configuration before the program runs). Mappings are merged key by key at every depth; lists,
+numbers, strings and ``null`` replace what was there.
+
+Errors name the key as the user writes it (``inferstack:gpu.mig.strategy``), all of them at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from inferstack.errors import UserError
+
+PROJECT = "inferstack"
+"""Namespace of the project's configuration keys."""
+
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""A name that Kubernetes takes as a label of a host name: namespaces, parts of node names."""
+
+Location = tuple[str | int, ...]
+
+
+class RoleSettings(BaseModel):
+    """Base of all settings: immutable, unknown keys refused, keys in camelCase as everywhere in Kubernetes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, use_attribute_docstrings=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Variable(NamedTuple):
+    """One documented variable of a role."""
+
+    path: str
+    """Key below the role, dotted: ``mig.strategy``."""
+    default: Any
+    text: str
+    """The comment above it: unit, meaning, reason for the default."""
+
+
+def load_role(role: str, model: type[Model], given: Mapping[str, Any] | None) -> Model:
+    """Return the settings of ``role``: its defaults with the stack's values over them.
+
+    Args:
+        role: folder name below ``components``.
+        model: the role's settings model.
+        given: the stack's object for the role, or None where the stack says nothing.
+
+    Raises:
+        UserError: naming each wrong key by its full path.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise UserError(f"{PROJECT}:{role}: expected a mapping of settings, got {_shown(given)}.")
+    defaults = yaml.safe_load(defaults_file(role).read_text()) or {}
+    texts = {variable.path: variable.text for variable in variables(role)}
+    return validate(model, merge(defaults, given or {}), f"{PROJECT}:{role}", texts)
+
+
+def defaults_file(role: str) -> Path:
+    """Return the file with the role's documented defaults."""
+    return Path(__file__).parent / role / "defaults.yaml"
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Overlay ``over`` on ``base``: mappings are merged at every depth, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def validate(
+    model: type[Model], value: Mapping[str, Any], prefix: str, texts: Mapping[str, str] | None = None
+) -> Model:
+    """Return ``value`` as a ``model``; ``prefix`` is the key path of ``value`` itself.
+
+    Raises:
+        UserError: one line for each wrong key.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        lines = [_explain(model, detail, prefix, texts or {}) for detail in error.errors(include_url=False)]
+    raise UserError("\n".join(lines))
+
+
+def key_path(prefix: str, location: Sequence[str | int]) -> str:
+    """Return a location as the user writes it: ``prefix.jobs[0].spec.model``, odd keys as ``["nvidia.com/gpu"]``."""
+    path = prefix
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.replace("-", "_").isidentifier():
+            path += f".{part}"
+        else:
+            path += f'["{part}"]'
+    return path
+
+
+def _explain(model: type[BaseModel], detail: ErrorDetails, prefix: str, texts: Mapping[str, str]) -> str:
+    location: Location = tuple(part for part in detail["loc"] if part != "[key]")
+    path = key_path(prefix, location)
+    kind, message = detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        known = sorted(_names(_model_at(model, location[:-1])))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}."
+        return f"{path}: unknown key; {hint}"
+    if kind == "missing":
+        said = "is required"
+    elif kind == "value_error":
+        said = message.removeprefix("Value error, ")
+    else:
+        said = f"{message[0].lower()}{message[1:]}, got {_shown(detail['input'])}"
+    text = texts.get(".".join(map(str, location))) or _field_text(model, location)
+    return f"{path}: {said}." + (f" It is: {text.split('. ')[0].rstrip('.')}." if text else "")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    """Walk a location through nested models, mappings and lists; None where it ends in no model."""
+    at: Any = model
+    for part in location:
+        at = _unwrapped(at)
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            at = next((f.annotation for n, f in at.model_fields.items() if (f.alias or n) == part), None)
+        elif typing.get_args(at):
+            at = typing.get_args(at)[-1 if isinstance(part, str) else 0]
+    at = _unwrapped(at)
+    return at if isinstance(at, type) and issubclass(at, BaseModel) else None
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Take ``Annotated`` and ``| None`` off a type."""
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif origin in (typing.Union, types.UnionType):
+            annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+        else:
+            return annotation
+
+
+def _names(model: type[BaseModel] | None) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _field_text(model: type[BaseModel], location: Location) -> str | None:
+    holder = _model_at(model, location[:-1])
+    fields = holder.model_fields.items() if holder else ()
+    return next((f.description for n, f in fields if (f.alias or n) == location[-1]), None)
+
+
+def variables(role: str) -> list[Variable]:
+    """Return the variables of a role's ``defaults.yaml`` in the file's order, each with the comment above it."""
+    text = defaults_file(role).read_text()
+    return list(_documented(yaml.compose(text), yaml.safe_load(text) or {}, text.splitlines(), ()))
+
+
+def _documented(node: yaml.Node | None, value: Any, lines: list[str], above: tuple[str, ...]) -> Iterator[Variable]:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, below in node.value:
+        path = (*above, key.value)
+        # A mapping in block style has documented keys of its own; one in flow style is a value.
+        if isinstance(below, yaml.MappingNode) and not below.flow_style:
+            yield from _documented(below, value[key.value], lines, path)
+        else:
+            yield Variable(".".join(path), value[key.value], _comment(lines, key.start_mark.line))
+
+
+def _comment(lines: list[str], line: int) -> str:
+    """Return the block of comment lines right above ``line`` as one paragraph."""
+    found: list[str] = []
+    while line > 0 and (text := lines[line - 1].strip()).startswith("#"):
+        found.insert(0, text.lstrip("# ").rstrip())
+        line -= 1
+    return " ".join(found)

@@ -1,0 +1,146 @@
+"""The objects of a tenant, as pure functions of its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.objects import Object
+from components.tenancy.settings import Tenant
+from inferstack.mig import catalogue
+
+ROLE = "inferstack-tenant"
+"""ClusterRole that each tenant's groups get in their own namespace."""
+
+
+def make_tenant(name: str, tenant: Tenant, dns_pods: dict[str, str]) -> list[Object]:
+    """Return all objects of a tenant, the namespace first."""
+    objects = [
+        make_namespace(name, tenant),
+        make_limit_range(name, tenant),
+        make_quota(name, tenant),
+        *make_network_policies(name, dns_pods),
+    ]
+    if tenant.groups:
+        objects.append(make_role_binding(name, tenant))
+    return objects
+
+
+def make_namespace(name: str, tenant: Tenant) -> Object:
+    """Return the namespace; all three modes of Pod Security agree, so that what is refused was also warned of."""
+    labels = {f"pod-security.kubernetes.io/{mode}": tenant.pod_security for mode in ("enforce", "audit", "warn")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {**_labels(), "inferstack.dev/tenant": name, **labels}},
+    }
+
+
+def make_limit_range(name: str, tenant: Tenant) -> Object:
+    """Return the defaults of containers: a quota on CPU refuses pods that ask for none."""
+    container = tenant.container
+    limit = {
+        "type": "Container",
+        "default": {"cpu": container.cpu_limit, "memory": container.memory_limit},
+        "defaultRequest": {"cpu": container.cpu_request, "memory": container.memory_request},
+    }
+    return _object("v1", "LimitRange", name, "containers", spec={"limits": [limit]})
+
+
+def make_quota(name: str, tenant: Tenant) -> Object:
+    """Return the quota. MIG profiles that the tenant may not use are in it with 0: what is not named is not limited."""
+    resources = {profile: _mig_resource(profile) for profile in catalogue.profile_names()}
+    hard = {
+        "requests.cpu": tenant.cpu,
+        "requests.memory": tenant.memory,
+        "pods": str(tenant.pods),
+        "count/inferencejobs.deepseek.ai": str(tenant.jobs),
+        "requests.nvidia.com/gpu": str(tenant.gpus),
+        **{f"requests.{resource}": str(tenant.mig.get(profile, 0)) for profile, resource in resources.items()},
+    }
+    return _object("v1", "ResourceQuota", name, "tenant", spec={"hard": hard})
+
+
+def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
+    """Return a network that is closed but for pods of the same namespace and DNS."""
+    everyone: dict[str, Any] = {"podSelector": {}}
+    dns = {
+        "to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": dns_pods}}],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
+    both = {"policyTypes": ["Ingress", "Egress"]}
+    specs = {
+        "default-deny": {**everyone, **both},
+        "allow-same-namespace": {
+            **everyone,
+            **both,
+            "ingress": [{"from": [everyone]}],
+            "egress": [{"to": [everyone]}],
+        },
+        "allow-dns": {**everyone, "policyTypes": ["Egress"], "egress": [dns]},
+    }
+    return [
+        _object("networking.k8s.io/v1", "NetworkPolicy", name, policy, spec=spec) for policy, spec in specs.items()
+    ]
+
+
+def make_role_binding(name: str, tenant: Tenant) -> Object:
+    """Return the right of the tenant's groups to work in its namespace."""
+    return _object(
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        name,
+        "tenant",
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ROLE},
+        subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group} for group in tenant.groups],
+    )
+
+
+def make_cluster_role() -> Object:
+    """Return what tenants may do: run InferenceJobs, read the rest but Secrets."""
+    read = ["get", "list", "watch"]
+    rules = [
+        {
+            "apiGroups": ["deepseek.ai"],
+            "resources": ["inferencejobs", "inferencejobs/scale"],
+            "verbs": [*read, "create", "update", "patch", "delete"],
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["pods", "pods/log", "services", "events", "configmaps", "resourcequotas", "limitranges"],
+            "verbs": read,
+        },
+        {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": read},
+        {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": read},
+        {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": read},
+    ]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": ROLE, "labels": _labels()},
+        "rules": rules,
+    }
+
+
+def make_priority_class(name: str, value: int) -> Object:
+    """Return a PriorityClass; none is the default, so that nothing gets a priority unasked."""
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name, "labels": _labels()},
+        "value": value,
+        "globalDefault": False,
+    }
+
+
+def _mig_resource(profile: str) -> str:
+    # As Profile.resource: a plus sign is not allowed in the name of a resource.
+    return f"nvidia.com/mig-{profile.replace('+', '.')}"
+
+
+def _labels() -> dict[str, str]:
+    return {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
+
+
+def _object(api_version: str, kind: str, namespace: str, name: str, **rest: Any) -> Object:
+    metadata = {"name": name, "namespace": namespace, "labels": _labels()}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **rest}

@@ -1,0 +1,40 @@
+"""Tenancy as a component."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.objects import KubeObject
+from components.tenancy.builders import make_cluster_role, make_priority_class, make_tenant
+from components.tenancy.settings import TenancySettings
+
+
+class Tenancy(pulumi.ComponentResource):
+    """The teams' namespaces with all that bounds them."""
+
+    namespaces: pulumi.Output[list[str]]
+    """Names of the tenants' namespaces."""
+    ready: list[pulumi.Resource]
+    """What a tenant's objects depend on: all of this role, so that nothing starts before its quota is there."""
+
+    def __init__(self, name: str, settings: TenancySettings, opts: pulumi.ResourceOptions) -> None:
+        """Register classes and rights for all, then the objects of each tenant."""
+        super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        role = make_cluster_role()
+        self.ready = [
+            KubeObject(f"priority-{priority}", make_priority_class(priority, value), child)
+            for priority, value in settings.priority_classes.items()
+        ]
+        bound = KubeObject(role["metadata"]["name"], role, child)
+        self.ready.append(bound)
+        for tenant_name, tenant in settings.tenants.items():
+            namespace, *inside = make_tenant(tenant_name, tenant, settings.dns_pods)
+            created = KubeObject(f"tenant-{tenant_name}", namespace, child)
+            within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[created]))
+            self.ready.append(created)
+            for manifest in inside:
+                kind, own = manifest["kind"].lower(), manifest["metadata"]["name"]
+                self.ready.append(KubeObject(f"{tenant_name}-{kind}-{own}", manifest, within))
+        self.namespaces = pulumi.Output.from_input(list(settings.tenants))
+        self.register_outputs({"namespaces": self.namespaces})
