@@ -1,0 +1,198 @@
+"""The Pulumi engine: its environment, and running it so that an interrupted run never blocks the next."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from inferstack.errors import UserError
+from inferstack.rehearsal.providers import plugins, recovery
+
+# Commands that write the stack's state: what an interrupted run left is mended before them.
+_WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
+
+
+def _silent(_: str) -> None:
+    return
+
+
+class Engine:
+    """One project's engine.
+
+    Args:
+        project_root: the folder with ``Pulumi.yaml``; commands run there.
+        state_dir: where state, passphrase and plugins live.
+        binary: the ``pulumi`` to run; by default the one that the tools resolve.
+        configuration: folder of the stacks' configuration files where it is not the project's own.
+        report: takes a sentence for a person now and then.
+    """
+
+    def __init__(
+        self,
+        project_root: Path,
+        state_dir: Path,
+        *,
+        binary: Path | None = None,
+        configuration: Path | None = None,
+        report: Callable[[str], None] = _silent,
+    ) -> None:
+        self.project_root = project_root
+        self.state_dir = state_dir
+        self.configuration = configuration
+        self.report = report
+        self._binary = binary
+        self._prepared = False
+
+    @property
+    def binary(self) -> Path:
+        """The engine's binary.
+
+        Raises:
+            UserError: there is none yet.
+        """
+        found = self._binary
+        if found is None:
+            # Only here: the tools read versions.yaml, which an Engine with a binary of its own does without.
+            from inferstack.rehearsal.tools import locate  # noqa: PLC0415
+
+            found = locate("pulumi")
+        if found is None:
+            raise UserError("there is no pulumi engine yet: `inferstack tools` builds it")
+        self._binary = found
+        return found
+
+    @property
+    def pulumi_home(self) -> Path:
+        """The engine's own folder: plugins, workspaces, credentials."""
+        return Path(os.environ.get("PULUMI_HOME") or self.state_dir / "pulumi-home")
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the variables the engine runs with; what the user has set in theirs stays.
+
+        A team's backend (``PULUMI_BACKEND_URL``), secrets (``PULUMI_CONFIG_PASSPHRASE`` or ``_FILE``) and
+        ``PULUMI_HOME`` are used as they are; otherwise all of these lie in the state folder.
+        """
+        own = {
+            "PULUMI_HOME": str(self.pulumi_home),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # What plugins.prepare has chosen is all there is; a download would only be waited for.
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+        }
+        if not os.environ.get("PULUMI_BACKEND_URL"):
+            own["PULUMI_BACKEND_URL"] = f"file://{self._ensure_folder('pulumi')}"
+        if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and not os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
+            own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase())
+        path = f"{self.binary.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**os.environ, **own, "PATH": path, **(extra or {})}
+
+    def _ensure_folder(self, name: str) -> Path:
+        folder = self.state_dir / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _passphrase(self) -> Path:
+        """Return the file of the passphrase that encrypts this project's secrets, made once."""
+        file = self.state_dir / "passphrase"
+        if not file.exists():
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_name(f".passphrase.{os.getpid()}")
+            fresh.touch(mode=0o600)
+            fresh.write_text(secrets.token_urlsafe(32))
+            # link, not rename: of two processes that start at once, the first one's passphrase stays.
+            with contextlib.suppress(FileExistsError):
+                file.hardlink_to(fresh)
+            fresh.unlink()
+        return file
+
+    def prepare(self) -> list[plugins.Choice]:
+        """Put the plugins in place (once for each Engine) and return where each comes from."""
+        made = plugins.prepare(self.pulumi_home, self.report, self.binary)
+        self._prepared = True
+        return made
+
+    def run(self, args: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+        """Run ``pulumi ARGS`` with our own streams and return its exit code.
+
+        Before a command that writes state, what an interrupted run left behind is mended: see `recovery`.
+        """
+        self._ready(args)
+        process = subprocess.Popen([self.binary, *args], cwd=self.project_root, env=self.environment(environment))
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the engine as well, which now ends its operations in order; a second
+                # interrupt makes it give up. Either way its exit is what we wait for.
+                continue
+
+    def start(self, args: Sequence[str], output: IO[str]) -> subprocess.Popen[str]:
+        """Start ``pulumi ARGS`` with both its streams into ``output``, mending first as `run` does.
+
+        It is a process group of its own: an interrupt at the terminal reaches it only through `interrupt`.
+        """
+        self._ready(args)
+        return subprocess.Popen(
+            [self.binary, *args],
+            cwd=self.project_root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+    def output(
+        self, args: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``pulumi ARGS`` and return its exit code and what it printed."""
+        self._ready(args)
+        return subprocess.run(
+            [self.binary, *args],
+            cwd=self.project_root,
+            env=self.environment(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+    def _ready(self, args: Sequence[str]) -> None:
+        if not self._prepared:
+            self.prepare()
+        if _WRITING.isdisjoint(args):
+            return
+        url = self.environment()["PULUMI_BACKEND_URL"]
+        if not url.startswith("file://"):
+            return  # a team's backend: its service keeps locks and checkpoints
+        backend = Path(url.removeprefix("file://")).expanduser() / ".pulumi"
+        recovery.mend(backend, self._plain, self.report)
+
+    def _plain(self, args: Sequence[str]) -> str:
+        """Run the engine for the recovery and return what it printed on stdout."""
+        chosen: list[str] = []
+        if self.configuration is not None and args[0] == "refresh":
+            chosen = ["--config-file", str(self.configuration / f"Pulumi.{args[args.index('--stack') + 1]}.yaml")]
+        done = subprocess.run(
+            [self.binary, *args, *chosen, "--non-interactive"],
+            cwd=self.project_root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise UserError(f"pulumi {' '.join(args)} failed while mending an interrupted run: {done.stderr.strip()}")
+        return done.stdout
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ask a running engine to end its operations in order."""
+    process.send_signal(signal.SIGINT)

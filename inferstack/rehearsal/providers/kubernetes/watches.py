@@ -1,0 +1,136 @@
+"""Waiting for objects: one list and one watch for each kind and namespace, however many objects are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from inferstack.kube import ApiError, KubeClient
+
+Object = dict[str, Any]
+Key = tuple[str, str, str | None]
+Condition = Callable[[Object | None], bool]
+"""Takes the newest state of the object (None: it does not exist) and tells whether the wait is over."""
+
+
+@dataclass
+class _Waiter:
+    name: str
+    condition: Condition
+    since: int
+    """Older states are passed over: they are from before the change that is waited for."""
+    done: asyncio.Future[Object | None]
+
+
+@dataclass
+class _Stream:
+    waiters: list[_Waiter] = field(default_factory=list)
+    objects: dict[str, Object] = field(default_factory=dict)
+    listed: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class Watches:
+    """All watches of one client; each lives only while something waits on it."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._streams: dict[Key, _Stream] = {}
+
+    async def until(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        condition: Condition,
+        *,
+        since: str | None = None,
+    ) -> Object | None:
+        """Wait until a condition on one object holds and return the object; cancel to stop waiting.
+
+        States with a resource version before ``since`` are passed over.
+
+        Raises:
+            ApiError: the server refuses the watch (not allowed, or the kind is gone).
+        """
+        stream = self._streams.setdefault((api_version, kind, namespace), _Stream())
+        waiter = _Waiter(name, condition, int(since or 0), asyncio.get_running_loop().create_future())
+        stream.waiters.append(waiter)
+        if stream.task is None:
+            stream.task = asyncio.create_task(self._follow((api_version, kind, namespace), stream))
+        elif stream.listed:
+            _check(stream, name)
+        try:
+            return await waiter.done
+        finally:
+            stream.waiters.remove(waiter)
+            if not stream.waiters and stream.task is not None:
+                stream.task.cancel()
+                self._streams.pop((api_version, kind, namespace), None)
+
+    async def close(self) -> None:
+        """Stop all watches."""
+        tasks = [stream.task for stream in self._streams.values() if stream.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, key: Key, stream: _Stream) -> None:
+        api_version, kind, namespace = key
+        try:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    since = await self._list(key, stream)
+                    try:
+                        async for event, obj in self._client.watch(api_version, kind, namespace, since=since):
+                            _note(stream, event, obj)
+                    except ApiError as error:
+                        if error.code != 410:  # 410: the server has forgotten where we were; list again
+                            raise
+                # Only after the server ended the watch or went away; it may be starting again.
+                await asyncio.sleep(0.2)
+        except ApiError as error:
+            for waiter in stream.waiters:
+                if not waiter.done.done():
+                    waiter.done.set_exception(error)
+            self._streams.pop(key, None)
+
+    async def _list(self, key: Key, stream: _Stream) -> str:
+        found = await self._client.list(*key)
+        stream.objects = {item["metadata"]["name"]: item for item in found["items"]}
+        stream.listed = True
+        for name in {waiter.name for waiter in stream.waiters}:
+            _check(stream, name)
+        return str(found["metadata"]["resourceVersion"])
+
+
+def _note(stream: _Stream, event: str, obj: Object) -> None:
+    if event == "BOOKMARK":
+        return
+    name = obj["metadata"]["name"]
+    if event == "DELETED":
+        stream.objects.pop(name, None)
+    else:
+        stream.objects[name] = obj
+    _check(stream, name)
+
+
+def _check(stream: _Stream, name: str) -> None:
+    obj = stream.objects.get(name)
+    for waiter in stream.waiters:
+        if waiter.name == name and not waiter.done.done():
+            if obj is not None and int(obj["metadata"]["resourceVersion"]) < waiter.since:
+                continue
+            try:
+                over = waiter.condition(obj)
+            except Exception as error:  # noqa: BLE001  # handed to the one who waits, who knows what it means
+                waiter.done.set_exception(error)
+            else:
+                if over:
+                    waiter.done.set_result(obj)
