@@ -1,0 +1,35 @@
+"""``python -m inferstack.rehearsal.agent``: one process that plays all nodes of a rehearsal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from inferstack.kube import KubeconfigError
+from inferstack.rehearsal.agent.app import Options, run
+
+
+def main() -> int:
+    """Parse the command line and run; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="inferstack.rehearsal.agent", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--state-dir", type=Path, required=True, help="logs/ and run/ go below it")
+    parser.add_argument("--health-port", type=int, default=0, help="GET /healthz on loopback; 0: a free port")
+    parser.add_argument("--mig-seconds", type=float, default=1.0, help="time that a change of a MIG layout takes")
+    given = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    try:
+        asyncio.run(run(Options(given.kubeconfig, given.state_dir.resolve(), given.health_port, given.mig_seconds)))
+    except (KubeconfigError, OSError) as error:
+        logging.getLogger("agent").error("%s", error)  # noqa: TRY400  # the sentence says it all
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

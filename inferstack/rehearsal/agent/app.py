@@ -1,0 +1,77 @@
+"""The agent's parts put together and run until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferstack.kube import KubeClient
+from inferstack.rehearsal.agent import health
+from inferstack.rehearsal.agent.cluster_policy import PolicyController
+from inferstack.rehearsal.agent.nodes import NodeController
+from inferstack.rehearsal.agent.pods import PodController
+
+log = logging.getLogger("agent")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the agent is run."""
+
+    kubeconfig: Path
+    state_dir: Path
+    health_port: int
+    mig_seconds: float
+    """How long the MIG manager takes where a node's hardware does not say."""
+
+
+async def run(options: Options) -> None:
+    """Play the nodes until SIGTERM or SIGINT; then stop what the pods run and return."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with await KubeClient.connect(options.kubeconfig) as kube:
+        nodes = NodeController(kube, policy=lambda: policies.current, mig_seconds=options.mig_seconds)
+        policies = PolicyController(kube, on_change=nodes.all_changed)
+        pods = PodController(
+            kube,
+            options.state_dir,
+            kubeconfig=options.kubeconfig,
+            node_lives=lambda name: not nodes.is_broken(name),
+        )
+        informers = {
+            "nodes": nodes.nodes,
+            "pods": pods.pods,
+            "cluster policies": policies.policies,
+            "config maps": policies.config_maps,
+        }
+
+        def problem() -> str | None:
+            waiting = [name for name, informer in informers.items() if not informer.synced.is_set()]
+            return f"waiting for the list of {', '.join(waiting)}" if waiting else None
+
+        server = await health.serve(options.health_port, problem)
+
+        async def play_nodes() -> None:
+            # Before these lists are in, "no policy" would take every label and resource off.
+            await policies.policies.synced.wait()
+            await policies.config_maps.synced.wait()
+            await nodes.run()
+
+        work = [asyncio.create_task(part) for part in (policies.run(), play_nodes(), pods.run())]
+        stopping = asyncio.create_task(stop.wait())
+        log.info("playing the nodes of %s", kube.access.server)
+        try:
+            done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()  # a part ends only by a bug: let it be seen
+        finally:
+            for task in [*work, stopping]:
+                task.cancel()
+            await asyncio.gather(*work, stopping, return_exceptions=True)
+            await server.cleanup()
+    log.info("stopped")

@@ -1,0 +1,146 @@
+"""The GPU operator's own part: reads the ClusterPolicy and the MIG configuration, tells in the status how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.agent import FIELD_MANAGER
+from inferstack.rehearsal.agent.informer import Informer
+from inferstack.rehearsal.agent.policy import API_VERSION, KIND, NAME, NAMESPACE, Policy, parse_policy
+from inferstack.rehearsal.agent.workqueue import WorkQueue
+
+Object = dict[str, Any]
+
+log = logging.getLogger("gpu-operator")
+
+
+def make_status(name: str, policy: Policy, generation: int) -> Object:
+    """Return the status as the operator writes it, without the conditions' times.
+
+    ``ready`` when all operands run, ``notReady`` while the MIG manager's ConfigMap is missing, and ``ignored`` for a
+    second ClusterPolicy: the operator takes one only.
+    """
+    if name != NAME:
+        return {"namespace": NAMESPACE, "state": "ignored"}
+    waiting = policy.mig_manager and policy.layouts is None
+    conditions = [
+        {
+            "type": "Ready",
+            "status": "False" if waiting else "True",
+            "reason": "OperandNotReady" if waiting else "Reconciled",
+            "message": f"mig-manager: {policy.layouts_problem}" if waiting else "all operands run",
+            "observedGeneration": generation,
+        },
+        {
+            "type": "Error",
+            "status": "True" if policy.layouts_problem else "False",
+            "reason": "MigConfiguration" if policy.layouts_problem else "Ready",
+            "message": policy.layouts_problem or "",
+            "observedGeneration": generation,
+        },
+    ]
+    return {"namespace": NAMESPACE, "state": "notReady" if waiting else "ready", "conditions": conditions}
+
+
+def status_differs(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a status says something else, times aside."""
+    current = current or {}
+    stripped = [
+        {key: value for key, value in condition.items() if key != "lastTransitionTime"}
+        for condition in current.get("conditions") or []
+    ]
+    return {**current, "conditions": stripped} != {"conditions": [], **wanted}
+
+
+class PolicyController:
+    """Hold the policy for the nodes and write the ClusterPolicy's status.
+
+    Args:
+        kube: connected client.
+        on_change: called when the policy or the layouts changed.
+    """
+
+    def __init__(self, kube: KubeClient, *, on_change: Callable[[], None]) -> None:
+        self._kube = kube
+        self._on_change = on_change
+        self._queue = WorkQueue(self._reconcile, workers=1, name="gpu-operator")
+        self.policies = Informer(kube, API_VERSION, KIND, on_change=self._policy_changed)
+        self.config_maps = Informer(
+            kube, "v1", "ConfigMap", namespace=NAMESPACE, on_change=self._config_changed, prune=_prune_config_map
+        )
+        self.current: Policy | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.policies.run())
+            group.create_task(self.config_maps.run())
+            group.create_task(self._queue.run())
+
+    def _policy_changed(self, name: str, obj: Object | None) -> None:
+        if obj is not None:
+            self._queue.add(name)
+        if name == NAME:
+            self._refresh()
+
+    def _config_changed(self, _key: str, _obj: Object | None) -> None:
+        for name in self.policies.objects:
+            self._queue.add(name)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        found = self.policies.objects.get(NAME)
+        policy = None if found is None else parse_policy(found, self._maps())
+        if policy == self.current:
+            return
+        if policy and policy.layouts_problem:
+            log.warning("MIG manager: %s", policy.layouts_problem)
+        self.current = policy
+        self._on_change()
+
+    def _maps(self) -> dict[str, Object]:
+        return {key.partition("/")[2]: obj for key, obj in self.config_maps.objects.items()}
+
+    async def _reconcile(self, name: str) -> float | None:
+        found = self.policies.objects.get(name)
+        if found is None:
+            return None
+        if not self.config_maps.synced.is_set():
+            return 0.2
+        wanted = make_status(name, parse_policy(found, self._maps()), found["metadata"].get("generation", 0))
+        if not status_differs(found.get("status"), wanted):
+            return None
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for condition in wanted.get("conditions", []):
+            condition["lastTransitionTime"] = now
+        served = await self._kube.resource(API_VERSION, KIND)
+        body = {"metadata": {"uid": found["metadata"]["uid"]}, "status": wanted}
+        try:
+            self.policies.remember(
+                await self._kube.patch(
+                    API_VERSION,
+                    KIND,
+                    name,
+                    body,
+                    field_manager=FIELD_MANAGER,
+                    subresource="status" if "status" in served.subresources else None,
+                )
+            )
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return None
+
+
+def _prune_config_map(obj: Object) -> Object:
+    meta = obj["metadata"]
+    return {
+        "metadata": {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion")},
+        "data": obj.get("data"),
+    }

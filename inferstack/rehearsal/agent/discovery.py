@@ -1,0 +1,26 @@
+"""Node and GPU feature discovery, and the labels by which the GPU operator places its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inferstack.mig.catalogue import load
+from inferstack.mig.labels import gfd_labels, nfd_labels, operator_labels
+from inferstack.mig.layout import GpuState
+from inferstack.rehearsal.agent.desired import Desired
+from inferstack.rehearsal.agent.hardware import Hardware
+from inferstack.rehearsal.agent.policy import Policy
+
+
+def desired(hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool) -> Desired:
+    """Return the labels; none without the operator or a GPU.
+
+    A lost GPU changes no label: the driver still counts it until it is loaded anew.
+    """
+    if policy is None or hardware.gpu is None:
+        return Desired()
+    labels = nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
+    if policy.feature_discovery:
+        machine = hardware.instance_type
+        labels |= gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
+    return Desired(labels=labels)

@@ -1,0 +1,139 @@
+"""What a simulated node is made of, and what is broken on it: read from its annotations.
+
+``rehearsal.inferstack.dev/hardware`` is JSON: ``{"instanceType", "cpu", "memory", "pods", "gpu", "gpus", "nics"}``;
+``ephemeralStorage`` (quantity) and ``migSeconds`` (how long the MIG manager takes) may be added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inferstack.mig.catalogue import Gpu, gpu
+from inferstack.mig.errors import MigError
+from inferstack.rehearsal.agent import quantity
+
+HARDWARE = "rehearsal.inferstack.dev/hardware"
+LOST_GPUS = "rehearsal.inferstack.dev/lost-gpus"
+NOT_READY = "rehearsal.inferstack.dev/not-ready"
+
+_REQUIRED = frozenset({"instanceType", "cpu", "memory", "pods"})
+_OPTIONAL = frozenset({"gpu", "gpus", "nics", "ephemeralStorage", "migSeconds"})
+
+
+class HardwareError(Exception):
+    """The annotation does not describe a machine; the message begins with the key at fault."""
+
+
+@dataclass(frozen=True)
+class Nic:
+    """Virtual functions of one NIC, as an SR-IOV device plugin publishes them."""
+
+    resource: str
+    vfs: int
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One simulated machine."""
+
+    instance_type: str
+    cpu: str
+    memory: str
+    pods: int
+    ephemeral_storage: str
+    gpu: Gpu | None
+    gpus: int
+    nics: tuple[Nic, ...]
+    mig_seconds: float | None
+    """None: the agent's default."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is broken on purpose."""
+
+    lost_gpus: int = 0
+    not_ready: bool = False
+
+
+def annotations_of(node: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return a node's annotations, empty where it has none."""
+    return node["metadata"].get("annotations") or {}
+
+
+def hardware_of(node: Mapping[str, Any]) -> Hardware | None:
+    """Return a node's hardware, None where it has no such annotation (then it is not ours to play).
+
+    Raises:
+        HardwareError: the annotation is wrong.
+    """
+    text = annotations_of(node).get(HARDWARE)
+    return None if text is None else parse_hardware(text)
+
+
+def parse_hardware(text: str) -> Hardware:
+    """Parse the annotation's value.
+
+    Raises:
+        HardwareError: not JSON, a key missing or unknown, or a value out of range.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise HardwareError(f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise HardwareError("not a JSON object")
+    if missing := sorted(_REQUIRED - content.keys()):
+        raise HardwareError(f"{missing[0]}: missing")
+    if extra := sorted(content.keys() - _REQUIRED - _OPTIONAL):
+        raise HardwareError(f"{extra[0]}: unknown key")
+    for key in ("cpu", "memory", "ephemeralStorage"):
+        try:
+            quantity.parse(content.get(key, "0"))
+        except ValueError as error:
+            raise HardwareError(f"{key}: {error}") from error
+    try:
+        model = gpu(content["gpu"]) if content.get("gpu") else None
+    except MigError as error:
+        raise HardwareError(f"gpu: {error}") from error
+    gpus = _count("gpus", content.get("gpus", 0))
+    if bool(gpus) != bool(model):
+        raise HardwareError(f"gpus: {gpus} contradicts gpu: {content.get('gpu')!r}")
+    seconds = content.get("migSeconds")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0):
+        raise HardwareError(f"migSeconds: {seconds!r} is not a number of seconds")
+    return Hardware(
+        instance_type=str(content["instanceType"]),
+        cpu=str(content["cpu"]),
+        memory=str(content["memory"]),
+        pods=_count("pods", content["pods"]),
+        ephemeral_storage=str(content.get("ephemeralStorage", "100Gi")),
+        gpu=model,
+        gpus=gpus,
+        nics=_nics(content.get("nics") or []),
+        mig_seconds=seconds,
+    )
+
+
+def _count(key: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise HardwareError(f"{key}: {value!r} is not a count")
+    return value
+
+
+def _nics(entries: Any) -> tuple[Nic, ...]:
+    if not isinstance(entries, list) or not all(
+        isinstance(e, dict) and e.keys() == {"resource", "vfs"} for e in entries
+    ):
+        raise HardwareError('nics: not a list of {"resource", "vfs"}')
+    return tuple(Nic(str(entry["resource"]), _count("nics.vfs", entry["vfs"])) for entry in entries)
+
+
+def faults_of(node: Mapping[str, Any]) -> Faults:
+    """Return what is broken; a lost-gpus value that is no number counts as none."""
+    annotations = annotations_of(node)
+    lost = annotations.get(LOST_GPUS, "0")
+    return Faults(lost_gpus=int(lost) if lost.isdecimal() else 0, not_ready=annotations.get(NOT_READY) == "true")

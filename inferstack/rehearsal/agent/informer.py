@@ -1,0 +1,168 @@
+"""A local copy of one kind's objects, kept current by list and watch.
+
+Survives what a control plane does: a watch that ends, a resourceVersion that is too old (410), an API server that is
+restarted, a CRD that is not there yet or goes away. Retries back off; a trouble is logged once, and its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+
+from inferstack.kube import ApiError, KubeClient, UnknownKindError
+
+Object = dict[str, Any]
+
+# What a request may end with when the server is away or talks nonsense; anything else is a bug and must be seen.
+TROUBLE = (ApiError, UnknownKindError, aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError)
+
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 5.0
+
+
+def key_of(obj: Object) -> str:
+    """Return ``namespace/name``, or the name of a cluster-scoped object."""
+    meta = obj["metadata"]
+    namespace = meta.get("namespace")
+    return f"{namespace}/{meta['name']}" if namespace else str(meta["name"])
+
+
+def version_of(obj: Object) -> int:
+    """Return an object's resourceVersion as a number; 0 where it has none."""
+    version = obj["metadata"].get("resourceVersion", "0")
+    return int(version) if version.isdecimal() else 0
+
+
+class Informer:
+    """Objects of one kind by `key_of`, and a call for each change.
+
+    Args:
+        kube: connected client.
+        api_version, kind: what to watch.
+        on_change: called with the key, and the object or None when it is gone; must not block.
+        namespace, labels, fields: narrow the watch.
+        prune: drops what is not needed before an object is kept.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        api_version: str,
+        kind: str,
+        *,
+        on_change: Callable[[str, Object | None], None],
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        prune: Callable[[Object], Object] = lambda obj: obj,
+    ) -> None:
+        self.objects: dict[str, Object] = {}
+        self.synced = asyncio.Event()
+        self._kube = kube
+        self._api_version, self._kind = api_version, kind
+        self._on_change = on_change
+        self._namespace, self._labels, self._fields = namespace, labels, fields
+        self._prune = prune
+        self._trouble: str | None = None
+        self._log = logging.getLogger(f"informer.{kind.lower()}")
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        wait = _FIRST_WAIT
+        since: str | None = None
+        missing = 0
+        while True:
+            started = time.monotonic()
+            try:
+                if since is None:
+                    since = await self._list()
+                    missing = 0
+                    self._well()
+                async for change, obj in self._watch(since):
+                    self._well()
+                    since = obj["metadata"]["resourceVersion"]
+                    if change != "BOOKMARK":
+                        self._take(change, obj)
+            except TROUBLE as error:
+                # After a refusal the version may be worthless (410, or etcd was restored): list again. After a broken
+                # connection it holds.
+                if isinstance(error, ApiError | UnknownKindError):
+                    since = None
+                missing = missing + 1 if _kind_is_missing(error) else 0
+                if missing:
+                    # One 404 can be an API server that is just starting; it must not empty what is known.
+                    if missing > 1 or not self.objects:
+                        self._replace({})
+                        self.synced.set()
+                    self._note(f"the API server serves no {self._kind} yet")
+                    wait = min(wait, 1.0)
+                elif not (isinstance(error, ApiError) and error.code == 410):
+                    self._note(f"{type(error).__name__}: {error}")
+            # A watch that lasted needs no pause; one that ends at once must not become a busy loop.
+            if time.monotonic() - started > _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    def remember(self, obj: Object) -> None:
+        """Take an object as a write returned it, ahead of the watch."""
+        key = key_of(obj)
+        known = self.objects.get(key)
+        if known is not None and version_of(obj) > version_of(known):
+            self.objects[key] = self._prune(obj)
+
+    async def _list(self) -> str:
+        listing = await self._kube.list(
+            self._api_version, self._kind, self._namespace, labels=self._labels, fields=self._fields
+        )
+        self._replace({key_of(obj): obj for obj in listing["items"]})
+        self.synced.set()
+        return str(listing["metadata"]["resourceVersion"])
+
+    def _watch(self, since: str) -> AsyncIterator[tuple[str, Object]]:
+        return self._kube.watch(
+            self._api_version, self._kind, self._namespace, labels=self._labels, fields=self._fields, since=since
+        )
+
+    def _replace(self, current: dict[str, Object]) -> None:
+        for key in [key for key in self.objects if key not in current]:
+            del self.objects[key]
+            self._on_change(key, None)
+        for key, obj in current.items():
+            known = self.objects.get(key)
+            if known is None or version_of(known) != version_of(obj):
+                self.objects[key] = self._prune(obj)
+                self._on_change(key, self.objects[key])
+
+    def _take(self, change: str, obj: Object) -> None:
+        key = key_of(obj)
+        if change == "DELETED":
+            if self.objects.pop(key, None) is not None:
+                self._on_change(key, None)
+            return
+        known = self.objects.get(key)
+        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
+        if known is not None and same and version_of(obj) < version_of(known):
+            return  # a write's answer was ahead of the watch
+        self.objects[key] = self._prune(obj)
+        self._on_change(key, self.objects[key])
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._log.warning("%s", trouble)
+            self._trouble = trouble
+
+    def _well(self) -> None:
+        if self._trouble is not None:
+            self._log.info("watching again")
+            self._trouble = None
+
+
+def _kind_is_missing(error: Exception) -> bool:
+    return isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)

@@ -1,0 +1,78 @@
+"""What the GPU operator was told: the ClusterPolicy and the MIG manager's ConfigMap, as far as they show on nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from inferstack.mig.errors import ConfigError
+from inferstack.mig.layout import STRATEGIES, Layout, Strategy
+from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
+
+API_VERSION = "nvidia.com/v1"
+KIND = "ClusterPolicy"
+NAME = "cluster-policy"
+NAMESPACE = "gpu-operator"
+CONFIG_KEY = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The ClusterPolicy's settings with the operator's defaults filled in."""
+
+    strategy: Strategy = "single"
+    device_plugin: bool = True
+    feature_discovery: bool = True
+    mig_manager: bool = True
+    default_layout: str = "all-disabled"
+    """Taken on a node without the label; empty: none."""
+    config_map: str = ""
+    """Name of the mig-parted ConfigMap; empty: layouts are made from the hardware."""
+    layouts: Mapping[str, Layout] | None = None
+    """None while the ConfigMap is missing: the MIG manager's pod waits for the volume and nothing happens."""
+    layouts_problem: str | None = None
+
+
+def parse_policy(cluster_policy: Mapping[str, Any], config_maps: Mapping[str, Mapping[str, Any]]) -> Policy:
+    """Read a ClusterPolicy.
+
+    Args:
+        cluster_policy: the object; the API server has checked its types.
+        config_maps: objects of the operator's namespace by name.
+    """
+    spec = cluster_policy.get("spec") or {}
+    manager = spec.get("migManager") or {}
+    config = manager.get("config") or {}
+    strategy = (spec.get("mig") or {}).get("strategy") or "single"
+    name = config.get("name") or ""
+    layouts, problem = _layouts(name, config_maps)
+    return Policy(
+        strategy=cast(Strategy, strategy if strategy in STRATEGIES else "single"),
+        device_plugin=_enabled(spec, "devicePlugin"),
+        feature_discovery=_enabled(spec, "gfd"),
+        mig_manager=_enabled(spec, "migManager"),
+        default_layout=config.get("default", "all-disabled"),
+        config_map=name,
+        layouts=layouts,
+        layouts_problem=problem,
+    )
+
+
+def _enabled(spec: Mapping[str, Any], part: str) -> bool:
+    return (spec.get(part) or {}).get("enabled", True) is not False
+
+
+def _layouts(name: str, config_maps: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Layout] | None, str | None]:
+    if not name:
+        return parse_config(dump_config(make_mig_parted_config())), None
+    found = config_maps.get(name)
+    if found is None:
+        return None, f"ConfigMap {NAMESPACE}/{name} does not exist"
+    text = (found.get("data") or {}).get(CONFIG_KEY)
+    if text is None:
+        return {}, f"ConfigMap {NAMESPACE}/{name} has no key {CONFIG_KEY}"
+    try:
+        return parse_config(text), None
+    except ConfigError as error:
+        return {}, f"ConfigMap {NAMESPACE}/{name}: {error}"
