@@ -12,7 +12,7 @@ from pathlib import Path
 from inferstack.errors import UserError
 from inferstack.rehearsal.tools import build, onpath, store
 from inferstack.rehearsal.tools import release as releases
-from inferstack.rehearsal.tools.catalogue import Group, group_of, groups
+from inferstack.rehearsal.tools.catalogue import Group, Release, group_of, groups
 
 _SOURCES = ("path", "release", "build")
 
@@ -118,7 +118,7 @@ def _get(missing: Sequence[str], known: Sequence[Group], report: Report) -> None
     report(f"tools are complete ({time.monotonic() - began:.0f} s)")
 
 
-def _offers(pending: Sequence[tuple[Group, list[str]]]) -> dict[str, releases.Release]:
+def _offers(pending: Sequence[tuple[Group, list[str]]]) -> dict[str, Release]:
     """Return by group the smallest release file that brings all that is missing and whose host serves it."""
     if "release" not in sources():
         return {}
@@ -145,7 +145,7 @@ def _check_build(to_build: Sequence[Group]) -> None:
     build.require_space(to_build)
 
 
-def _get_group(group: Group, names: Sequence[str], offer: releases.Release | None, report: Report) -> None:
+def _get_group(group: Group, names: Sequence[str], offer: Release | None, report: Report) -> None:
     with store.working_on(group, report) as folder:
         if all(store.is_kept(name, group.version) for name in names):
             return  # by the process that was waited for

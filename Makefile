@@ -1,0 +1,42 @@
+# Thin: what happens is in tools/bootstrap.py and the `inferstack` command.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: help up down test lint lock bench clean run-venv test-venv
+
+help: ## Show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+up: run-venv ## From nothing to running InferenceJobs: tools, control plane, stack "local"
+	@$(BIN)/inferstack up
+
+down: run-venv ## Remove what `make up` made; leaves no process and no object
+	@$(BIN)/inferstack down
+
+test: lint ## Lint, then every test
+	@$(BIN)/pytest tests
+
+lint: test-venv ## Format, lint, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: test-venv ## Pin the Python packages anew, from requirements/*.in
+	@for name in run test bench; do $(COMPILE) --upgrade -o requirements/$$name.lock requirements/$$name.in || exit 1; done
+
+bench: test-venv ## Benchmarks against named peers; prints ratios
+	@$(BIN)/python -m benchmarks.apply
+	@$(BIN)/python -m benchmarks.jobs
+
+clean: ## Remove the virtual environment and caches of checks; keeps the rehearsal's state and the tools
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+run-venv:
+	@$(PYTHON) tools/bootstrap.py run
+
+test-venv:
+	@$(PYTHON) tools/bootstrap.py test
