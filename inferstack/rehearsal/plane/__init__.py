@@ -1,0 +1,6 @@
+"""The rehearsal's control plane: real Kubernetes components on loopback, started, watched and stopped as processes."""
+
+from inferstack.rehearsal.plane.model import ComponentStatus
+from inferstack.rehearsal.plane.rehearsal import Rehearsal
+
+__all__ = ["ComponentStatus", "Rehearsal"]

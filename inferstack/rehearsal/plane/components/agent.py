@@ -1,0 +1,25 @@
+"""The agent: plays what runs on the simulated nodes beside the kubelet."""
+
+from __future__ import annotations
+
+from inferstack.rehearsal.plane.model import Component, PlaneConfig, Probe
+
+
+def build_agent(config: PlaneConfig) -> Component:
+    """Return the agent (``inferstack.rehearsal.agent``)."""
+    return Component(
+        name="agent",
+        tool=None,
+        args=(
+            "-m",
+            "inferstack.rehearsal.agent",
+            f"--kubeconfig={config.kubeconfig('agent')}",
+            f"--state-dir={config.state}",
+            f"--health-port={config.ports.agent}",
+        ),
+        probe=Probe(f"http://{config.host}:{config.ports.agent}/healthz"),
+        ports=(config.ports.agent,),
+        needs=("kube-apiserver",),
+        # It ends the processes of its pods first, each with a grace period of its own.
+        stop_seconds=40,
+    )

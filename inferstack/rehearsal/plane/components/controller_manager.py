@@ -1,0 +1,37 @@
+"""kube-controller-manager."""
+
+from __future__ import annotations
+
+from inferstack.rehearsal.plane.model import Component, PlaneConfig, Probe
+
+
+def build_controller_manager(config: PlaneConfig) -> Component:
+    """Return the controller manager; each controller has its own service account, as on a real cluster."""
+    kubeconfig = config.kubeconfig("controller-manager")
+    # Hundreds of jobs may come at once; the defaults (20 requests a second, 5 workers) are for small steady loads.
+    workers = ("deployment", "replicaset", "gc", "resource-quota", "namespace", "endpoint", "service-endpoint")
+    return Component(
+        name="kube-controller-manager",
+        tool="kube-controller-manager",
+        args=(
+            f"--kubeconfig={kubeconfig}",
+            f"--authentication-kubeconfig={kubeconfig}",
+            f"--authorization-kubeconfig={kubeconfig}",
+            f"--bind-address={config.host}",
+            f"--secure-port={config.ports.controller_manager}",
+            f"--tls-cert-file={config.cert('server')}",
+            f"--tls-private-key-file={config.key('server')}",
+            f"--root-ca-file={config.cert('ca')}",
+            f"--service-account-private-key-file={config.key('service-account')}",
+            "--use-service-account-credentials=true",
+            "--leader-elect=false",
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+            *(f"--concurrent-{kind}-syncs=20" for kind in workers),
+            "--profiling=false",
+            "--v=1",
+        ),
+        probe=Probe(f"https://{config.host}:{config.ports.controller_manager}/healthz", secure=True),
+        ports=(config.ports.controller_manager,),
+        needs=("kube-apiserver",),
+    )

@@ -1,0 +1,89 @@
+"""A component as data, and what its builders are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How to ask a component whether it is ready: an HTTP GET that answers 200."""
+
+    url: str
+    secure: bool = False
+    """Use our CA and the administrator's certificate."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process of the control plane."""
+
+    name: str
+    tool: str | None
+    """Name of the binary in versions.yaml; None for a module of this package."""
+    args: tuple[str, ...]
+    probe: Probe
+    ports: tuple[int, ...]
+    """TCP ports it listens on, all on loopback; the first is shown to people."""
+    needs: tuple[str, ...] = ()
+    """Components that must be ready before this one is started."""
+    stop_seconds: float = 10
+    """Time for an orderly end before SIGKILL."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The TCP ports of one rehearsal, all on loopback."""
+
+    etcd: int
+    etcd_peer: int
+    etcd_metrics: int
+    apiserver: int
+    controller_manager: int
+    scheduler: int
+    kwok: int
+    agent: int
+
+
+@dataclass(frozen=True)
+class PlaneConfig:
+    """What every builder knows: where things are."""
+
+    state: Path
+    ports: Ports
+    host: str = field(default="127.0.0.1")
+    """Loopback, always: the rehearsal is nobody else's business."""
+
+    @property
+    def pki(self) -> Path:
+        """Folder of keys and certificates, mode 0700."""
+        return self.state / "pki"
+
+    def cert(self, name: str) -> str:
+        """Path of a certificate."""
+        return str(self.pki / f"{name}.crt")
+
+    def key(self, name: str) -> str:
+        """Path of a private key, mode 0600."""
+        return str(self.pki / f"{name}.key")
+
+    def kubeconfig(self, user: str) -> str:
+        """Path of a component's own kubeconfig, mode 0600."""
+        return str(self.pki / f"{user}.kubeconfig")
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """What `status` says of one component."""
+
+    name: str
+    state: str
+    """``running``, ``unhealthy`` (alive, but its probe fails), ``dead`` (was started and is gone) or ``stopped``."""
+    pid: int | None = None
+    port: int | None = None
+    since: float | None = None
+    """Start time, seconds since the epoch."""
+    memory: int | None = None
+    """Resident memory, bytes."""
+    detail: str = ""

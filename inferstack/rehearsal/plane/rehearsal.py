@@ -1,0 +1,220 @@
+"""Start, stop and look at one rehearsal."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from inferstack.errors import UserError
+from inferstack.project import project_root
+from inferstack.rehearsal.agent import process as pods
+from inferstack.rehearsal.plane import kubeconfig, pki, ports, probe, process
+from inferstack.rehearsal.plane.components import build_all
+from inferstack.rehearsal.plane.model import Component, ComponentStatus, PlaneConfig
+from inferstack.rehearsal.tools import ensure
+
+Report = Callable[[str], None]
+Resolve = Callable[[Sequence[str], Report], Mapping[str, Path]]
+
+# A cold API server on a busy machine of two cores has taken 15 s; four times that is a failure.
+_START_SECONDS = 60.0
+
+
+def _tools(names: Sequence[str], report: Report) -> Mapping[str, Path]:
+    return ensure(names, report=report)
+
+
+class Rehearsal:
+    """The control plane below one state folder.
+
+    Args:
+        state: the folder; made by `start`.
+        resolve: from names of tools to their binaries; downloads or builds what is missing.
+    """
+
+    def __init__(self, state: Path, *, resolve: Resolve = _tools) -> None:
+        self.state = state.resolve()
+        self._resolve = resolve
+        self._run = self.state / "run"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.state / "kubeconfig"
+
+    def log_path(self, component: str) -> Path:
+        """The file that a component writes its output to."""
+        return self.state / "logs" / f"{component}.log"
+
+    def start(self, report: Report, *, port: int | None = None) -> None:
+        """Bring all components up that are not; those that are healthy stay as they are, data is kept.
+
+        Safe to repeat, to interrupt and to run twice at once: the second waits for the first.
+
+        Args:
+            report: takes a line for each step.
+            port: for the API server, instead of the one that was chosen at first.
+
+        Raises:
+            UserError: a component does not come up (with the end of its log), or a port is taken.
+        """
+        with self._locked(report):
+            binaries = self._binaries(report)
+            components = self._prepare(port)
+            began = time.monotonic()
+            waiting = list(components)
+            ready: set[str] = set()
+            started = 0
+            with ThreadPoolExecutor(len(components)) as pool:
+                while waiting:
+                    wave = [component for component in waiting if ready.issuperset(component.needs)]
+                    started += sum(pool.map(lambda component: self._bring_up(component, binaries, report), wave))
+                    ready.update(component.name for component in wave)
+                    waiting = [component for component in waiting if component not in wave]
+            if started:
+                report(f"control plane ready after {time.monotonic() - began:.1f} s: {self.kubeconfig}")
+
+    def commands(self) -> list[list[str]]:
+        """Return the commands that `start` would run, without running or writing anything."""
+        names = [component.tool for component in build_all(self._config_or_default()) if component.tool]
+        places = {name: Path(name) for name in names}
+        return [self._argv(component, places) for component in build_all(self._config_or_default())]
+
+    def stop(self, report: Report = lambda _: None, *, purge: bool = False) -> None:
+        """End all components, last started first, and what the agent runs for pods.
+
+        Args:
+            report: takes a line for each step.
+            purge: also remove everything below the state folder that belongs to the control plane.
+        """
+        if not self.state.exists():
+            return
+        with self._locked(report):
+            for component in reversed(build_all(self._config_or_default())):
+                path = self._run / f"{component.name}.json"
+                record = process.read(path)
+                if record and (running := record.process()):
+                    report(f"stopping {component.name}")
+                    process.stop(running, component.stop_seconds)
+                path.unlink(missing_ok=True)
+            for left in pods.find_leftovers(self.state).values():
+                # The agent ends its pods' processes; these are of one that was killed.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.stop(psutil.Process(left.pid), 10)
+            if purge:
+                for name in ("etcd", "pki", "run", "logs"):
+                    shutil.rmtree(self.state / name, ignore_errors=True)
+                self.kubeconfig.unlink(missing_ok=True)
+
+    def status(self) -> list[ComponentStatus]:
+        """Return the state of every component, asking each that is alive."""
+        components = build_all(self._config_or_default())
+        with ThreadPoolExecutor(len(components)) as pool:
+            return list(pool.map(self._status, components))
+
+    def _status(self, component: Component) -> ComponentStatus:
+        record = process.read(self._run / f"{component.name}.json")
+        if record is None:
+            return ComponentStatus(component.name, "stopped")
+        running = record.process()
+        if running is None:
+            detail = f"ended unasked; see {self.log_path(component.name)}"
+            return ComponentStatus(component.name, "dead", record.pid, component.ports[0], detail=detail)
+        trouble = probe.ask(component.probe, self.state / "pki")
+        try:
+            memory = running.memory_info().rss
+        except psutil.NoSuchProcess:
+            memory = None
+        state = "unhealthy" if trouble else "running"
+        return ComponentStatus(
+            component.name, state, record.pid, component.ports[0], record.created, memory, trouble or ""
+        )
+
+    def _prepare(self, port: int | None) -> list[Component]:
+        """Write certificates and kubeconfigs where needed; return the components."""
+        records = [process.read(path) for path in self._run.glob("*.json") if path.name != "ports.json"]
+        running = {number for record in records if record and record.process() for number in record.ports}
+        chosen = ports.choose(self._run / "ports.json", running=running, apiserver=port)
+        config = PlaneConfig(self.state, chosen)
+        pki.ensure(config.pki, dt.datetime.now(dt.UTC))
+        kubeconfig.write_all(config)
+        return build_all(config)
+
+    def _config_or_default(self) -> PlaneConfig:
+        """The kept configuration; before the first start, one with ports that are free now."""
+        path = self._run / "ports.json"
+        if path.exists():
+            return PlaneConfig(self.state, ports.read(path))
+        return PlaneConfig(self.state, ports.propose())
+
+    def _binaries(self, report: Report) -> Mapping[str, Path]:
+        names = [component.tool for component in build_all(self._config_or_default()) if component.tool]
+        return self._resolve(names, report)
+
+    def _argv(self, component: Component, binaries: Mapping[str, Path]) -> list[str]:
+        program = str(binaries[component.tool]) if component.tool else sys.executable
+        return [program, *component.args]
+
+    def _bring_up(self, component: Component, binaries: Mapping[str, Path], report: Report) -> bool:
+        """Have one component running and ready; return whether it had to be started."""
+        path = self._run / f"{component.name}.json"
+        argv = self._argv(component, binaries)
+        record = process.read(path)
+        running = record.process() if record else process.stray(argv)
+        if running and record and record.argv == argv and not probe.ask(component.probe, self.state / "pki"):
+            return False
+        if running:
+            why = "its arguments changed" if record and record.argv != argv else "it does not answer"
+            report(f"{component.name}: restarting, {why}")
+            process.stop(running, component.stop_seconds)
+        elif record:
+            report(f"{component.name}: it died, starting it again")
+        began = time.monotonic()
+        log = self.log_path(component.name)
+        fresh = process.start(argv, cwd=project_root(), log=log, record=path, ports=component.ports)
+        while trouble := probe.ask(component.probe, self.state / "pki"):
+            if fresh.process() is None:
+                raise UserError(f"{component.name} ended at its start; the end of {log}:\n{tail(log, 12)}")
+            if time.monotonic() - began > _START_SECONDS:
+                raise UserError(
+                    f"{component.name} is not ready after {_START_SECONDS:.0f} s ({trouble}); the end of {log}:\n"
+                    f"{tail(log, 12)}"
+                )
+            time.sleep(0.05)
+        report(f"{component.name} ready ({time.monotonic() - began:.1f} s)")
+        return True
+
+    @contextlib.contextmanager
+    def _locked(self, report: Report) -> Iterator[None]:
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.chmod(0o700)
+        path = self.state / "lock"
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report(f"waiting for process {path.read_text() or 'unknown'}, which is starting or stopping it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def tail(path: Path, lines: int) -> str:
+    """Return the last lines of a file; of a long one, of its last 256 KiB."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 262_144))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
