@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 # rich itself honours NO_COLOR and a stream that is no terminal.
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
 data = Console(highlight=False, soft_wrap=True)
 
 
@@ -48,7 +48,7 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
     else:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for key in rows[0] if rows else ():
-            table.add_column(key.upper())
+            table.add_column(key.upper(), overflow="fold")
         for row in rows:
             table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
         data.print(table)

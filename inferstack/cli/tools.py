@@ -2,8 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.rehearsal import tools
+from inferstack.rehearsal.tools.resolve import clean as clean_cache
+
+_group = typer.Typer(no_args_is_help=True, help="The tools: where they come from, getting and removing them.")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all where left out.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
+    app.add_typer(_group, name="tools")
+
+
+@_group.command("list")
+def list_tools(form: FormatOption = Format.TABLE) -> None:
+    """Show every tool and where it comes from; gets nothing."""
+    output.emit([make_row(found) for found in tools.inspect()], form)
+
+
+@_group.command()
+def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
+    """Get the tools that are missing: download or build them."""
+    chosen = names or [found.name for found in tools.inspect()]
+    tools.ensure(chosen, report=output.say)
+    output.emit([make_row(found) for found in tools.inspect(chosen)], form)
+
+
+@_group.command()
+def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
+    """Print where a tool is; exit code 1 where it is nowhere."""
+    found = tools.inspect([name])[0]
+    if found.path is None:
+        output.fail(f"{name} is missing: get it with `inferstack tools ensure {name}`.")
+        raise typer.Exit(1)
+    typer.echo(found.path)
+
+
+@_group.command()
+def clean() -> None:
+    """Remove the kept tools and Go's build cache; the next start gets them anew, which takes minutes."""
+    for folder in clean_cache():
+        output.say(f"removed {folder}")
+
+
+def make_row(found: tools.Found) -> dict[str, object]:
+    """Return the line of a tool."""
+    return {
+        "name": found.name,
+        "version": found.version,
+        "from": found.origin,
+        "path": str(found.path) if found.path else None,
+        "note": found.note,
+    }
