@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,16 +75,21 @@ def start(argv: Sequence[str], *, cwd: Path, log: Path, record: Path, ports: Seq
     return made
 
 
-def stray(argv: Sequence[str]) -> psutil.Process | None:
-    """Find a process with exactly these arguments: one that a killed command started and had no time to record."""
-    wanted = list(argv)
+def end_strays(mark: str, known: Collection[int]) -> None:
+    """End processes that a killed command started and had no time to record.
+
+    Args:
+        mark: stands in an option of every component of this rehearsal and of no other program: its state folder.
+        known: pids that have a record.
+    """
     for found in psutil.process_iter():
         try:
-            if found.cmdline() == wanted and found.status() != psutil.STATUS_ZOMBIE:
-                return found
-        except psutil.Error:
+            # Options only, after a "=": an editor or a shell may well have a file below the folder open.
+            options = [argument for argument in found.cmdline() if argument.startswith("--") and f"={mark}" in argument]
+            if options and found.pid not in known and found.pid == os.getsid(found.pid):
+                stop(found, 10)
+        except (psutil.Error, ProcessLookupError):
             continue  # it ended while we looked, or is another user's
-    return None
 
 
 def stop(process: psutil.Process, seconds: float) -> None:

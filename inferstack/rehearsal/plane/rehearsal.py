@@ -143,6 +143,7 @@ class Rehearsal:
     def _prepare(self, port: int | None) -> list[Component]:
         """Write certificates and kubeconfigs where needed; return the components."""
         records = [process.read(path) for path in self._run.glob("*.json") if path.name != "ports.json"]
+        process.end_strays(f"{self.state}/", {record.pid for record in records if record})
         running = {number for record in records if record and record.process() for number in record.ports}
         chosen = ports.choose(self._run / "ports.json", running=running, apiserver=port)
         config = PlaneConfig(self.state, chosen)
@@ -170,7 +171,7 @@ class Rehearsal:
         path = self._run / f"{component.name}.json"
         argv = self._argv(component, binaries)
         record = process.read(path)
-        running = record.process() if record else process.stray(argv)
+        running = record.process() if record else None
         if running and record and record.argv == argv and not probe.ask(component.probe, self.state / "pki"):
             return False
         if running:

@@ -1,0 +1,224 @@
+"""The control plane starts, is seen to die, comes back with its data, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from inferstack.errors import UserError
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.plane import Rehearsal
+from inferstack.rehearsal.plane.components import BUILDERS
+
+pytestmark = pytest.mark.rehearsal
+
+NAMES = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "agent"]
+
+
+def quiet(_: str) -> None:
+    return
+
+
+def states(rehearsal: Rehearsal) -> dict[str, str]:
+    return {component.name: component.state for component in rehearsal.status()}
+
+
+def pids(rehearsal: Rehearsal) -> dict[str, int | None]:
+    return {component.name: component.pid for component in rehearsal.status()}
+
+
+def mark(kubeconfig: Path, name: str) -> None:
+    async def create() -> None:
+        async with await KubeClient.connect(kubeconfig) as kube:
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
+            await kube.create(body, field_manager="test")
+
+    asyncio.run(create())
+
+
+def has_mark(kubeconfig: Path, name: str) -> bool:
+    async def find() -> bool:
+        async with await KubeClient.connect(kubeconfig) as kube:
+            return await kube.find("v1", "ConfigMap", name, "default") is not None
+
+    return asyncio.run(find())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """A control plane that these tests may break."""
+    rehearsal = Rehearsal(tmp_path_factory.mktemp("own") / "state")
+    rehearsal.start(quiet)
+    yield rehearsal
+    rehearsal.stop(purge=True)
+
+
+def test_all_components_run(own: Rehearsal) -> None:
+    assert states(own) == dict.fromkeys(NAMES, "running")
+    assert len(BUILDERS) == len(NAMES)
+
+
+def test_a_second_start_changes_nothing(own: Rehearsal) -> None:
+    before, said = pids(own), list[str]()
+
+    own.start(said.append)
+
+    assert pids(own) == before
+    assert said == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_killed_component_is_seen_and_brought_back(own: Rehearsal, name: str) -> None:
+    mark(own.kubeconfig, f"before-{name}")
+    pid = pids(own)[name]
+    assert pid is not None
+    psutil.Process(pid).kill()
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+
+    assert states(own)[name] == "dead"
+
+    own.start(quiet)
+
+    assert states(own) == dict.fromkeys(NAMES, "running")
+    assert pids(own)[name] != pid
+    assert has_mark(own.kubeconfig, f"before-{name}")
+
+
+def test_stop_leaves_no_process_and_start_finds_the_data(own: Rehearsal) -> None:
+    mark(own.kubeconfig, "kept")
+    running = [psutil.Process(pid) for pid in pids(own).values() if pid]
+    address = own.kubeconfig.read_text()
+
+    own.stop()
+
+    assert [p for p in running if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert states(own) == dict.fromkeys(NAMES, "stopped")
+    own.start(quiet)
+    assert own.kubeconfig.read_text() == address
+    assert has_mark(own.kubeconfig, "kept")
+
+
+def test_two_starts_at_once_start_each_component_once(own: Rehearsal) -> None:
+    own.stop()
+    said: list[str] = []
+    threads = [threading.Thread(target=Rehearsal(own.state).start, args=(said.append,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert states(own) == dict.fromkeys(NAMES, "running")
+    assert sorted(line.split()[0] for line in said if " ready (" in line) == sorted(NAMES)
+    assert any(line.startswith("waiting for process") for line in said)
+
+
+def test_a_start_killed_half_way_is_taken_up(own: Rehearsal) -> None:
+    own.stop()
+    code = (
+        "import os, sys; from pathlib import Path; from inferstack.rehearsal.plane import Rehearsal\n"
+        "Rehearsal(Path(sys.argv[1])).start(lambda line: os.kill(os.getpid(), 9) if 'apiserver ready' in line else 0)"
+    )
+    root = Path(__file__).parents[2]
+    killed = subprocess.run([sys.executable, "-c", code, str(own.state)], cwd=root, check=False)
+    assert killed.returncode == -9
+
+    own.start(quiet)
+
+    assert states(own) == dict.fromkeys(NAMES, "running")
+
+
+def test_a_process_without_a_record_is_not_started_twice(own: Rehearsal) -> None:
+    pid = pids(own)["kwok"]
+    (own.state / "run" / "kwok.json").unlink()
+
+    own.start(quiet)
+
+    assert states(own)["kwok"] == "running"
+    assert pid is not None
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_the_api_servers_port_taken_by_another_program(own: Rehearsal) -> None:
+    port = next(component.port for component in own.status() if component.name == "kube-apiserver")
+    own.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port or 0))
+        other.listen()
+        with pytest.raises(UserError, match=rf"port {port}, the API server's, is taken .* start --port N"):
+            own.start(quiet)
+    own.start(quiet)
+
+
+def test_a_component_that_ends_at_its_start_is_named_with_its_log(tmp_path: Path) -> None:
+    false = tmp_path / "false"
+    false.write_text("#!/bin/sh\necho 'no such luck'\nexit 3\n")
+    false.chmod(0o700)
+    rehearsal = Rehearsal(tmp_path / "state", resolve=lambda names, _: dict.fromkeys(names, false))
+
+    with pytest.raises(UserError, match=r"(?s)etcd ended at its start; the end of .*no such luck"):
+        rehearsal.start(quiet)
+
+    rehearsal.stop(purge=True)
+
+
+async def test_rbac_is_on(kubeconfig: Path) -> None:
+    async with await KubeClient.connect(kubeconfig) as kube:
+        kube.access.headers["Impersonate-User"] = "somebody"
+        with pytest.raises(ApiError) as caught:
+            await kube.list("v1", "Secret", "default")
+    assert caught.value.code == 403
+
+
+async def test_pods_of_a_deployment_run_on_simulated_nodes(kube: KubeClient, namespace: str) -> None:
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": f"{namespace}-node",
+            "annotations": {
+                "kwok.x-k8s.io/node": "fake",
+                "rehearsal.inferstack.dev/hardware": '{"instanceType": "x", "cpu": "8", "memory": "32Gi", "pods": 9}',
+            },
+        },
+    }
+    await kube.apply(node, field_manager="test")
+    labels = {"app": "web"}
+    spec = {"containers": [{"name": "web", "image": "web", "resources": {"requests": {"cpu": "1"}}}]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+    try:
+        await kube.apply(deployment, field_manager="test")
+        async with asyncio.timeout(30):
+            async for _, seen in kube.watch("apps/v1", "Deployment", namespace):
+                if seen.get("status", {}).get("readyReplicas") == 3:
+                    break
+    finally:
+        await kube.delete("v1", "Node", f"{namespace}-node")
+
+
+def test_purge_leaves_no_file_and_no_process(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path / "state")
+    rehearsal.start(quiet)
+    running = [psutil.Process(pid) for pid in pids(rehearsal).values() if pid]
+
+    rehearsal.stop(purge=True)
+
+    assert [p for p in running if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]

@@ -1,0 +1,71 @@
+"""Certificates are made once, renewed in time and readable by their owner alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from cryptography import x509
+
+from inferstack.rehearsal.plane import pki
+
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def certificate(folder: Path, name: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
+
+
+def test_all_is_signed_by_the_authority_and_private(tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+
+    assert pki.ensure(folder, NOW)
+
+    authority = certificate(folder, "ca")
+    for name in ("server", *pki.CLIENTS):
+        certificate(folder, name).verify_directly_issued_by(authority)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_users_and_groups_are_those_that_rbac_knows(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, NOW)
+
+    assert certificate(tmp_path, "scheduler").subject.rfc4514_string() == "CN=system:kube-scheduler"
+    assert certificate(tmp_path, "admin").subject.rfc4514_string() == "CN=inferstack-admin,O=system:masters"
+
+
+def test_a_second_time_makes_nothing(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, NOW)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    assert not pki.ensure(tmp_path, NOW + dt.timedelta(days=300))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_leaves_are_renewed_before_they_expire(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, NOW)
+    authority = (tmp_path / "ca.crt").read_bytes()
+
+    assert pki.ensure(tmp_path, NOW + dt.timedelta(days=340))
+
+    assert (tmp_path / "ca.crt").read_bytes() == authority
+    assert certificate(tmp_path, "server").not_valid_after_utc > NOW + dt.timedelta(days=700)
+
+
+def test_a_new_authority_signs_all_anew(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, NOW)
+
+    assert pki.ensure(tmp_path, NOW + dt.timedelta(days=710))
+
+    for name in ("server", *pki.CLIENTS):
+        certificate(tmp_path, name).verify_directly_issued_by(certificate(tmp_path, "ca"))
+
+
+def test_the_service_account_key_outlives_renewals(tmp_path: Path) -> None:
+    pki.ensure(tmp_path, NOW)
+    key = (tmp_path / "service-account.key").read_bytes()
+
+    pki.ensure(tmp_path, NOW + dt.timedelta(days=710))
+
+    assert (tmp_path / "service-account.key").read_bytes() == key
