@@ -1,1 +1,23 @@
-"""To be written."""
+"""InferenceJob as pydantic models: the one source of the CRD, of its documentation and of all checks. Pure."""
+
+from inferstack.api.autoscale import Autoscale, Metric, MetricType
+from inferstack.api.crd import crds
+from inferstack.api.job import Disruption, EnvVar, InferenceJob, InferenceJobSpec, RuntimeName
+from inferstack.api.resources import Resources
+from inferstack.api.status import Condition, ConditionType, InferenceJobStatus
+
+__all__ = [
+    "Autoscale",
+    "Condition",
+    "ConditionType",
+    "Disruption",
+    "EnvVar",
+    "InferenceJob",
+    "InferenceJobSpec",
+    "InferenceJobStatus",
+    "Metric",
+    "MetricType",
+    "Resources",
+    "RuntimeName",
+    "crds",
+]

@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import enum
+import json
+from typing import Annotated
+
 import typer
+import yaml
+
+from inferstack.api import crds
+
+
+class CrdFormat(enum.StrEnum):
+    """Forms that ``kubectl apply -f -`` reads."""
+
+    YAML = "yaml"
+    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
+    app.command("crd")(crd)
+
+
+def crd(form: Annotated[CrdFormat, typer.Option("--output", "-o", help="Form on stdout.")] = CrdFormat.YAML) -> None:
+    """Print the CustomResourceDefinitions, for ``kubectl apply --server-side -f -``."""
+    if form is CrdFormat.JSON:
+        typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": crds()}, indent=2))
+    else:
+        typer.echo(yaml.safe_dump_all(crds(), sort_keys=False, width=120), nl=False)

@@ -1,0 +1,24 @@
+"""Base of the models: immutable, strict about unknown keys, camelCase as all of Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class ApiModel(BaseModel):
+    """One object of the API. Docstrings become the schema's descriptions, so ``kubectl explain`` shows them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the JSON form with the API's key names, what is not set left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,60 @@
+"""Names, patterns and bounds that the models, the generated CRD and the operator share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inferstack.mig import catalogue
+
+GROUP: Final = "deepseek.ai"
+VERSION: Final = "v1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "InferenceJob"
+PLURAL: Final = "inferencejobs"
+SINGULAR: Final = "inferencejob"
+
+WHOLE_GPU: Final = "nvidia.com/gpu"
+MIG_PREFIX: Final = "nvidia.com/mig-"
+GPU_RESOURCES: Final[tuple[str, ...]] = (
+    WHOLE_GPU,
+    # "+" may not stand in a resource's name: the device plugin writes 1g.5gb+me as mig-1g.5gb.me
+    *(MIG_PREFIX + name.replace("+", ".") for name in catalogue.profile_names()),
+)
+"""What counts as a GPU: the whole one, or a slice of each MIG profile that some GPU has."""
+NATIVE_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage", "hugepages-2Mi", "hugepages-1Gi")
+"""Resources without a domain that a container may ask for."""
+MAX_GPUS: Final = 16
+"""GPUs or slices of one replica: no machine has more."""
+MAX_REPLICAS: Final = 1000
+MAX_RESOURCES: Final = 8
+"""Entries of requests or limits; bounds the cost of the rules over them."""
+
+# A model is named as on the Hugging Face hub, name or organisation/name, or as the server of the job knows it.
+MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
+# The job's name becomes its Service's, which must be a DNS-1035 label: no leading digit, no dots.
+NAME_PATTERN: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAME_LENGTH: Final = 63
+SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
+DATA_KEY_PATTERN: Final = r"^[-._a-zA-Z0-9]+$"
+IMAGE_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"
+PERCENT_PATTERN: Final = r"^([1-9][0-9]?|100)%$"
+# Kubernetes' quantities without a sign: nothing can be asked for a negative amount of.
+QUANTITY_PATTERN: Final = r"^([0-9]+|[0-9]+\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+GPU_COUNT_PATTERN: Final = rf"^([1-9]|1[0-{MAX_GPUS - 10}])$"
+DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
+"""Other devices, NICs for instance: whole numbers."""
+TRITON_REPOSITORY: Final = "--model-repository="
+
+
+def profile_of(resource: str) -> str:
+    """Return the MIG profile behind a GPU resource as the driver writes it, ``whole`` for the whole GPU."""
+    if resource == WHOLE_GPU:
+        return "whole"
+    name = resource.removeprefix(MIG_PREFIX)
+    return name.removesuffix(".me") + "+me" if name.endswith(".me") else name
+
+
+def is_native(resource: str) -> bool:
+    """Tell whether Kubernetes itself counts this resource, so that requests may lie below limits."""
+    return "/" not in resource
