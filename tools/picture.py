@@ -1,0 +1,90 @@
+"""Draw the architecture from the code, as Mermaid, into README.md: ``python tools/picture.py [--check]``.
+
+Roles and their order come from components/platform, the control plane from its builders, plugins from their table, so
+that the picture cannot say what the code does not.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from inferstack.project import project_root
+from inferstack.rehearsal.plane.components import build_all
+from inferstack.rehearsal.plane.model import PlaneConfig, Ports
+from inferstack.rehearsal.providers.plugins import PLUGINS
+
+BEGIN, END = "<!-- picture: made by tools/picture.py -->", "<!-- end of picture -->"
+
+
+def role_order(source: str) -> list[tuple[str, list[str]]]:
+    """Return (variable, variables it is ordered after) for each role that the platform builds, in order."""
+    tree = ast.parse(source)
+    roles: dict[str, list[str]] = {}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+            continue
+        target, call = node.targets[0], node.value
+        if not (isinstance(target, ast.Name) and isinstance(call.func, ast.Name) and call.func.id[0].isupper()):
+            continue
+        used = {
+            found.id for keyword in call.keywords for found in ast.walk(keyword.value) if isinstance(found, ast.Name)
+        }
+        roles[target.id] = [role for role in roles if role in used]
+    return list(roles.items())
+
+
+def draw(root: Path) -> str:
+    """Return the picture."""
+    lines = [
+        "```mermaid",
+        "flowchart LR",
+        '  user(["pulumi up / make up"]) --> engine',
+        '  subgraph program["one Pulumi program"]',
+    ]
+    roles = role_order((root / "components" / "platform" / "component.py").read_text())
+    lines += [f'    {name}["{name}"]' for name, _ in roles]
+    lines += [f"    {before} --> {name}" for name, after in roles for before in after]
+    lines += ["  end", '  subgraph pulumi["Pulumi"]', '    engine["engine"]']
+    for plugin in PLUGINS:
+        lines.append(f'    {plugin.kind}["{plugin.kind} {plugin.name}<br/>vendor\'s, else stand-in"]')
+        lines.append(f"    engine --> {plugin.kind}")
+    lines += ["  end", "  language --> program", '  subgraph plane["rehearsal: processes on loopback"]']
+    components = build_all(PlaneConfig(Path("/"), Ports(*range(8))))
+    identifiers = {component.name: component.name.replace("-", "_") for component in components}
+    for component in components:
+        kind = "simulated" if component.name in ("kwok", "agent") else "real"
+        lines.append(f'    {identifiers[component.name]}["{component.name}<br/>{kind}"]')
+    for component in components:
+        lines += [f"    {identifiers[component.name]} --> {identifiers[need]}" for need in component.needs]
+    lines += [
+        '    job_operator["InferenceJob operator<br/>real, a process of its pod"]',
+        "    agent -- runs --> job_operator",
+        "    job_operator --> kube_apiserver",
+        "  end",
+        "  resource -- server-side apply --> kube_apiserver",
+        '  resource -. "stacks existing, aws" .-> cluster_real[("your cluster")]',
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the picture, or with ``--check`` tell whether it is current."""
+    root = project_root()
+    readme = root / "README.md"
+    text = readme.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    fresh = f"{head}{BEGIN}\n{draw(root)}\n{END}{tail}"
+    if "--check" in arguments:
+        if fresh != text:
+            sys.stderr.write("README.md: the picture is not current; run `python tools/picture.py`\n")
+        return int(fresh != text)
+    readme.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
