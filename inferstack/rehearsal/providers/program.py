@@ -56,9 +56,13 @@ def _run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.
     pulumi.runtime.set_all_config(dict(request.config), list(request.configSecretKeys))
     folder = Path(request.pwd or request.info.program_directory)
     program = folder / (request.info.entry_point or request.program or ".")
+    if program.is_dir():
+        program /= "__main__.py"
     # Abandoned futures of a failed program are harmless; asyncio would print each of them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
+        if not program.is_file():
+            raise UserError(f"unable to find the program: there is no {program.resolve()}")
         with _as_script(folder, program, list(request.args)):
             _drive(program, request.parallel)
     except Exception as error:  # noqa: BLE001  # whatever a user's program raises is told to the user here
@@ -75,7 +79,7 @@ def _drive(program: Path, parallel: int) -> None:
 
     def execute() -> None:
         try:
-            runpy.run_path(str(program), run_name="__main__")
+            runpy.run_path(str(program.resolve()), run_name="__main__")
         except SystemExit as left:
             if left.code not in (None, 0):
                 raise ProgramExitError(f"the program called sys.exit({left.code!r})") from left
@@ -99,7 +103,7 @@ def _drive(program: Path, parallel: int) -> None:
 def _as_script(folder: Path, program: Path, args: list[str]) -> Iterator[None]:
     """Give the program its working directory, argv and import path; take away after it what it imported of its own."""
     before_modules, before_path, before_argv, before_cwd = set(sys.modules), list(sys.path), sys.argv, Path.cwd()
-    home = program if program.is_dir() else program.parent
+    home = program.parent.resolve()
     sys.argv = [str(program), *args]
     sys.path.insert(0, str(home))
     os.chdir(folder)
@@ -146,7 +150,7 @@ def explain(error: BaseException, program: Path) -> str:
             f" (got {found['input']!r})"
             for found in error.errors(include_url=False)
         )
-    home = str(program if program.is_dir() else program.parent)
+    home = str(program.parent.resolve())
     chain = traceback.TracebackException.from_exception(error)
     _keep_from(chain, home)
     return "Program failed with an unhandled exception:\n" + "".join(chain.format())

@@ -6,6 +6,7 @@ secret is a `Secret` around its value, an unknown is `UNKNOWN`, all else is JSON
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -187,3 +188,26 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+_SHORTEST_SECRET = 4
+
+
+def redact(text: str, marked: Any) -> str:
+    """Return a message without the secrets in ``marked``: servers quote the values that they refuse."""
+    for hidden in sorted(_texts(marked, inside=False), key=len, reverse=True):
+        text = text.replace(hidden, "[secret]")
+    return text
+
+
+def _texts(value: Any, *, inside: bool) -> set[str]:
+    """Collect the texts below `Secret` marks, in plain form and in base64."""
+    if isinstance(value, Secret):
+        return _texts(value.value, inside=True)
+    if isinstance(value, dict):
+        return {text for item in value.values() for text in _texts(item, inside=inside)}
+    if isinstance(value, list):
+        return {text for item in value for text in _texts(item, inside=inside)}
+    if not inside or value is None or isinstance(value, bool) or len(str(value)) < _SHORTEST_SECRET:
+        return set()
+    return {str(value), base64.b64encode(str(value).encode()).decode()}
