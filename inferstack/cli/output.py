@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from rich.table import Table
 
 # rich itself honours NO_COLOR and a stream that is no terminal.
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
-data = Console(highlight=False, soft_wrap=True)
+# A pipe has no width: there a table is as wide as its rows, so that each row is one line.
+data = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
 
 
 class Format(enum.StrEnum):
