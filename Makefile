@@ -25,8 +25,8 @@ lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-lock: test-venv ## Pin the Python packages anew, from requirements/*.in
-	@for name in run test bench; do $(COMPILE) --upgrade -o requirements/$$name.lock requirements/$$name.in || exit 1; done
+lock: test-venv ## Pin what requirements/*.in asks for (LOCK_FLAGS=--upgrade: newer versions)
+	@for name in run test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
 
 bench: test-venv ## Benchmarks against named peers; prints ratios
 	@$(BIN)/python -m benchmarks.apply

@@ -106,6 +106,7 @@ class Environment:
         self.folder = root / ".venv"
         self.python = self.folder / "bin" / "python"
         self.stamp = self.folder / ".bootstrap.json"
+        self.held = ()  # type: tuple[int, ...]
 
     def make_stamp(self, kind):  # type: (str) -> dict[str, str]
         """Return what an environment of a kind is made from."""
@@ -180,8 +181,14 @@ class Environment:
         began = time.time()
         log = self.folder / ".bootstrap.log"
         with log.open("wb") as output:
+            # The child holds the lock too: what a killed bootstrap leaves running is waited for by the next one.
             process = subprocess.Popen(
-                command, cwd=str(self.root), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command,
+                cwd=str(self.root),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=self.held,
             )
             try:
                 code = None
@@ -197,15 +204,21 @@ class Environment:
         if code != 0:
             raise BootstrapError(explain(step, log.read_text(errors="replace")))
 
-    def lock(self):  # type: () -> int
-        """Wait until no other bootstrap works here; the lock lasts until the returned descriptor is closed."""
+    def lock(self):  # type: () -> None
+        """Wait until no other bootstrap works here."""
         descriptor = os.open(str(self.root), os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             say(f"waiting for another bootstrap of {self.root}")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return descriptor
+        self.held = (descriptor,)
+
+    def unlock(self):  # type: () -> None
+        """Let the next bootstrap in."""
+        for descriptor in self.held:
+            os.close(descriptor)
+        self.held = ()
 
 
 def bootstrap(root, kind):  # type: (Path, str) -> None
@@ -214,7 +227,7 @@ def bootstrap(root, kind):  # type: (Path, str) -> None
     if environment.is_complete(kind):
         return
     check_modules()
-    descriptor = environment.lock()
+    environment.lock()
     try:
         if not environment.is_complete(kind):
             check_folder(root, shutil.disk_usage(str(root)).free)
@@ -225,7 +238,7 @@ def bootstrap(root, kind):  # type: (Path, str) -> None
             "and run again."
         ) from error
     finally:
-        os.close(descriptor)
+        environment.unlock()
 
 
 def main(arguments):  # type: (list[str]) -> int

@@ -163,6 +163,25 @@ def test_the_second_of_two_waits_and_then_has_nothing_to_do(
     assert steps == ALL["run"]
 
 
+def test_a_command_that_outlives_a_killed_bootstrap_is_waited_for(root: Path, tmp_path: Path) -> None:
+    environment = bootstrap.Environment(root)
+    environment.folder.mkdir()
+    environment.lock()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    command = [sys.executable, "-c", f"open({str(gate)!r}).read()"]
+    first = threading.Thread(target=environment.run, args=("step", command))
+    first.start()
+    with gate.open("w"):  # once the command has opened it too
+        environment.unlock()  # as a kill does
+        other = os.open(root, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    first.join(20)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+
+
 def test_no_room(root: Path) -> None:
     with pytest.raises(bootstrap.BootstrapError, match=r"^Only 0\.5 GiB are free on the disk of .* make room"):
         bootstrap.check_folder(root, 2**29)
