@@ -32,6 +32,8 @@ class _Stream:
     waiters: list[_Waiter] = field(default_factory=list)
     objects: dict[str, Object] = field(default_factory=dict)
     listed: bool = False
+    version: int = 0
+    """Resource version up to which we know what exists."""
     task: asyncio.Task[None] | None = None
 
 
@@ -105,12 +107,14 @@ class Watches:
         found = await self._client.list(*key)
         stream.objects = {item["metadata"]["name"]: item for item in found["items"]}
         stream.listed = True
+        stream.version = int(found["metadata"]["resourceVersion"])
         for name in {waiter.name for waiter in stream.waiters}:
             _check(stream, name)
         return str(found["metadata"]["resourceVersion"])
 
 
 def _note(stream: _Stream, event: str, obj: Object) -> None:
+    stream.version = int(obj["metadata"]["resourceVersion"])
     if event == "BOOKMARK":
         return
     name = obj["metadata"]["name"]
@@ -125,7 +129,8 @@ def _check(stream: _Stream, name: str) -> None:
     obj = stream.objects.get(name)
     for waiter in stream.waiters:
         if waiter.name == name and not waiter.done.done():
-            if obj is not None and int(obj["metadata"]["resourceVersion"]) < waiter.since:
+            # Without the object, what counts is how far we have read: it may be newer than that, not deleted.
+            if (stream.version if obj is None else int(obj["metadata"]["resourceVersion"])) < waiter.since:
                 continue
             try:
                 over = waiter.condition(obj)
