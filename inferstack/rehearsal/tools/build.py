@@ -25,6 +25,9 @@ _NETWORK = re.compile(
     r"server misbehaving|module lookup disabled"
 )
 
+_MODULE = re.compile(r"go: downloading \S+ \S+")
+_PACKAGE = re.compile(r"[\w.~/-]+")
+
 
 def check_go(groups: Iterable[Group]) -> None:
     """Check that Go can build some groups.
@@ -188,13 +191,19 @@ def _wait(process: subprocess.Popen[bytes], group: Group, log: Path, report: Cal
         try:
             return process.wait(timeout=store.HEARTBEAT_S)
         except subprocess.TimeoutExpired:
-            packages = sum(map(_is_progress, log.read_text(errors="replace").splitlines()))
-            report(f"{group.name}: building for {time.monotonic() - began:.0f} s, {packages} packages done")
+            done = progress(log.read_text(errors="replace"))
+            report(f"{group.name}: building for {time.monotonic() - began:.0f} s, {done}")
+
+
+def progress(output: str) -> str:
+    """Return how far ``go build -v`` is: it prints a line for each module it fetches and each package it compiles."""
+    lines = output.splitlines()
+    modules, packages = (sum(pattern.fullmatch(line) is not None for line in lines) for pattern in (_MODULE, _PACKAGE))
+    return f"{packages} packages done" + (f", {modules} modules fetched" if modules else "")
 
 
 def _is_progress(line: str) -> bool:
-    """Tell whether a line is the path of a package or a download, which -v prints as work goes on."""
-    return line.startswith("go: downloading ") or re.fullmatch(r"[\w.~/-]+", line) is not None
+    return any(pattern.fullmatch(line) for pattern in (_MODULE, _PACKAGE))
 
 
 def _go_says(go: str, args: list[str]) -> str:

@@ -98,6 +98,12 @@ def test_long_work_says_that_it_goes_on(fake_go: Path, hello: Group, monkeypatch
     assert lines[0] == "hello: building for 0 s, 1 packages done"
 
 
+def test_progress_counts_packages_and_modules_and_not_errors() -> None:
+    output = "go: downloading a.test/b v1.0.0\na.test/b/c\nruntime/internal\n# a.test/d\nx.go:1:2: bad\n"
+    assert build.progress(output) == "2 packages done, 1 modules fetched"
+    assert build.progress("") == "0 packages done"
+
+
 def test_two_starts_at_once_make_one_build(
     fake_go: Path, builds: Callable[[], list[int]], start: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
