@@ -95,7 +95,9 @@ class PolicyController:
 
     def _refresh(self) -> None:
         found = self.policies.objects.get(NAME)
-        policy = None if found is None else parse_policy(found, self._maps())
+        # A policy in deletion is gone for the operands already; the object may wait for the garbage collector.
+        gone = found is None or found["metadata"].get("deletionTimestamp")
+        policy = None if found is None or gone else parse_policy(found, self._maps())
         if policy == self.current:
             return
         if policy and policy.layouts_problem:

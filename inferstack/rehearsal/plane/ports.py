@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 import socket
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from inferstack.rehearsal.plane.model import Ports
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so that none of
 # those ever sits on a port of ours between a stop and the next start.
 _RANGE = range(20000, 32000)
+
+_LAST_THREAD = 2.0
+"""Seconds to wait for that; seen with an API server that was killed on a busy machine."""
 
 
 def is_free(port: int) -> bool:
@@ -60,12 +64,12 @@ def choose(path: Path, *, running: Collection[int], apiserver: int | None = None
         port = kept.get(field.name)
         if field.name == "apiserver":
             port = apiserver or port
-            if port and port not in running and not is_free(port):
+            if port and port not in running and _stays_taken(port):
                 raise UserError(
                     f"port {port}, the API server's, is taken by another program: end that program, or choose "
                     "another one with `inferstack rehearsal start --port N`"
                 )
-        if port is None or (port not in running and not is_free(port)):
+        if port is None or (port not in running and _stays_taken(port)):
             port = _fresh({*chosen.values(), *kept.values()})
         chosen[field.name] = port
     if chosen != kept:
@@ -74,6 +78,16 @@ def choose(path: Path, *, running: Collection[int], apiserver: int | None = None
         fresh.write_text(json.dumps(chosen, indent=1) + "\n")
         fresh.replace(path)
     return Ports(**chosen)
+
+
+def _stays_taken(port: int) -> bool:
+    """Tell whether a port is still taken after a while: a killed process holds it until its last thread has ended."""
+    deadline = time.monotonic() + _LAST_THREAD
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _fresh(taken: set[int]) -> int:
