@@ -128,6 +128,23 @@ def test_what_was_not_completed_is_made_anew(
     assert not left.exists()
 
 
+def test_an_update_that_was_not_completed_is_made_anew(
+    root: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = root / "requirements/run.lock"
+    before = lock.read_text()
+    bootstrap.bootstrap(root, "run")
+    lock.write_text("other")
+    monkeypatch.setenv("FAIL", ALL["run"][1])
+    with pytest.raises(bootstrap.BootstrapError):
+        bootstrap.bootstrap(root, "run")
+    monkeypatch.delenv("FAIL")
+    steps.clear()
+    lock.write_text(before)  # back to the lock whose packages are half replaced
+    bootstrap.bootstrap(root, "run")
+    assert steps == ALL["run"]
+
+
 @pytest.mark.parametrize(("key", "value"), [("root", "/elsewhere"), ("python", "3.10")])
 def test_a_moved_folder_or_another_python_needs_a_new_environment(
     root: Path, steps: list[str], key: str, value: str
