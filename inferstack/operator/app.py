@@ -1,0 +1,123 @@
+"""The operator as a kopf application.
+
+What kopf does here: it connects, finds the kind (also when its CRD comes late), watches the jobs with their retries and
+relists, and ends all on a signal.
+
+What it does not: its change handlers store the last seen spec and their progress in annotations of each job, which is
+two or more writes a change and a watch event for each; with 500 jobs at once those would cost more than the work.
+So jobs come through the low-level ``on.event``, which writes nothing, into a queue of our own that merges changes. The
+children and pods are watched by our informers: kopf keeps a task and a memory for each object, does not say when its
+first list is in, and does not tell of what vanished while a watch was broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import kopf
+
+from inferstack.api import constants
+from inferstack.kube import KubeClient
+from inferstack.kube.auth import Access
+from inferstack.operator import health
+from inferstack.operator.reconciler import Reconciler
+
+_TOKEN_SECONDS = 600
+"""How long a token from a file is used; the kubelet renews it well before it ends."""
+
+_LOG = logging.getLogger("operator")
+
+
+class _Backoffs:
+    """Pauses between tries of a request, in seconds, without end: an API server that restarts must not end us."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1.0), itertools.repeat(2.0))
+
+
+async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | None) -> None:
+    """Serve jobs until a signal comes.
+
+    Args:
+        kube: connected client.
+        namespace: to serve; None for all.
+        health_port: of ``GET /healthz``; None for no health endpoint.
+
+    Raises:
+        Exception: a flaw in the operator; it ends rather than live on half dead.
+    """
+    reconciler = Reconciler(kube, namespace)
+    stop = asyncio.Event()
+    working = asyncio.create_task(reconciler.run())
+    working.add_done_callback(lambda _: stop.set())
+    listening = await health.serve(health_port, reconciler.problem) if health_port is not None else None
+    _LOG.info("serving %s", f"namespace {namespace}" if namespace else "all namespaces")
+    try:
+        await kopf.operator(
+            registry=make_registry(kube.access, reconciler),
+            settings=make_settings(),
+            standalone=True,
+            clusterwide=namespace is None,
+            namespaces=[namespace] if namespace else [],
+            stop_flag=stop,
+        )
+    finally:
+        if listening:
+            await listening.cleanup()
+        ended = working.done()
+        working.cancel()
+        if not ended:
+            await asyncio.wait([working])
+    if ended:
+        working.result()
+    _LOG.info("stopped")
+
+
+def make_registry(access: Access, reconciler: Reconciler) -> kopf.OperatorRegistry:
+    """Return kopf's handlers: how to log in, and what to do with each change of a job."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return make_session(access)
+
+    @kopf.on.event(constants.GROUP, constants.VERSION, constants.PLURAL, registry=registry)
+    async def changed(event: kopf.RawEvent, **_: Any) -> None:
+        reconciler.take(event["type"], dict(event["object"]))
+
+    return registry
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings where its defaults do not fit."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # it would post each log line as an Event; ours tell the turns only
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 300
+    settings.queueing.idle_timeout = 1  # a worker for each job that changed: 500 of them need not linger
+    settings.networking.error_backoffs = _Backoffs()
+    settings.networking.request_timeout = 60
+    return settings
+
+
+def make_session(access: Access) -> kopf.AiohttpSession:
+    """Return an HTTP session of kopf's own with our credentials."""
+    headers = dict(access.headers)
+    expiration = None
+    if access.token_file:
+        headers["Authorization"] = f"Bearer {access.token_file.read_text().strip()}"
+        expiration = datetime.now(UTC) + timedelta(seconds=_TOKEN_SECONDS)
+    connector = aiohttp.TCPConnector(ssl=access.tls if access.tls else True)
+    return kopf.AiohttpSession(
+        server=access.server,
+        aiohttp_session=aiohttp.ClientSession(connector=connector, headers=headers),
+        default_namespace=access.namespace,
+        expiration=expiration,
+    )

@@ -1,0 +1,148 @@
+"""What a job owns, as pure functions: the desired objects, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from inferstack.api import Autoscale, InferenceJob
+from inferstack.operator.labels import HASH, JOB, SPEC_REPLICAS, Object, make_labels, make_metadata
+from inferstack.operator.podspec import make_pod_spec
+from inferstack.operator.replicas import bounds
+from inferstack.operator.runtimes import Runtime
+
+
+def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int) -> Object:
+    """Return the Deployment.
+
+    Args:
+        job: with metadata.name, namespace and uid.
+        runtime: as chosen for it.
+        replicas: as `replicas.decide` says.
+    """
+    spec, name = job.spec, job.metadata["name"]
+    metadata = make_metadata(job, runtime.name)
+    metadata["annotations"] = {SPEC_REPLICAS: str(spec.replicas)}
+    return stamped(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": metadata,
+            "spec": {
+                "replicas": replicas,
+                "revisionHistoryLimit": 2,
+                # Beyond the loading of a model, with which a rollout is not yet stuck.
+                "progressDeadlineSeconds": runtime.start_seconds + 60,
+                # No surge: GPUs are few and a quota counts the surplus replica, so a rollout that needs one gets stuck.
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {"maxSurge": 0, "maxUnavailable": spec.disruption.max_unavailable},
+                },
+                "selector": {"matchLabels": {JOB: name}},
+                "template": {
+                    "metadata": {"labels": make_labels(job, runtime.name)},
+                    "spec": make_pod_spec(name, spec, runtime),
+                },
+            },
+        }
+    )
+
+
+def make_service(job: InferenceJob, runtime: Runtime) -> Object:
+    """Return the Service: port 80, and the metrics where they have a port of their own."""
+    ports: list[Object] = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
+    if runtime.metrics_port:
+        ports.append({"name": "metrics", "port": runtime.metrics_port, "targetPort": "metrics", "protocol": "TCP"})
+    return stamped(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": make_metadata(job, runtime.name),
+            "spec": {"type": "ClusterIP", "selector": {JOB: job.metadata["name"]}, "ports": ports},
+        }
+    )
+
+
+def make_pdb(job: InferenceJob, runtime: Runtime) -> Object:
+    """Return the PodDisruptionBudget."""
+    return stamped(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": make_metadata(job, runtime.name),
+            "spec": {
+                "maxUnavailable": job.spec.disruption.max_unavailable,
+                "selector": {"matchLabels": {JOB: job.metadata["name"]}},
+                # A replica that does not serve anyway must not hold up a drain.
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        }
+    )
+
+
+def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale) -> Object:
+    """Return the HorizontalPodAutoscaler.
+
+    Raises:
+        KeyError: a metric type that the runtime does not have; `unsupported_metrics` tells before.
+    """
+    low, high = bounds(job.spec.replicas, autoscale)
+    metrics = [
+        {
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": runtime.metrics[metric.type]},
+                "target": {"type": "AverageValue", "averageValue": _quantity(metric.target)},
+            },
+        }
+        for metric in autoscale.metrics
+    ]
+    return stamped(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": make_metadata(job, runtime.name),
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": job.metadata["name"]},
+                "minReplicas": low,
+                "maxReplicas": high,
+                "metrics": metrics,
+            },
+        }
+    )
+
+
+def make_children(job: InferenceJob, runtime: Runtime, replicas: int) -> list[Object]:
+    """Return all objects of a job, what makes it serve first."""
+    made = [make_deployment(job, runtime, replicas), make_service(job, runtime), make_pdb(job, runtime)]
+    if job.spec.autoscale and job.spec.replicas:
+        made.append(make_hpa(job, runtime, job.spec.autoscale))
+    return made
+
+
+def unsupported_metrics(job: InferenceJob, runtime: Runtime) -> list[str]:
+    """Return the metric types of the job that its runtime does not have."""
+    metrics = job.spec.autoscale.metrics if job.spec.autoscale else ()
+    return [metric.type.value for metric in metrics if metric.type not in runtime.metrics]
+
+
+def stamped(obj: Object) -> Object:
+    """Add the hash of the object to its annotations.
+
+    The live object is compared with the wanted one field by field, which cannot see that a field is wanted no more; the
+    hash can. Replicas are left out: the autoscaler moves them.
+    """
+    hashed = {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "replicas"}}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    metadata = obj["metadata"]
+    annotations = {**metadata.get("annotations", {}), HASH: digest}
+    return {**obj, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _quantity(number: int) -> str:
+    """Return a whole number as the API server writes it back, so that a comparison finds them equal: 2000 is 2k."""
+    for suffix, factor in (("M", 10**6), ("k", 10**3)):
+        if number and number % factor == 0:
+            return f"{number // factor}{suffix}"
+    return str(number)

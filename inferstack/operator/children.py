@@ -1,0 +1,141 @@
+"""Write and remove what a job owns, through server-side apply; nothing is read before it is written."""
+
+from __future__ import annotations
+
+from inferstack.kube import ApiError, KubeClient
+from inferstack.kube.informer import Informer
+from inferstack.operator import compare
+from inferstack.operator.labels import MANAGER, Object
+from inferstack.operator.obstacles import Obstacle
+
+KINDS = {
+    "Deployment": "apps/v1",
+    "Service": "v1",
+    "PodDisruptionBudget": "policy/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+}
+"""API version by kind of what a job may own."""
+
+_REFUSALS = (400, 403, 404, 409, 413, 422)
+"""Answers that asking again at once will not change."""
+
+
+class RefusedError(Exception):
+    """The API server does not take a child; carries the obstacle for the status."""
+
+    def __init__(self, obstacle: Obstacle) -> None:
+        super().__init__(obstacle.message)
+        self.obstacle = obstacle
+
+
+class Children:
+    """What jobs own, as it is and as it should be.
+
+    Args:
+        kube: connected client.
+        informers: the live objects, by kind.
+    """
+
+    def __init__(self, kube: KubeClient, informers: dict[str, Informer]) -> None:
+        self._kube = kube
+        self._informers = informers
+        # What an admission webhook changes again on each write would be written for ever: written once is enough.
+        self._settled: dict[tuple[str, str], tuple[tuple[str, str], Object]] = {}
+
+    def live(self, kind: str, key: str) -> Object | None:
+        """Return a live object of a job, by the job's key."""
+        return self._informers[kind].objects.get(key)
+
+    def forget(self, key: str) -> None:
+        """Drop what is remembered of a job that is gone."""
+        for kind in KINDS:
+            self._settled.pop((kind, key), None)
+
+    def differs(self, key: str, wanted: Object) -> bool:
+        """Tell whether a child must be written."""
+        live = self.live(wanted["kind"], key)
+        if live is None:
+            return True
+        settled = self._settled.get((wanted["kind"], key))
+        if settled == (compare.edition(live), wanted):
+            return False
+        return not compare.covers(live, wanted)
+
+    async def write(self, key: str, wanted: Object) -> bool:
+        """Write a child; False where an object of a former job of that name must go first, and is on its way.
+
+        Raises:
+            RefusedError: the API server does not take it, or another's object has the name.
+        """
+        live = self.live(wanted["kind"], key)
+        owner = wanted["metadata"]["ownerReferences"][0]
+        if live is not None:
+            holder = compare.controller(live)
+            if live["metadata"].get("deletionTimestamp"):
+                return False
+            if holder and holder["uid"] != owner["uid"]:
+                await self._remove_former(live, holder, owner)
+                return False
+        try:
+            # Without force, what another made under this name is not overrun: the conflict tells.
+            written = await self._apply(wanted, force=live is not None)
+        except ApiError as error:
+            if error.code not in _REFUSALS:
+                raise
+            raise RefusedError(_obstacle(wanted, error)) from error
+        self._informers[wanted["kind"]].remember(written)
+        self._settled[wanted["kind"], key] = (compare.edition(written), wanted)
+        return True
+
+    async def remove(self, kind: str, key: str, owner_uid: str) -> None:
+        """Delete a child that is wanted no more, if it is there and the job's own."""
+        live = self.live(kind, key)
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            return
+        holder = compare.controller(live)
+        if holder and holder["uid"] == owner_uid:
+            meta = live["metadata"]
+            await self._kube.delete(
+                KINDS[kind], kind, meta["name"], meta["namespace"], propagation="Background", uid=meta["uid"]
+            )
+
+    async def _apply(self, wanted: Object, *, force: bool) -> Object:
+        try:
+            return await self._kube.apply(wanted, field_manager=MANAGER, force=force)
+        except ApiError as error:
+            if force or not error.conflict:
+                raise
+            found = await self._kube.find(wanted["apiVersion"], wanted["kind"], **_place(wanted))
+            holder = compare.controller(found) if found else None
+            if holder is None or holder["uid"] != wanted["metadata"]["ownerReferences"][0]["uid"]:
+                raise
+            # Ours after all: someone took away the label by which we find it.
+            return await self._kube.apply(wanted, field_manager=MANAGER)
+
+    async def _remove_former(self, live: Object, holder: Object, owner: Object) -> None:
+        if (holder["kind"], holder["name"]) != (owner["kind"], owner["name"]):
+            raise RefusedError(
+                Obstacle("NameTaken", f"{live['kind']} {owner['name']} belongs to {holder['kind']} {holder['name']}")
+            )
+        meta = live["metadata"]
+        await self._kube.delete(
+            KINDS[live["kind"]],
+            live["kind"],
+            meta["name"],
+            meta["namespace"],
+            propagation="Background",
+            uid=meta["uid"],
+        )
+
+
+def _place(obj: Object) -> dict[str, str]:
+    return {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}
+
+
+def _obstacle(wanted: Object, error: ApiError) -> Obstacle:
+    what = f"{wanted['kind']} {wanted['metadata']['name']}"
+    if error.conflict:
+        return Obstacle("NameTaken", f"{what} is there already and belongs to another: {error.message}")
+    if error.code == 403 and "exceeded quota" in error.message:
+        return Obstacle("QuotaExceeded", error.message)
+    return Obstacle("Refused", f"the API server refused {what}: {error.message}")

@@ -1,0 +1,75 @@
+"""Kubernetes Events for the turns in a job's life; best effort, for a lost Event must not hold up a job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from inferstack.api import constants
+from inferstack.kube import KubeClient
+from inferstack.kube.informer import TROUBLE
+from inferstack.operator.labels import MANAGER, Object
+from inferstack.operator.status import Turn
+
+_LOG = logging.getLogger("operator.events")
+_LONGEST_MESSAGE = 1024
+_MOST_WAITING = 5000
+"""Beyond this many unsent Events, new ones are dropped: the API server has other troubles then."""
+
+
+def make_event(job: Object, turn: Turn, *, now: str) -> Object:
+    """Return an Event about a job.
+
+    Args:
+        job: its metadata with name, namespace, uid and resourceVersion.
+        turn: what happened.
+        now: RFC 3339 time.
+    """
+    meta = job["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]},
+        "involvedObject": {
+            "apiVersion": constants.API_VERSION,
+            "kind": constants.KIND,
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "uid": meta["uid"],
+            "resourceVersion": meta["resourceVersion"],
+        },
+        "type": turn.type,
+        "reason": turn.reason,
+        "message": turn.message[:_LONGEST_MESSAGE],
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": MANAGER},
+        "reportingComponent": MANAGER,
+        "reportingInstance": MANAGER,
+    }
+
+
+class EventWriter:
+    """Send Events one after the other, behind the work on jobs."""
+
+    def __init__(self, kube: KubeClient) -> None:
+        self._kube = kube
+        self._waiting: asyncio.Queue[Object] = asyncio.Queue(maxsize=_MOST_WAITING)
+
+    def post(self, event: Object) -> None:
+        """Send an Event soon."""
+        try:
+            self._waiting.put_nowait(event)
+        except asyncio.QueueFull:
+            _LOG.warning("dropped an Event: %s", event["message"])
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            event = await self._waiting.get()
+            try:
+                await self._kube.create(event, field_manager=MANAGER)
+            except TROUBLE as error:
+                # The usual case is a namespace that is about to go.
+                _LOG.debug("an Event was not taken: %s", error)

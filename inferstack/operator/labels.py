@@ -1,0 +1,50 @@
+"""Names and labels of what a job owns."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from inferstack.api import InferenceJob, constants
+
+Object = dict[str, Any]
+
+MANAGER: Final = "inferstack-operator"
+"""Field manager of all writes."""
+JOB: Final = "inferstack.dev/job"
+"""The label that selects a job's children; its value is the job's name."""
+OURS: Final = f"{JOB},app.kubernetes.io/managed-by={MANAGER}"
+"""Selector of the children of all jobs."""
+SPEC_REPLICAS: Final = "inferstack.dev/spec-replicas"
+"""Annotation of a Deployment: spec.replicas of the job when the Deployment was last written."""
+HASH: Final = "inferstack.dev/applied"
+"""Annotation of a child: hash of the object as it was last written."""
+
+
+def make_labels(job: InferenceJob, runtime: str) -> dict[str, str]:
+    """Return the labels of all that belongs to a job."""
+    return {
+        "app.kubernetes.io/name": runtime,
+        "app.kubernetes.io/instance": job.metadata["name"],
+        "app.kubernetes.io/component": "inference",
+        "app.kubernetes.io/part-of": "inferstack",
+        "app.kubernetes.io/managed-by": MANAGER,
+        JOB: job.metadata["name"],
+    }
+
+
+def make_metadata(job: InferenceJob, runtime: str) -> Object:
+    """Return the metadata of a child: the job's name, its labels, and the job as the one owner."""
+    owner = {
+        "apiVersion": constants.API_VERSION,
+        "kind": constants.KIND,
+        "name": job.metadata["name"],
+        "uid": job.metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return {
+        "name": job.metadata["name"],
+        "namespace": job.metadata["namespace"],
+        "labels": make_labels(job, runtime),
+        "ownerReferences": [owner],
+    }

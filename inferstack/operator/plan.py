@@ -1,0 +1,63 @@
+"""From a job as it comes to what must be there for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from inferstack.api import InferenceJob, constants
+from inferstack.operator import replicas
+from inferstack.operator.builders import make_children, unsupported_metrics
+from inferstack.operator.labels import SPEC_REPLICAS, Object
+from inferstack.operator.obstacles import Obstacle
+from inferstack.operator.runtimes import Runtime, Table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job and its runtime, ready to be turned into objects."""
+
+    job: InferenceJob
+    runtime: Runtime
+
+    def children(self, live: Object | None) -> list[Object]:
+        """Return the wanted objects, given the live Deployment."""
+        return make_children(self.job, self.runtime, self._replicas(live))
+
+    def _replicas(self, live: Object | None) -> int:
+        spec = self.job.spec
+        applied = (live or {}).get("metadata", {}).get("annotations", {}).get(SPEC_REPLICAS)
+        return replicas.decide(
+            spec.replicas,
+            spec.autoscale,
+            applied=int(applied) if applied and applied.isdecimal() else None,
+            live=live["spec"].get("replicas") if live else None,
+        )
+
+
+def make_plan(raw: Mapping[str, Object], table: Table) -> Plan | Obstacle:
+    """Return the plan of a job, or why there is none.
+
+    Admission refuses what the models refuse; a job can still come here that an older CRD let in.
+    """
+    manifest = {
+        "apiVersion": constants.API_VERSION,
+        "kind": constants.KIND,
+        "metadata": raw["metadata"],
+        "spec": raw["spec"],
+    }
+    try:
+        job = InferenceJob.model_validate(manifest)
+    except ValidationError as error:
+        return Obstacle("InvalidSpec", "; ".join(_told(error)))
+    runtime = table.choose(job.spec)
+    if unknown := unsupported_metrics(job, runtime):
+        has = ", ".join(metric.value for metric in runtime.metrics)
+        return Obstacle("UnsupportedMetric", f"{runtime.name} has no metric {', '.join(unknown)}: it has {has}")
+    return Plan(job, runtime)
+
+
+def _told(error: ValidationError) -> list[str]:
+    return [f"{'.'.join(str(part) for part in found['loc'])}: {found['msg']}" for found in error.errors()]

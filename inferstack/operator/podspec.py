@@ -1,0 +1,109 @@
+"""The pod of one replica, as a pure function."""
+
+from __future__ import annotations
+
+from inferstack.api import EnvVar, InferenceJobSpec, Resources, constants
+from inferstack.operator.labels import JOB, Object
+from inferstack.operator.runtimes import Runtime
+
+_USER = 1000
+_PROBE_SECONDS = 10
+
+
+def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime) -> Object:
+    """Return the pod's spec; passes the restricted Pod Security Standard.
+
+    Args:
+        name: of the job.
+        spec: of the job.
+        runtime: as chosen for it.
+    """
+    volumes: list[Object] = [{"name": "cache", "emptyDir": {}}]
+    if runtime.shared_memory:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}})
+    made: Object = {
+        "automountServiceAccountToken": False,  # a server of models has no business with the API
+        "enableServiceLinks": False,  # a namespace with many Services would fill the environment
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # GPU nodes are commonly tainted so that only pods that ask for a GPU come to them.
+        "tolerations": [{"key": constants.WHOLE_GPU, "operator": "Exists", "effect": "NoSchedule"}],
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",  # a full node must not stop the job
+                "labelSelector": {"matchLabels": {JOB: name}},
+            }
+        ],
+        "containers": [make_container(spec, runtime)],
+        "volumes": volumes,
+    }
+    if spec.priority_class_name:
+        made["priorityClassName"] = spec.priority_class_name
+    return made
+
+
+def make_container(spec: InferenceJobSpec, runtime: Runtime) -> Object:
+    """Return the one container."""
+    port = spec.port or runtime.port
+    ports: list[Object] = [{"name": "http", "containerPort": port, "protocol": "TCP"}]
+    if runtime.metrics_port:
+        ports.append({"name": "metrics", "containerPort": runtime.metrics_port, "protocol": "TCP"})
+    mounts: list[Object] = [{"name": "cache", "mountPath": "/cache"}]
+    if runtime.shared_memory:
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108  # the mount point's one name
+    ready = {"httpGet": {"path": runtime.ready, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    alive = {"httpGet": {"path": runtime.health, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
+    return {
+        "name": "server",
+        "image": spec.image or runtime.image,
+        "args": [*_arguments(spec, runtime, port), *spec.args],
+        # Images of servers expect to be root; these send what they would write at home into the cache volume.
+        "env": [
+            {"name": "HOME", "value": "/cache"},
+            {"name": "HF_HOME", "value": "/cache/huggingface"},
+            *(_environment(variable) for variable in spec.env),
+        ],
+        "ports": ports,
+        "resources": make_resources(spec.resources, runtime),
+        # Loading may take long, so a probe of its own waits for it; the other two begin after.
+        "startupProbe": {
+            **ready,
+            "periodSeconds": _PROBE_SECONDS,
+            "failureThreshold": -(-runtime.start_seconds // _PROBE_SECONDS),
+        },
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": mounts,
+    }
+
+
+def make_resources(resources: Resources, runtime: Runtime) -> Object:
+    """Return the container's resources: the job's, and the runtime's defaults for what it leaves open."""
+    requests = {name: str(amount) for name, amount in resources.requests.items()}
+    limits = {name: str(amount) for name, amount in resources.limits.items()}
+    for name, amount in runtime.resources.items():
+        # With a limit alone, Kubernetes sets the request to it.
+        if name not in requests and name not in limits:
+            requests[name] = amount
+    return {"requests": requests, "limits": limits}
+
+
+def _arguments(spec: InferenceJobSpec, runtime: Runtime, port: int) -> list[str]:
+    whole = spec.resources.gpu == constants.WHOLE_GPU
+    known = {"model": spec.model, "port": str(port), "gpus": str(spec.resources.gpus if whole else 1)}
+    return [argument.format_map(known) for argument in runtime.args]
+
+
+def _environment(variable: EnvVar) -> Object:
+    if variable.secret_key_ref:
+        reference = {"name": variable.secret_key_ref.name, "key": variable.secret_key_ref.key}
+        return {"name": variable.name, "valueFrom": {"secretKeyRef": reference}}
+    return {"name": variable.name, "value": variable.value}

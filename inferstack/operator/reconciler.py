@@ -1,0 +1,292 @@
+"""Bring each job to what it asks for, and say how it fares.
+
+One run for one job: write the children that differ, remove those that are wanted no more, write the status if it
+changed. All it needs is in memory, so a run that finds nothing to do costs no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from inferstack.api import constants
+from inferstack.kube import ApiError, KubeClient
+from inferstack.kube.informer import TROUBLE, Informer, key_of, version_of
+from inferstack.kube.workqueue import WorkQueue
+from inferstack.operator import labels, prune, runtimes
+from inferstack.operator.children import KINDS, Children, RefusedError
+from inferstack.operator.events import EventWriter, make_event
+from inferstack.operator.labels import MANAGER, Object
+from inferstack.operator.obstacles import Obstacle
+from inferstack.operator.plan import Plan, make_plan
+from inferstack.operator.status import Seen, make_refused_status, make_status, turns, urgent
+
+_WORKERS = 12
+"""Runs at a time. More only queue up at the API server, which then serves the scheduler and the controllers later."""
+_SETTLE_SECONDS = 0.05
+"""Changes of children and pods come in bursts; one run answers a burst."""
+_COUNTS_SECONDS = 1.0
+"""How often a status is written of which only counts change."""
+_REFUSED_SECONDS = 30.0
+"""When to offer again what the API server refused; a change of the job does so at once."""
+_LIST_SECONDS = 2.0
+"""Pause before the first list of the jobs is tried again."""
+
+_LOG = logging.getLogger("operator")
+
+
+class Reconciler:
+    """All jobs in view.
+
+    Args:
+        kube: connected client.
+        namespace: to serve; None for all.
+        clock: returns the time for conditions.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        namespace: str | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.jobs: dict[str, Object] = {}
+        self.listed = asyncio.Event()
+        self._kube, self._namespace, self._clock = kube, namespace, clock
+        self._queue = WorkQueue(self._run, workers=_WORKERS, name="operator")
+        self._events = EventWriter(kube)
+        self._plans: dict[str, tuple[tuple[str, int], Plan | Obstacle]] = {}
+        self._pods: dict[str, dict[str, Object]] = {}
+        self._written: dict[str, float] = {}
+        self._bereft: set[str] = set()
+        informers = {
+            kind: Informer(
+                kube,
+                version,
+                kind,
+                on_change=self._child_changed,
+                namespace=namespace,
+                labels=labels.OURS,
+                prune=prune.prune_child,
+            )
+            for kind, version in KINDS.items()
+        }
+        self._children = Children(kube, informers)
+        pods = Informer(
+            kube,
+            "v1",
+            "Pod",
+            on_change=self._pod_changed,
+            namespace=namespace,
+            labels=labels.OURS,
+            prune=prune.prune_pod,
+        )
+        self._informers = [*informers.values(), pods]
+
+    async def run(self) -> None:
+        """Work until cancelled. Jobs wait for the first lists: what is not listed yet would be written again."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run())
+            group.create_task(self._events.run())
+            for informer in self._informers:
+                await informer.synced.wait()
+            await self._list_jobs()
+            group.create_task(self._queue.run())
+
+    def problem(self) -> str | None:
+        """Return why the operator does not serve jobs yet, None when it does."""
+        if self.listed.is_set():
+            return None
+        return "the first lists are not in: is the CRD installed, and may the operator list?"
+
+    def take(self, change: str | None, obj: Object) -> None:
+        """Take a job as a watch, a list or an answer shows it.
+
+        Args:
+            change: ADDED, MODIFIED or DELETED; None out of a list.
+            obj: the job.
+        """
+        key = key_of(obj)
+        known = self.jobs.get(key)
+        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
+        if change == "DELETED":
+            if same:
+                self._forget(key)
+            return
+        if known is not None and same and version_of(obj) <= version_of(known):
+            return
+        kept = self.jobs[key] = prune.prune_job(obj)
+        # Our own status comes back as a change of the job: that needs no run.
+        if known is None or not same or _matters(known) != _matters(kept):
+            self._queue.add(key)
+
+    async def _list_jobs(self) -> None:
+        """List once: proves that the operator may see jobs, and kopf's watch takes over from there."""
+        while not self.listed.is_set():
+            try:
+                listing = await self._kube.list(constants.API_VERSION, constants.KIND, self._namespace)
+            except TROUBLE as error:
+                _LOG.warning("cannot list InferenceJobs yet: %s", error)
+                await asyncio.sleep(_LIST_SECONDS)
+                continue
+            for job in listing["items"]:
+                self.take(None, job)
+            self.listed.set()
+
+    def _forget(self, key: str) -> None:
+        self._queue.forget(key)
+        self._children.forget(key)
+        self._bereft.discard(key)
+        for table in (self.jobs, self._plans, self._written):
+            table.pop(key, None)
+
+    def _child_changed(self, before: Object | None, after: Object | None) -> None:
+        obj = after or before
+        assert obj is not None  # noqa: S101  # a change has at least one side
+        key = key_of(obj)
+        if after is None:
+            self._bereft.add(key)
+        self._queue.add_after(key, _SETTLE_SECONDS)
+
+    def _pod_changed(self, before: Object | None, after: Object | None) -> None:
+        obj = after or before
+        assert obj is not None  # noqa: S101  # a change has at least one side
+        meta = obj["metadata"]
+        key = f"{meta['namespace']}/{meta['labels'][labels.JOB]}"
+        pods = self._pods.setdefault(key, {})
+        if after is None:
+            pods.pop(meta["name"], None)
+            if not pods:
+                del self._pods[key]
+        else:
+            pods[meta["name"]] = after
+        # A pod that is well tells nothing that its Deployment's counts do not tell.
+        if any(side and len(side["status"]) > 1 for side in (before, after)):
+            self._queue.add_after(key, _SETTLE_SECONDS)
+
+    async def _run(self, key: str) -> float | None:
+        raw = self.jobs.get(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            return None
+        try:
+            return await self._reconcile(key, raw)
+        except TROUBLE:
+            raise
+        except Exception:  # noqa: BLE001  # a flaw that one job brings to light must not stop the others
+            _LOG.exception("%s: unexpected error; again in %.0f s", key, _REFUSED_SECONDS)
+            return _REFUSED_SECONDS
+
+    async def _reconcile(self, key: str, raw: Object) -> float | None:
+        if key in self._bereft and not await self._still_there(key, raw):
+            return None
+        plan = self._plan(key, raw)
+        if isinstance(plan, Obstacle):
+            return await self._say(key, raw, make_refused_status(raw, plan, now=self._now(), before=raw.get("status")))
+        refusal: Obstacle | None = None
+        complete = False
+        try:
+            complete = await self._write(key, plan)
+        except RefusedError as refused:
+            refusal = refused.obstacle
+        else:
+            if not complete:
+                return None  # the queue or a change brings it back
+        seen = Seen(self._children.live("Deployment", key), self._living_pods(key), complete, refusal)
+        status = make_status(plan.job, plan.runtime, seen, before=raw.get("status"), now=self._now())
+        pause = await self._say(key, raw, status)
+        return _REFUSED_SECONDS if refusal and pause is None else pause
+
+    async def _write(self, key: str, plan: Plan) -> bool:
+        """Write what differs; False when the job must be looked at again."""
+        for wanted in plan.children(self._children.live("Deployment", key)):
+            if not self._children.differs(key, wanted):
+                continue
+            if not await self._children.write(key, wanted):
+                return False
+            if wanted["kind"] == "Deployment":
+                # Replicas take longest to come: the Deployments of all waiting jobs go before their other objects.
+                self._queue.add(key)
+                return False
+        if not (plan.job.spec.autoscale and plan.job.spec.replicas):
+            await self._children.remove("HorizontalPodAutoscaler", key, plan.job.metadata["uid"])
+        return True
+
+    async def _still_there(self, key: str, raw: Object) -> bool:
+        """Ask whether the job still exists, before children that vanished are made again.
+
+        A job's deletion may be seen after that of its children, or never: kopf does not tell of what went while its
+        watch was broken.
+        """
+        self._bereft.discard(key)
+        meta = raw["metadata"]
+        found = await self._kube.find(constants.API_VERSION, constants.KIND, meta["name"], meta["namespace"])
+        if found is None or found["metadata"]["uid"] != meta["uid"]:
+            self._forget(key)
+            if found is not None:
+                self.take(None, found)
+            return False
+        return "deletionTimestamp" not in found["metadata"]
+
+    async def _say(self, key: str, raw: Object, status: Object) -> float | None:
+        """Write the status if it changed; returns seconds to wait where only counts did, and lately before."""
+        before = raw.get("status")
+        if before == status:
+            return None
+        now = asyncio.get_running_loop().time()
+        due = self._written.get(key, 0.0) + _COUNTS_SECONDS
+        if now < due and not urgent(before, status):
+            return due - now
+        self._written[key] = now
+        meta = raw["metadata"]
+        # The uid makes the server refuse it where a new job of the same name has come meanwhile.
+        body = {"metadata": {"uid": meta["uid"]}, "status": status}
+        try:
+            answer = await self._kube.patch(
+                constants.API_VERSION,
+                constants.KIND,
+                meta["name"],
+                body,
+                meta["namespace"],
+                subresource="status",
+                field_manager=MANAGER,
+            )
+        except ApiError as error:
+            if error.not_found:
+                self._forget(key)
+                return None
+            if error.conflict:
+                return None
+            raise
+        for turn in turns(before, status):
+            self._events.post(make_event(raw, turn, now=self._now()))
+        self.take("MODIFIED", answer)
+        return None
+
+    def _plan(self, key: str, raw: Object) -> Plan | Obstacle:
+        edition = (raw["metadata"]["uid"], raw["metadata"]["generation"])
+        known = self._plans.get(key)
+        if known is not None and known[0] == edition:
+            return known[1]
+        plan = make_plan(raw, runtimes.load())
+        self._plans[key] = (edition, plan)
+        return plan
+
+    def _living_pods(self, key: str) -> list[Object]:
+        pods = self._pods.get(key, {}).values()
+        return [
+            pod
+            for pod in pods
+            if not pod["metadata"].get("deletionTimestamp") and pod["status"]["phase"] not in ("Failed", "Succeeded")
+        ]
+
+    def _now(self) -> str:
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _matters(job: Object) -> tuple[object, ...]:
+    meta = job["metadata"]
+    return meta["generation"], meta.get("deletionTimestamp"), job.get("status")

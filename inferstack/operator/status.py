@@ -1,0 +1,145 @@
+"""What the operator says of a job: the whole status, as a pure function of what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inferstack.api import InferenceJob, constants
+from inferstack.operator.labels import JOB, Object
+from inferstack.operator.obstacles import Obstacle, find
+from inferstack.operator.runtimes import Runtime
+
+GOOD = "AllReplicasReady"
+PAUSED = "Paused"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the operator sees of a job's children."""
+
+    deployment: Object | None = None
+    pods: Sequence[Object] = ()
+    """Pods of the job that are not about to go."""
+    complete: bool = True
+    """Whether all children are there as wanted."""
+    refusal: Obstacle | None = None
+    """What the API server, or the operator itself, refused."""
+
+
+def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Object | None, now: str) -> Object:
+    """Return the status.
+
+    Args:
+        job: with metadata.generation.
+        runtime: as chosen for it.
+        seen: of its children.
+        before: the status that it carries now; a condition that stays keeps its time.
+        now: RFC 3339 time.
+    """
+    deployment = seen.deployment or {}
+    counts = deployment.get("status", {})
+    wanted = deployment.get("spec", {}).get("replicas", job.spec.replicas)
+    ready, exists = counts.get("readyReplicas", 0), counts.get("replicas", 0)
+    current = counts.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 1)
+    rolled_out = current and counts.get("updatedReplicas", 0) == wanted == exists
+    done = seen.complete and rolled_out and ready == wanted
+    obstacle = seen.refusal or (None if done else find(seen.deployment, seen.pods))
+    resources = job.spec.resources
+    return {
+        "observedGeneration": job.metadata["generation"],
+        "ready": f"{ready}/{wanted}",
+        "replicas": exists,
+        "readyReplicas": ready,
+        "gpus": wanted * resources.gpus,
+        "profile": constants.profile_of(resources.gpu),
+        "runtime": runtime.name.value,
+        "selector": f"{JOB}={job.metadata['name']}",
+        "conditions": _stamped(
+            _say(job, obstacle, done=done, wanted=wanted, ready=ready), job.metadata["generation"], _known(before), now
+        ),
+    }
+
+
+def make_refused_status(raw: Object, obstacle: Obstacle, *, before: Object | None, now: str) -> Object:
+    """Return the status of a job that the models do not take, so that nothing else can be said of it."""
+    said = {"Ready": (False, obstacle), "Progressing": (False, obstacle), "Degraded": (True, obstacle)}
+    return {
+        "observedGeneration": raw["metadata"]["generation"],
+        "conditions": _stamped(said, raw["metadata"]["generation"], _known(before), now),
+    }
+
+
+def _say(
+    job: InferenceJob, obstacle: Obstacle | None, *, done: bool, wanted: int, ready: int
+) -> dict[str, tuple[bool, Obstacle]]:
+    if done and wanted == 0:
+        summary = Obstacle(PAUSED, "paused: 0 replicas are wanted")
+    elif done:
+        summary = Obstacle(GOOD, f"{ready} of {wanted} replicas serve {job.spec.model}")
+    else:
+        summary = Obstacle("RolloutInProgress", f"{ready} of {wanted} replicas are ready")
+    well = done and obstacle is None
+    return {
+        "Ready": (well, obstacle or summary),
+        "Progressing": (not done and obstacle is None, obstacle or summary),
+        "Degraded": (obstacle is not None, obstacle or Obstacle("AsExpected", "nothing stands in the way")),
+    }
+
+
+def _known(status: Any) -> dict[str, Object]:
+    return {condition["type"]: condition for condition in (status or {}).get("conditions") or []}
+
+
+def _stamped(
+    said: dict[str, tuple[bool, Obstacle]], generation: int, known: dict[str, Object], now: str
+) -> list[Object]:
+    made = []
+    for kind, (value, why) in said.items():
+        status = "True" if value else "False"
+        before = known.get(kind)
+        kept = before is not None and before["status"] == status
+        made.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": why.reason,
+                "message": why.message,
+                "lastTransitionTime": before["lastTransitionTime"] if before is not None and kept else now,
+                "observedGeneration": generation,
+            }
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn in a job's life that is worth a Kubernetes Event."""
+
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+
+
+def turns(before: Object | None, after: Object) -> list[Turn]:
+    """Return what an Event should tell: the job became ready, or something new stands in its way."""
+    old, new = _known(before), _known(after)
+    made = []
+    degraded, was_degraded = new["Degraded"], old.get("Degraded", {})
+    if degraded["status"] == "True" and was_degraded.get("reason") != degraded["reason"]:
+        made.append(Turn("Warning", degraded["reason"], degraded["message"]))
+    if new["Ready"]["status"] == "True" and old.get("Ready", {}).get("status") != "True":
+        made.append(Turn("Normal", new["Ready"]["reason"], new["Ready"]["message"]))
+    return made
+
+
+def urgent(before: Object | None, after: Object) -> bool:
+    """Tell whether a status must be written at once: a condition turned; counts alone may wait a moment."""
+    if before is None or before.get("observedGeneration") != after.get("observedGeneration"):
+        return True
+    old, new = _known(before), _known(after)
+    return {k: (c["status"], c["reason"]) for k, c in old.items()} != {
+        k: (c["status"], c["reason"]) for k, c in new.items()
+    }
