@@ -109,7 +109,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     ) -> Iterator[language_pb2.RunPluginResponse]:
         """Run a plugin written in Python (a policy pack, a component package) and stream what it prints."""
         if request.kind == "analyzer":
-            command = [sys.executable, "-u", "-m", "pulumi.policy", *request.args]
+            command = [sys.executable, "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
         else:
             command = [sys.executable, "-u", request.info.program_directory, *request.args]
         # The engine gives a policy pack its own variables; a plugin still needs PATH and the rest.

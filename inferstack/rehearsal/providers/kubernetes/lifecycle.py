@@ -17,8 +17,8 @@ from inferstack.rehearsal.providers.kubernetes.objects import DELETION_PROPAGATI
 
 Object = dict[str, Any]
 
-# A namespace or a CRD made in the same update may come a moment later: the vendor's provider tries five times.
-_RETRY_DELAYS_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+# A namespace or a CRD made in the same update may come a moment later: the vendor's provider tries for some seconds.
+_RETRY_DELAYS_S = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)

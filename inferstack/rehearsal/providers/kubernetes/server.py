@@ -163,6 +163,11 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
             grpc.StatusCode.UNIMPLEMENTED,
         )
 
+    async def close(self) -> None:
+        """Close the connections to the cluster."""
+        if self._manifests is not None:
+            await self._manifests.cluster.close()
+
     def _configured(self) -> Manifests:
         assert self._manifests is not None  # noqa: S101  # the engine configures a provider before it uses it
         return self._manifests
