@@ -1,4 +1,4 @@
-"""Simulated nodes: what a cloud or an installer would register, as Node objects that kwok and the agent bring to life."""
+"""Simulated nodes: the Node objects that an installer would register; kwok and the agent bring them to life."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class NodeGroup(RoleSettings):
     """Name of the MIG layout that the nodes ask for (label nvidia.com/mig.config). Without one the GPUs stay whole."""
     nics: tuple[Nic, ...] = ()
     """SR-IOV devices of each node. None by default: a policy of the network operator makes them."""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     """Further labels of the nodes."""
 
     @field_validator("instance_type")

@@ -56,7 +56,9 @@ class Gpu(pulumi.ComponentResource):
         namespace = [] if mode is Mode.PRESENT else [KubeObject("gpu-operator", make_namespace(), child)]
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=namespace))
         layouts_map = KubeObject("mig-layouts", make_config_map(layouts), within)
-        args = AddonArgs(addon="gpu-operator", namespace=NAMESPACE, mode=mode, crds=(CRD,), values=make_values(settings))
+        args = AddonArgs(
+            addon="gpu-operator", namespace=NAMESPACE, mode=mode, crds=(CRD,), values=make_values(settings)
+        )
         operator = Addon("gpu-operator", args, addons, within)
         after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*operator.ready, layouts_map]))
         self.ready = [*operator.ready, layouts_map]

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.cluster.settings import ClusterSettings
-from components.gpu.settings import GpuSettings
+from components.gpu.settings import GpuSettings, Strategy
 from inferstack.errors import UserError
-from inferstack.mig import catalogue, mig_parted, placement
+from inferstack.mig import catalogue, layout
 from inferstack.mig.errors import ConfigError, LayoutError
+from inferstack.mig.mig_parted import Rule, dump_config
 
 _KEY = "inferstack:gpu.mig.layouts"
 
@@ -21,10 +22,10 @@ def make_layouts(settings: GpuSettings) -> dict[str, Any]:
     Raises:
         UserError: a layout that is no layout, or that no GPU can hold; names its key.
     """
-    config = mig_parted.make_mig_parted_config()
+    config = layout.make_mig_parted_config()
     config["mig-configs"] = {**config["mig-configs"], **settings.mig.layouts}
     try:
-        parsed = mig_parted.parse_config(mig_parted.dump_config(config))
+        parsed = layout.parse_config(dump_config(config))
     except ConfigError as error:
         raise UserError(str(error).replace("mig-configs", _KEY, 1)) from None
     for name in settings.mig.layouts:
@@ -32,13 +33,13 @@ def make_layouts(settings: GpuSettings) -> dict[str, Any]:
     return config
 
 
-def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings) -> None:
-    """Check that each group of nodes asks for a layout that exists and that its GPUs can hold.
+def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: Strategy) -> None:
+    """Check that each group of nodes asks for a layout that exists and that its GPUs can hold and publish.
 
     Raises:
         UserError: naming the group's key.
     """
-    parsed = mig_parted.parse_config(mig_parted.dump_config(config))
+    parsed = layout.parse_config(dump_config(config))
     for group_name, group in cluster.fleet.items():
         if group.mig_layout is None:
             continue
@@ -50,32 +51,41 @@ def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings) -> None:
             near = difflib.get_close_matches(group.mig_layout, parsed, n=3) or sorted(parsed)
             raise UserError(f'{key}: there is no layout "{group.mig_layout}"; there are {", ".join(near)}.')
         model = catalogue.gpu(machine.gpu)
-        rules = [
-            rule
-            for rule in parsed[group.mig_layout]
-            if any(rule.matches(index, model.pci_device_ids) for index in range(machine.gpus))
-        ]
-        if not rules:
-            raise UserError(f'{key}: layout "{group.mig_layout}" says nothing of a {model.name}; choose another.')
-        for rule in rules:
-            try:
-                placement.check(model, rule.profiles)
-            except LayoutError as error:
-                raise UserError(f'{key}: layout "{group.mig_layout}" does not fit a {model.name}: {error}.') from None
+        try:
+            states = layout.expand(parsed[group.mig_layout], model, layout.whole(machine.gpus))
+        except LayoutError as error:
+            raise UserError(f'{key}: layout "{group.mig_layout}" does not fit a {model.name}: {error}.') from None
+        if problem := layout.published(model, states, strategy.value).problem:
+            raise UserError(
+                f'{key}: with inferstack:gpu.mig.strategy {strategy}, layout "{group.mig_layout}" leaves the nodes '
+                f"without a GPU: {problem}."
+            )
 
 
-def _check_somewhere(name: str, layout: mig_parted.Layout) -> None:
+def _check_somewhere(name: str, own: layout.Layout) -> None:
     """Check that each rule fits at least one GPU that it speaks of."""
-    for index, rule in enumerate(layout):
-        reasons: list[str] = []
-        for model in catalogue.load().gpus.values():
-            if rule.device_filter and not any(rule.matches(i, model.pci_device_ids) for i in rule.devices or (0,)):
-                continue
-            try:
-                placement.check(model, rule.profiles)
-                break
-            except LayoutError as error:
-                reasons.append(f"{model.name}: {error}")
-        else:
-            told = "; ".join(reasons) or "its device-filter names none that is known"
-            raise UserError(f"{_KEY}.{name}[{index}]: no GPU can hold this ({told}).")
+    for index, rule in enumerate(own):
+        models = [
+            model
+            for model in catalogue.load().gpus.values()
+            if not rule.device_filter or any(rule.matches(i, model.pci_device_ids) for i in rule.devices or (0,))
+        ]
+        key = f"{_KEY}.{name}[{index}]"
+        if not models:
+            raise UserError(f"{key}.device-filter: names no GPU that is known: {', '.join(rule.device_filter)}.")
+        # Only a GPU that has all the profiles can say why they do not go together.
+        able = [model for model in models if all(profile in model.profiles for profile in rule.profiles)]
+        if not able:
+            have = "; ".join(f"{model.name}: {', '.join(model.profiles)}" for model in models)
+            raise UserError(f"{key}.mig-devices: no GPU has {', '.join(rule.profiles)} ({have}).")
+        reasons = [reason for model in able if (reason := _refusal(model, rule))]
+        if len(reasons) == len(able):
+            raise UserError(f"{key}.mig-devices: no GPU can hold this ({'; '.join(reasons)}).")
+
+
+def _refusal(model: catalogue.Gpu, rule: Rule) -> str | None:
+    try:
+        layout.check(model, rule.profiles)
+    except LayoutError as error:
+        return str(error)
+    return None

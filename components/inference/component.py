@@ -60,7 +60,9 @@ class InferenceJobs(pulumi.ComponentResource):
             {key: f"http://{job['metadata']['name']}.{job['metadata']['namespace']}.svc" for key, job in named.items()}
         )
         self.table = pulumi.Output.from_input(
-            [{"job": key, "model": job["spec"]["model"], "replicas": str(job["spec"]["replicas"])}
-             for key, job in named.items()]
+            [
+                {"job": key, "model": job["spec"]["model"], "replicas": str(job["spec"]["replicas"])}
+                for key, job in named.items()
+            ]
         )
         self.register_outputs({"endpoints": self.endpoints, "table": self.table})

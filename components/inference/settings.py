@@ -16,9 +16,9 @@ class JobMetadata(RoleSettings):
     """Name of the job and of what is made for it."""
     namespace: DnsLabel | None = None
     """A tenant's namespace."""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the job."""
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default_factory=dict)
     """Annotations of the job."""
 
 

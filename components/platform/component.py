@@ -32,9 +32,7 @@ class Platform(pulumi.ComponentResource):
         """Register all roles."""
         super().__init__("inferstack:platform:Platform", name, {}, opts)
 
-        cluster = Cluster(
-            "cluster", settings.cluster, access=access, opts=pulumi.ResourceOptions(parent=self)
-        )
+        cluster = Cluster("cluster", settings.cluster, access=access, opts=pulumi.ResourceOptions(parent=self))
 
         def after(*before: pulumi.Resource) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(before))

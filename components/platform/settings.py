@@ -50,15 +50,16 @@ class PlatformSettings:
                 close = difflib.get_close_matches(key, known, n=1)
                 hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known are {', '.join(known)}."
                 raise UserError(f"{PROJECT}:{key}: unknown key; {hint}")
+        place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         gpu = load_role("gpu", GpuSettings, config.get("gpu"))
         tenancy = load_role("tenancy", TenancySettings, config.get("tenancy"))
         inference = load_role("inference", InferenceSettings, config.get("inference"))
         layouts = make_layouts(gpu)
-        check_fleet(layouts, cluster)
+        check_fleet(layouts, cluster, gpu.mig.strategy)
         make_jobs(inference, tenancy.tenants)
         return cls(
-            place=_place(config.get("place")),
+            place=place,
             cluster=cluster,
             addon=load_role("addon", AddonSettings, config.get("addon")),
             gpu=gpu,

@@ -78,9 +78,7 @@ def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
         },
         "allow-dns": {**everyone, "policyTypes": ["Egress"], "egress": [dns]},
     }
-    return [
-        _object("networking.k8s.io/v1", "NetworkPolicy", name, policy, spec=spec) for policy, spec in specs.items()
-    ]
+    return [_object("networking.k8s.io/v1", "NetworkPolicy", name, policy, spec=spec) for policy, spec in specs.items()]
 
 
 def make_role_binding(name: str, tenant: Tenant) -> Object:

@@ -41,7 +41,7 @@ class Tenant(RoleSettings):
 
     gpus: Count = 0
     """Whole GPUs that its pods may ask for together (nvidia.com/gpu)."""
-    mig: dict[str, Count] = {}
+    mig: dict[str, Count] = Field(default_factory=dict)
     """MIG slices that its pods may ask for together, by profile (1g.5gb: 14). A profile not named may not be used."""
     cpu: Quantity = "256"
     """CPU that its pods may ask for together."""
@@ -63,7 +63,8 @@ class Tenant(RoleSettings):
     def _known_profiles(cls, mig: dict[str, int]) -> dict[str, int]:
         for profile in mig:
             if profile not in catalogue.profile_names():
-                raise ValueError(f"no GPU has the MIG profile {profile}; there are {catalogue.profile_names()}")
+                known = ", ".join(catalogue.profile_names())
+                raise ValueError(f"no GPU has the MIG profile {profile}; there are {known}")
         return mig
 
 

@@ -1,0 +1,201 @@
+"""One stack and the engine that works on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from inferstack.errors import UserError
+from inferstack.project import project_root, state_dir
+from inferstack.rehearsal.providers.engine import Engine
+
+Report = Callable[[str], None]
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the engine ended."""
+
+    code: int
+    log: Path
+    """What the engine printed."""
+
+
+class Session:
+    """A stack of this project.
+
+    The engine keeps the salt of a stack's encryption in the stack's configuration file. That file is the user's and
+    under version control, the passphrase is this machine's; so the engine is given a copy in the state folder that
+    carries the salt. A stack whose own file has encrypted values brings its salt along, which then holds.
+
+    Args:
+        stack: name of the stack; ``stacks/Pulumi.<stack>.yaml`` must exist.
+        report: takes a sentence for a person now and then.
+
+    Raises:
+        UserError: there is no such stack file.
+    """
+
+    def __init__(self, stack: str, report: Report) -> None:
+        self.stack = stack
+        self.report = report
+        self.root = project_root()
+        self.state = state_dir()
+        self.source = self.root / "stacks" / f"Pulumi.{stack}.yaml"
+        if not self.source.exists():
+            known = sorted(path.name.split(".")[1] for path in self.source.parent.glob("Pulumi.*.yaml"))
+            raise UserError(f'There is no stack "{stack}" ({self.source}); there are {", ".join(known)}.')
+        self._folder = self.state / "stacks"
+        self.engine = Engine(self.root, self.state, configuration=self._folder, report=report)
+        self.config_file = self._folder / f"Pulumi.{stack}.yaml"
+
+    def select(self) -> None:
+        """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
+        (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
+        self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack])
+        kept = self.config_file.read_text() if self.config_file.exists() else ""
+        self.config_file.write_text(with_salt(self.source.read_text(), kept))
+
+    def exists(self) -> bool:
+        """Tell whether the backend knows the stack."""
+        listed = json.loads(self._checked(["stack", "ls", "--json", "--all"]))
+        return any(entry["name"].split("/")[-1] == self.stack for entry in listed)
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Return the inputs of all Kubernetes objects in the stack's state."""
+        exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
+        resources = exported["deployment"].get("resources") or []
+        return [
+            found["inputs"]
+            for found in resources
+            if found["type"].startswith("kubernetes:")
+            and not found.get("external")
+            and not found["type"].endswith("Patch")
+            and "kind" in found.get("inputs", {})
+        ]
+
+    def outputs(self, *, secrets: bool) -> dict[str, Any]:
+        """Return the stack's outputs; secret ones as ``[secret]`` unless asked for."""
+        shown = ["--show-secrets"] if secrets else []
+        content: dict[str, Any] = json.loads(
+            self._checked(["stack", "output", "--json", "--stack", self.stack, *shown])
+        )
+        return content
+
+    def remove(self) -> None:
+        """Forget an empty stack and the copy of its configuration."""
+        self._checked(["-C", str(self._folder), "stack", "rm", "--yes", self.stack])
+        self.config_file.unlink(missing_ok=True)
+
+    def pulumi(self, args: Sequence[str]) -> int:
+        """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
+        return self.engine.run([*args, "--stack", self.stack, "--config-file", str(self.config_file)])
+
+    def update(self, verb: str, args: Sequence[str], on_event: Callable[[Event], None]) -> Result:
+        """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.
+
+        An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
+        next run picks up from there.
+        """
+        logs = self.state / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        log, events = logs / f"pulumi-{verb}.log", logs / f"pulumi-{verb}.events"
+        events.write_text("")
+        command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
+        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *args]
+        with log.open("w") as output:
+            process = self.engine.start(command, output)
+            done = threading.Event()
+            follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
+            follower.start()
+            code = self._wait(process)
+            done.set()
+            follower.join()
+        return Result(code, log)
+
+    def _wait(self, process: subprocess.Popen[str]) -> int:
+        interrupts = 0
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                interrupts += 1
+                if interrupts == 1:
+                    self.report("interrupted: the engine ends what it has begun (interrupt again to stop it at once)")
+                process.send_signal(signal.SIGINT if interrupts < 3 else signal.SIGKILL)
+                continue
+            if interrupts:
+                raise KeyboardInterrupt
+            return code
+
+    def _checked(self, args: Sequence[str]) -> str:
+        done = self.engine.output([*args, "--non-interactive"])
+        if done.returncode:
+            raise UserError(f"pulumi {' '.join(args)} failed: {done.stderr.strip().removeprefix('error: ')}")
+        return done.stdout
+
+
+_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+
+
+def with_salt(source: str, kept: str) -> str:
+    """Return the text of a stack's configuration with the salt to use.
+
+    Args:
+        source: the user's file; its own salt holds if it has encrypted values, for they need it.
+        kept: the earlier copy, or empty.
+    """
+    salt = _SALT.search(kept)
+    if re.search(r"^\s*secure:", source, re.MULTILINE) or not salt:
+        return source
+    return _SALT.sub("", source).rstrip("\n") + "\n" + salt[0]
+
+
+def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event) -> None:
+    """Hand over the lines of a growing file of JSON lines; ends once ``done`` is set and the file is read."""
+    with path.open() as file:
+        rest = ""
+        while True:
+            last = done.is_set()
+            rest += file.read()
+            *whole, rest = rest.split("\n")
+            for line in whole:
+                on_event(json.loads(line))
+            if last:
+                return
+            done.wait(0.1)  # the engine cannot tell us when it writes
+
+
+@contextlib.contextmanager
+def only_one(state: Path, report: Report) -> Iterator[None]:
+    """Hold the project for one command that changes it; a second one waits and says for whom."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "up.lock"
+    with path.open("a+") as file:
+        _lock(file, path, report)
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _lock(file: IO[str], path: Path, report: Report) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        report(f"waiting for another run on this project (process {path.read_text() or 'unknown'})")
+        fcntl.flock(file, fcntl.LOCK_EX)
