@@ -135,8 +135,8 @@ class NodeController:
             self._pending_since.pop(name, None)
         if made.note:
             log.info("%s: %s", name, made.note)
-        wrote = await self._write(name, node, made)
-        return made.wait if made.wait is not None else wrote
+        pause = await self._write(name, node, made)
+        return min((wait for wait in (made.wait, pause) if wait is not None), default=None)
 
     async def _write(self, name: str, node: Object, made: NodePlan) -> float | None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -112,7 +112,7 @@ class PodController:
             return
         if runner is not None:
             runner.update(pod)
-        elif pod["spec"].get("nodeName") and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+        elif pod["spec"].get("nodeName"):
             runner = self._runners[key] = PodRunner(
                 self._kube, self._http, self._state_dir, self._cluster, pod, node_lives=self._node_lives
             )
@@ -164,14 +164,15 @@ class PodRunner:
 
     async def run(self, adopted: Process | None) -> None:
         """Run until the pod is deleted or the agent stops."""
-        _, _, restarts, ran = reported(self._pod)
+        phase, _, restarts, ran = reported(self._pod)
         self._state = replace(self._state, restarts=restarts + (1 if ran and adopted is None else 0))
         running = adopted
         if adopted is not None:
             log.info("%s: pid %d runs on", self._name, adopted.pid)
         backoff = _FIRST_BACKOFF
         try:
-            while not self._deleted.is_set():
+            # One that has ended for good needs no process; its deletion still is the kubelet's to finish.
+            while not self._deleted.is_set() and phase not in ("Succeeded", "Failed"):
                 started = asyncio.get_running_loop().time()
                 try:
                     running, command = await self._begin(running)
