@@ -149,10 +149,11 @@ class Engine:
         It is a process group of its own: an interrupt at the terminal reaches it only through `interrupt`.
         """
         self._ready(args)
+        # The engine knows --event-log only with its debug commands; Pulumi's own Automation API turns them on too.
         return subprocess.Popen(
             [self.binary, *args],
             cwd=self.project_root,
-            env=self.environment(),
+            env=self.environment({"PULUMI_DEBUG_COMMANDS": "true"}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
