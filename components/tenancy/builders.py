@@ -53,7 +53,9 @@ def make_quota(name: str, tenant: Tenant) -> Object:
         "requests.cpu": tenant.cpu,
         "requests.memory": tenant.memory,
         "pods": str(tenant.pods),
-        "count/inferencejobs.deepseek.ai": str(tenant.jobs),
+        # Not count/inferencejobs.deepseek.ai: the quota controller looks for new kinds every 30 s only, and until then
+        # the API server refuses every job of a namespace whose quota names one. Deployments count the same: one a job.
+        "count/deployments.apps": str(tenant.jobs),
         "requests.nvidia.com/gpu": str(tenant.gpus),
         **{f"requests.{resource}": str(tenant.mig.get(profile, 0)) for profile, resource in resources.items()},
     }

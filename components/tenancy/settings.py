@@ -50,7 +50,7 @@ class Tenant(RoleSettings):
     pods: Count = 200
     """Pods at once, done ones excluded."""
     jobs: Count = 50
-    """InferenceJobs at once."""
+    """InferenceJobs at once, counted by their Deployments."""
     groups: tuple[str, ...] = ()
     """Groups of users (as the API server authenticates them) that may run InferenceJobs and read everything else."""
     pod_security: Literal["restricted", "baseline", "privileged"] = "restricted"

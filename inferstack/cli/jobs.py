@@ -68,7 +68,7 @@ def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -
                 "job": name,
                 "namespace": namespace,
                 "model": job["spec"].get("model", ""),
-                "profile": _profile(job),
+                "profile": job.get("status", {}).get("profile", ""),
                 "ready": f"{len(ready)}/{job['spec'].get('replicas', 1)}",
                 "gpus": sum(_devices(pod) for pod in own),
                 "nodes": len({pod["spec"].get("nodeName") for pod in own}),
@@ -82,13 +82,28 @@ def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -
     return rows
 
 
-async def table(kubeconfig: Path, context: str | None = None, *, wait: float = 0) -> tuple[list[dict[str, Any]], bool]:
+async def table(
+    kubeconfig: Path | None, context: str | None = None, *, wait: float = 0
+) -> tuple[list[dict[str, Any]], bool]:
     """Return the rows and whether all jobs are Ready, after waiting for that up to ``wait`` seconds."""
     async with await KubeClient.connect(kubeconfig, context=context) as kube:
         if wait:
             await wait_ready(kube, wait)
         jobs, pods = await read_jobs(kube)
     return make_table(jobs, pods, datetime.datetime.now(datetime.UTC)), all(is_ready(job) for job in jobs)
+
+
+async def still_there(kubeconfig: Path | None, objects: list[Object]) -> list[str]:
+    """Return ``Kind namespace/name`` of those of a stack's objects that the API server still holds."""
+    async with await KubeClient.connect(kubeconfig) as kube:
+
+        async def look(obj: Object) -> str | None:
+            meta = obj["metadata"]
+            found = await kube.find(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace"))
+            where = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
+            return f"{obj['kind']} {where}" if found else None
+
+        return [left for left in await asyncio.gather(*(look(obj) for obj in objects)) if left]
 
 
 def age(created: str, now: datetime.datetime) -> str:
@@ -126,9 +141,3 @@ def _requests(pod: Mapping[str, Any]) -> dict[str, int]:
 def _devices(pod: Mapping[str, Any]) -> int:
     return sum(_requests(pod).values())
 
-
-def _profile(job: Mapping[str, Any]) -> str:
-    """Return what one replica holds of a GPU: ``1g.5gb`` for a slice, ``full`` for whole GPUs."""
-    requests = job["spec"].get("resources", {}).get("requests", {})
-    slices = [name.removeprefix("nvidia.com/mig-") for name in requests if name.startswith("nvidia.com/mig-")]
-    return ", ".join(slices) or "full"

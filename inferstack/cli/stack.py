@@ -2,8 +2,214 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
 import typer
+import yaml
+
+from inferstack.cli import jobs, output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.progress import Progress
+from inferstack.cli.session import Session, only_one
+from inferstack.errors import UserError
+from inferstack.rehearsal import tools
+from inferstack.rehearsal.plane import PLANE_TOOLS, Rehearsal
+from inferstack.rehearsal.plane.rehearsal import tail
+
+StackOption = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option("--config", "-c", help="KEY=VALUE for this run, such as inferstack:gpu.mig.strategy=single."),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
+    for command in (up, preview, down, destroy, status, outputs, env):
+        app.command(command.__name__)(command)
+
+
+def up(
+    stack: StackOption = "local",
+    config: ConfigOption = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show what would change, and ask.")] = False,
+    yes: YesOption = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The engine's own output.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for all jobs to be Ready.", min=0)] = 120,
+) -> None:
+    """Bring a stack up and show its jobs. In the rehearsal this starts the control plane first."""
+    session = Session(stack, output.say)
+    with _interruptible(), only_one(session.state, output.say):
+        _start(session)
+        if preview and not yes:
+            if session.pulumi(["preview", *_config(config)]):
+                raise typer.Exit(1)
+            typer.confirm("Do this?", abort=True, err=True)
+        if verbose:
+            if session.pulumi(["up", "--yes", "--skip-preview", *_config(config)]):
+                raise typer.Exit(1)
+        else:
+            _update(session, "up", _config(config))
+    rows, ready = asyncio.run(jobs.table(*_kubeconfig(session), wait=wait))
+    output.emit(rows)
+    if not ready:
+        raise UserError("Not all jobs are Ready: see the messages above, and `inferstack status`.")
+
+
+def preview(stack: StackOption = "local", config: ConfigOption = None) -> None:
+    """Show what an up would change."""
+    session = Session(stack, output.say)
+    with _interruptible(), only_one(session.state, output.say):
+        _start(session)
+        code = session.pulumi(["preview", "--diff", *_config(config)])
+    if code:
+        raise typer.Exit(code)
+
+
+def down(stack: StackOption = "local") -> None:
+    """Destroy a stack and forget it; the rehearsal is stopped and its state removed."""
+    session = Session(stack, output.say)
+    if not session.state.exists():
+        output.say(f"nothing to take down: there is no state in {session.state}")
+        return
+    with _interruptible(), only_one(session.state, output.say):
+        _destroy(session)
+        session.remove()
+        if _is_local(session):
+            Rehearsal(session.state).stop(purge=True)
+            output.say("the rehearsal is stopped and its state removed")
+
+
+def destroy(
+    stack: StackOption = "local",
+    yes: YesOption = False,
+) -> None:
+    """Delete all objects of a stack; the rehearsal keeps running."""
+    session = Session(stack, output.say)
+    if not yes:
+        typer.confirm(f"Delete all objects of the stack {stack}?", abort=True, err=True)
+    with _interruptible(), only_one(session.state, output.say):
+        _destroy(session)
+
+
+def status(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
+    """Show all InferenceJobs, as the API server has them."""
+    rows, ready = asyncio.run(jobs.table(*_kubeconfig(Session(stack, output.say))))
+    output.emit(rows, form)
+    if not ready:
+        raise typer.Exit(1)
+
+
+def outputs(
+    stack: StackOption = "local",
+    form: FormatOption = Format.TABLE,
+    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="Show secret values.")] = False,
+) -> None:
+    """Show a stack's outputs."""
+    content = Session(stack, output.say).outputs(secrets=show_secrets)
+    output.emit([{"name": name, "value": value} for name, value in content.items()], form)
+
+
+def env(stack: StackOption = "local") -> None:
+    """Print the variables under which plain pulumi and kubectl work on a stack: eval "$(inferstack env)"."""
+    session = Session(stack, output.say)
+    variables = dict(session.engine.environment())
+    kubectl = tools.locate("kubectl")
+    if kubectl:
+        variables["PATH"] = f"{kubectl.parent}{os.pathsep}{variables['PATH']}"
+    if _is_local(session):
+        variables["KUBECONFIG"] = str(session.state / "kubeconfig")
+    for name, value in sorted(variables.items()):
+        if os.environ.get(name) != value:
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Treat SIGTERM as an interrupt, so that the engine ends what it has begun whoever stops us."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _place(session: Session) -> str:
+    """Return the place that the stack's file names."""
+    config = yaml.safe_load(session.source.read_text()) or {}
+    return str((config.get("config") or {}).get("inferstack:place", ""))
+
+
+def _is_local(session: Session) -> bool:
+    return _place(session) == "local"
+
+
+def _start(session: Session) -> None:
+    """Have everything in place that the engine needs: tools, the rehearsal where the stack is local, the stack."""
+    wanted = ["pulumi", "kubectl", "helm"]
+    if not _is_local(session):
+        tools.ensure(wanted, report=output.say)
+        session.engine.prepare()
+        session.select()
+        return
+    tools.ensure([*wanted, *PLANE_TOOLS], report=output.say)
+    # The engine's own start takes a second or two of one core: the control plane uses the other meanwhile.
+    with ThreadPoolExecutor(2) as pool:
+        plane = pool.submit(Rehearsal(session.state).start, output.say)
+        session.engine.prepare()
+        session.select()
+        plane.result()
+
+
+def _update(session: Session, verb: str, args: list[str]) -> None:
+    """Run the engine with progress for a person.
+
+    Raises:
+        UserError: it failed; the message holds what the engine called errors.
+    """
+    progress = Progress(output.say)
+    result = session.update(verb, args, progress.take)
+    if result.code:
+        told = "\n".join(progress.errors) or tail(result.log, 20)
+        raise UserError(f"pulumi {verb} failed ({progress.summary()}):\n{told}\nThe whole output is in {result.log}.")
+    output.say(progress.summary())
+
+
+def _destroy(session: Session) -> None:
+    """Delete all objects of the stack and look that they are gone.
+
+    Raises:
+        UserError: something is left, with its kind and name.
+    """
+    _start(session)
+    owned = session.objects()
+    if not owned:
+        output.say(f"the stack {session.stack} holds no object")
+    _update(session, "destroy", [])
+    left = asyncio.run(jobs.still_there(_kubeconfig(session)[0], owned)) if owned else []
+    if left:
+        raise UserError(f"{len(left)} objects are left: {', '.join(left[:10])}. Look at them with kubectl.")
+
+
+def _kubeconfig(session: Session) -> tuple[Path | None, str | None]:
+    """Return path and context of the cluster that the stack works on; None where kubectl's default holds."""
+    if _is_local(session):
+        return session.state / "kubeconfig", None
+    config = (yaml.safe_load(session.source.read_text()) or {}).get("config") or {}
+    cluster = config.get("inferstack:cluster") or {}
+    path = cluster.get("kubeconfig")
+    return (Path(path).expanduser() if path else None), cluster.get("context")
+
+
+def _config(given: list[str] | None) -> list[str]:
+    """Return the engine's options for ``--config`` values; a key with a path below a role needs another flag."""
+    return [part for value in given or [] for part in ("--config", value)] + (["--config-path"] if given else [])
