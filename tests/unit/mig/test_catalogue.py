@@ -106,7 +106,10 @@ _P = ("gpus", "H200", "profiles", "1g.18gb")
         (_set("version", value=2), r"catalogue.version: 2 is not 1"),
         (_set("gpuz", value={}), r"catalogue: unknown field gpuz"),
         (lambda c: c.pop("sources"), r"catalogue: lacks sources"),
-        (_set(*_P, "starts", value=[0, 1, 2, 3, 4, 5, 8]), r"1g.18gb.starts: an instance would end beyond the axis of 8"),
+        (
+            _set(*_P, "starts", value=[0, 1, 2, 3, 4, 5, 8]),
+            r"1g.18gb.starts: an instance would end beyond the axis of 8",
+        ),
         (_set(*_P, "starts", value=[2, 0]), r"1g.18gb.starts: \[2, 0\] is not a rising list"),
         (_set(*_P, "max_count", value=9), r"1g.18gb.max_count: 9 is not a whole number from 1 to 7"),
         (_set(*_P, "compute_slices", value=2), r"1g.18gb.compute_slices: 2 contradicts the name"),
