@@ -1,6 +1,6 @@
 """Mend what a killed engine leaves in a file backend, so that the next ``up`` or ``destroy`` converges.
 
-Three things can be left behind (tried with ``kill -9`` at random moments, tests/rehearsal/test_provider_faults.py):
+Three things can be left behind (tried with ``kill -9`` at random moments, tests/rehearsal/provider/test_recovery.py):
 
 * a lock, which the engine would refuse to pass: removed if its process is gone from this host;
 * a checkpoint cut short (a full disk, a power failure): replaced by the engine's own ``.bak``;

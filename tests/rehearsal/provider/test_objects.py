@@ -220,8 +220,9 @@ async def test_many_waits_share_one_watch(direct: Any) -> None:
 
 
 async def _note_first(kube: KubeClient, namespace: str, name: str, created: asyncio.Event) -> None:
-    async for _ in kube.watch("v1", "ConfigMap", namespace, fields=f"metadata.name={name}"):
-        created.set()
+    async for event, _ in kube.watch("v1", "ConfigMap", namespace, fields=f"metadata.name={name}"):
+        if event == "ADDED":
+            created.set()
 
 
 async def test_annotations_say_what_to_wait_for(direct: Any, kube: KubeClient, namespace: str) -> None:

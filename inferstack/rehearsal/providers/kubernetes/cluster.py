@@ -10,6 +10,7 @@ import aiohttp
 
 from inferstack.kube import ApiError, KubeClient, KubeconfigError, UnknownKindError
 from inferstack.rehearsal.providers.kubernetes import tokens
+from inferstack.rehearsal.providers.kubernetes.inflight import InFlight
 from inferstack.rehearsal.providers.kubernetes.settings import Settings
 from inferstack.rehearsal.providers.kubernetes.watches import Watches
 
@@ -26,6 +27,7 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.in_flight = InFlight.of_engine()
         self._client: KubeClient | None = None
         self._connecting = asyncio.Lock()
         self._watches: Watches | None = None

@@ -47,17 +47,40 @@ async def create(cluster: Cluster, target: Target, tell: waiting.Tell) -> Object
         PartialError: it exists and is not ready.
     """
     try:
-        live = await _create(cluster, target)
+        if target.preview:
+            return await _create(cluster, target)
+        interrupted = cluster.in_flight.interrupted(target.urn)
+        cluster.in_flight.begin(target.urn)
+        live = await (_create_or_take_up(cluster, target) if interrupted else _create(cluster, target))
+        live = await waiting.until_ready(cluster, target.inputs, live, target.timeout, tell)
     except (ApiError, UnknownKindError, *REACHING) as error:
         if target.preview and _hides_preview(error):
             raise NoPreviewError from error
+        if not isinstance(error, REACHING):  # without an answer the object may well be there
+            cluster.in_flight.end(target.urn)
         raise OperationError(
             f"resource {target.urn!r} was not successfully created by the Kubernetes API server: "
             f"{explain(error, target.manager)}"
         ) from error
-    if target.preview:
-        return live
-    return await waiting.until_ready(cluster, target.inputs, live, target.timeout, tell)
+    except PartialError:
+        cluster.in_flight.end(target.urn)
+        raise
+    cluster.in_flight.end(target.urn)
+    return live
+
+
+async def _create_or_take_up(cluster: Cluster, target: Target) -> Object:
+    """Create an object whose earlier creation got no answer: if it is there and made by Pulumi, it is this one."""
+    try:
+        return await _create(cluster, target)
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        client = await cluster.client()
+        live = await client.request("GET", await client.path_of(await _placed(cluster, target.inputs)))
+        if not fields.created_by_us(live):
+            raise
+        return await _update(cluster, target, live)
 
 
 def _hides_preview(error: Exception) -> bool:
@@ -112,6 +135,7 @@ async def update(cluster: Cluster, target: Target, old_live: Object, tell: waiti
     """
     try:
         live = await _update(cluster, target, old_live)
+        cluster.in_flight.end(target.urn)
     except (ApiError, UnknownKindError, *REACHING) as error:
         if target.preview and isinstance(error, ApiError) and error.code == 403:
             raise NoPreviewError from error
@@ -242,6 +266,7 @@ async def delete(cluster: Cluster, target: Target, live: Object, tell: waiting.T
         OperationError: the server refused.
         PartialError: it is still there when the time is up; the message names the finalizers it waits for.
     """
+    cluster.in_flight.end(target.urn)
     try:
         client = await cluster.client()
         found = await client.resource(live["apiVersion"], live["kind"])

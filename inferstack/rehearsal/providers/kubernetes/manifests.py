@@ -121,6 +121,7 @@ class Manifests:
             await fail(context, str(error))
         if live is None:
             return provider_pb2.ReadResponse()
+        self.cluster.in_flight.end(request.urn)
         inputs = objects.prune(live, plain) if plain else objects.imported_inputs(live)
         manager = objects.manager_of(state) or _manager(request.urn, plain)
         properties = _state(inputs, live, old_inputs, manager)
