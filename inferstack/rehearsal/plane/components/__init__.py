@@ -14,6 +14,8 @@ BUILDERS = (
     agent.build_agent,
 )
 
+PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+
 
 def build_all(config: PlaneConfig) -> list[Component]:
     """Return all components of a control plane."""
