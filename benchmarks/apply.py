@@ -11,11 +11,10 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +70,7 @@ def timed(command: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def run(command: list[str | Path], folder: Path, environment: dict[str, str]) -> None:
+def run(command: Sequence[str | Path], folder: Path, environment: dict[str, str]) -> None:
     """Run a command; on failure show the end of its output."""
     merged = {**os.environ, **environment}
     done = subprocess.run(command, cwd=folder, env=merged, capture_output=True, text=True, check=False)
@@ -133,9 +132,9 @@ class Peers:
         if name == "pulumi":
             self.pulumi("up", "--yes", "--skip-preview", "--non-interactive")
         elif name == "kubectl":
-            run([self.kubectl, "apply", "--server-side", "-f", "kubectl.json"], self.folder, environment)
+            run([str(self.kubectl), "apply", "--server-side", "-f", "kubectl.json"], self.folder, environment)
         elif self.ansible:
-            play = [self.ansible / "bin" / "ansible-playbook", "-i", "localhost,", f"{name}.yaml"]
+            play = [str(self.ansible / "bin" / "ansible-playbook"), "-i", "localhost,", f"{name}.yaml"]
             python = f"ansible_python_interpreter={self.ansible / 'bin' / 'python'}"
             run([*play, "-e", f"@{name}.vars.json", "-e", python], self.folder, environment)
 
@@ -143,7 +142,7 @@ class Peers:
         """Delete what this round made."""
         self.pulumi("destroy", "--yes", "--skip-preview", "--non-interactive", "--remove")
         spaces = [f"{name}-{turn}" for name in ("kubectl", "ansible", "loop")]
-        command = [self.kubectl, "delete", "namespace", "--ignore-not-found", *spaces]
+        command = [str(self.kubectl), "delete", "namespace", "--ignore-not-found", *spaces]
         run(command, self.folder, {"KUBECONFIG": str(self.kubeconfig)})
 
 
@@ -191,4 +190,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)

@@ -83,7 +83,7 @@ def job_ready(obj: dict[str, Any]) -> bool:
 
 def deployment_ready(obj: dict[str, Any]) -> bool:
     """Tell whether all replicas are ready."""
-    return obj.get("status", {}).get("readyReplicas", 0) == obj["spec"]["replicas"]
+    return bool(obj.get("status", {}).get("readyReplicas", 0) == obj["spec"]["replicas"])
 
 
 async def time_until_ready(

@@ -140,4 +140,3 @@ def _requests(pod: Mapping[str, Any]) -> dict[str, int]:
 
 def _devices(pod: Mapping[str, Any]) -> int:
     return sum(_requests(pod).values())
-

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from testinfra.host import Host, get_host
+from testinfra.host import Host, get_host  # type: ignore[import-untyped]  # it ships no types
 
 from inferstack.rehearsal.plane import Rehearsal
 
