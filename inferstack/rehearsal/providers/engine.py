@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from inferstack.errors import UserError
 from inferstack.rehearsal.providers import plugins, recovery
+from inferstack.rehearsal.providers.state.service import serving
 
 # Commands that write the stack's state: what an interrupted run left is mended before them.
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
+# Commands that our own state service knows enough for.
+_SERVED = frozenset({"up", "update", "destroy", "refresh"})
 
 # The engine's own defaults are made for slow clouds and long-lived processes.
 _TUNING = {
@@ -23,6 +25,8 @@ _TUNING = {
     "PULUMI_PARALLEL": "64",
     # Checkpoints make short-lived garbage; collecting it less often saves a tenth of an update's time.
     "GOGC": "400",
+    # Milliseconds that an entry of the journal waits for others before it is written down.
+    "PULUMI_JOURNALING_BATCH_PERIOD": "2",
 }
 
 
@@ -133,59 +137,69 @@ class Engine:
 
         Before a command that writes state, what an interrupted run left behind is mended: see `recovery`.
         """
-        self._ready(args)
-        process = subprocess.Popen([self.binary, *args], cwd=self.project_root, env=self.environment(environment))
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                # The terminal sent it to the engine as well, which now ends its operations in order; a second
-                # interrupt makes it give up. Either way its exit is what we wait for.
-                continue
-
-    def start(self, args: Sequence[str], output: IO[str]) -> subprocess.Popen[str]:
-        """Start ``pulumi ARGS`` with both its streams into ``output``, mending first as `run` does.
-
-        It is a process group of its own: an interrupt at the terminal reaches it only through `interrupt`.
-        """
-        self._ready(args)
-        # The engine knows --event-log only with its debug commands; Pulumi's own Automation API turns them on too.
-        return subprocess.Popen(
-            [self.binary, *args],
-            cwd=self.project_root,
-            env=self.environment({"PULUMI_DEBUG_COMMANDS": "true"}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            process_group=0,
-        )
+        with self._started(args, environment) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    # The terminal sent it to the engine as well, which now ends its operations in order; a second
+                    # interrupt makes it give up. Either way its exit is what we wait for.
+                    continue
 
     def output(
         self, args: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``pulumi ARGS`` and return its exit code and what it printed."""
-        self._ready(args)
-        return subprocess.run(
-            [self.binary, *args],
-            cwd=self.project_root,
-            env=self.environment(environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
+        """Run ``pulumi ARGS`` and return its exit code and what it printed.
 
-    def _ready(self, args: Sequence[str]) -> None:
+        Raises:
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
+        """
+        with self._started(args, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess([str(self.binary), *args], process.returncode, out, err)
+
+    @contextlib.contextmanager
+    def _started(
+        self, args: Sequence[str], extra: Mapping[str, str] | None, **streams: int
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Start the engine, with our state service where the state is ours, and wait for its end."""
         if not self._prepared:
             self.prepare()
-        if _WRITING.isdisjoint(args):
-            return
-        url = self.environment()["PULUMI_BACKEND_URL"]
+        environment = self.environment(extra)
+        own = self._own_backend(environment["PULUMI_BACKEND_URL"])
+        if own is not None and not _WRITING.isdisjoint(args):
+            recovery.mend(own, self._plain, self.report)
+        with contextlib.ExitStack() as stack:
+            service = None
+            if own is not None and not _SERVED.isdisjoint(args):
+                service, address = stack.enter_context(serving(own))
+                # The engine writes whom it has logged in to into a file, for each address it has ever seen.
+                home = stack.enter_context(tempfile.TemporaryDirectory(prefix="inferstack-"))
+                environment |= {**address, "PULUMI_CREDENTIALS_PATH": home}
+            process = subprocess.Popen(
+                [self.binary, *args],
+                cwd=self.project_root,
+                env=environment,
+                text=True,
+                **streams,  # type: ignore[call-overload]  # stdout and stderr
+            )
+            if service is not None:
+                service.engine_pid = process.pid
+            try:
+                yield process
+            finally:
+                process.wait()
+
+    @staticmethod
+    def _own_backend(url: str) -> Path | None:
+        """Return the ``.pulumi`` folder of a file backend; a team's backend keeps locks and checkpoints itself."""
         if not url.startswith("file://"):
-            return  # a team's backend: its service keeps locks and checkpoints
-        backend = Path(url.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
-        recovery.mend(backend, self._plain, self.report)
+            return None
+        return Path(url.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
 
     def _plain(self, args: Sequence[str]) -> str:
         """Run the engine for the recovery and return what it printed on stdout."""
@@ -203,8 +217,3 @@ class Engine:
         if done.returncode:
             raise UserError(f"pulumi {' '.join(args)} failed while mending an interrupted run: {done.stderr.strip()}")
         return done.stdout
-
-
-def interrupt(process: subprocess.Popen[str]) -> None:
-    """Ask a running engine to end its operations in order."""
-    process.send_signal(signal.SIGINT)

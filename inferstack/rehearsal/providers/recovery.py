@@ -1,8 +1,9 @@
 """Mend what a killed engine leaves in a file backend, so that the next ``up`` or ``destroy`` converges.
 
-Three things can be left behind (tried with ``kill -9`` at random moments, tests/rehearsal/provider/test_recovery.py):
+Four things can be left behind (tried with ``kill -9`` at random moments, tests/rehearsal/provider/test_recovery.py):
 
 * a lock, which the engine would refuse to pass: removed if its process is gone from this host;
+* a journal of the state service: the state is made from it;
 * a checkpoint cut short (a full disk, a power failure): replaced by the engine's own ``.bak``;
 * creations under way, of which the engine does not know whether they happened. It records each one with all of its
   inputs before it calls the provider; these records are turned into resources of the stack, and a refresh of exactly
@@ -19,9 +20,10 @@ import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-Json = dict[str, Any]
+from inferstack.rehearsal.providers.state.replay import Json
+from inferstack.rehearsal.providers.state.store import journals, settle
+
 Pulumi = Callable[[Sequence[str]], str]
 """Runs the engine with arguments and returns its stdout."""
 
@@ -35,6 +37,9 @@ def mend(backend: Path, pulumi: Pulumi, report: Callable[[str], None]) -> None:
         report: takes one sentence for each thing mended.
     """
     busy = {_stack_of(lock, backend) for lock in _locks(backend) if not _break(lock, report)}
+    for found in journals(backend):
+        if (found.project, found.stack) not in busy and settle(found):
+            report(f"stack {found.stack}: made the state from the journal of an interrupted run")
     for checkpoint in sorted((backend / "stacks").glob("*/*.json")):
         project, stack = checkpoint.parent.name, checkpoint.stem
         if (project, stack) in busy:
