@@ -29,6 +29,11 @@ _TUNING = {
     "PULUMI_JOURNALING_BATCH_PERIOD": "2",
 }
 
+_NO_LOGS = """\
+The engine writes a debug log of each run into a folder of this name, which takes it a third of its time, and does
+without where it cannot. Delete this file and make the folder to have these logs.
+"""
+
 
 def _silent(_: str) -> None:
     return
@@ -129,6 +134,9 @@ class Engine:
     def prepare(self) -> list[plugins.Choice]:
         """Put the plugins in place (once for each Engine) and return where each comes from."""
         made = plugins.prepare(self.pulumi_home, self.report, self.binary)
+        logs = self.pulumi_home / "logs"
+        if self.pulumi_home.is_relative_to(self.state_dir) and not logs.exists():
+            logs.write_text(_NO_LOGS)
         self._prepared = True
         return made
 

@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 
+from inferstack.rehearsal.providers.quickstart import relax_gc
+
 
 def follow_engine() -> None:
     """Exit this process when the engine closes it, and as soon as nobody reads its stdout any more.
@@ -19,6 +21,7 @@ def follow_engine() -> None:
     asking for the parent's id, needs no clock. A terminal or a file (a person starting the plugin by hand) never
     reports a hang-up before it is closed.
     """
+    relax_gc()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     sys.stdout.flush()

@@ -31,6 +31,8 @@ class Plugin:
     """The Python distribution whose version the plugin must have."""
     module: str
     """Module of the stand-in, with a ``main``."""
+    sdk: bool = True
+    """Whether the stand-in uses the Python SDK, or only its protocol."""
 
     @property
     def version(self) -> str:
@@ -50,7 +52,9 @@ class Plugin:
 
 PLUGINS = (
     Plugin("language", "python", "pulumi", "inferstack.rehearsal.providers.language_host"),
-    Plugin("resource", "kubernetes", "pulumi-kubernetes", "inferstack.rehearsal.providers.kubernetes.server"),
+    Plugin(
+        "resource", "kubernetes", "pulumi-kubernetes", "inferstack.rehearsal.providers.kubernetes.server", sdk=False
+    ),
 )
 
 

@@ -14,8 +14,9 @@ from inferstack.rehearsal.providers.kubernetes.inflight import InFlight
 from inferstack.rehearsal.providers.kubernetes.settings import Settings
 from inferstack.rehearsal.providers.kubernetes.watches import Watches
 
-# Enough for the engine's parallel operations and one watch for each kind and namespace that is waited for.
-_POOL = 256
+# Requests are short: more connections than this only cost handshakes. A watch holds its connection while it lasts.
+_CONNECTIONS = 16
+_WATCHES = 256
 
 
 class UnreachableError(Exception):
@@ -43,7 +44,7 @@ class Cluster:
             if self._client is None:
                 try:
                     self._client = await KubeClient.connect(
-                        self.settings.kubeconfig, context=self.settings.context, pool=_POOL
+                        self.settings.kubeconfig, context=self.settings.context, pool=_CONNECTIONS
                     )
                 except KubeconfigError as error:
                     raise UnreachableError(str(error)) from error
@@ -52,7 +53,8 @@ class Cluster:
     async def watches(self) -> Watches:
         """Return the shared watches."""
         if self._watches is None:
-            self._watches = Watches(await self.client())
+            client = await self.client()
+            self._watches = Watches(KubeClient(client.access, pool=_WATCHES))
         return self._watches
 
     async def close(self) -> None:

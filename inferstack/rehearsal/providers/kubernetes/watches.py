@@ -18,6 +18,10 @@ Condition = Callable[[Object | None], bool]
 """Takes the newest state of the object (None: it does not exist) and tells whether the wait is over."""
 
 
+# Objects of one kind come one after another: a watch is kept a moment for the next.
+_LINGER_S = 1.0
+
+
 @dataclass
 class _Waiter:
     name: str
@@ -38,7 +42,7 @@ class _Stream:
 
 
 class Watches:
-    """All watches of one client; each lives only while something waits on it."""
+    """All watches, with a client of their own; each lives while something waits on it."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -72,9 +76,14 @@ class Watches:
             return await waiter.done
         finally:
             stream.waiters.remove(waiter)
-            if not stream.waiters and stream.task is not None:
-                stream.task.cancel()
-                self._streams.pop((api_version, kind, namespace), None)
+            if not stream.waiters:
+                asyncio.get_running_loop().call_later(_LINGER_S, self._end_idle, (api_version, kind, namespace))
+
+    def _end_idle(self, key: Key) -> None:
+        stream = self._streams.get(key)
+        if stream is not None and not stream.waiters and stream.task is not None:
+            stream.task.cancel()
+            del self._streams[key]
 
     async def close(self) -> None:
         """Stop all watches."""
@@ -82,6 +91,8 @@ class Watches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._streams.clear()
+        await self._client.close()
 
     async def _follow(self, key: Key, stream: _Stream) -> None:
         api_version, kind, namespace = key
