@@ -32,6 +32,11 @@ class WorkQueue:
         self._failures: dict[str, int] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Keys that wait for a worker now."""
+        return self._queue.qsize()
+
     def add(self, key: str) -> None:
         """Ask for a run of this key."""
         if key in self._dirty:

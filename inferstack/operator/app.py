@@ -53,10 +53,10 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
+    listening = await health.serve(health_port, reconciler.problem) if health_port is not None else None
     stop = asyncio.Event()
     working = asyncio.create_task(reconciler.run())
     working.add_done_callback(lambda _: stop.set())
-    listening = await health.serve(health_port, reconciler.problem) if health_port is not None else None
     _LOG.info("serving %s", f"namespace {namespace}" if namespace else "all namespaces")
     try:
         await kopf.operator(
@@ -70,11 +70,9 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     finally:
         if listening:
             await listening.cleanup()
-        ended = working.done()
         working.cancel()
-        if not ended:
-            await asyncio.wait([working])
-    if ended:
+        await asyncio.wait([working])
+    if not working.cancelled():
         working.result()
     _LOG.info("stopped")
 

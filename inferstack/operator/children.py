@@ -16,6 +16,9 @@ KINDS = {
 }
 """API version by kind of what a job may own."""
 
+SERVING = ("Deployment", "Service")
+"""What a job cannot serve without."""
+
 _REFUSALS = (400, 403, 404, 409, 413, 422)
 """Answers that asking again at once will not change."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from inferstack.errors import UserError
+
 
 async def serve(port: int, problem: Callable[[], str | None]) -> web.AppRunner:
     """Listen on all addresses: the kubelet asks from outside the pod.
@@ -13,6 +15,9 @@ async def serve(port: int, problem: Callable[[], str | None]) -> web.AppRunner:
     Args:
         port: TCP port; 0 takes a free one.
         problem: returns why the operator is not healthy, None when it is.
+
+    Raises:
+        UserError: the port is taken or not allowed.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -23,5 +28,9 @@ async def serve(port: int, problem: Callable[[], str | None]) -> web.AppRunner:
     app.router.add_get("/healthz", healthz)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, port=port).start()
+    try:
+        await web.TCPSite(runner, port=port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
     return runner

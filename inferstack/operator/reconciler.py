@@ -16,12 +16,12 @@ from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.informer import TROUBLE, Informer, key_of, version_of
 from inferstack.kube.workqueue import WorkQueue
 from inferstack.operator import labels, prune, runtimes
-from inferstack.operator.children import KINDS, Children, RefusedError
+from inferstack.operator.children import KINDS, SERVING, Children, RefusedError
 from inferstack.operator.events import EventWriter, make_event
 from inferstack.operator.labels import MANAGER, Object
 from inferstack.operator.obstacles import Obstacle
 from inferstack.operator.plan import Plan, make_plan
-from inferstack.operator.status import Seen, make_refused_status, make_status, turns, urgent
+from inferstack.operator.status import Seen, make_refused_status, make_status, turns, under_way, urgent
 
 _WORKERS = 12
 """Runs at a time. More only queue up at the API server, which then serves the scheduler and the controllers later."""
@@ -29,6 +29,11 @@ _SETTLE_SECONDS = 0.05
 """Changes of children and pods come in bursts; one run answers a burst."""
 _COUNTS_SECONDS = 1.0
 """How often a status is written of which only counts change."""
+_CROWD = 25
+"""With more jobs than this in the queue, what can wait does: see `_CROWD_SECONDS`."""
+_CROWD_SECONDS = 1.0
+"""How long a first "in progress" and the objects that a job can serve without wait for a crowd to pass. Each write that
+is put off lets the API server, the scheduler and the controllers bring up replicas sooner."""
 _REFUSED_SECONDS = 30.0
 """When to offer again what the API server refused; a change of the job does so at once."""
 _LIST_SECONDS = 2.0
@@ -187,33 +192,42 @@ class Reconciler:
         if isinstance(plan, Obstacle):
             return await self._say(key, raw, make_refused_status(raw, plan, now=self._now(), before=raw.get("status")))
         refusal: Obstacle | None = None
-        complete = False
+        pauses: list[float | None] = []
         try:
-            complete = await self._write(key, plan)
+            wrote, postponed = await self._write(key, plan)
+            if wrote:
+                return None  # the queue or a change brings it back
+            pauses.append(_CROWD_SECONDS if postponed else None)
         except RefusedError as refused:
             refusal = refused.obstacle
-        else:
-            if not complete:
-                return None  # the queue or a change brings it back
-        seen = Seen(self._children.live("Deployment", key), self._living_pods(key), complete, refusal)
-        status = make_status(plan.job, plan.runtime, seen, before=raw.get("status"), now=self._now())
-        pause = await self._say(key, raw, status)
-        return _REFUSED_SECONDS if refusal and pause is None else pause
+            pauses.append(_REFUSED_SECONDS)
+        seen = Seen(self._children.live("Deployment", key), self._living_pods(key), refusal is None, refusal)
+        before = raw.get("status")
+        status = make_status(plan.job, plan.runtime, seen, before=before, now=self._now())
+        if before is None and under_way(status) and self._queue.waiting > _CROWD:
+            return _CROWD_SECONDS
+        pauses.append(await self._say(key, raw, status))
+        return min((pause for pause in pauses if pause is not None), default=None)
 
-    async def _write(self, key: str, plan: Plan) -> bool:
-        """Write what differs; False when the job must be looked at again."""
+    async def _write(self, key: str, plan: Plan) -> tuple[bool, bool]:
+        """Write the first child that differs.
+
+        One a run: replicas take longest to come, so the Deployments of all waiting jobs go before their other objects.
+
+        Returns:
+            Whether one was written, so that the job must be looked at again, and whether one was put off.
+        """
         for wanted in plan.children(self._children.live("Deployment", key)):
             if not self._children.differs(key, wanted):
                 continue
-            if not await self._children.write(key, wanted):
-                return False
-            if wanted["kind"] == "Deployment":
-                # Replicas take longest to come: the Deployments of all waiting jobs go before their other objects.
+            if wanted["kind"] not in SERVING and self._queue.waiting > _CROWD:
+                return False, True
+            if await self._children.write(key, wanted):
                 self._queue.add(key)
-                return False
+            return True, False
         if not (plan.job.spec.autoscale and plan.job.spec.replicas):
             await self._children.remove("HorizontalPodAutoscaler", key, plan.job.metadata["uid"])
-        return True
+        return False, False
 
     async def _still_there(self, key: str, raw: Object) -> bool:
         """Ask whether the job still exists, before children that vanished are made again.

@@ -135,6 +135,11 @@ def turns(before: Object | None, after: Object) -> list[Turn]:
     return made
 
 
+def under_way(status: Object) -> bool:
+    """Tell whether a status says no more than that replicas are on their way."""
+    return bool(_known(status)["Progressing"]["status"] == "True")
+
+
 def urgent(before: Object | None, after: Object) -> bool:
     """Tell whether a status must be written at once: a condition turned; counts alone may wait a moment."""
     if before is None or before.get("observedGeneration") != after.get("observedGeneration"):
