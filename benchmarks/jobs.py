@@ -153,7 +153,7 @@ async def install(kubeconfig: Path) -> None:
 
         async def established() -> bool:
             found = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "inferencejobs.deepseek.ai")
-            conditions = found.get("status", {}).get("conditions", [])
+            conditions = found.get("status", {}).get("conditions") or []  # null for the first moment
             return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
         await until(established)

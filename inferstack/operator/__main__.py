@@ -47,7 +47,7 @@ def main() -> None:
 
 async def _serve(options: argparse.Namespace) -> None:
     async with await KubeClient.connect(pool=32) as kube:
-        await serve(kube, namespace=options.namespace, health_port=options.health_port)
+        await serve(kube, namespace=options.namespace, health_port=options.health_port or None)
 
 
 def _options() -> argparse.Namespace:
@@ -59,8 +59,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--health-port",
         type=int,
-        default=int(port) if port else None,
-        help="port of GET /healthz (default: $INFERSTACK_HEALTH_PORT, else none)",
+        default=int(port) if port else 0,
+        help="port of GET /healthz (default: $INFERSTACK_HEALTH_PORT, else 0: none)",
     )
     parser.add_argument(
         "--log-format", choices=("plain", "json"), default=os.environ.get("INFERSTACK_LOG_FORMAT", "plain")
