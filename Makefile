@@ -26,7 +26,7 @@ lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/lint-imports
 
 lock: test-venv ## Pin what requirements/*.in asks for (LOCK_FLAGS=--upgrade: newer versions)
-	@for name in run test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
+	@for name in run operator test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
 
 bench: test-venv ## Benchmarks against named peers; prints ratios
 	@$(BIN)/python -m benchmarks.apply

@@ -67,8 +67,8 @@ def test_the_engine_its_python_packages_and_plugins_agree() -> None:
 
 
 def test_the_locks_agree() -> None:
-    run, test = (locked(ROOT / "requirements" / f"{name}.lock") for name in ("run", "test"))
-    assert run.items() <= test.items()
+    operator, run, test = (locked(ROOT / "requirements" / f"{name}.lock") for name in ("operator", "run", "test"))
+    assert operator.items() <= run.items() <= test.items()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
@@ -81,7 +81,7 @@ def test_a_lock_has_hashes_for_all_packages_and_no_address(lock: Path) -> None:
     assert re.findall(r"://|^-", text, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("name", ["run", "test", "bench"])
+@pytest.mark.parametrize("name", ["run", "operator", "test", "bench"])
 def test_a_lock_has_what_its_input_asks_for(name: str) -> None:
     wanted = re.findall(r"^([A-Za-z0-9._-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
     names = {word.lower().replace("_", "-") for word in wanted if not word.startswith("-")}
