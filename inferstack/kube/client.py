@@ -320,11 +320,16 @@ class KubeClient:
         ) as answer:
             if answer.status >= 400:
                 raise ApiError(answer.status, _status_body(await answer.read()), request=f"WATCH {path}")
-            async for line in _lines(answer.content):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise ApiError(event["object"].get("code", 500), event["object"], request=f"WATCH {path}")
-                yield event["type"], event["object"]
+            try:
+                async for line in _lines(answer.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(event["object"].get("code", 500), event["object"], request=f"WATCH {path}")
+                    yield event["type"], event["object"]
+            finally:
+                # A watch that is broken off: its connection is of no more use, so do not wait for TLS to say goodbye.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
 
 def _status_body(text: bytes) -> Object:

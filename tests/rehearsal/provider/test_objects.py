@@ -234,6 +234,7 @@ async def test_annotations_say_what_to_wait_for(direct: Any, kube: KubeClient, n
     watch = asyncio.create_task(_note_first(kube, namespace, "slow", created))
     await asyncio.wait_for(created.wait(), 10)
     watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
     assert not task.done()
     await kube.patch("v1", "ConfigMap", "slow", {"data": {"ready": "yes"}}, namespace)
     assert (await asyncio.wait_for(task, 10)).state["data"] == {"ready": "yes"}

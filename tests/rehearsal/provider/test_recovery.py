@@ -144,7 +144,8 @@ def test_a_live_run_keeps_its_lock(program: Program) -> None:
             "timestamp": "2020-01-01T00:00:00Z",
         }
         lock.write_text(json.dumps(owner))
-        assert "the stack is currently locked by 1 lock(s)" in program.fails("up", "--yes", "--skip-preview")
+        said = program.fails("up", "--yes", "--skip-preview")
+        assert f"the stack is currently locked by process {holder.pid}" in said
         assert lock.exists()
     finally:
         holder.kill()

@@ -64,7 +64,7 @@ class StackFile:
         }
 
     def write(self, made: Json) -> None:
-        """Put a state in the place of the old one, which is kept as ``.bak`` as the engine does."""
+        """Put a state in the place of the old one; the engine's ``.bak`` beside it is never behind it."""
         content: Json = {"version": made["version"]}
         if made["features"]:
             content["features"] = made["features"]
@@ -72,16 +72,14 @@ class StackFile:
             "stack": f"{ORGANIZATION}/{self.project}/{self.stack}",
             "latest": made["deployment"],
         }
-        target = self.checkpoint
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, separators=(",", ":"))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            old = target.read_bytes()
-            target.with_name(target.name + ".bak").write_bytes(old)
-        Path(name).replace(target)
+        text = json.dumps(content, separators=(",", ":"))
+        for target in (self.checkpoint.with_name(self.checkpoint.name + ".bak"), self.checkpoint):
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
 
 
 class Journal:
