@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from inferstack.operator.labels import Object
@@ -32,3 +33,20 @@ def edition(obj: Object) -> tuple[str, str]:
     """Return what changes when an object's content does: its generation where it has one, else its version."""
     meta = obj["metadata"]
     return str(meta["uid"]), str(meta.get("generation") or meta.get("resourceVersion"))
+
+
+def created(obj: Object, manager: str) -> bool:
+    """Tell whether the object still counts fields as ``manager``'s from its creation, so not from an apply."""
+    return any(_is_creation(entry, manager) for entry in obj["metadata"].get("managedFields") or [])
+
+
+def as_applied(entries: Sequence[Object], manager: str) -> list[Object]:
+    """Return managedFields in which what ``manager`` created counts as applied.
+
+    An apply lets go of a field that it no longer names, unless the same manager holds it through a creation too.
+    """
+    return [{**entry, "operation": "Apply"} if _is_creation(entry, manager) else entry for entry in entries]
+
+
+def _is_creation(entry: Object, manager: str) -> bool:
+    return entry["manager"] == manager and entry["operation"] == "Update" and "subresource" not in entry

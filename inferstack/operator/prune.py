@@ -5,7 +5,8 @@ A pod is 10 KB as it comes and 0.5 KB as it is kept; with thousands of pods that
 
 from __future__ import annotations
 
-from inferstack.operator.labels import HASH, JOB, SPEC_REPLICAS, Object
+from inferstack.operator import compare
+from inferstack.operator.labels import HASH, JOB, MANAGER, SPEC_REPLICAS, Object
 
 _META = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 
@@ -19,13 +20,17 @@ def prune_job(obj: Object) -> Object:
 
 
 def prune_child(obj: Object) -> Object:
-    """Keep what the operator writes, so that a change by others is seen, and a Deployment's counts."""
+    """Keep what the operator writes, so that a change by others is seen, and a Deployment's counts.
+
+    ``created``, added beside, is `compare.created`: the managed fields themselves are too large to keep.
+    """
     meta = _metadata(obj)
     meta["labels"] = obj["metadata"].get("labels") or {}
     meta["ownerReferences"] = obj["metadata"].get("ownerReferences") or []
     annotations = obj["metadata"].get("annotations") or {}
     meta["annotations"] = {key: annotations[key] for key in (HASH, SPEC_REPLICAS) if key in annotations}
     kept = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta, "spec": obj.get("spec") or {}}
+    kept["created"] = compare.created(obj, MANAGER)
     if obj["kind"] == "Deployment":
         kept["status"] = obj.get("status") or {}
     return kept
