@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -185,9 +184,7 @@ class Engine:
             service = None
             if own is not None and not _SERVED.isdisjoint(args):
                 service, address = stack.enter_context(serving(own))
-                # The engine writes whom it has logged in to into a file, for each address it has ever seen.
-                home = stack.enter_context(tempfile.TemporaryDirectory(prefix="inferstack-"))
-                environment |= {**address, "PULUMI_CREDENTIALS_PATH": home}
+                environment |= address
             process = subprocess.Popen(
                 [self.binary, *args],
                 cwd=self.project_root,

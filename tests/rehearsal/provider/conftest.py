@@ -180,14 +180,16 @@ class Program:
 
     engine: Engine
     environment: dict[str, str] = field(default_factory=dict)
+    preamble: str = PREAMBLE
 
     @property
     def folder(self) -> Path:
         return self.engine.project_root
 
-    def write(self, source: str, *, preamble: str = PREAMBLE) -> None:
+    def write(self, source: str, *, preamble: str | None = None) -> None:
         """Make ``source`` the program."""
-        (self.folder / "__main__.py").write_text(preamble + textwrap.dedent(source))
+        before = self.preamble if preamble is None else preamble
+        (self.folder / "__main__.py").write_text(before + textwrap.dedent(source))
 
     def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the engine on the stack."""

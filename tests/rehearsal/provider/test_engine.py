@@ -184,3 +184,43 @@ def test_a_policy_pack_runs_through_the_language_host(program: Program, tmp_path
     assert "a ConfigMap needs an owner" in program.fails("preview", "--policy-pack", str(pack))
     program.write('k8s.core.v1.ConfigMap("c", metadata={"name": "c"}, data={"owner": "me"}, opts=opts())')
     assert program.pulumi("preview", "--policy-pack", str(pack)).returncode == 0
+
+
+def test_the_journal_makes_the_state_that_the_engine_itself_would(program: Program) -> None:
+    """Renames, replacements in both orders, a failed step: each preview reads the state by the engine's own backend."""
+    first = """
+        class Group(pulumi.ComponentResource):
+            def __init__(self, name, opts=None):
+                super().__init__("t:m:Group", name, None, opts)
+        group = Group(NAME, **GROUP)
+        child = k8s.core.v1.ConfigMap("child", metadata={"name": "child"}, data={"a": A},
+                                      opts=opts(parent=group))
+        auto = k8s.core.v1.ConfigMap("auto", data={"a": A}, opts=opts(depends_on=[child]))
+        k8s.core.v1.ConfigMap("user", metadata={"name": "user"}, data={"of": auto.metadata.name}, opts=opts())
+    """
+
+    def written(name: str, alias: str, value: str) -> None:
+        group = f"{{'opts': pulumi.ResourceOptions(aliases=[pulumi.Alias(name={alias!r})])}}" if alias else "{}"
+        preamble = f"NAME, GROUP, A = {name!r}, {group}, {value!r}\n"
+        program.write(first, preamble=f"import pulumi\n{preamble}{program.preamble}")
+
+    def same() -> None:
+        done = program.pulumi("preview", "--expect-no-changes")
+        assert done.returncode == 0, done.stdout
+
+    written("old", "", "1")
+    program.up()
+    written("new", "old", "1")
+    assert "7 unchanged" in program.up() or "replaced" not in program.up()
+    same()
+    assert not [r["urn"] for r in program.state() if "::old" in r["urn"] or "old$" in r["urn"] or r.get("aliases")]
+    written("new", "", "2")
+    assert "3 replaced" in program.up()
+    same()
+    written("new", "", "x" * 2_000_000)  # larger than the API server takes
+    program.fails("up", "--yes", "--skip-preview")
+    written("new", "", "2")
+    program.up()
+    same()
+    program.pulumi("refresh", "--yes", "--skip-preview")
+    same()

@@ -40,6 +40,7 @@ def test_a_replacement_deletes_first_only_if_it_keeps_its_name() -> None:
     found = difference(named, changed, (*IDENTITY, "data"))
     assert found.changes == {"data.a": Change("update", replace=True)}
     assert found.delete_first
+    assert difference(named, named, IDENTITY).delete_first
     moved = {"metadata": {"name": "n", "namespace": "t"}, "data": {"a": "1"}}
     assert not difference(named, moved, IDENTITY).delete_first
     auto = {"metadata": {"name": "n-1", "annotations": {"pulumi.com/autonamed": "true"}}, "data": {"a": "1"}}

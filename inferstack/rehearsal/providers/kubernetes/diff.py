@@ -141,6 +141,8 @@ class Difference:
     changes: dict[str, Change] = field(default_factory=dict)
     """By property path in Pulumi's form, such as ``spec.containers[0].image``."""
     delete_first: bool = False
+    """Whether a replacement would take the same name. It is told even where nothing asks for one: the engine may have
+    a reason of its own (``--replace``, or a replacement that was interrupted after its deletion)."""
 
     @property
     def replaces(self) -> list[str]:
@@ -177,9 +179,6 @@ def difference(
         if not any(_below(text_path, path) for text_path in ignored)
         for text in (render(path),)
     }
-    found = Difference(changes)
-    if not found.replaces:
-        return found
     keeps_name = (
         annotation(new, AUTONAMED) != "true"
         and bool(metadata(new).get("name"))

@@ -5,9 +5,11 @@ It listens on loopback for the length of one command, with a token that only tha
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import secrets
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -168,16 +170,22 @@ def serving(backend: Path) -> Iterator[tuple[StateService, dict[str, str]]]:
     server.service = StateService(backend)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield (
-            server.service,
-            {
-                "PULUMI_BACKEND_URL": f"http://127.0.0.1:{server.server_address[1]}",
-                "PULUMI_ACCESS_TOKEN": server.service.token,
-            },
-        )
+        with tempfile.TemporaryDirectory(prefix="inferstack-") as folder:
+            credentials = Path(folder) / "credentials.json"
+            credentials.touch(mode=0o600)
+            credentials.write_text(json.dumps(_credentials(url, server.service.token)))
+            yield server.service, {"PULUMI_BACKEND_URL": url, "PULUMI_CREDENTIALS_PATH": folder}
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
         server.service.finish()
+
+
+def _credentials(url: str, token: str) -> dict[str, Any]:
+    """Return the engine's file of those it has logged in as; one of our own, for it keeps every address it has seen."""
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    account = {"accessToken": token, "username": ORGANIZATION, "lastValidatedAt": now}
+    return {"current": url, "accessTokens": {url: token}, "accounts": {url: account}}
