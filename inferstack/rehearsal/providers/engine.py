@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import secrets
 import subprocess
@@ -182,7 +183,7 @@ class Engine:
             recovery.mend(own, self._plain, self.report)
         with contextlib.ExitStack() as stack:
             service = None
-            if own is not None and not _SERVED.isdisjoint(args):
+            if own is not None and self._journals() and not _SERVED.isdisjoint(args):
                 service, address = stack.enter_context(serving(own))
                 environment |= address
             process = subprocess.Popen(
@@ -198,6 +199,10 @@ class Engine:
                 yield process
             finally:
                 process.wait()
+
+    def _journals(self) -> bool:
+        """Tell whether the engine is the one whose journal we know: that of our SDK, from the tools' cache."""
+        return self.binary.resolve().parent.name == f"v{importlib.metadata.version('pulumi')}"
 
     @staticmethod
     def _own_backend(url: str) -> Path | None:
