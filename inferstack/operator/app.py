@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,7 +60,7 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     _LOG.info("serving %s", f"namespace {namespace}" if namespace else "all namespaces")
     try:
         await kopf.operator(
-            registry=make_registry(kube.access, reconciler),
+            registry=make_registry(kube.access, reconciler, on_end=working.cancel),
             settings=make_settings(),
             standalone=True,
             clusterwide=namespace is None,
@@ -77,8 +77,11 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     _LOG.info("stopped")
 
 
-def make_registry(access: Access, reconciler: Reconciler) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: how to log in, and what to do with each change of a job."""
+def make_registry(access: Access, reconciler: Reconciler, *, on_end: Callable[[], object]) -> kopf.OperatorRegistry:
+    """Return kopf's handlers: how to log in, what to do with each change of a job, and what at the end.
+
+    At the end kopf waits five seconds for tasks that it did not start, so ``on_end`` must cancel ours.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -88,6 +91,10 @@ def make_registry(access: Access, reconciler: Reconciler) -> kopf.OperatorRegist
     @kopf.on.event(constants.GROUP, constants.VERSION, constants.PLURAL, registry=registry)
     async def changed(event: kopf.RawEvent, **_: Any) -> None:
         reconciler.take(event["type"], dict(event["object"]))
+
+    @kopf.on.cleanup(registry=registry)
+    async def ended(**_: Any) -> None:
+        on_end()
 
     return registry
 

@@ -6,6 +6,7 @@ server's time of an apply (``benchmarks/jobs.py``), and no other's object of tha
 
 from __future__ import annotations
 
+from inferstack.api import constants
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.informer import Informer
 from inferstack.operator import compare
@@ -102,10 +103,27 @@ class Children:
             return
         holder = compare.controller(live)
         if holder and holder["uid"] == owner_uid:
-            meta = live["metadata"]
-            await self._kube.delete(
-                KINDS[kind], kind, meta["name"], meta["namespace"], propagation="Background", uid=meta["uid"]
-            )
+            await self.delete(live)
+
+    def left(self, key: str) -> list[Object]:
+        """Return the objects that belong to the job of this key, or did, and are not about to go."""
+        name = key.rpartition("/")[2]
+        found = []
+        for kind in KINDS:
+            live = self.live(kind, key)
+            if live is None or live["metadata"].get("deletionTimestamp"):
+                continue
+            holder = compare.controller(live)
+            if holder and (holder["kind"], holder["name"]) == (constants.KIND, name):
+                found.append(live)
+        return found
+
+    async def delete(self, live: Object) -> None:
+        """Delete a live object."""
+        meta = live["metadata"]
+        await self._kube.delete(
+            live["apiVersion"], live["kind"], meta["name"], meta["namespace"], propagation="Background", uid=meta["uid"]
+        )
 
     async def _create(self, wanted: Object) -> Object:
         try:
@@ -143,15 +161,7 @@ class Children:
             raise RefusedError(
                 Obstacle("NameTaken", f"{live['kind']} {owner['name']} belongs to {holder['kind']} {holder['name']}")
             )
-        meta = live["metadata"]
-        await self._kube.delete(
-            KINDS[live["kind"]],
-            live["kind"],
-            meta["name"],
-            meta["namespace"],
-            propagation="Background",
-            uid=meta["uid"],
-        )
+        await self.delete(live)
 
 
 def _place(obj: Object) -> dict[str, str]:

@@ -36,6 +36,9 @@ _CROWD_SECONDS = 1.0
 is put off lets the API server, the scheduler and the controllers bring up replicas sooner."""
 _REFUSED_SECONDS = 30.0
 """When to offer again what the API server refused; a change of the job does so at once."""
+_SWEEP_SECONDS = 3.0
+"""How long after a job the garbage collector may take to remove its children, before the operator does. It is at once,
+but for a kind as new as the CRD at installation: that the collector takes note of only after half a minute or more."""
 _LIST_SECONDS = 2.0
 """Pause before the first list of the jobs is tried again."""
 
@@ -67,6 +70,7 @@ class Reconciler:
         self._pods: dict[str, dict[str, Object]] = {}
         self._written: dict[str, float] = {}
         self._bereft: set[str] = set()
+        self._gone: dict[str, float] = {}
         informers = {
             kind: Informer(
                 kube,
@@ -124,6 +128,7 @@ class Reconciler:
             return
         if known is not None and same and version_of(obj) <= version_of(known):
             return
+        self._gone.pop(key, None)
         kept = self.jobs[key] = prune.prune_job(obj)
         # Our own status comes back as a change of the job: that needs no run.
         if known is None or not same or _matters(known) != _matters(kept):
@@ -148,6 +153,7 @@ class Reconciler:
         self._bereft.discard(key)
         for table in (self.jobs, self._plans, self._written):
             table.pop(key, None)
+        self._queue.add(key)
 
     def _child_changed(self, before: Object | None, after: Object | None) -> None:
         obj = after or before
@@ -175,10 +181,10 @@ class Reconciler:
 
     async def _run(self, key: str) -> float | None:
         raw = self.jobs.get(key)
-        if raw is None or raw["metadata"].get("deletionTimestamp"):
+        if raw is not None and raw["metadata"].get("deletionTimestamp"):
             return None
         try:
-            return await self._reconcile(key, raw)
+            return await (self._sweep(key) if raw is None else self._reconcile(key, raw))
         except TROUBLE:
             raise
         except Exception:  # noqa: BLE001  # a flaw that one job brings to light must not stop the others
@@ -228,6 +234,24 @@ class Reconciler:
         if not (plan.job.spec.autoscale and plan.job.spec.replicas):
             await self._children.remove("HorizontalPodAutoscaler", key, plan.job.metadata["uid"])
         return False, False
+
+    async def _sweep(self, key: str) -> float | None:
+        """Remove what a job left behind that is gone; returns seconds to wait where that is the collector's turn."""
+        if not self._children.left(key):
+            self._gone.pop(key, None)
+            return None
+        now = asyncio.get_running_loop().time()
+        due = self._gone.setdefault(key, now) + _SWEEP_SECONDS
+        if now < due:
+            return due - now
+        namespace, _, name = key.rpartition("/")
+        found = await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace)
+        if found is not None:
+            self.take(None, found)
+            return None
+        for child in self._children.left(key):
+            await self._children.delete(child)
+        return _SWEEP_SECONDS
 
     async def _still_there(self, key: str, raw: Object) -> bool:
         """Ask whether the job still exists, before children that vanished are made again.

@@ -123,7 +123,7 @@ def test_a_rollout_takes_no_more_than_the_job_allows(plan_of: Plans) -> None:
 
 def test_the_autoscalers_replicas_stay_and_a_persons_count(plan_of: Plans) -> None:
     plan = plan_of(autoscale=AUTOSCALE)
-    live = {"metadata": {"annotations": {SPEC_REPLICAS: "8"}}, "spec": {"replicas": 11}}
+    live: Object = {"metadata": {"annotations": {SPEC_REPLICAS: "8"}}, "spec": {"replicas": 11}}
     assert plan.children(live)[0]["spec"]["replicas"] == 11
     live["metadata"]["annotations"][SPEC_REPLICAS] = "4"
     assert plan.children(live)[0]["spec"]["replicas"] == 8
