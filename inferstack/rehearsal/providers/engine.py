@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inferstack.errors import UserError
 from inferstack.rehearsal.providers import plugins, recovery
+from inferstack.rehearsal.providers.lifeline import ending_with_us
 from inferstack.rehearsal.providers.state.service import serving
 
 # Commands that write the stack's state: what an interrupted run left is mended before them.
@@ -187,7 +188,8 @@ class Engine:
                 service, address = stack.enter_context(serving(own))
                 environment |= address
             process = subprocess.Popen(
-                [self.binary, *args],
+                # Without our service the engine could neither go on nor give its lock back.
+                [*(ending_with_us() if service else []), self.binary, *args],
                 cwd=self.project_root,
                 env=environment,
                 text=True,

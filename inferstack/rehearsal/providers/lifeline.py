@@ -1,9 +1,10 @@
-"""End a plugin when its engine is gone, so that a killed ``pulumi`` leaves no process behind."""
+"""End processes together with those that started them, so that a kill leaves nothing behind that goes on working."""
 
 from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -34,3 +35,12 @@ def follow_engine() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def ending_with_us() -> list[str]:
+    """Return the start of a command line whose program is killed when this process dies, empty where there is no way.
+
+    The program must be started from a thread that lives as long as this process: the kernel counts by thread.
+    """
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "KILL"] if found else []

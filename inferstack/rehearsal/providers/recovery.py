@@ -5,10 +5,10 @@ Four things can be left behind (tried with ``kill -9`` at random moments, tests/
 * a lock, which the engine would refuse to pass: removed if its process is gone from this host;
 * a journal of the state service: the state is made from it;
 * a checkpoint cut short (a full disk, a power failure): replaced by the engine's own ``.bak``;
-* creations under way, of which the engine does not know whether they happened. It records each one with all of its
-  inputs before it calls the provider; these records are turned into resources of the stack, and a refresh of exactly
-  these drops the ones the cluster does not have. No object is lost, none is made twice, and it holds for the vendor's
-  plugin as for the stand-in.
+* operations under way, of which the engine does not know whether they happened. It records each one before it calls
+  the provider, a creation with all of its inputs. What was being created is turned into a resource of the stack, and
+  a refresh of exactly these resources drops the ones the cluster does not have. No object is lost, none is made
+  twice, and it holds for the vendor's plugin as for the stand-in.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def mend(backend: Path, pulumi: Pulumi, report: Callable[[str], None]) -> None:
         if (project, stack) in busy:
             continue  # somebody works on it: what is pending is under way, and the engine says who holds the lock
         content = _load(checkpoint, report)
-        if content is not None and pending_creations(content["checkpoint"].get("latest") or {}):
+        if content is not None and pending_operations(content["checkpoint"].get("latest") or {}):
             _settle(stack, pulumi, report)
 
 
@@ -109,32 +109,36 @@ def _load(checkpoint: Path, report: Callable[[str], None]) -> Json | None:
     return None
 
 
-def pending_creations(deployment: Json) -> list[Json]:
-    """Return the records of interrupted creations of Kubernetes resources."""
+def pending_operations(deployment: Json) -> list[Json]:
+    """Return the records of interrupted operations on Kubernetes resources."""
     return [
         operation
         for operation in deployment.get("pending_operations") or []
-        if operation["type"] == "creating" and str(operation["resource"]["type"]).startswith("kubernetes:")
+        if str(operation["resource"]["type"]).startswith("kubernetes:")
     ]
 
 
 def settled(deployment: Json) -> tuple[Json, list[str]]:
-    """Turn interrupted creations into resources of the stack; return the new deployment and their URNs.
+    """Take interrupted operations off the list; return the new deployment and the URNs that a refresh must look up.
 
-    A ``*Patch`` resource is only taken off the list: applying it again is the same as applying it once.
+    What was being created becomes a resource of the stack; what was being updated or deleted is one already. A
+    ``*Patch`` resource needs no look: applying it again is the same as applying it once.
     """
-    pending = pending_creations(deployment)
+    pending = pending_operations(deployment)
     present = {resource["urn"] for resource in deployment.get("resources") or [] if not resource.get("delete")}
     adopted = [
         _as_resource(operation["resource"])
         for operation in pending
-        if not is_patch(operation["resource"]) and operation["resource"]["urn"] not in present
+        if operation["type"] == "creating"
+        and not is_patch(operation["resource"])
+        and operation["resource"]["urn"] not in present
     ]
+    known = [o["resource"]["urn"] for o in pending if o["type"] != "creating" and o["resource"]["urn"] in present]
     return {
         **deployment,
         "resources": [*(deployment.get("resources") or []), *adopted],
         "pending_operations": [o for o in deployment.get("pending_operations") or [] if o not in pending],
-    }, [resource["urn"] for resource in adopted]
+    }, [*(resource["urn"] for resource in adopted), *known]
 
 
 def is_patch(resource: Json) -> bool:
@@ -167,4 +171,4 @@ def _settle(stack: str, pulumi: Pulumi, report: Callable[[str], None]) -> None:
     if urns:
         targets = [argument for urn in urns for argument in ("--target", urn)]
         pulumi(["refresh", "--stack", stack, "--yes", "--skip-preview", "--run-program=false", *targets])
-    report(f"stack {stack}: looked up {len(urns)} objects whose creation was interrupted")
+    report(f"stack {stack}: looked up {len(urns)} objects on which an operation was interrupted")

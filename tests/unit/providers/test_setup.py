@@ -143,7 +143,7 @@ def _operation(kind: str, urn: str, inputs: dict[str, Any], operation: str = "cr
     return {"type": operation, "resource": {"urn": urn, "type": kind, "custom": True, "inputs": inputs}}
 
 
-def test_interrupted_creations_become_resources() -> None:
+def test_interrupted_operations_are_settled() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}}
     patch = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "q"}}
     other = _operation("aws:s3:Bucket", "u4", {})
@@ -159,10 +159,10 @@ def test_interrupted_creations_become_resources() -> None:
         ],
     }
     found, urns = recovery.settled(deployment)
-    assert urns == ["u1", "u3"]
+    assert urns == ["u1", "u3", "u0"]
     assert [(r["urn"], r.get("id")) for r in found["resources"]] == [("u0", None), ("u1", "n/p"), ("u3", "n/r")]
     assert found["resources"][1]["outputs"]["__inputs"] == pod
-    assert found["pending_operations"] == [other, updating]
+    assert found["pending_operations"] == [other], "another provider's operations are left to the engine"
 
 
 def test_a_process_that_is_no_engine_holds_no_lock(tmp_path: Path) -> None:

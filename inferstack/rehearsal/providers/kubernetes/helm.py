@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.rehearsal.providers.kubernetes.settings import Settings
+from inferstack.rehearsal.providers.lifeline import ending_with_us
 
 Release = Mapping[str, Any]
 """Inputs of a release in plain form, the vendor's names."""
@@ -38,10 +39,8 @@ class Helm:
         Raises:
             HelmError: it failed.
         """
-        # setpriv ends helm together with this process: an orphan would go on changing the release.
-        follow = [found, "--pdeathsig", "KILL"] if (found := shutil.which("setpriv")) else []
         process = await asyncio.create_subprocess_exec(
-            *follow,
+            *ending_with_us(),  # an orphan would go on changing the release
             self.binary,
             *arguments,
             env=dict(self.environment),

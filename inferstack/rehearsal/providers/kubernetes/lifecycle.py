@@ -20,6 +20,9 @@ Object = dict[str, Any]
 # A namespace or a CRD made in the same update may come a moment later: the vendor's provider tries for some seconds.
 _RETRY_DELAYS_S = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
 
+# How long a look at an object waits for its deletion, which somebody has asked for already.
+_LEAVING_S = 30.0
+
 
 @dataclass(frozen=True)
 class Target:
@@ -215,13 +218,23 @@ def _dig(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 async def read(cluster: Cluster, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
-    """Return the live object, or None where it (or its kind) does not exist.
+    """Return the live object, or None where it (or its kind) does not exist; one on its way out is waited for.
 
     Raises:
         OperationError: the server did not tell.
     """
     try:
-        return await (await cluster.client()).find(api_version, kind, name, namespace)
+        live = await (await cluster.client()).find(api_version, kind, name, namespace)
+        if live is None or not live["metadata"].get("deletionTimestamp"):
+            return live
+        uid = live["metadata"]["uid"]
+        try:
+            async with asyncio.timeout(_LEAVING_S):
+                return await (await cluster.watches()).until(
+                    api_version, kind, namespace, name, lambda obj: obj is None or obj["metadata"]["uid"] != uid
+                )
+        except TimeoutError:
+            return live
     except (ApiError, *REACHING) as error:
         raise OperationError(f"could not read {kind} {name!r}: {explain(error)}") from error
 

@@ -9,6 +9,7 @@ import datetime
 import gzip
 import json
 import secrets
+import sys
 import tempfile
 import threading
 import uuid
@@ -158,6 +159,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     service: StateService
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over the engine's sudden end, which whoever waits for it sees; tell of anything else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
