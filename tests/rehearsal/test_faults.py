@@ -111,7 +111,7 @@ def find_target(target: str, state: Path, up: subprocess.Popen[str]) -> psutil.P
         needle = "inferstack.operator"
     else:
         candidates = iter(psutil.Process(up.pid).children(recursive=True)) if up.poll() is None else iter(())
-        needle = "pulumi-resource-kubernetes" if target == "provider" else "/pulumi"
+        needle = "providers.kubernetes.server"  # the stand-in: python -c "... from ....server import main ..."
     for process in candidates:
         try:
             command = process.cmdline()

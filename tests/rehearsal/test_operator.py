@@ -119,6 +119,7 @@ async def _prepare(admin: Path, folder: Path, namespace: str) -> Path:
             await kube.apply(obj, field_manager=MANAGER)
         for index in range(NODES):
             await _make_node(kube, f"{namespace}-{index}")
+        await _nodes_ready(kube, {f"{namespace}-{index}" for index in range(NODES)})
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{namespace}/token"
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         token = (await kube.request("POST", path, body=request))["status"]["token"]
@@ -144,6 +145,18 @@ async def _make_node(kube: KubeClient, name: str) -> None:
     await kube.apply(node, field_manager=MANAGER)
     status = {"status": {"allocatable": resources, "capacity": resources}}
     await kube.patch("v1", "Node", name, status, subresource="status", field_manager=MANAGER)
+
+
+async def _nodes_ready(kube: KubeClient, waiting: set[str]) -> None:
+    """Wait until the scheduler may use the nodes."""
+    async with asyncio.timeout(20):
+        async for _, node in kube.watch("v1", "Node"):
+            conditions = node.get("status", {}).get("conditions") or []
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+            if ready and not node["spec"].get("taints"):
+                waiting.discard(node["metadata"]["name"])
+            if not waiting:
+                return
 
 
 async def _tidy(admin: Path, namespace: str) -> None:
