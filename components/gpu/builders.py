@@ -46,7 +46,10 @@ def make_cluster_policy(settings: GpuSettings) -> Object:
         "nodeStatusExporter": {"enabled": False},
         **_mig(settings),
     }
-    return _policy(spec)
+    policy = _policy(spec)
+    # It owns nothing in the rehearsal; in the foreground it would wait until the garbage collector knows its kind.
+    policy["metadata"]["annotations"] = {"pulumi.com/deletionPropagationPolicy": "background"}
+    return policy
 
 
 def make_policy_patch(settings: GpuSettings) -> Object:

@@ -50,6 +50,9 @@ def make_job(key: str, job: Job, namespace: str, settings: InferenceSettings) ->
         annotations["pulumi.com/timeoutSeconds"] = str(settings.wait_seconds)
     else:
         annotations["pulumi.com/skipAwait"] = "true"
+    # In the foreground a job waits for the garbage collector, which takes note of a kind as new as our CRD only after
+    # half a minute. What the job owned goes with it either way: through the collector, the operator or its namespace.
+    annotations.setdefault("pulumi.com/deletionPropagationPolicy", "background")
     metadata["annotations"] = annotations
     manifest = {"apiVersion": "deepseek.ai/v1", "kind": "InferenceJob", "metadata": metadata, "spec": job.spec}
     validate(InferenceJob, manifest, key)

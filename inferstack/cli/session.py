@@ -116,8 +116,10 @@ class Session:
         events.write_text("")
         command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
         command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *args]
-        with log.open("w") as output:
-            process = self.engine.start(command, output)
+        with (
+            log.open("w") as output,
+            self.engine.started(command, stdout=output, stderr=subprocess.STDOUT) as process,
+        ):
             done = threading.Event()
             follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
             follower.start()

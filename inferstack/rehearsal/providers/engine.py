@@ -9,6 +9,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from inferstack.errors import UserError
 from inferstack.rehearsal.providers import plugins, recovery
@@ -146,7 +147,7 @@ class Engine:
 
         Before a command that writes state, what an interrupted run left behind is mended: see `recovery`.
         """
-        with self._started(args, environment) as process:
+        with self.started(args, environment) as process:
             while True:
                 try:
                     return process.wait()
@@ -163,7 +164,7 @@ class Engine:
         Raises:
             subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
         """
-        with self._started(args, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with self.started(args, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
@@ -172,10 +173,16 @@ class Engine:
         return subprocess.CompletedProcess([str(self.binary), *args], process.returncode, out, err)
 
     @contextlib.contextmanager
-    def _started(
-        self, args: Sequence[str], extra: Mapping[str, str] | None, **streams: int
+    def started(
+        self, args: Sequence[str], extra: Mapping[str, str] | None = None, **streams: int | IO[str]
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start the engine, with our state service where the state is ours, and wait for its end."""
+        """Start ``pulumi ARGS``, with our state service where the state is ours; leaving waits for its end.
+
+        Args:
+            args: what follows ``pulumi``.
+            extra: variables besides those of `environment`.
+            streams: ``stdout`` and ``stderr`` as `subprocess.Popen` takes them.
+        """
         if not self._prepared:
             self.prepare()
         environment = self.environment(extra)
