@@ -96,10 +96,13 @@ def validate(
         UserError: one line for each wrong key.
     """
     try:
-        return model.model_validate(value)
+        # Keys as the user writes them: a field's Python name is no key of ours, nor one of the API server's.
+        return model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        lines = [_explain(model, detail, prefix, texts or {}) for detail in error.errors(include_url=False)]
-    raise UserError("\n".join(lines))
+        wrong: dict[Location, list[ErrorDetails]] = {}
+        for detail in error.errors(include_url=False):
+            wrong.setdefault(_written(detail, value), []).append(detail)
+    raise UserError("\n".join(_explain(model, at, found, prefix, texts or {}) for at, found in wrong.items()))
 
 
 def key_path(prefix: str, location: Sequence[str | int]) -> str:
@@ -115,23 +118,50 @@ def key_path(prefix: str, location: Sequence[str | int]) -> str:
     return path
 
 
-def _explain(model: type[BaseModel], detail: ErrorDetails, prefix: str, texts: Mapping[str, str]) -> str:
-    location: Location = tuple(part for part in detail["loc"] if part != "[key]")
+def _written(detail: ErrorDetails, value: Any) -> Location:
+    """Return where the error is, by the user's own keys: pydantic adds names of its own for members of a union."""
+    written: list[str | int] = []
+    for part in detail["loc"]:
+        listed = isinstance(value, list | tuple) and isinstance(part, int)
+        inside = part in value if isinstance(value, Mapping) else listed
+        if inside:
+            value = value[part]
+        elif detail["type"] != "missing" or part != detail["loc"][-1]:
+            continue
+        written.append(part)
+    return tuple(written)
+
+
+def _explain(
+    model: type[BaseModel], location: Location, found: list[ErrorDetails], prefix: str, texts: Mapping[str, str]
+) -> str:
     path = key_path(prefix, location)
-    kind, message = detail["type"], detail["msg"]
-    if kind == "extra_forbidden":
+    kinds = {detail["type"] for detail in found}
+    if "extra_forbidden" in kinds:
         known = sorted(_names(_model_at(model, location[:-1])))
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}."
         return f"{path}: unknown key; {hint}"
-    if kind == "missing":
-        said = "is required"
-    elif kind == "value_error":
-        said = message.removeprefix("Value error, ")
-    else:
-        said = f"{message[0].lower()}{message[1:]}, got {_shown(detail['input'])}"
+    # Several of them: what each member of a union has against the value.
+    said = " or ".join(_complaint(detail) for detail in found)
+    if not kinds & {"missing", "value_error"}:
+        said += f", got {_shown(found[0]['input'])}"
     text = texts.get(".".join(map(str, location))) or _field_text(model, location)
     return f"{path}: {said}." + (f" It is: {text.split('. ')[0].rstrip('.')}." if text else "")
+
+
+def _complaint(detail: ErrorDetails) -> str:
+    kind, message = detail["type"], detail["msg"]
+    if kind == "missing":
+        return "is required"
+    if kind in ("model_type", "dict_type"):
+        return "expected a mapping"
+    if kind in ("tuple_type", "list_type"):
+        return "expected a list"
+    if kind == "too_short":
+        return f"needs {detail['ctx']['min_length']} or more entries"
+    message = message.removeprefix("Value error, ")
+    return message if kind == "value_error" else message[0].lower() + message[1:]
 
 
 def _shown(value: object) -> str:

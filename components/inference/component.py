@@ -9,8 +9,8 @@ import pulumi
 from components.inference.jobs import make_jobs
 from components.inference.operator_objects import make_budget, make_deployment, make_namespace, make_rights
 from components.inference.settings import InferenceSettings
-from components.objects import KubeObject
-from inferstack.api import crds
+from components.objects import KubeObject, Object
+from inferstack.api import InferenceJobSpec, crds
 from inferstack.operator.rbac import rules
 from inferstack.versions import load as load_versions
 
@@ -60,9 +60,11 @@ class InferenceJobs(pulumi.ComponentResource):
             {key: f"http://{job['metadata']['name']}.{job['metadata']['namespace']}.svc" for key, job in named.items()}
         )
         self.table = pulumi.Output.from_input(
-            [
-                {"job": key, "model": job["spec"]["model"], "replicas": str(job["spec"]["replicas"])}
-                for key, job in named.items()
-            ]
+            [{"job": key, "model": job["spec"]["model"], "replicas": str(_replicas(job))} for key, job in named.items()]
         )
         self.register_outputs({"endpoints": self.endpoints, "table": self.table})
+
+
+def _replicas(job: Object) -> int:
+    """Return the replicas that a checked job asks for; the key may be left out."""
+    return InferenceJobSpec.model_validate(job["spec"]).replicas
