@@ -17,6 +17,7 @@ down: run-venv ## Remove what `make up` made; leaves no process and no object
 	@$(BIN)/inferstack down
 
 test: lint ## Lint, then every test
+	@$(BIN)/inferstack tools ensure
 	@$(BIN)/pytest tests
 
 lint: test-venv ## Format, lint, types and layers

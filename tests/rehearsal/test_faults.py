@@ -7,11 +7,8 @@ the first ``up``).
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,85 +17,22 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferstack.kube import KubeClient
-from inferstack.project import project_root
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.command import Command, Held
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 TARGETS = ("engine", "provider", "operator", "kube-apiserver", "etcd")
 KILLS_PER_TARGET = 6
-# Made and renewed by the control plane itself, at times of its own.
-VOLATILE = {"Event", "Lease", "EndpointSlice", "Endpoints", "ComponentStatus"}
 
 
 @dataclass
 class Bench:
-    """A rehearsal of its own and the command that works on it."""
+    """A rehearsal of its own, and when its processes live during an ``up``."""
 
-    state: Path
+    command: Command
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     """For each target, from when to when (seconds after the start) it runs in an ``up`` that nobody disturbs."""
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "INFERSTACK_STATE": str(self.state), "NO_COLOR": "1"}
-        log = (self.state.parent / f"{arguments[0]}.log").open("w")
-        with log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "inferstack.cli", *arguments],
-                cwd=project_root(),
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        process = self.start(*arguments)
-        code = process.wait(timeout=300)
-        return code, (self.state.parent / f"{arguments[0]}.log").read_text()
-
-    def must(self, *arguments: str) -> str:
-        code, output = self.run(*arguments)
-        assert code == 0, f"inferstack {' '.join(arguments)} ended with {code}:\n{output[-6000:]}"
-        return output
-
-
-def inventory(kubeconfig: Path) -> set[tuple[str, str, str]]:
-    """All objects of all listable kinds, as (kind, namespace, name)."""
-
-    async def read() -> set[tuple[str, str, str]]:
-        found = set()
-        async with await KubeClient.connect(kubeconfig) as kube:
-            groups = (await kube.request("GET", "/apis"))["groups"]
-            for version in ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]:
-                base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
-                for entry in (await kube.request("GET", base))["resources"]:
-                    if "/" in entry["name"] or "list" not in entry["verbs"] or entry["kind"] in VOLATILE:
-                        continue
-                    listed = await kube.list(version, entry["kind"])
-                    for item in listed["items"]:
-                        meta = item["metadata"]
-                        found.add((entry["kind"], meta.get("namespace", ""), meta["name"]))
-        return found
-
-    return asyncio.run(read())
-
-
-def ready_jobs(kubeconfig: Path) -> dict[str, str]:
-    """Name -> status of condition Ready of every InferenceJob, as the API server has it."""
-
-    async def read() -> dict[str, str]:
-        async with await KubeClient.connect(kubeconfig) as kube:
-            listed = await kube.list("deepseek.ai/v1", "InferenceJob")
-        return {
-            job["metadata"]["name"]: next(
-                (c["status"] for c in job.get("status", {}).get("conditions", []) if c["type"] == "Ready"), "Unknown"
-            )
-            for job in listed["items"]
-        }
-
-    return asyncio.run(read())
 
 
 def find_target(target: str, state: Path, up: subprocess.Popen[str]) -> psutil.Process | None:
@@ -131,10 +65,10 @@ def watch_an_up(bench: Bench) -> dict[str, tuple[float, float]]:
     """Run ``up`` undisturbed and note when each target is there."""
     seen: dict[str, list[float]] = {target: [] for target in TARGETS}
     began = time.monotonic()
-    up = bench.start("up", "-s", "local")
+    up = bench.command.start("up", "-s", "local")
     while up.poll() is None:
         for target in TARGETS:
-            if find_target(target, bench.state, up):
+            if find_target(target, bench.command.state, up):
                 seen[target].append(time.monotonic() - began)
         time.sleep(0.02)
     assert up.returncode == 0
@@ -149,10 +83,10 @@ def kill_during_up(bench: Bench, target: str, share: float) -> bool:
     """
     first, last = bench.windows[target]
     due = time.monotonic() + first + (last - first) * share
-    up = bench.start("up", "-s", "local")
+    up = bench.command.start("up", "-s", "local")
     killed = False
     while not killed and up.poll() is None:
-        if time.monotonic() >= due and (process := find_target(target, bench.state, up)):
+        if time.monotonic() >= due and (process := find_target(target, bench.command.state, up)):
             process.kill()
             killed = True
         else:
@@ -164,7 +98,7 @@ def kill_during_up(bench: Bench, target: str, share: float) -> bool:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     state = tmp_path_factory.mktemp("faults") / "state"
-    made = Bench(state)
+    made = Bench(Command(state))
     Rehearsal(state).start(lambda _: None)
     try:
         yield made
@@ -173,15 +107,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="module")
-def before(bench: Bench) -> set[tuple[str, str, str]]:
+def before(bench: Bench) -> Held:
     """What a fresh control plane holds; also warms up, and times an ``up`` that nobody disturbs."""
-    bench.must("up", "-s", "local")
-    bench.must("destroy", "-s", "local", "--yes")
-    held = inventory(bench.state / "kubeconfig")
+    bench.command.must("up", "-s", "local")
+    bench.command.must("destroy", "-s", "local", "--yes")
+    held = bench.command.held()
     bench.windows = watch_an_up(bench)
-    assert set(ready_jobs(bench.state / "kubeconfig").values()) == {"True"}
-    bench.must("destroy", "-s", "local", "--yes")
-    assert inventory(bench.state / "kubeconfig") == held
+    assert set(bench.command.readiness().values()) == {"True"}
+    bench.command.must("destroy", "-s", "local", "--yes")
+    assert bench.command.held() == held
     # A fresh plane's own objects only: nothing of ours may hide in the reference.
     assert not [entry for entry in held if "inferstack" in entry[2] or entry[0] in ("Node", "InferenceJob", "Pod")]
     return held
@@ -189,23 +123,20 @@ def before(bench: Bench) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_next_up_converges_and_nothing_is_left(
-    bench: Bench, before: set[tuple[str, str, str]], target: str, moment: int
-) -> None:
-    kubeconfig = bench.state / "kubeconfig"
+def test_the_next_up_converges_and_nothing_is_left(bench: Bench, before: Held, target: str, moment: int) -> None:
     # A run may be quicker than the one that was watched: then nobody was killed, and it is tried again a bit earlier.
     shares = [(moment + 0.5) / KILLS_PER_TARGET * earlier for earlier in (1, 0.7, 0.4, 0.2)]
     for share in shares:
         if kill_during_up(bench, target, share):
             break
-        bench.must("destroy", "-s", "local", "--yes")
+        bench.command.must("destroy", "-s", "local", "--yes")
     else:
         pytest.fail(f"no {target} was met while `up` ran")
 
-    bench.must("up", "-s", "local")
+    bench.command.must("up", "-s", "local")
 
-    states = ready_jobs(kubeconfig)
+    states = bench.command.readiness()
     assert states
     assert set(states.values()) == {"True"}
-    bench.must("destroy", "-s", "local", "--yes")
-    assert inventory(kubeconfig) == before
+    bench.command.must("destroy", "-s", "local", "--yes")
+    assert bench.command.held() == before

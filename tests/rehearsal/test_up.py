@@ -1,0 +1,200 @@
+"""``inferstack up`` from nothing to 8/8 and back, with what goes wrong on the way; the tests go in this order."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+import yaml
+
+from inferstack.project import project_root
+from inferstack.rehearsal import tools
+from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.command import Command, Held
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(600)]
+
+JOB = "nlp-model-001"
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The command on a control plane that runs, empty."""
+    made = Command(tmp_path_factory.mktemp("up") / "state")
+    Rehearsal(made.state).start(lambda _: None)
+    try:
+        yield made
+    finally:
+        Rehearsal(made.state).stop(purge=True)
+
+
+@pytest.fixture(scope="module")
+def empty(command: Command) -> Held:
+    """What the control plane holds before the first ``up``."""
+    return command.held()
+
+
+@pytest.fixture(scope="module")
+def running(command: Command, empty: Held) -> str:
+    """The stack is up; what the command printed."""
+    return command.must("up")
+
+
+def kubectl(command: Command, *arguments: str) -> str:
+    binary = tools.locate("kubectl")
+    assert binary
+    done = subprocess.run(
+        [binary, "--kubeconfig", command.kubeconfig, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def test_a_wrong_setting_is_refused_before_anything_changes(command: Command, empty: Held) -> None:
+    code, output = command.run("up", "-c", "inferstack:gpu.mig.strategyy=mixed")
+
+    assert code == 1
+    assert "inferstack:gpu.mig.strategyy: unknown key; did you mean strategy?" in output
+    assert "Traceback" not in output
+    assert command.held() == empty
+
+
+def test_the_table_shows_the_job(running: str, command: Command) -> None:
+    [row] = [line for line in running.splitlines() if line.startswith(JOB)]
+    assert re.match(rf"{JOB}\s+nlp\s+bert-base-uncased\s+whole\s+8/8\s+8\s+\d+\s+\d+s$", row), row
+    pods = json.loads(kubectl(command, "get", "pods", "-n", "nlp", "-o", "json"))["items"]
+    assert [pod["status"]["phase"] for pod in pods] == ["Running"] * 8
+
+
+def test_outputs_and_status_are_machine_readable(running: str, command: Command) -> None:
+    outputs = {entry["name"]: entry["value"] for entry in json.loads(command.must("outputs", "-o", "json"))}
+    assert outputs["kubeconfig"] == str(command.kubeconfig)
+    assert list(outputs["endpoints"]) == [f"nlp/{JOB}"]
+    [row] = json.loads(command.must("status", "-o", "json"))
+    assert (row["job"], row["ready"]) == (JOB, "8/8")
+
+
+def test_env_leads_plain_kubectl_and_pulumi_to_the_stack(running: str, command: Command) -> None:
+    script = 'eval "$("$0" -m inferstack.cli env)" && kubectl get ij -A && pulumi stack ls'
+    done = subprocess.run(
+        ["/bin/bash", "-c", script, sys.executable],
+        cwd=project_root(),
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    lines = done.stdout.splitlines()
+    assert {"READY", "GPUS", "PROFILE", "AGE"} <= set(lines[0].split())
+    assert "8/8" in lines[1] or lines[1].split()[3] == "8"
+    assert any(line.startswith("local") for line in lines)
+
+
+def test_a_second_up_changes_nothing(running: str, command: Command) -> None:
+    before = _versions(command)
+
+    output = command.must("up")
+
+    assert "no changes" in output
+    assert _versions(command) == before
+
+
+def _versions(command: Command) -> dict[str, str]:
+    """Generation or resource version of what the stack made, by UID."""
+    kinds = "namespaces,limitranges,networkpolicies,clusterroles,crds,serviceaccounts"
+    found = json.loads(kubectl(command, "get", kinds, "-A", "-o", "json"))["items"]
+    return {
+        item["metadata"]["uid"]: item["metadata"].get("generation") or item["metadata"]["resourceVersion"]
+        for item in found
+    }
+
+
+def test_an_edit_rolls_out(running: str, command: Command) -> None:
+    output = command.must("up", "-c", "inferstack:inference.jobs[0].spec.replicas=4")
+
+    assert re.search(rf"^{JOB}\s.*\s4/4\s", output, re.MULTILINE), output
+    assert "~1" in output
+
+    back = command.must("up")
+
+    assert re.search(rf"^{JOB}\s.*\s8/8\s", back, re.MULTILINE), back
+
+
+def test_a_fleet_that_grows_and_shrinks(running: str, command: Command) -> None:
+    assert "+1" in command.must("up", "-c", "inferstack:cluster.fleet.h200.count=2")
+    assert "h200-1" in kubectl(command, "get", "nodes", "-o", "name")
+
+    assert "-1" in command.must("up")
+    assert "h200-1" not in kubectl(command, "get", "nodes", "-o", "name")
+
+
+def test_two_at_once_take_turns(running: str, command: Command) -> None:
+    both = [command.start("up", log=command.state.parent / f"up-{number}.log") for number in (1, 2)]
+
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+
+    logs = [(command.state.parent / f"up-{number}.log").read_text() for number in (1, 2)]
+    assert sum("waiting for another run on this project" in log for log in logs) == 1
+    assert all("no changes" in log for log in logs)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_itself_is_stopped(running: str, command: Command, empty: Held, sign: signal.Signals) -> None:
+    """The next ``up`` goes on from there, whichever way it was stopped."""
+    command.must("destroy", "--yes")
+    assert command.held() == empty
+    up = command.start("up")
+    events = command.state / "logs" / "pulumi-up.events"
+    deadline = time.monotonic() + 60
+    while "resOutputsEvent" not in (events.read_text() if events.exists() else ""):
+        assert time.monotonic() < deadline, "the engine never began"
+        time.sleep(0.01)
+
+    up.send_signal(sign)
+    code = up.wait(timeout=120)
+
+    assert code == (-9 if sign is signal.SIGKILL else 130), command.log("up").read_text()
+    output = command.must("up")
+    assert re.search(rf"^{JOB}\s.*\s8/8\s", output, re.MULTILINE), output
+
+
+def test_what_kubernetes_refuses_is_told_with_its_object(running: str, command: Command) -> None:
+    """The quota of the tenant is 16 GPUs: the update waits for a job that cannot be, then says why."""
+    settings = ["inferstack:inference.jobs[0].spec.replicas=24", "inferstack:inference.waitSeconds=3"]
+    code, output = command.run("up", *(part for setting in settings for part in ("-c", setting)))
+
+    assert code == 1
+    assert JOB in output
+    assert "quota" in output
+    assert "Traceback" not in output
+    command.must("up")
+
+
+def test_down_leaves_no_process_and_no_file(running: str, command: Command) -> None:
+    stack = yaml.safe_load((command.state / "kubeconfig").read_text())
+    assert stack["clusters"]
+
+    command.must("down")
+
+    assert not command.state.exists()
+    assert [p for p in psutil.process_iter() if _mentions(p, str(command.state))] == []
+    assert "nothing to take down" in command.must("down")
+
+
+def _mentions(process: psutil.Process, text: str) -> bool:
+    try:
+        return any(text in part for part in [*process.cmdline(), *process.environ().values()])
+    except psutil.Error:
+        return False  # another user's, or gone
