@@ -1,0 +1,143 @@
+"""What the roles make of their settings, whole: the objects are in data/, one file a role."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.cluster.nodes import make_hardware, make_nodes
+from components.cluster.settings import ClusterSettings, NodeGroup
+from components.gpu import builders as gpu
+from components.gpu.layouts import make_layouts
+from components.gpu.settings import GpuSettings
+from components.inference import operator_objects as operator
+from components.inference.settings import InferenceSettings
+from components.settings import load_role
+from components.tenancy import builders as tenancy
+from components.tenancy.settings import Tenant
+from inferstack.mig import catalogue, layout
+
+Object = dict[str, Any]
+
+
+def wanted(name: str) -> list[Object]:
+    """Return the objects of a file in data/."""
+    return list(yaml.safe_load_all((Path(__file__).parent / "data" / f"{name}.yaml").read_text()))
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    """A tenant that says something of everything."""
+    return Tenant.model_validate(
+        {
+            "gpus": 8,
+            "mig": {"1g.5gb": 14, "1g.5gb+me": 1},
+            "cpu": 64,
+            "jobs": 5,
+            "groups": ["nlp-engineers", "nlp-leads"],
+            "podSecurity": "baseline",
+            "container": {"cpuLimit": "2"},
+        }
+    )
+
+
+def test_the_objects_of_the_gpu_role() -> None:
+    settings = load_role("gpu", GpuSettings, {"mig": {"strategy": "single"}, "driver": {"enabled": False}})
+    made = [
+        gpu.make_namespace(),
+        gpu.make_cluster_policy(settings),
+        gpu.make_policy_patch(settings),
+        gpu.make_values(settings),
+    ]
+    assert made == wanted("gpu")
+
+
+def test_the_patch_of_a_policy_owns_nothing_but_how_gpus_are_cut() -> None:
+    settings = load_role("gpu", GpuSettings, None)
+    assert gpu.make_policy_patch(settings)["spec"].keys() == {"mig", "migManager"}
+    # What both say is the same: an installed operator is cut as a rehearsed one.
+    assert gpu.make_policy_patch(settings)["spec"].items() <= gpu.make_cluster_policy(settings)["spec"].items()
+
+
+def test_the_layouts_are_one_file_that_the_mig_manager_reads() -> None:
+    settings = load_role("gpu", GpuSettings, {"mig": {"layouts": {"off": [{"devices": "all", "mig-enabled": False}]}}})
+    config_map = gpu.make_config_map(make_layouts(settings))
+    assert config_map["metadata"]["name"] == gpu.make_policy_patch(settings)["spec"]["migManager"]["config"]["name"]
+    assert config_map["metadata"]["namespace"] == gpu.make_namespace()["metadata"]["name"]
+    assert list(config_map["data"]) == ["config.yaml"]
+    assert {"off", "all-disabled", "all-balanced"} <= layout.parse_config(config_map["data"]["config.yaml"]).keys()
+
+
+def test_the_objects_of_a_tenant_with_its_namespace_first(tenant: Tenant) -> None:
+    assert tenancy.make_tenant("nlp", tenant, {"k8s-app": "kube-dns"}) == wanted("tenant")
+
+
+def test_what_all_tenants_share() -> None:
+    assert [tenancy.make_cluster_role(), tenancy.make_priority_class("serving", 100000)] == wanted("tenancy")
+
+
+def test_a_tenant_without_groups_gets_no_rights() -> None:
+    kinds = {made["kind"] for made in tenancy.make_tenant("nlp", Tenant(), {"k8s-app": "kube-dns"})}
+    assert kinds == {"Namespace", "LimitRange", "ResourceQuota", "NetworkPolicy"}
+
+
+def test_a_quota_names_every_profile_as_its_resource_is_called(tenant: Tenant) -> None:
+    hard = tenancy.make_quota("nlp", tenant)["spec"]["hard"]
+    resources = {p.resource for found in catalogue.load().gpus.values() for p in found.profiles.values()}
+    assert {key for key in hard if "mig-" in key} == {f"requests.{resource}" for resource in resources}
+    assert sum(int(value) for key, value in hard.items() if "mig-" in key) == 15
+
+
+def test_tenants_see_no_secrets() -> None:
+    rules = tenancy.make_cluster_role()["rules"]
+    assert not [rule for rule in rules if {"secrets", "*"} & {*rule["resources"], *rule["verbs"]}]
+
+
+def test_the_objects_of_the_operator() -> None:
+    settings = load_role("inference", InferenceSettings, None).operator
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+    made = [
+        operator.make_namespace(),
+        *operator.make_rights(rules),
+        operator.make_budget(),
+        operator.make_deployment(settings, "an-image"),
+    ]
+    assert made == wanted("operator")
+
+
+def test_a_stacks_own_image_goes_before_the_pinned_one() -> None:
+    settings = load_role("inference", InferenceSettings, {"operator": {"image": "mine"}}).operator
+    pod = operator.make_deployment(settings, "pinned")["spec"]["template"]["spec"]
+    assert [container["image"] for container in pod["containers"]] == ["mine"]
+
+
+def test_nodes_are_spread_over_the_zones_in_turn() -> None:
+    cut = {
+        "instanceType": "p4d.24xlarge",
+        "count": 3,
+        "migLayout": "all-1g.5gb",
+        "labels": {"team": "nlp"},
+        "nics": [{"resource": "openshift.io/mlnx_rdma", "vfs": 8}],
+    }
+    fleet = {"cut": cut, "system": {"instanceType": "m6i.2xlarge"}}
+    settings = load_role("cluster", ClusterSettings, {"zones": ["a", "b"], "fleet": fleet})
+    assert make_nodes(settings) == wanted("nodes")
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.load().instance_types))
+def test_the_hardware_of_each_known_machine(name: str) -> None:
+    made = json.loads(json.dumps(make_hardware(NodeGroup.model_validate({"instanceType": name}))))
+    assert made["instanceType"] == name
+    assert isinstance(made["cpu"], str)
+    assert (made["gpu"] is None) == (made["gpus"] == 0)
+    assert made["nics"] == []
+
+
+def test_no_nodes_without_a_fleet() -> None:
+    assert make_nodes(load_role("cluster", ClusterSettings, None)) == []
+    empty = {"fleet": {"later": {"instanceType": "p4d.24xlarge", "count": 0}}}
+    assert make_nodes(load_role("cluster", ClusterSettings, empty)) == []
