@@ -15,7 +15,6 @@ class ApiModel(BaseModel):
         extra="forbid",
         frozen=True,
         alias_generator=to_camel,
-        populate_by_name=True,
         use_attribute_docstrings=True,
     )
 

@@ -28,6 +28,8 @@ MAX_GPUS: Final = 16
 MAX_REPLICAS: Final = 1000
 MAX_RESOURCES: Final = 8
 """Entries of requests or limits; bounds the cost of the rules over them."""
+MAX_AMOUNT: Final = 10**15
+"""Of a resource, as a plain number: a petabyte. Far beyond it the API server reads a number as a fraction."""
 
 # A model is named as on the Hugging Face hub, name or organisation/name, or as the server of the job knows it.
 MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
@@ -41,6 +43,12 @@ IMAGE_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"
 PERCENT_PATTERN: Final = r"^([1-9][0-9]?|100)%$"
 # Kubernetes' quantities without a sign: nothing can be asked for a negative amount of.
 QUANTITY_PATTERN: Final = r"^([0-9]+|[0-9]+\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+# A device plugin's resource, domain/name. [.] for a dot: in a CEL rule a backslash would need another.
+DEVICE_PATTERN: Final = (
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+DEVICE_LENGTH: Final = 244
+"""Kubernetes' 253, less the prefix "requests." that it puts before the name in a quota."""
 GPU_COUNT_PATTERN: Final = rf"^([1-9]|1[0-{MAX_GPUS - 10}])$"
 DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
 """Other devices, NICs for instance: whole numbers."""
@@ -56,5 +64,10 @@ def profile_of(resource: str) -> str:
 
 
 def is_native(resource: str) -> bool:
-    """Tell whether Kubernetes itself counts this resource, so that requests may lie below limits."""
+    """Tell whether Kubernetes itself counts this resource; all others are devices."""
     return "/" not in resource
+
+
+def is_shared(resource: str) -> bool:
+    """Tell whether replicas may share this resource, so that requests may lie below limits."""
+    return is_native(resource) and not resource.startswith("hugepages-")

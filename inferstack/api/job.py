@@ -48,7 +48,7 @@ class EnvVar(ApiModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.value is None) == (self.secret_key_ref is None):
-            raise ValueError(f"env: {self.name} needs exactly one of value and secretKeyRef")
+            raise ValueError(f"name: {self.name} needs exactly one of value and secretKeyRef")
         return self
 
 
@@ -97,7 +97,7 @@ class InferenceJobSpec(ApiModel):
         names = [variable.name for variable in env]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"env: {name} is there twice")
+                raise ValueError(f"{name} is there twice")
         return env
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ RULES: dict[type[ApiModel], list[Rule]] = {
     EnvVar: [
         Rule(
             "has(self.value) != has(self.secretKeyRef)",
-            "env: a variable needs exactly one of value and secretKeyRef",
+            "name: a variable needs exactly one of value and secretKeyRef",
             field=".name",
         )
     ],

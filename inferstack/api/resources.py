@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
@@ -12,18 +13,25 @@ from inferstack.api.base import ApiModel
 from inferstack.api.rules import Rule
 
 Quantity = (
-    Annotated[StrictInt, Field(ge=0)]
+    Annotated[StrictInt, Field(ge=0, le=constants.MAX_AMOUNT)]
     | Annotated[StrictStr, StringConstraints(pattern=constants.QUANTITY_PATTERN, max_length=24)]
 )
 """An amount as Kubernetes writes it: 1, "500m", "16Gi"."""
 
+_FACTORS = {
+    "": Fraction(1),
+    "m": Fraction(1, 1000),
+    **{suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTP", 1)},
+    **{f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTP", 1)},
+}
 _ALLOWED = [*constants.NATIVE_RESOURCES, *constants.GPU_RESOURCES]
 _GPUS = list(constants.GPU_RESOURCES)
 
 
 def _key_rule(field: str) -> Rule:
     return Rule(
-        f"self.{field}.all(k, k in {_ALLOWED} || (k.contains('/') && !k.startsWith('nvidia.com/')))",
+        f"self.{field}.all(k, k in {_ALLOWED} || (!k.startsWith('nvidia.com/') && "
+        f"size(k) <= {constants.DEVICE_LENGTH} && k.matches('{constants.DEVICE_PATTERN}')))",
         f"{field}: a name is no resource that a replica can have: use cpu, memory, ephemeral-storage, hugepages-*, "
         "nvidia.com/gpu, a MIG profile that some GPU has (nvidia.com/mig-1g.5gb), or a device plugin's domain/name",
         field=f".{field}",
@@ -34,7 +42,8 @@ class Resources(ApiModel):
     """CPU, memory and devices of one replica: exactly one kind of GPU, whole or MIG slice, in whole numbers."""
 
     requests: Annotated[dict[str, Quantity], Field(min_length=1, max_length=constants.MAX_RESOURCES)]
-    """What the scheduler sets aside for one replica. Devices, GPUs among them, must be asked for as in limits."""
+    """What the scheduler sets aside for one replica, at most what limits name. Devices, GPUs among them, and huge pages
+    must be asked for as in limits."""
     limits: Annotated[dict[str, Quantity], Field(min_length=1, max_length=constants.MAX_RESOURCES)]
     """What one replica may use at most. One GPU resource: nvidia.com/gpu, or one of nvidia.com/mig-<profile>."""
 
@@ -58,22 +67,38 @@ class Resources(ApiModel):
             raise ValueError(
                 f"limits: names {len(gpus)} GPU resources ({', '.join(gpus) or 'none'}); a replica has exactly one kind"
             )
-        devices = {name for name in (*self.requests, *self.limits) if not constants.is_native(name)}
-        for name in sorted(devices):
+        for name in sorted({*self.requests, *self.limits}):
             asked, limit = self.requests.get(name), self.limits.get(name)
-            if str(asked) != str(limit):
-                raise ValueError(f"requests: {name} is {asked}, but limits has {limit}; devices must be equal in both")
+            if not constants.is_shared(name):
+                if str(asked) != str(limit):
+                    raise ValueError(
+                        f"requests: {name} is {asked}, but limits has {limit}; devices and huge pages must be equal "
+                        "in both"
+                    )
+            elif asked is not None and limit is not None and _amount(asked) > _amount(limit):
+                raise ValueError(f"requests: {name} is {asked}, more than limits has: {limit}")
         return self
+
+
+def _amount(quantity: int | str) -> Fraction:
+    number = str(quantity).rstrip("".join(_FACTORS))
+    return Fraction(number) * _FACTORS[str(quantity).removeprefix(number)]
 
 
 def _check_names(field: str, amounts: dict[str, Any]) -> None:
     for name in amounts:
-        if name not in _ALLOWED and ("/" not in name or name.startswith("nvidia.com/")):
+        if name not in _ALLOWED and not _is_device(name):
             raise ValueError(
                 f"{field}: {name} is no resource that a replica can have: use cpu, memory, ephemeral-storage, "
                 "hugepages-*, nvidia.com/gpu, a MIG profile that some GPU has (nvidia.com/mig-1g.5gb), "
                 "or a device plugin's domain/name"
             )
+
+
+def _is_device(name: str) -> bool:
+    """Tell whether a name is another device plugin's; NVIDIA's are all known."""
+    good = len(name) <= constants.DEVICE_LENGTH and re.fullmatch(constants.DEVICE_PATTERN, name)
+    return bool(good) and not name.startswith("nvidia.com/")
 
 
 def _check_counts(field: str, amounts: dict[str, Any]) -> None:
@@ -100,6 +125,7 @@ def _count_rules(field: str) -> list[Rule]:
     ]
 
 
+_UNSHARED = "(k.contains('/') || k.startsWith('hugepages-'))"
 RULES: dict[type[ApiModel], list[Rule]] = {
     Resources: [
         _key_rule("requests"),
@@ -112,14 +138,22 @@ RULES: dict[type[ApiModel], list[Rule]] = {
             field=".limits",
         ),
         Rule(
-            "self.requests.all(k, !k.contains('/') || (k in self.limits && "
+            f"self.requests.all(k, !{_UNSHARED} || (k in self.limits && "
             "string(self.requests[k]) == string(self.limits[k])))",
-            "requests: devices must be equal in requests and limits",
+            "requests: devices and huge pages must be equal in requests and limits",
             field=".requests",
         ),
         Rule(
-            "self.limits.all(k, !k.contains('/') || k in self.requests)",
-            "requests: lacks a device that limits names; devices must be equal in requests and limits",
+            f"self.limits.all(k, !{_UNSHARED} || k in self.requests)",
+            "requests: lacks what limits names; devices and huge pages must be equal in requests and limits",
+            field=".requests",
+        ),
+        Rule(
+            # A value that is no quantity is the pattern's business.
+            f"self.requests.all(k, {_UNSHARED} || !(k in self.limits) || !isQuantity(string(self.requests[k])) || "
+            "!isQuantity(string(self.limits[k])) || "
+            "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
+            "requests: must not exceed limits",
             field=".requests",
         ),
     ]
