@@ -28,7 +28,11 @@ class InferenceOperator(pulumi.ComponentResource):
         kinds = [KubeObject(crd["metadata"]["name"], crd, child) for crd in crds()]
         namespace = KubeObject("inferstack-system", make_namespace(), child)
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace]))
-        rights = [KubeObject(f"operator-{made['kind'].lower()}", made, within) for made in make_rights(rules())]
+        rights: list[pulumi.Resource] = []
+        for made in make_rights(rules()):
+            # One after the other: whoever may not bind at will is refused a binding to a role that is not there yet.
+            following = pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=list(rights)))
+            rights.append(KubeObject(f"operator-{made['kind'].lower()}", made, following))
         KubeObject("operator-poddisruptionbudget", make_budget(), within)
         running = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*kinds, *rights]))
         image = load_versions()["images"]["operator"]

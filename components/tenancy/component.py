@@ -32,9 +32,12 @@ class Tenancy(pulumi.ComponentResource):
             namespace, *inside = make_tenant(tenant_name, tenant, settings.dns_pods)
             created = KubeObject(f"tenant-{tenant_name}", namespace, child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[created]))
+            # Whoever may not bind at will is refused a binding to a role that is not there yet.
+            binding = pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=[bound]))
             self.ready.append(created)
             for manifest in inside:
                 kind, own = manifest["kind"].lower(), manifest["metadata"]["name"]
-                self.ready.append(KubeObject(f"{tenant_name}-{kind}-{own}", manifest, within))
+                options = binding if kind == "rolebinding" else within
+                self.ready.append(KubeObject(f"{tenant_name}-{kind}-{own}", manifest, options))
         self.namespaces = pulumi.Output.from_input(list(settings.tenants))
         self.register_outputs({"namespaces": self.namespaces})

@@ -21,6 +21,8 @@ from inferstack.rehearsal.providers.engine import Engine
 
 Report = Callable[[str], None]
 Event = dict[str, Any]
+_EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
+"""Under which the engine knows ``--event-log``."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Session:
         command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *args]
         with (
             log.open("w") as output,
-            self.engine.started(command, stdout=output, stderr=subprocess.STDOUT) as process,
+            self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT) as process,
         ):
             done = threading.Event()
             follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
