@@ -1,0 +1,120 @@
+"""What comes before what; a destroy goes the same way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.program.conftest import Machine, Recording
+
+CRD = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
+NAMESPACE = "kubernetes:core/v1:Namespace"
+RBAC = "kubernetes:rbac.authorization.k8s.io/v1"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+JOBS = {"jobs": [{"metadata": {"name": "a"}, "spec": {"model": "bert-base-uncased", "resources": {}}}]}
+ONE_GPU = {"nvidia.com/gpu": 1}
+JOBS["jobs"][0]["spec"] |= {"resources": {"requests": ONE_GPU, "limits": ONE_GPU}}  # type: ignore[operator]
+
+
+@pytest.fixture(scope="module", params=["rehearsed", "present", "chart"])
+def recording(request: pytest.FixtureRequest, machine: Machine) -> Any:
+    """A platform with a job, with the GPU operator in each of the three ways."""
+    if request.param == "rehearsed":
+        return request.getfixturevalue("local")
+    return machine.run("existing", addon={"mode": request.param}, inference=JOBS)
+
+
+def test_kind_then_operator_then_job(recording: Recording) -> None:
+    crd = recording.get(CRD, "inferencejobs.deepseek.ai")
+    operator = recording.get(DEPLOYMENT, "operator")
+    (job,) = recording.kind("InferenceJob")
+    assert crd.urn in recording.before(operator)
+    assert operator.urn in job.dependencies
+    assert recording.before(job) >= {crd.urn, operator.urn}
+
+
+def test_the_operator_starts_with_all_its_rights(recording: Recording) -> None:
+    operator = recording.get(DEPLOYMENT, "operator")
+    rights = {
+        one.urn for one in recording.objects() if one.name.startswith(("operator-clusterrole", "operator-servic"))
+    }
+    assert len(rights) == 3
+    assert rights <= operator.dependencies
+
+
+def test_a_role_comes_before_what_binds_it(recording: Recording) -> None:
+    for kind in ("RoleBinding", "ClusterRoleBinding"):
+        assert recording.kind(kind)
+        for binding in recording.kind(kind):
+            (role,) = [
+                one
+                for one in recording.kind("ClusterRole")
+                if one.inputs["metadata"]["name"] == binding.inputs["roleRef"]["name"]
+            ]
+            assert role.urn in recording.before(binding), binding.name
+
+
+def test_a_namespace_comes_before_what_lives_in_it(recording: Recording) -> None:
+    ours = {one.inputs["metadata"]["name"]: one for one in recording.kind("Namespace")}
+    assert {"nlp", "inferstack-system"} <= ours.keys()
+    for one in recording.objects():
+        place = one.inputs["metadata"].get("namespace") if "metadata" in one.inputs else one.inputs["namespace"]
+        if place in ours:
+            assert ours[place].urn in recording.before(one), one.urn
+
+
+def test_a_kind_comes_before_its_objects(recording: Recording) -> None:
+    served = {one.inputs["metadata"]["name"]: one for one in recording.kind("CustomResourceDefinition")}
+    checked = []
+    for one in recording.objects():
+        version = one.inputs.get("apiVersion", "")
+        for plural, crd in served.items():
+            if version.startswith(f"{plural.partition('.')[2]}/"):
+                assert crd.urn in recording.before(one), one.urn
+                checked.append(one.name)
+    assert "job-nlp-a" in checked or "job-nlp-nlp-model-001" in checked
+
+
+def test_a_job_comes_after_gpus_and_quotas(recording: Recording) -> None:
+    (job,) = recording.kind("InferenceJob")
+    needed = [*recording.kind("ResourceQuota"), *recording.kind("LimitRange"), *recording.kind("PriorityClass")]
+    needed += [*recording.kind("ClusterPolicy"), *recording.kind("ClusterPolicyPatch"), *recording.kind("ConfigMap")]
+    needed += recording.children(recording.component("addon", "Addon"))
+    assert {one.urn for one in needed} <= recording.before(job)
+
+
+def test_the_policy_comes_after_the_layouts_that_it_names(recording: Recording) -> None:
+    layouts = recording.get("kubernetes:core/v1:ConfigMap", "mig-layouts")
+    for policy in [*recording.kind("ClusterPolicy"), *recording.kind("ClusterPolicyPatch")]:
+        assert policy.inputs["spec"]["migManager"]["config"]["name"] == layouts.inputs["metadata"]["name"]
+        assert layouts.urn in policy.dependencies
+
+
+def test_nodes_go_last(local: Recording) -> None:
+    nodes = {one.urn for one in local.kind("Node")}
+    assert len(nodes) == 9
+    # What acts on nodes or runs on them comes after them all; a tenant's bounds need no node.
+    below = {"gpu:Gpu", "addon:Addon", "inference:InferenceOperator", "inference:InferenceJobs"}
+    for component in below:
+        for one in local.children(local.component(*component.split(":"))):
+            if one.type.startswith("kubernetes:"):
+                assert nodes <= local.before(one), one.urn
+    for node in local.kind("Node"):
+        assert local.before(node) == set()
+
+
+def test_nothing_depends_on_a_job(recording: Recording) -> None:
+    jobs = {one.urn for one in recording.kind("InferenceJob")}
+    assert jobs
+    assert [one.urn for one in recording.resources.values() if recording.before(one) & jobs] == []
+
+
+def test_tenants_do_not_wait_for_one_another(machine: Machine) -> None:
+    tenants = {"tenants": {"a": {"groups": ["g"]}, "b": {"groups": ["g"]}}}
+    recording = machine.run("existing", tenancy=tenants)
+    of_a = {one.urn for one in recording.objects() if one.inputs["metadata"].get("namespace") == "a"}
+    of_b = [one for one in recording.objects() if one.inputs["metadata"].get("namespace") == "b"]
+    assert len(of_a) == len(of_b) == 6
+    assert not [one.urn for one in of_b if recording.before(one) & of_a]
