@@ -45,7 +45,8 @@ class Platform(pulumi.ComponentResource):
             mode=settings.addon.mode_of("gpu-operator", settings.place),
             opts=after(*cluster.nodes),
         )
-        tenancy = Tenancy("tenancy", settings.tenancy, opts=after())
+        # Pods end in good order only while their nodes are there: tenants go before them.
+        tenancy = Tenancy("tenancy", settings.tenancy, opts=after(*cluster.nodes))
         operator = InferenceOperator("inference", settings.inference, opts=after(*cluster.nodes))
         jobs = InferenceJobs(
             "jobs",

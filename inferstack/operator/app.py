@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,9 +58,17 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     working = asyncio.create_task(reconciler.run())
     working.add_done_callback(lambda _: stop.set())
     _LOG.info("serving %s", f"namespace {namespace}" if namespace else "all namespaces")
+
+    async def end() -> None:
+        working.cancel()
+        await asyncio.wait([working])
+        if listening:
+            await listening.cleanup()
+        await reconciler.finish()
+
     try:
         await kopf.operator(
-            registry=make_registry(kube.access, reconciler, on_end=working.cancel),
+            registry=make_registry(kube.access, reconciler, on_end=end),
             settings=make_settings(),
             standalone=True,
             clusterwide=namespace is None,
@@ -68,19 +76,23 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
             stop_flag=stop,
         )
     finally:
-        if listening:
-            await listening.cleanup()
+        # kopf gets to its end only if it got through its start.
         working.cancel()
         await asyncio.wait([working])
+        if listening:
+            await listening.cleanup()
     if not working.cancelled():
         working.result()
     _LOG.info("stopped")
 
 
-def make_registry(access: Access, reconciler: Reconciler, *, on_end: Callable[[], object]) -> kopf.OperatorRegistry:
+def make_registry(
+    access: Access, reconciler: Reconciler, *, on_end: Callable[[], Awaitable[None]]
+) -> kopf.OperatorRegistry:
     """Return kopf's handlers: how to log in, what to do with each change of a job, and what at the end.
 
-    At the end kopf waits five seconds for tasks that it did not start, so ``on_end`` must cancel ours.
+    At the end kopf waits five seconds for tasks that it did not start, so ``on_end`` must end ours, those that serve
+    open connections included.
     """
     registry = kopf.OperatorRegistry()
 
@@ -94,7 +106,7 @@ def make_registry(access: Access, reconciler: Reconciler, *, on_end: Callable[[]
 
     @kopf.on.cleanup(registry=registry)
     async def ended(**_: Any) -> None:
-        on_end()
+        await on_end()
 
     return registry
 

@@ -54,6 +54,10 @@ class Children:
         """Return a live object of a job, by the job's key."""
         return self._informers[kind].objects.get(key)
 
+    def keys(self) -> set[str]:
+        """Return the keys of all jobs that own something, or did."""
+        return {key for informer in self._informers.values() for key in informer.objects}
+
     def forget(self, key: str) -> None:
         """Drop what is remembered of a job that is gone."""
         for kind in KINDS:

@@ -106,6 +106,22 @@ class Reconciler:
             await self._list_jobs()
             group.create_task(self._queue.run())
 
+    async def finish(self) -> None:
+        """Remove what jobs that are gone left behind; call it after `run`.
+
+        Whoever takes a platform down deletes the jobs and then the operator at once. The pods must not outlive that:
+        their nodes and namespaces go next.
+        """
+        if not self.listed.is_set():
+            return  # every job would look gone
+        try:
+            for key in self._children.keys() - self.jobs.keys():
+                if await self._confirm_gone(key):
+                    for child in self._children.left(key):
+                        await self._children.delete(child)
+        except TROUBLE as error:
+            _LOG.warning("what deleted jobs left behind is the garbage collector's now: %s", error)
+
     def problem(self) -> str | None:
         """Return why the operator does not serve jobs yet, None when it does."""
         if self.listed.is_set():
@@ -244,14 +260,19 @@ class Reconciler:
         due = self._gone.setdefault(key, now) + _SWEEP_SECONDS
         if now < due:
             return due - now
-        namespace, _, name = key.rpartition("/")
-        found = await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace)
-        if found is not None:
-            self.take(None, found)
+        if not await self._confirm_gone(key):
             return None
         for child in self._children.left(key):
             await self._children.delete(child)
         return _SWEEP_SECONDS
+
+    async def _confirm_gone(self, key: str) -> bool:
+        """Ask whether there is no such job; takes it where there is."""
+        namespace, _, name = key.rpartition("/")
+        found = await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace)
+        if found is not None:
+            self.take(None, found)
+        return found is None
 
     async def _still_there(self, key: str, raw: Object) -> bool:
         """Ask whether the job still exists, before children that vanished are made again.
