@@ -95,14 +95,12 @@ def test_the_policy_comes_after_the_layouts_that_it_names(recording: Recording) 
 def test_nodes_go_last(local: Recording) -> None:
     nodes = {one.urn for one in local.kind("Node")}
     assert len(nodes) == 9
-    # What acts on nodes or runs on them comes after them all; a tenant's bounds need no node.
-    below = {"gpu:Gpu", "addon:Addon", "inference:InferenceOperator", "inference:InferenceJobs"}
-    for component in below:
-        for one in local.children(local.component(*component.split(":"))):
-            if one.type.startswith("kubernetes:"):
-                assert nodes <= local.before(one), one.urn
-    for node in local.kind("Node"):
-        assert local.before(node) == set()
+    for one in local.objects():
+        if one.urn in nodes:
+            assert local.before(one) == set()
+        else:
+            # Pods end in good order only while their nodes are there.
+            assert nodes <= local.before(one), one.urn
 
 
 def test_nothing_depends_on_a_job(recording: Recording) -> None:
