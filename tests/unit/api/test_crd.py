@@ -19,6 +19,7 @@ from inferstack.api import (
     job,
     resources,
 )
+from inferstack.api.base import ApiModel
 
 Object = dict[str, Any]
 (CRD,) = crds()
