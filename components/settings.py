@@ -96,8 +96,7 @@ def validate(
         UserError: one line for each wrong key.
     """
     try:
-        # Keys as the user writes them: a field's Python name is no key of ours, nor one of the API server's.
-        return model.model_validate(value, by_alias=True, by_name=False)
+        return model.model_validate(value)
     except ValidationError as error:
         wrong: dict[Location, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):

@@ -200,7 +200,11 @@ class Machine:
             if value is not None:
                 config |= encode({f"inferstack:{key}": value})
         recording = Recording() if into is None else into
-        run_program(recording, stack, config, preview=preview)
+        # For this run only: other tests of the session have rehearsals of their own.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INFERSTACK_STATE", str(self.rehearsal.parent))
+            patch.setenv("KUBECONFIG", str(self.other))
+            run_program(recording, stack, config, preview=preview)
         return recording
 
     def refusal(self, stack: str, error: type[Exception] = pulumi.RunError, **over: Any) -> str:
@@ -215,12 +219,8 @@ class Machine:
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with a rehearsal on it, as the program sees one: a kubeconfig and a port that answers."""
-    folder = tmp_path_factory.mktemp("program")
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
-        made = Machine(folder, server.getsockname()[1])
-        patch.setenv("INFERSTACK_STATE", str(made.rehearsal.parent))
-        patch.setenv("KUBECONFIG", str(made.other))
-        yield made
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield Machine(tmp_path_factory.mktemp("program"), server.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

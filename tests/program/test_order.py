@@ -13,9 +13,9 @@ CRD = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
 NAMESPACE = "kubernetes:core/v1:Namespace"
 RBAC = "kubernetes:rbac.authorization.k8s.io/v1"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-JOBS = {"jobs": [{"metadata": {"name": "a"}, "spec": {"model": "bert-base-uncased", "resources": {}}}]}
 ONE_GPU = {"nvidia.com/gpu": 1}
-JOBS["jobs"][0]["spec"] |= {"resources": {"requests": ONE_GPU, "limits": ONE_GPU}}  # type: ignore[operator]
+SPEC = {"model": "bert-base-uncased", "resources": {"requests": ONE_GPU, "limits": ONE_GPU}}
+JOBS = {"jobs": [{"metadata": {"name": "a"}, "spec": SPEC}]}
 
 
 @pytest.fixture(scope="module", params=["rehearsed", "present", "chart"])
