@@ -52,6 +52,8 @@ DEVICE_LENGTH: Final = 244
 GPU_COUNT_PATTERN: Final = rf"^([1-9]|1[0-{MAX_GPUS - 10}])$"
 DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
 """Other devices, NICs for instance: whole numbers."""
+# Of a condition, as the API conventions have it.
+REASON_PATTERN: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 TRITON_REPOSITORY: Final = "--model-repository="
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from inferstack.api import constants
 from inferstack.api.base import ApiModel
 
 Count = Annotated[int, Field(ge=0)]
@@ -28,7 +29,7 @@ class Condition(ApiModel):
     the way that needs a person or more hardware."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
-    reason: Annotated[str, StringConstraints(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    reason: Annotated[str, StringConstraints(max_length=1024, pattern=constants.REASON_PATTERN)]
     """Why, in one word for programs."""
     message: Annotated[str, StringConstraints(max_length=32768)] = ""
     """Why, in one sentence for people."""
