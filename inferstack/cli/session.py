@@ -71,6 +71,25 @@ class Session:
         kept = self.config_file.read_text() if self.config_file.exists() else ""
         self.config_file.write_text(with_salt(self.source.read_text(), kept))
 
+    def configure(self, values: Sequence[str]) -> None:
+        """Set values in the copy of the configuration until the next `select`.
+
+        Not by the engine's own ``up --config``, which puts the one value in place of the whole object that it is in.
+
+        Args:
+            values: each ``KEY=VALUE``, the key with a path where it has one.
+
+        Raises:
+            UserError: one has no ``=``, or the engine does not take it.
+        """
+        for value in values:
+            if "=" not in value:
+                raise UserError(f"--config {value}: expected KEY=VALUE, such as inferstack:gpu.mig.strategy=single.")
+        chosen = [part for value in values for part in ("--plaintext", value)]
+        place = ["--stack", self.stack, "--config-file", str(self.config_file)]
+        if chosen:
+            self._checked(["config", "set-all", "--path", *chosen, *place])
+
     def exists(self) -> bool:
         """Tell whether the backend knows the stack."""
         listed = json.loads(self._checked(["stack", "ls", "--json", "--all"]))
@@ -106,7 +125,7 @@ class Session:
         """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
         return self.engine.run([*args, "--stack", self.stack, "--config-file", str(self.config_file)])
 
-    def update(self, verb: str, args: Sequence[str], on_event: Callable[[Event], None]) -> Result:
+    def update(self, verb: str, on_event: Callable[[Event], None]) -> Result:
         """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.
 
         An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
@@ -117,7 +136,7 @@ class Session:
         log, events = logs / f"pulumi-{verb}.log", logs / f"pulumi-{verb}.events"
         events.write_text("")
         command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
-        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *args]
+        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events)]
         with (
             log.open("w") as output,
             self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT) as process,

@@ -49,16 +49,16 @@ def up(
     """Bring a stack up and show its jobs. In the rehearsal this starts the control plane first."""
     session = Session(stack, output.say)
     with _interruptible(), only_one(session.state, output.say):
-        _start(session)
+        _start(session, config)
         if preview and not yes:
-            if session.pulumi(["preview", *_config(config)]):
+            if session.pulumi(["preview"]):
                 raise typer.Exit(1)
             typer.confirm("Do this?", abort=True, err=True)
         if verbose:
-            if session.pulumi(["up", "--yes", "--skip-preview", *_config(config)]):
+            if session.pulumi(["up", "--yes", "--skip-preview"]):
                 raise typer.Exit(1)
         else:
-            _update(session, "up", _config(config))
+            _update(session, "up")
     rows, ready = asyncio.run(jobs.table(*_kubeconfig(session), wait=wait))
     output.emit(rows)
     if not ready:
@@ -69,24 +69,25 @@ def preview(stack: StackOption = "local", config: ConfigOption = None) -> None:
     """Show what an up would change."""
     session = Session(stack, output.say)
     with _interruptible(), only_one(session.state, output.say):
-        _start(session)
-        code = session.pulumi(["preview", "--diff", *_config(config)])
+        _start(session, config)
+        code = session.pulumi(["preview", "--diff"])
     if code:
         raise typer.Exit(code)
 
 
 def down(stack: StackOption = "local") -> None:
-    """Destroy a stack and forget it; the rehearsal is stopped and its state removed."""
+    """Destroy a stack and forget it; the rehearsal is stopped, its data and certificates are removed."""
     session = Session(stack, output.say)
-    if not session.state.exists():
-        output.say(f"nothing to take down: there is no state in {session.state}")
+    if not session.state.exists() or not (_has_plane(session) or session.exists()):
+        output.say(f"nothing to take down: {session.state} knows neither a control plane nor the stack {stack}")
         return
     with _interruptible(), only_one(session.state, output.say):
         _destroy(session)
         session.remove()
         if _is_local(session):
             Rehearsal(session.state).stop(purge=True)
-            output.say("the rehearsal is stopped and its state removed")
+            # The passphrase stays: values that the user encrypted in a stack's file are lost without it.
+            output.say("the rehearsal is stopped, its data and certificates are removed")
 
 
 def destroy(
@@ -153,13 +154,23 @@ def _is_local(session: Session) -> bool:
     return _place(session) == "local"
 
 
-def _start(session: Session) -> None:
-    """Have everything in place that the engine needs: tools, the rehearsal where the stack is local, the stack."""
+def _has_plane(session: Session) -> bool:
+    return _is_local(session) and Rehearsal(session.state).kubeconfig.exists()
+
+
+def _start(session: Session, config: list[str] | None = None) -> None:
+    """Have everything in place that the engine needs: tools, the rehearsal where the stack is local, the stack.
+
+    Args:
+        session: of the stack.
+        config: values of ``--config``.
+    """
     wanted = ["pulumi", "kubectl", "helm"]
     if not _is_local(session):
         tools.ensure(wanted, report=output.say)
         session.engine.prepare()
         session.select()
+        session.configure(config or [])
         return
     tools.ensure([*wanted, *PLANE_TOOLS], report=output.say)
     # The engine's own start takes a second or two of one core: the control plane uses the other meanwhile.
@@ -167,17 +178,18 @@ def _start(session: Session) -> None:
         plane = pool.submit(Rehearsal(session.state).start, output.say)
         session.engine.prepare()
         session.select()
+        session.configure(config or [])
         plane.result()
 
 
-def _update(session: Session, verb: str, args: list[str]) -> None:
+def _update(session: Session, verb: str) -> None:
     """Run the engine with progress for a person.
 
     Raises:
         UserError: it failed; the message holds what the engine called errors.
     """
     progress = Progress(output.say)
-    result = session.update(verb, args, progress.take)
+    result = session.update(verb, progress.take)
     if result.code:
         told = "\n".join(progress.errors) or tail(result.log, 20)
         raise UserError(f"pulumi {verb} failed ({progress.summary()}):\n{told}\nThe whole output is in {result.log}.")
@@ -194,7 +206,7 @@ def _destroy(session: Session) -> None:
     owned = session.objects()
     if not owned:
         output.say(f"the stack {session.stack} holds no object")
-    _update(session, "destroy", [])
+    _update(session, "destroy")
     left = asyncio.run(jobs.still_there(_kubeconfig(session)[0], owned)) if owned else []
     if left:
         raise UserError(f"{len(left)} objects are left: {', '.join(left[:10])}. Look at them with kubectl.")
@@ -208,8 +220,3 @@ def _kubeconfig(session: Session) -> tuple[Path | None, str | None]:
     cluster = config.get("inferstack:cluster") or {}
     path = cluster.get("kubeconfig")
     return (Path(path).expanduser() if path else None), cluster.get("context")
-
-
-def _config(given: list[str] | None) -> list[str]:
-    """Return the engine's options for ``--config`` values; a key with a path below a role needs another flag."""
-    return [part for value in given or [] for part in ("--config", value)] + (["--config-path"] if given else [])

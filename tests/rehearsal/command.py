@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from inferstack.kube import ApiError, KubeClient
@@ -60,6 +61,22 @@ class Command:
     def held(self) -> Held:
         """Return all objects of all kinds that can be listed, but for those that come and go by themselves."""
         return asyncio.run(_held(self.kubeconfig))
+
+    def settled(self) -> Held:
+        """Return what `held` does, once each namespace has what the control plane puts into it."""
+        deadline = time.monotonic() + 30
+        while True:
+            found = self.held()
+            namespaces = {name for kind, _, name in found if kind == "Namespace"}
+            own = {
+                entry
+                for namespace in namespaces
+                for entry in (("ServiceAccount", namespace, "default"), ("ConfigMap", namespace, "kube-root-ca.crt"))
+            }
+            if own <= found:
+                return found
+            assert time.monotonic() < deadline, f"the control plane never made {own - found}"
+            time.sleep(0.2)
 
     def readiness(self) -> dict[str, str]:
         """Return the status of condition Ready of every InferenceJob by its name, as the API server has it."""

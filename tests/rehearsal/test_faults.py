@@ -111,7 +111,7 @@ def before(bench: Bench) -> Held:
     """What a fresh control plane holds; also warms up, and times an ``up`` that nobody disturbs."""
     bench.command.must("up", "-s", "local")
     bench.command.must("destroy", "-s", "local", "--yes")
-    held = bench.command.held()
+    held = bench.command.settled()
     bench.windows = watch_an_up(bench)
     assert set(bench.command.readiness().values()) == {"True"}
     bench.command.must("destroy", "-s", "local", "--yes")
