@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictInt
 
 from components.cluster.settings import Place
-from components.settings import RoleSettings
+from components.settings import PROJECT, RoleSettings
+from inferstack.errors import UserError
 
 AddonName = Literal["gpu-operator"]
 
@@ -29,6 +30,21 @@ class AddonSettings(RoleSettings):
     modes: dict[AddonName, Mode]
     mirror: str | None
     timeout_seconds: Annotated[StrictInt, Field(ge=30, le=7200)]
+
+    def check_place(self, place: Place) -> None:
+        """Refuse what the place cannot be: nothing plays an add-on's controllers on a real cluster.
+
+        Raises:
+            UserError: naming the key that asks for it.
+        """
+        if place is Place.LOCAL:
+            return
+        for key, mode in {"mode": self.mode, **{f"modes.{name}": mode for name, mode in self.modes.items()}}.items():
+            if mode is Mode.REHEARSED:
+                raise UserError(
+                    f"{PROJECT}:addon.{key}: rehearsed is for the place local only, here it is {place}; "
+                    "use chart, present or auto."
+                )
 
     def mode_of(self, name: AddonName, place: Place) -> Mode:
         """Return the mode of one add-on with ``auto`` resolved for ``place``."""

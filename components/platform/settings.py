@@ -55,13 +55,15 @@ class PlatformSettings:
         gpu = load_role("gpu", GpuSettings, config.get("gpu"))
         tenancy = load_role("tenancy", TenancySettings, config.get("tenancy"))
         inference = load_role("inference", InferenceSettings, config.get("inference"))
+        addon = load_role("addon", AddonSettings, config.get("addon"))
+        addon.check_place(place)
         layouts = make_layouts(gpu)
         check_fleet(layouts, cluster, gpu.mig.strategy)
         make_jobs(inference, tenancy.tenants)
         return cls(
             place=place,
             cluster=cluster,
-            addon=load_role("addon", AddonSettings, config.get("addon")),
+            addon=addon,
             gpu=gpu,
             layouts=layouts,
             tenancy=tenancy,

@@ -13,6 +13,7 @@ from components.cluster.settings import Place
 from components.gpu import builders as gpu
 from components.gpu.settings import GpuSettings
 from components.settings import load_role
+from inferstack.errors import UserError
 from inferstack.versions import load as load_versions
 
 CHART = {"chart": "some-chart", "version": "v1", "repo": "https://charts.invalid"}
@@ -39,6 +40,16 @@ def settings(**given: Any) -> AddonSettings:
 )
 def test_the_mode_of_an_addon(given: dict[str, Any], place: Place, mode: Mode) -> None:
     assert settings(**given).mode_of("gpu-operator", place) is mode
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [({"mode": "rehearsed"}, "mode"), ({"modes": {"gpu-operator": "rehearsed"}}, "modes.gpu-operator")],
+)
+def test_a_rehearsed_addon_on_a_real_cluster(given: dict[str, Any], key: str) -> None:
+    settings(**given).check_place(Place.LOCAL)
+    with pytest.raises(UserError, match=rf"^inferstack:addon\.{key}: rehearsed is for the place local only"):
+        settings(**given).check_place(Place.EXISTING)
 
 
 @pytest.mark.parametrize(
