@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from inferstack.errors import UserError
 from inferstack.project import project_root, state_dir
 from inferstack.rehearsal.providers.engine import Engine
@@ -123,7 +125,17 @@ class Session:
 
     def pulumi(self, args: Sequence[str]) -> int:
         """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
-        return self.engine.run([*args, "--stack", self.stack, "--config-file", str(self.config_file)])
+        # By variables: not every command has these options.
+        chosen = {"PULUMI_STACK": self.stack, "PULUMI_OPTION_CONFIG_FILE": str(self.config_file)}
+        return self.engine.run(args, environment=chosen)
+
+    def keep_configuration(self) -> None:
+        """Carry into the user's file what a command such as ``config set`` has written into the copy."""
+        source, copy = self.source.read_text(), self.config_file.read_text()
+        before, after = (yaml.safe_load(_SALT.sub("", text)) or {} for text in (source, copy))
+        if before != after:
+            encrypted = re.search(r"^\s*secure:", copy, re.MULTILINE)
+            self.source.write_text(copy if encrypted else _SALT.sub("", copy))
 
     def update(self, verb: str, on_event: Callable[[Event], None]) -> Result:
         """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,8 @@ from inferstack.rehearsal.plane import PLANE_TOOLS, Rehearsal
 from inferstack.rehearsal.plane.rehearsal import tail
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml.")]
+_NEED_CLUSTER = frozenset({"up", "update", "preview", "destroy", "refresh", "import", "watch"})
+"""Commands of pulumi that ask the cluster; the others do without."""
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
 ConfigOption = Annotated[
     list[str] | None,
@@ -36,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     for command in (up, preview, down, destroy, status, outputs, env):
         app.command(command.__name__)(command)
+    app.command("pulumi", context_settings={"ignore_unknown_options": True, "help_option_names": []})(pulumi)
 
 
 def up(
@@ -120,13 +124,35 @@ def outputs(
     output.emit([{"name": name, "value": value} for name, value in content.items()], form)
 
 
+def pulumi(
+    arguments: Annotated[list[str], typer.Argument(help="Of pulumi: preview --diff, stack export, config set ...")],
+    stack: StackOption = "local",
+) -> None:
+    """Run any pulumi command on a stack, such as: inferstack pulumi -s existing refresh --preview-only."""
+    session = Session(stack, output.say)
+    with _interruptible(), only_one(session.state, output.say):
+        if _NEED_CLUSTER.isdisjoint(arguments):
+            session.engine.prepare()
+            session.select()
+        else:
+            _start(session)
+        code = session.pulumi(arguments)
+        session.keep_configuration()
+    if code:
+        raise typer.Exit(code)
+
+
 def env(stack: StackOption = "local") -> None:
-    """Print the variables under which plain pulumi and kubectl work on a stack: eval "$(inferstack env)"."""
+    """Print the variables under which kubectl, pulumi and inferstack itself are found and work on a stack.
+
+    Use: eval "$(inferstack env)". For what writes, take `inferstack pulumi`: plain pulumi leaves the salt of its
+    encryption in the stack's file.
+    """
     session = Session(stack, output.say)
     variables = dict(session.engine.environment())
     kubectl = tools.locate("kubectl")
-    if kubectl:
-        variables["PATH"] = f"{kubectl.parent}{os.pathsep}{variables['PATH']}"
+    ours = [str(Path(sys.executable).parent), *([str(kubectl.parent)] if kubectl else [])]
+    variables["PATH"] = os.pathsep.join([*ours, variables["PATH"]])
     if _is_local(session):
         variables["KUBECONFIG"] = str(session.state / "kubeconfig")
     for name, value in sorted(variables.items()):

@@ -26,6 +26,8 @@ SERVING = ("Deployment", "Service")
 
 _REFUSALS = (400, 403, 404, 409, 413, 422)
 """Answers that asking again at once will not change."""
+_NO_PATCH = "failed to create typed patch object"
+"""What server-side apply says, with a 500, of an object that it cannot merge."""
 
 
 class RefusedError(Exception):
@@ -93,7 +95,7 @@ class Children:
         try:
             written = await (self._create(wanted) if live is None else self._apply(wanted))
         except ApiError as error:
-            if error.code not in _REFUSALS:
+            if error.code not in _REFUSALS and _NO_PATCH not in error.message:
                 raise
             raise RefusedError(_obstacle(wanted, error)) from error
         self._informers[wanted["kind"]].remember(written)

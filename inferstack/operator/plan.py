@@ -53,6 +53,8 @@ def make_plan(raw: Mapping[str, Object], table: Table) -> Plan | Obstacle:
     except ValidationError as error:
         return Obstacle("InvalidSpec", "; ".join(_told(error)))
     runtime = table.choose(job.spec)
+    if job.spec.port is not None and job.spec.port == runtime.metrics_port:
+        return Obstacle("InvalidSpec", f"spec.port: {runtime.name} shows its metrics on {job.spec.port}; take another")
     if unknown := unsupported_metrics(job, runtime):
         has = ", ".join(metric.value for metric in runtime.metrics)
         return Obstacle("UnsupportedMetric", f"{runtime.name} has no metric {', '.join(unknown)}: it has {has}")

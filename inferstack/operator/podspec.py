@@ -8,6 +8,8 @@ from inferstack.operator.runtimes import Runtime
 
 _USER = 1000
 _PROBE_SECONDS = 10
+# Images of servers expect to be root; these send what they would write at home into the cache volume.
+_HOME = {"HOME": "/cache", "HF_HOME": "/cache/huggingface"}
 
 
 def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime) -> Object:
@@ -58,16 +60,15 @@ def make_container(spec: InferenceJobSpec, runtime: Runtime) -> Object:
     mounts: list[Object] = [{"name": "cache", "mountPath": "/cache"}]
     if runtime.shared_memory:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108  # the mount point's one name
+    named = {variable.name for variable in spec.env}
     ready = {"httpGet": {"path": runtime.ready, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
     alive = {"httpGet": {"path": runtime.health, "port": "http", "scheme": "HTTP"}, "timeoutSeconds": 5}
     return {
         "name": "server",
         "image": spec.image or runtime.image,
         "args": [*_arguments(spec, runtime, port), *spec.args],
-        # Images of servers expect to be root; these send what they would write at home into the cache volume.
         "env": [
-            {"name": "HOME", "value": "/cache"},
-            {"name": "HF_HOME", "value": "/cache/huggingface"},
+            *({"name": name, "value": value} for name, value in _HOME.items() if name not in named),
             *(_environment(variable) for variable in spec.env),
         ],
         "ports": ports,

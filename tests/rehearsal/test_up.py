@@ -101,6 +101,17 @@ def test_env_leads_plain_kubectl_and_pulumi_to_the_stack(running: str, command: 
     assert any(line.startswith("local") for line in lines)
 
 
+def test_any_pulumi_command_leaves_the_users_file_alone(running: str, command: Command) -> None:
+    source = project_root() / "stacks" / "Pulumi.local.yaml"
+    before = source.read_bytes()
+
+    assert re.search(r"\d+ unchanged", command.must("pulumi", "preview", "--non-interactive"))
+    exported = json.loads(command.must("pulumi", "stack", "export"))
+
+    assert exported["deployment"]["resources"]
+    assert source.read_bytes() == before
+
+
 def test_a_second_up_changes_nothing(running: str, command: Command) -> None:
     before = _versions(command)
 

@@ -160,3 +160,18 @@ def test_a_job_that_an_older_crd_let_in(make_job: Callable[..., Object]) -> None
     assert plan.reason == "InvalidSpec"
     assert "spec.replicas: " in plan.message
     assert "spec.unknown: " in plan.message
+
+
+def test_a_variable_of_the_job_goes_before_our_own(plan_of: Plans) -> None:
+    pod = _pod(plan_of(env=[{"name": "HOME", "value": "/data"}]))
+    assert pod["containers"][0]["env"] == [
+        {"name": "HF_HOME", "value": "/cache/huggingface"},
+        {"name": "HOME", "value": "/data"},
+    ]
+
+
+def test_a_port_that_the_server_needs_for_its_metrics(make_job: Callable[..., Object]) -> None:
+    plan = make_plan(make_job(port=9000), runtimes.load())
+    assert plan == Obstacle(
+        "InvalidSpec", "spec.port: text-embeddings-inference shows its metrics on 9000; take another"
+    )
