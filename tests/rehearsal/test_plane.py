@@ -92,6 +92,20 @@ def test_a_killed_component_is_seen_and_brought_back(own: Rehearsal, name: str) 
     assert has_mark(own.kubeconfig, f"before-{name}")
 
 
+def test_controllers_start_again_with_the_api_server(own: Rehearsal) -> None:
+    """Their watches would come back only half a minute after an outage."""
+    before = pids(own)
+    pid = before["kube-apiserver"]
+    assert pid is not None
+    psutil.Process(pid).kill()
+
+    own.start(quiet)
+
+    after = pids(own)
+    again = {"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"}
+    assert {name for name in NAMES if before[name] != after[name]} == again
+
+
 def test_stop_leaves_no_process_and_start_finds_the_data(own: Rehearsal) -> None:
     mark(own.kubeconfig, "kept")
     running = [psutil.Process(pid) for pid in pids(own).values() if pid]

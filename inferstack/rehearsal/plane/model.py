@@ -28,6 +28,8 @@ class Component:
     """TCP ports it listens on, all on loopback; the first is shown to people."""
     needs: tuple[str, ...] = ()
     """Components that must be ready before this one is started."""
+    restart_with_needs: bool = False
+    """Start it again where one of those is younger: after an outage its own watches come back half a minute later."""
     stop_seconds: float = 10
     """Time for an orderly end before SIGKILL."""
 

@@ -172,10 +172,13 @@ class Rehearsal:
         argv = self._argv(component, binaries)
         record = process.read(path)
         running = record.process() if record else None
-        if running and record and record.argv == argv and not probe.ask(component.probe, self.state / "pki"):
+        renewed = self._renewed(component, record) if record else None
+        healthy = record and record.argv == argv and not renewed and not probe.ask(component.probe, self.state / "pki")
+        if running and healthy:
             return False
         if running:
             why = "its arguments changed" if record and record.argv != argv else "it does not answer"
+            why = f"{renewed} is new" if renewed else why
             report(f"{component.name}: restarting, {why}")
             process.stop(running, component.stop_seconds)
         elif record:
@@ -194,6 +197,13 @@ class Rehearsal:
             time.sleep(0.05)
         report(f"{component.name} ready ({time.monotonic() - began:.1f} s)")
         return True
+
+    def _renewed(self, component: Component, record: process.Record) -> str | None:
+        """Return what the component needs and is younger than it, where that calls for a restart."""
+        if not component.restart_with_needs:
+            return None
+        needed = {name: process.read(self._run / f"{name}.json") for name in component.needs}
+        return next((name for name, other in needed.items() if other and other.created > record.created), None)
 
     @contextlib.contextmanager
     def _locked(self, report: Report) -> Iterator[None]:

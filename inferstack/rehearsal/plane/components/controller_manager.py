@@ -34,4 +34,5 @@ def build_controller_manager(config: PlaneConfig) -> Component:
         probe=Probe(f"https://{config.host}:{config.ports.controller_manager}/healthz", secure=True),
         ports=(config.ports.controller_manager,),
         needs=("kube-apiserver",),
+        restart_with_needs=True,
     )

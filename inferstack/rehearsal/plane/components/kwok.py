@@ -25,4 +25,5 @@ def build_kwok(config: PlaneConfig) -> Component:
         probe=Probe(f"http://{config.host}:{config.ports.kwok}/healthz"),
         ports=(config.ports.kwok,),
         needs=("kube-apiserver",),
+        restart_with_needs=True,
     )

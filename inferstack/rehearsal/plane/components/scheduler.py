@@ -29,4 +29,5 @@ def build_scheduler(config: PlaneConfig) -> Component:
         probe=Probe(f"https://{config.host}:{config.ports.scheduler}/healthz", secure=True),
         ports=(config.ports.scheduler,),
         needs=("kube-apiserver",),
+        restart_with_needs=True,
     )
