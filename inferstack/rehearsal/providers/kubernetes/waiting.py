@@ -9,8 +9,9 @@ from typing import Any
 from inferstack.kube import ApiError
 from inferstack.rehearsal.providers.kubernetes import readiness
 from inferstack.rehearsal.providers.kubernetes.cluster import Cluster
-from inferstack.rehearsal.providers.kubernetes.errors import REACHING, PartialError
+from inferstack.rehearsal.providers.kubernetes.errors import REACHING, PartialError, explain
 from inferstack.rehearsal.providers.kubernetes.objects import SKIP_AWAIT, TIMEOUT, WAIT_FOR, annotation
+from inferstack.rehearsal.providers.kubernetes.watches import OutageError
 
 Object = dict[str, Any]
 Tell = Callable[[str], Awaitable[None]]
@@ -57,6 +58,9 @@ async def until_ready(cluster: Cluster, inputs: Object, live: Object, custom: fl
             reasons
         )
         raise PartialError(text, live=newest, reasons=reasons) from None
+    except OutageError as error:
+        text = f"waiting for {live['kind']} {live['metadata']['name']!r}: {explain(error)}"
+        raise PartialError(text, live=newest, reasons=[text]) from error
     await tell("")
     return newest
 

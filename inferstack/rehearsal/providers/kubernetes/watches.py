@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,12 @@ Condition = Callable[[Object | None], bool]
 """Takes the newest state of the object (None: it does not exist) and tells whether the wait is over."""
 
 
+class OutageError(aiohttp.ClientConnectionError):
+    """The API server has been away for longer than one that restarts."""
+
+
+# An API server that restarts is back by then, also on a busy machine.
+_OUTAGE_S = 20.0
 # Objects of one kind come one after another: a watch is kept a moment for the next.
 _LINGER_S = 1.0
 
@@ -64,6 +69,7 @@ class Watches:
 
         Raises:
             ApiError: the server refuses the watch (not allowed, or the kind is gone).
+            OutageError: it does not answer any more.
         """
         stream = self._streams.setdefault((api_version, kind, namespace), _Stream())
         waiter = _Waiter(name, condition, int(since or 0), asyncio.get_running_loop().create_future())
@@ -96,19 +102,25 @@ class Watches:
 
     async def _follow(self, key: Key, stream: _Stream) -> None:
         api_version, kind, namespace = key
+        clock = asyncio.get_running_loop().time
+        away: float | None = None
         try:
             while True:
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                try:
                     since = await self._list(key, stream)
-                    try:
-                        async for event, obj in self._client.watch(api_version, kind, namespace, since=since):
-                            _note(stream, event, obj)
-                    except ApiError as error:
-                        if error.code != 410:  # 410: the server has forgotten where we were; list again
-                            raise
+                    away = None
+                    async for event, obj in self._client.watch(api_version, kind, namespace, since=since):
+                        _note(stream, event, obj)
+                except (aiohttp.ClientError, TimeoutError, ApiError) as error:
+                    # 410: the server has forgotten where we were. 429 and 5xx: it is starting, or has too much to do.
+                    if isinstance(error, ApiError) and error.code not in (410, 429) and error.code < 500:
+                        raise
+                    away = clock() if away is None else away
+                    if clock() - away > _OUTAGE_S:
+                        raise OutageError(f"no answer for {_OUTAGE_S:g} s, last: {error}") from error
                 # Only after the server ended the watch or went away; it may be starting again.
                 await asyncio.sleep(0.2)
-        except ApiError as error:
+        except (ApiError, OutageError) as error:
             for waiter in stream.waiters:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)
