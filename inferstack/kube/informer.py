@@ -1,8 +1,8 @@
 """A local copy of one kind's objects, kept current by list and watch.
 
 Survives what a control plane does: a watch that ends, a resourceVersion that is too old (410), an API server that is
-restarted, a kind that is not served yet. What vanished while no watch ran is found by the next list. Retries back off;
-a trouble is logged once, and its end.
+restarted, a kind that is not served yet or goes away. What vanished while no watch ran is found by the next list.
+Retries back off; a trouble is logged once, and its end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -26,6 +26,7 @@ TROUBLE: Final = (ApiError, UnknownKindError, aiohttp.ClientError, TimeoutError,
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
+_LONGEST_MISSING_WAIT = 1.0
 
 
 def key_of(obj: Object) -> str:
@@ -41,6 +42,13 @@ def version_of(obj: Object) -> int:
     return int(version) if version.isdecimal() else 0
 
 
+def newer_of(before: Object | None, after: Object | None) -> Object:
+    """Return the newer side of a change as `Informer` tells it."""
+    obj = before if after is None else after
+    assert obj is not None  # noqa: S101  # a change has at least one side
+    return obj
+
+
 class Informer:
     """Objects of one kind by `key_of`, and a call for each change.
 
@@ -48,9 +56,11 @@ class Informer:
         kube: connected client.
         api_version, kind: what to watch.
         on_change: called with the object as it was and as it is; None where there is none. Must not block.
-        namespace, labels: narrow the watch.
+        namespace, labels, fields: narrow the watch.
         prune: drops what is not needed before an object is kept; metadata's name, namespace, uid and resourceVersion
             must stay.
+        optional: a kind that is not served is one without objects; otherwise it is waited for, and what was known of it
+            stays known.
     """
 
     def __init__(
@@ -62,15 +72,18 @@ class Informer:
         on_change: Callable[[Object | None, Object | None], None],
         namespace: str | None = None,
         labels: str | None = None,
+        fields: str | None = None,
         prune: Callable[[Object], Object] = lambda obj: obj,
+        optional: bool = False,
     ) -> None:
         self.objects: dict[str, Object] = {}
         self.synced = asyncio.Event()
         self._kube = kube
         self._api_version, self._kind = api_version, kind
         self._on_change = on_change
-        self._namespace, self._labels = namespace, labels
+        self._namespace, self._labels, self._fields = namespace, labels, fields
         self._prune = prune
+        self._optional = optional
         self._reached = 0
         self._trouble: str | None = None
         self._log = logging.getLogger(f"informer.{kind.lower()}")
@@ -79,15 +92,15 @@ class Informer:
         """Watch until cancelled."""
         wait = _FIRST_WAIT
         since: str | None = None
+        missing = 0
         while True:
             started = time.monotonic()
             try:
                 if since is None:
                     since = await self._list()
+                    missing = 0
                     self._well()
-                async for change, obj in self._kube.watch(
-                    self._api_version, self._kind, self._namespace, labels=self._labels, since=since
-                ):
+                async for change, obj in self._watch(since):
                     self._well()
                     since = obj["metadata"]["resourceVersion"]
                     self._reached = version_of(obj)
@@ -98,7 +111,15 @@ class Informer:
                 # connection it holds.
                 if isinstance(error, ApiError | UnknownKindError):
                     since = None
-                if not (isinstance(error, ApiError) and error.code == 410):
+                missing = missing + 1 if self._optional and _kind_is_missing(error) else 0
+                if missing:
+                    # One 404 can be an API server that is just starting; it must not empty what is known.
+                    if missing > 1 or not self.objects:
+                        self._replace({})
+                        self.synced.set()
+                    self._note(f"the API server serves no {self._kind} yet")
+                    wait = min(wait, _LONGEST_MISSING_WAIT)
+                elif not (isinstance(error, ApiError) and error.code == 410):
                     self._note(f"{type(error).__name__}: {error}")
             # A watch that lasted needs no pause; one that ends at once must not become a busy loop.
             if time.monotonic() - started > _LONGEST_WAIT:
@@ -115,9 +136,20 @@ class Informer:
             self.objects[key_of(obj)] = self._prune(obj)
 
     async def _list(self) -> str:
-        listing = await self._kube.list(self._api_version, self._kind, self._namespace, labels=self._labels)
+        listing = await self._kube.list(
+            self._api_version, self._kind, self._namespace, labels=self._labels, fields=self._fields
+        )
         self._reached = version_of(listing)
-        current = {key_of(obj): obj for obj in listing["items"]}
+        self._replace({key_of(obj): obj for obj in listing["items"]})
+        self.synced.set()
+        return str(listing["metadata"]["resourceVersion"])
+
+    def _watch(self, since: str) -> AsyncIterator[tuple[str, Object]]:
+        return self._kube.watch(
+            self._api_version, self._kind, self._namespace, labels=self._labels, fields=self._fields, since=since
+        )
+
+    def _replace(self, current: dict[str, Object]) -> None:
         for key in [key for key in self.objects if key not in current]:
             self._on_change(self.objects.pop(key), None)
         for key, obj in current.items():
@@ -125,8 +157,6 @@ class Informer:
             if known is None or version_of(known) != version_of(obj):
                 self.objects[key] = self._prune(obj)
                 self._on_change(known, self.objects[key])
-        self.synced.set()
-        return str(listing["metadata"]["resourceVersion"])
 
     def _take(self, change: str, obj: Object) -> None:
         key = key_of(obj)
@@ -151,3 +181,7 @@ class Informer:
         if self._trouble is not None:
             self._log.info("watching again")
             self._trouble = None
+
+
+def _kind_is_missing(error: Exception) -> bool:
+    return isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from inferstack.api import constants
 from inferstack.kube import ApiError, KubeClient
-from inferstack.kube.informer import TROUBLE, Informer, key_of, version_of
+from inferstack.kube.informer import TROUBLE, Informer, key_of, newer_of, version_of
 from inferstack.kube.workqueue import WorkQueue
 from inferstack.operator import labels, prune, runtimes
 from inferstack.operator.children import KINDS, SERVING, Children, RefusedError
@@ -172,17 +172,13 @@ class Reconciler:
         self._queue.add(key)
 
     def _child_changed(self, before: Object | None, after: Object | None) -> None:
-        obj = after or before
-        assert obj is not None  # noqa: S101  # a change has at least one side
-        key = key_of(obj)
+        key = key_of(newer_of(before, after))
         if after is None:
             self._bereft.add(key)
         self._queue.add_after(key, _SETTLE_SECONDS)
 
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
-        obj = after or before
-        assert obj is not None  # noqa: S101  # a change has at least one side
-        meta = obj["metadata"]
+        meta = newer_of(before, after)["metadata"]
         key = f"{meta['namespace']}/{meta['labels'][labels.JOB]}"
         pods = self._pods.setdefault(key, {})
         if after is None:
