@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inferstack.kube import ApiError, KubeClient
+from inferstack.kube.informer import Informer, key_of, newer_of
+from inferstack.kube.workqueue import WorkQueue
 from inferstack.rehearsal.agent import FIELD_MANAGER
-from inferstack.rehearsal.agent.informer import Informer
 from inferstack.rehearsal.agent.policy import API_VERSION, KIND, NAME, NAMESPACE, Policy, parse_policy
-from inferstack.rehearsal.agent.workqueue import WorkQueue
 
 Object = dict[str, Any]
 
@@ -69,7 +69,8 @@ class PolicyController:
         self._kube = kube
         self._on_change = on_change
         self._queue = WorkQueue(self._reconcile, workers=1, name="gpu-operator")
-        self.policies = Informer(kube, API_VERSION, KIND, on_change=self._policy_changed)
+        # The CRD comes with the operator's chart: until then the nodes are those of a cluster without it.
+        self.policies = Informer(kube, API_VERSION, KIND, on_change=self._policy_changed, optional=True)
         self.config_maps = Informer(
             kube, "v1", "ConfigMap", namespace=NAMESPACE, on_change=self._config_changed, prune=_prune_config_map
         )
@@ -82,13 +83,14 @@ class PolicyController:
             group.create_task(self.config_maps.run())
             group.create_task(self._queue.run())
 
-    def _policy_changed(self, name: str, obj: Object | None) -> None:
-        if obj is not None:
+    def _policy_changed(self, before: Object | None, after: Object | None) -> None:
+        name = key_of(newer_of(before, after))
+        if after is not None:
             self._queue.add(name)
         if name == NAME:
             self._refresh()
 
-    def _config_changed(self, _key: str, _obj: Object | None) -> None:
+    def _config_changed(self, _before: Object | None, _after: Object | None) -> None:
         for name in self.policies.objects:
             self._queue.add(name)
         self._refresh()

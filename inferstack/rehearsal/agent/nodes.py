@@ -12,12 +12,12 @@ from typing import Any
 
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.client import STRATEGIC
+from inferstack.kube.informer import Informer, key_of, newer_of
+from inferstack.kube.workqueue import WorkQueue
 from inferstack.rehearsal.agent import FIELD_MANAGER, device_plugin, discovery, kubelet, mig_manager, sriov
 from inferstack.rehearsal.agent.desired import Desired, metadata_patch, status_patch
 from inferstack.rehearsal.agent.hardware import Hardware, HardwareError, faults_of, hardware_of
-from inferstack.rehearsal.agent.informer import Informer
 from inferstack.rehearsal.agent.policy import Policy
-from inferstack.rehearsal.agent.workqueue import WorkQueue
 
 Object = dict[str, Any]
 
@@ -104,9 +104,10 @@ class NodeController:
         node = self.nodes.objects.get(name)
         return node is not None and faults_of(node).not_ready
 
-    def _changed(self, name: str, node: Object | None) -> None:
-        if node is None:
-            self._queue.cancel(name)
+    def _changed(self, before: Object | None, after: Object | None) -> None:
+        name = key_of(newer_of(before, after))
+        if after is None:
+            self._queue.forget(name)
             self._pending_since.pop(name, None)
             self._complaints.pop(name, None)
             self._repeats.pop(name, None)

@@ -19,8 +19,8 @@ import aiohttp
 
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.client import STRATEGIC
+from inferstack.kube.informer import TROUBLE
 from inferstack.rehearsal.agent import FIELD_MANAGER, credentials, probing, process
-from inferstack.rehearsal.agent.informer import TROUBLE
 from inferstack.rehearsal.agent.podspec import (
     Command,
     ContainerState,

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from inferstack.kube import KubeClient
+from inferstack.kube.informer import Informer, key_of, newer_of
 from inferstack.rehearsal.agent import credentials, process
-from inferstack.rehearsal.agent.informer import Informer
 from inferstack.rehearsal.agent.podrunner import SHUTDOWN_GRACE, PodRunner
 from inferstack.rehearsal.agent.podspec import SELECTOR
 from inferstack.rehearsal.agent.process import Process
@@ -69,7 +69,8 @@ class PodController:
             process.forget(self._state_dir, uid)
         self._leftovers.clear()
 
-    def _changed(self, key: str, pod: Object | None) -> None:
+    def _changed(self, before: Object | None, pod: Object | None) -> None:
+        key = key_of(newer_of(before, pod))
         runner = self._runners.get(key)
         if runner is not None and (pod is None or pod["metadata"]["uid"] != runner.uid):
             runner.vanish()
