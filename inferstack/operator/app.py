@@ -21,11 +21,12 @@ from typing import Any
 
 import aiohttp
 import kopf
+from aiohttp import web
 
 from inferstack.api import constants
-from inferstack.kube import KubeClient
+from inferstack.errors import UserError
+from inferstack.kube import KubeClient, health
 from inferstack.kube.auth import Access
-from inferstack.operator import health
 from inferstack.operator.reconciler import Reconciler
 
 _TOKEN_SECONDS = 600
@@ -50,10 +51,11 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         health_port: of ``GET /healthz``; None for no health endpoint.
 
     Raises:
+        UserError: the health port is taken or not allowed.
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
-    listening = await health.serve(health_port, reconciler.problem) if health_port is not None else None
+    listening = await _listen(health_port, reconciler.problem) if health_port is not None else None
     stop = asyncio.Event()
     working = asyncio.create_task(reconciler.run())
     working.add_done_callback(lambda _: stop.set())
@@ -84,6 +86,13 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     if not working.cancelled():
         working.result()
     _LOG.info("stopped")
+
+
+async def _listen(port: int, problem: Callable[[], str | None]) -> web.AppRunner:
+    try:
+        return await health.serve(None, port, problem)  # the kubelet asks from outside the pod
+    except OSError as error:
+        raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
 
 
 def make_registry(

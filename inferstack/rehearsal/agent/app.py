@@ -8,8 +8,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.agent import health
+from inferstack.kube import KubeClient, health
 from inferstack.rehearsal.agent.cluster_policy import PolicyController
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
@@ -54,7 +53,7 @@ async def run(options: Options) -> None:
             waiting = [name for name, informer in informers.items() if not informer.synced.is_set()]
             return f"waiting for the list of {', '.join(waiting)}" if waiting else None
 
-        server = await health.serve(options.health_port, problem)
+        server = await health.serve("127.0.0.1", options.health_port, problem)
 
         async def play_nodes() -> None:
             # Before these lists are in, "no policy" would take every label and resource off.
