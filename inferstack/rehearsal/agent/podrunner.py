@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -248,28 +248,19 @@ class PodRunner:
             await running.stop(float(default if grace is None else grace))
             log.info("%s: stopped pid %d", self._name, running.pid)
         process.forget(self._state_dir, self.uid)
-        if self._vanished:
-            return
+        wait = 0.2
+        while not self._vanished and not await self._settles(self._delete(), "removal", refused=logging.DEBUG):
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 5.0)
+
+    async def _delete(self) -> None:
         body = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
             "gracePeriodSeconds": 0,
             "preconditions": {"uid": self.uid},
         }
-        wait = 0.2
-        while not self._vanished:
-            try:
-                await self._kube.request("DELETE", await self._kube.path_of(_named(self._pod)), body=body)
-            except ApiError as error:
-                if error.not_found or error.conflict:
-                    return
-                log.debug("%s: %s", self._name, error)
-            except TROUBLE as error:
-                log.debug("%s: %s", self._name, error)
-            else:
-                return
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 5.0)
+        await self._kube.request("DELETE", await self._kube.path_of(_named(self._pod)), body=body)
 
     async def _tell(self, state: ContainerState) -> None:
         """Keep a state and write it into the pod's status; a node that is not ready tells nothing."""
@@ -280,20 +271,33 @@ class PodRunner:
             body = {"metadata": {"uid": self.uid}, "status": make_status(self._pod, self._state, now=_now())}
             meta = self._pod["metadata"]
             for wait in (0.2, 0.5, 1.0, 2.0, 4.0, 8.0):
-                try:
-                    await self._kube.patch(
-                        "v1", "Pod", meta["name"], body, meta["namespace"],
-                        content_type=STRATEGIC, subresource="status", field_manager=FIELD_MANAGER,
-                    )  # fmt: skip
-                except ApiError as error:
-                    if error.not_found or error.conflict:
-                        return
-                    log.warning("%s: status: %s", self._name, error)
-                except TROUBLE as error:
-                    log.debug("%s: status: %s", self._name, error)
-                else:
+                request = self._kube.patch(
+                    "v1", "Pod", meta["name"], body, meta["namespace"],
+                    content_type=STRATEGIC, subresource="status", field_manager=FIELD_MANAGER,
+                )  # fmt: skip
+                if await self._settles(request, "status", refused=logging.WARNING):
                     return
                 await asyncio.sleep(wait)
+
+    async def _settles(self, request: Awaitable[object], what: str, *, refused: int) -> bool:
+        """Send a write; returns whether it needs no other try: it was taken, or there is no such pod any more.
+
+        Args:
+            request: one that names the pod's uid.
+            what: for the log.
+            refused: the log's level for the server's refusal; that it cannot be reached is said elsewhere.
+        """
+        try:
+            await request
+        except ApiError as error:
+            if error.not_found or error.conflict:
+                return True
+            log.log(refused, "%s: %s: %s", self._name, what, error)
+        except TROUBLE as error:
+            log.debug("%s: %s: %s", self._name, what, error)
+        else:
+            return True
+        return False
 
 
 def _named(pod: Mapping[str, Any]) -> Object:
