@@ -155,7 +155,9 @@ async def test_an_optional_kind_that_comes_later(missing: Exception) -> None:
 
 async def test_one_missing_answer_does_not_empty_what_is_known() -> None:
     missing = ApiError(404, {}, request="l")
-    kube = FakeKube([("5", [_obj("a", 3)]), missing, ("5", [_obj("a", 4)])], [[ApiError(500, {}, request="w")]])
+    # The second one comes after a list in between, so it is a first one again.
+    lists = [("5", [_obj("a", 3)]), missing, ("5", [_obj("a", 3)]), ("5", [_obj("a", 4)])]
+    kube = FakeKube(lists, [[ApiError(500, {}, request="w")], [missing]])
     _, seen = await _informed(kube, 2, optional=True)
     assert seen == [("a", None, 3), ("a", 3, 4)]
 
