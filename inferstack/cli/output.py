@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 # rich itself honours NO_COLOR and a stream that is no terminal.
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 # A pipe has no width: there a table is as wide as its rows, so that each row is one line.
-data = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 400)
+_PIPE = not sys.stdout.isatty()
+data = Console(highlight=False, soft_wrap=True, width=1_000_000 if _PIPE else None)
 
 
 class Format(enum.StrEnum):
@@ -33,12 +34,12 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Form of th
 
 def say(text: str) -> None:
     """Tell the user what goes on (stderr)."""
-    messages.print(escape(text))
+    messages.print(Text(text))
 
 
 def fail(text: str) -> None:
     """Tell the user what went wrong (stderr)."""
-    messages.print(f"[bold red]error:[/] {escape(text)}")
+    messages.print(Text.assemble(("error:", "bold red"), " ", text))
 
 
 def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, title: str | None = None) -> None:
@@ -47,10 +48,16 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
         typer.echo(json.dumps(list(rows), indent=2, default=str))
     elif form is Format.YAML:
         typer.echo(yaml.safe_dump([dict(row) for row in rows], sort_keys=False), nl=False)
-    else:
+    elif rows:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for key in rows[0] if rows else ():
+        for key in rows[0]:
             table.add_column(key.upper(), overflow="fold")
         for row in rows:
-            table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+            table.add_row(*(_cell(value) for value in row.values()))
         data.print(table)
+
+
+def _cell(value: object) -> Text:
+    # Text, not markup: a value may hold brackets, backslashes or what looks like an emoji's name.
+    text = "" if value is None else str(value)
+    return Text(" ".join(text.splitlines()) if _PIPE else text)
