@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.cli.cluster import connected
 from inferstack.kube import KubeClient, UnknownKindError
 
 API_VERSION, KIND = "deepseek.ai/v1", "InferenceJob"
@@ -86,7 +87,7 @@ async def table(
     kubeconfig: Path | None, context: str | None = None, *, wait: float = 0
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return the rows and whether all jobs are Ready, after waiting for that up to ``wait`` seconds."""
-    async with await KubeClient.connect(kubeconfig, context=context) as kube:
+    async with connected(kubeconfig, context) as kube:
         if wait:
             await wait_ready(kube, wait)
         jobs, pods = await read_jobs(kube)
@@ -95,7 +96,7 @@ async def table(
 
 async def still_there(kubeconfig: Path | None, objects: list[Object]) -> list[str]:
     """Return ``Kind namespace/name`` of those of a stack's objects that the API server still holds."""
-    async with await KubeClient.connect(kubeconfig) as kube:
+    async with connected(kubeconfig) as kube:
 
         async def look(obj: Object) -> str | None:
             meta = obj["metadata"]

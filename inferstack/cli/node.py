@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import aiohttp
 import typer
 
 from inferstack.cli import output
+from inferstack.cli.cluster import connected
 from inferstack.errors import UserError
-from inferstack.kube import ApiError, KubeClient, KubeconfigError
+from inferstack.kube import KubeClient
 from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
 from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
 from inferstack.project import state_dir
@@ -206,25 +206,11 @@ def mig(
 
 
 def _run(kubeconfig: Path | None, work: Callable[[KubeClient], Coroutine[Any, Any, _Result]]) -> _Result:
-    path = kubeconfig or state_dir() / "kubeconfig"
-    if not path.exists():
-        raise UserError(f"There is no kubeconfig {path}: start the rehearsal (make up) or give --kubeconfig.")
+    async def connect() -> _Result:
+        async with connected(kubeconfig or state_dir() / "kubeconfig") as kube:
+            return await work(kube)
 
-    async def connected() -> _Result:
-        async with await KubeClient.connect(path) as kube:
-            try:
-                return await work(kube)
-            except aiohttp.ClientConnectionError as error:
-                raise UserError(
-                    f"The API server at {kube.access.server} does not answer ({error}): inferstack rehearsal start."
-                ) from error
-            except ApiError as error:
-                raise UserError(f"The API server refused: {error.message}") from error
-
-    try:
-        return asyncio.run(connected())
-    except KubeconfigError as error:
-        raise UserError(str(error)) from error
+    return asyncio.run(connect())
 
 
 async def _node(kube: KubeClient, name: str) -> Object:
