@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from inferstack.cli import crd, doctor, node, output, rehearsal, stack, tools
 from inferstack.errors import UserError
 
 _VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, crd, doctor)
 
+
+class _Group(TyperGroup):
+    """Says that it was interrupted; typer itself ends with 130 and without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was chosen."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            output.fail("interrupted")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Group,
     name="inferstack",
     help="Rehearse and run a GPU inference platform on Kubernetes.",
     no_args_is_help=True,
@@ -30,6 +46,3 @@ def main() -> None:
     except UserError as error:
         output.fail(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        output.fail("interrupted")
-        sys.exit(130)

@@ -87,7 +87,7 @@ class Progress:
 
 
 def short_name(urn: str) -> str:
-    """Return kind and name from a URN: ``Deployment operator``; the name alone for what is no object."""
+    """Return kind and name from a URN, ``Deployment operator``; nothing for the stack itself."""
     parts = urn.split("::")
     if len(parts) < 4:
         return urn
