@@ -63,15 +63,26 @@ class Session:
         self._folder = self.state / "stacks"
         self.engine = Engine(self.root, self.state, configuration=self._folder, report=report)
         self.config_file = self._folder / f"Pulumi.{stack}.yaml"
+        self._selected = False
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the stack's values: those of its own file, after `select` those that the engine is given.
+
+        Raises:
+            UserError: the file is no YAML, or has no mapping under ``config``.
+        """
+        return _values(self.config_file if self._selected else self.source)
 
     def select(self) -> None:
         """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date."""
+        _values(self.source)  # a file that cannot be read is told before anything is made
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
         (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
         self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack])
         kept = self.config_file.read_text() if self.config_file.exists() else ""
         self.config_file.write_text(with_salt(self.source.read_text(), kept))
+        self._selected = True
 
     def configure(self, values: Sequence[str]) -> None:
         """Set values in the copy of the configuration until the next `select`.
@@ -84,9 +95,7 @@ class Session:
         Raises:
             UserError: one has no ``=``, or the engine does not take it.
         """
-        for value in values:
-            if "=" not in value:
-                raise UserError(f"--config {value}: expected KEY=VALUE, such as inferstack:gpu.mig.strategy=single.")
+        check_settings(values)
         chosen = [part for value in values for part in ("--plaintext", value)]
         place = ["--stack", self.stack, "--config-file", str(self.config_file)]
         if chosen:
@@ -122,6 +131,7 @@ class Session:
         """Forget an empty stack and the copy of its configuration."""
         self._checked(["-C", str(self._folder), "stack", "rm", "--yes", self.stack])
         self.config_file.unlink(missing_ok=True)
+        self._selected = False
 
     def pulumi(self, args: Sequence[str]) -> int:
         """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
@@ -131,17 +141,19 @@ class Session:
 
     def keep_configuration(self) -> None:
         """Carry into the user's file what a command such as ``config set`` has written into the copy."""
-        source, copy = self.source.read_text(), self.config_file.read_text()
+        # `stack rm` takes the user's file along, which is under version control: it comes back.
+        source = self.source.read_text() if self.source.exists() else ""
+        copy = self.config_file.read_text()
         before, after = (yaml.safe_load(_SALT.sub("", text)) or {} for text in (source, copy))
         if before != after:
-            encrypted = re.search(r"^\s*secure:", copy, re.MULTILINE)
-            self.source.write_text(copy if encrypted else _SALT.sub("", copy))
+            self.source.write_text(copy if _has_encrypted(after) else _SALT.sub("", copy))
 
     def update(self, verb: str, on_event: Callable[[Event], None]) -> Result:
         """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.
 
         An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
-        next run picks up from there.
+        next run picks up from there. The engine has a process group of its own: a terminal would send it each interrupt
+        a second time, and it takes two for an order to stop at once.
         """
         logs = self.state / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -151,14 +163,16 @@ class Session:
         command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events)]
         with (
             log.open("w") as output,
-            self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT) as process,
+            self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT, process_group=0) as process,
         ):
             done = threading.Event()
             follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
             follower.start()
-            code = self._wait(process)
-            done.set()
-            follower.join()
+            try:
+                code = self._wait(process)
+            finally:
+                done.set()
+                follower.join()
         return Result(code, log)
 
     def _wait(self, process: subprocess.Popen[str]) -> int:
@@ -194,19 +208,49 @@ def with_salt(source: str, kept: str) -> str:
         kept: the earlier copy, or empty.
     """
     salt = _SALT.search(kept)
-    if re.search(r"^\s*secure:", source, re.MULTILINE) or not salt:
+    if not salt or _has_encrypted(yaml.safe_load(source)):
         return source
     return _SALT.sub("", source).rstrip("\n") + "\n" + salt[0]
 
 
+def check_settings(values: Sequence[str]) -> None:
+    """Refuse a value of ``--config`` without ``=``.
+
+    Raises:
+        UserError: naming the value.
+    """
+    for value in values:
+        if "=" not in value:
+            raise UserError(f"--config {value}: expected KEY=VALUE, such as inferstack:gpu.mig.strategy=single.")
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """Return what is under ``config`` in a stack's file."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    config = {} if content is None else content.get("config", {}) if isinstance(content, dict) else content
+    if not isinstance(config or {}, dict):
+        raise UserError(f"{path}: expected a mapping of values under the key config.")
+    return config or {}
+
+
+def _has_encrypted(node: object) -> bool:
+    """Tell whether the engine has encrypted a value in here: it writes a mapping with the one key ``secure``."""
+    if isinstance(node, dict):
+        return (set(node) == {"secure"} and isinstance(node["secure"], str)) or any(map(_has_encrypted, node.values()))
+    return isinstance(node, list) and any(map(_has_encrypted, node))
+
+
 def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event) -> None:
     """Hand over the lines of a growing file of JSON lines; ends once ``done`` is set and the file is read."""
-    with path.open() as file:
-        rest = ""
+    with path.open("rb") as file:  # a character can be written in two halves as well
+        rest = b""
         while True:
             last = done.is_set()
             rest += file.read()
-            *whole, rest = rest.split("\n")
+            *whole, rest = rest.split(b"\n")
             for line in whole:
                 on_event(json.loads(line))
             if last:

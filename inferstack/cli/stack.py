@@ -11,15 +11,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import yaml
 
 from inferstack.cli import jobs, output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
-from inferstack.cli.session import Session, only_one
+from inferstack.cli.session import Session, check_settings, only_one
 from inferstack.errors import UserError
 from inferstack.rehearsal import tools
 from inferstack.rehearsal.plane import PLANE_TOOLS, Rehearsal
@@ -64,7 +63,7 @@ def up(
         else:
             _update(session, "up")
     rows, ready = asyncio.run(jobs.table(*_kubeconfig(session), wait=wait))
-    output.emit(rows)
+    _show(rows)
     if not ready:
         raise UserError("Not all jobs are Ready: see the messages above, and `inferstack status`.")
 
@@ -109,7 +108,7 @@ def destroy(
 def status(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
     """Show all InferenceJobs, as the API server has them."""
     rows, ready = asyncio.run(jobs.table(*_kubeconfig(Session(stack, output.say))))
-    output.emit(rows, form)
+    _show(rows, form)
     if not ready:
         raise typer.Exit(1)
 
@@ -153,8 +152,8 @@ def env(stack: StackOption = "local") -> None:
     kubectl = tools.locate("kubectl")
     ours = [str(Path(sys.executable).parent), *([str(kubectl.parent)] if kubectl else [])]
     variables["PATH"] = os.pathsep.join([*ours, variables["PATH"]])
-    if _is_local(session):
-        variables["KUBECONFIG"] = str(session.state / "kubeconfig")
+    if kubeconfig := _kubeconfig(session)[0]:
+        variables["KUBECONFIG"] = str(kubeconfig)
     for name, value in sorted(variables.items()):
         if os.environ.get(name) != value:
             typer.echo(f"export {name}={shlex.quote(value)}")
@@ -170,10 +169,15 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _show(rows: list[dict[str, Any]], form: Format = Format.TABLE) -> None:
+    output.emit(rows, form)
+    if not rows:
+        output.say("There are no InferenceJobs.")
+
+
 def _place(session: Session) -> str:
     """Return the place that the stack's file names."""
-    config = yaml.safe_load(session.source.read_text()) or {}
-    return str((config.get("config") or {}).get("inferstack:place", ""))
+    return str(session.configuration().get("inferstack:place", ""))
 
 
 def _is_local(session: Session) -> bool:
@@ -191,6 +195,7 @@ def _start(session: Session, config: list[str] | None = None) -> None:
         session: of the stack.
         config: values of ``--config``.
     """
+    check_settings(config or [])
     wanted = ["pulumi", "kubectl", "helm"]
     if not _is_local(session):
         tools.ensure(wanted, report=output.say)
@@ -242,7 +247,6 @@ def _kubeconfig(session: Session) -> tuple[Path | None, str | None]:
     """Return path and context of the cluster that the stack works on; None where kubectl's default holds."""
     if _is_local(session):
         return session.state / "kubeconfig", None
-    config = (yaml.safe_load(session.source.read_text()) or {}).get("config") or {}
-    cluster = config.get("inferstack:cluster") or {}
+    cluster = session.configuration().get("inferstack:cluster") or {}
     path = cluster.get("kubeconfig")
     return (Path(path).expanduser() if path else None), cluster.get("context")

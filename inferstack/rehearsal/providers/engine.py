@@ -174,14 +174,14 @@ class Engine:
 
     @contextlib.contextmanager
     def started(
-        self, args: Sequence[str], extra: Mapping[str, str] | None = None, **streams: int | IO[str]
+        self, args: Sequence[str], extra: Mapping[str, str] | None = None, **how: int | IO[str]
     ) -> Iterator[subprocess.Popen[str]]:
         """Start ``pulumi ARGS``, with our state service where the state is ours; leaving waits for its end.
 
         Args:
             args: what follows ``pulumi``.
             extra: variables besides those of `environment`.
-            streams: ``stdout`` and ``stderr`` as `subprocess.Popen` takes them.
+            how: ``stdout``, ``stderr`` and ``process_group`` as `subprocess.Popen` takes them.
         """
         if not self._prepared:
             self.prepare()
@@ -200,7 +200,7 @@ class Engine:
                 cwd=self.project_root,
                 env=environment,
                 text=True,
-                **streams,  # type: ignore[call-overload]  # stdout and stderr
+                **how,  # type: ignore[call-overload]  # by name, see above
             )
             if service is not None:
                 service.engine_pid = process.pid
