@@ -6,8 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
+from inferstack.cli.configuration import check_settings, read_values, to_keep, with_salt
+from inferstack.cli.interrupts import Interrupts
 from inferstack.errors import UserError
 from inferstack.project import project_root, state_dir
 from inferstack.rehearsal.providers.engine import Engine
@@ -71,11 +69,11 @@ class Session:
         Raises:
             UserError: the file is no YAML, or has no mapping under ``config``.
         """
-        return _values(self.config_file if self._selected else self.source)
+        return read_values(self.config_file if self._selected else self.source)
 
     def select(self) -> None:
         """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date."""
-        _values(self.source)  # a file that cannot be read is told before anything is made
+        read_values(self.source)  # a file that cannot be read is told before anything is made
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
         (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
@@ -143,10 +141,9 @@ class Session:
         """Carry into the user's file what a command such as ``config set`` has written into the copy."""
         # `stack rm` takes the user's file along, which is under version control: it comes back.
         source = self.source.read_text() if self.source.exists() else ""
-        copy = self.config_file.read_text()
-        before, after = (yaml.safe_load(_SALT.sub("", text)) or {} for text in (source, copy))
-        if before != after:
-            self.source.write_text(copy if _has_encrypted(after) else _SALT.sub("", copy))
+        kept = to_keep(source, self.config_file.read_text())
+        if kept != source:
+            self.source.write_text(kept)
 
     def update(self, verb: str, on_event: Callable[[Event], None]) -> Result:
         """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.
@@ -154,6 +151,9 @@ class Session:
         An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
         next run picks up from there. The engine has a process group of its own: a terminal would send it each interrupt
         a second time, and it takes two for an order to stop at once.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted; the engine has ended by now.
         """
         logs = self.state / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -161,86 +161,28 @@ class Session:
         events.write_text("")
         command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
         command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events)]
+        interrupts = Interrupts(self.report)
         with (
+            interrupts.taken(),
             log.open("w") as output,
             self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT, process_group=0) as process,
         ):
+            interrupts.pass_to(process)
             done = threading.Event()
             follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
             follower.start()
-            try:
-                code = self._wait(process)
-            finally:
-                done.set()
-                follower.join()
+            code = process.wait()
+            done.set()
+            follower.join()
+        if interrupts.count:
+            raise KeyboardInterrupt
         return Result(code, log)
-
-    def _wait(self, process: subprocess.Popen[str]) -> int:
-        interrupts = 0
-        while True:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                interrupts += 1
-                if interrupts == 1:
-                    self.report("interrupted: the engine ends what it has begun (interrupt again to stop it at once)")
-                process.send_signal(signal.SIGINT if interrupts < 3 else signal.SIGKILL)
-                continue
-            if interrupts:
-                raise KeyboardInterrupt
-            return code
 
     def _checked(self, args: Sequence[str]) -> str:
         done = self.engine.output([*args, "--non-interactive"])
         if done.returncode:
             raise UserError(f"pulumi {' '.join(args)} failed: {done.stderr.strip().removeprefix('error: ')}")
         return done.stdout
-
-
-_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
-
-
-def with_salt(source: str, kept: str) -> str:
-    """Return the text of a stack's configuration with the salt to use.
-
-    Args:
-        source: the user's file; its own salt holds if it has encrypted values, for they need it.
-        kept: the earlier copy, or empty.
-    """
-    salt = _SALT.search(kept)
-    if not salt or _has_encrypted(yaml.safe_load(source)):
-        return source
-    return _SALT.sub("", source).rstrip("\n") + "\n" + salt[0]
-
-
-def check_settings(values: Sequence[str]) -> None:
-    """Refuse a value of ``--config`` without ``=``.
-
-    Raises:
-        UserError: naming the value.
-    """
-    for value in values:
-        if "=" not in value:
-            raise UserError(f"--config {value}: expected KEY=VALUE, such as inferstack:gpu.mig.strategy=single.")
-
-
-def _values(path: Path) -> dict[str, Any]:
-    """Return what is under ``config`` in a stack's file."""
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    config = {} if content is None else content.get("config", {}) if isinstance(content, dict) else content
-    if not isinstance(config or {}, dict):
-        raise UserError(f"{path}: expected a mapping of values under the key config.")
-    return config or {}
-
-
-def _has_encrypted(node: object) -> bool:
-    """Tell whether the engine has encrypted a value in here: it writes a mapping with the one key ``secure``."""
-    if isinstance(node, dict):
-        return (set(node) == {"secure"} and isinstance(node["secure"], str)) or any(map(_has_encrypted, node.values()))
-    return isinstance(node, list) and any(map(_has_encrypted, node))
 
 
 def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event) -> None:

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import typer
 
 from inferstack.cli import jobs, output
+from inferstack.cli.configuration import check_settings
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
-from inferstack.cli.session import Session, check_settings, only_one
+from inferstack.cli.session import Session, only_one
 from inferstack.errors import UserError
 from inferstack.rehearsal import tools
 from inferstack.rehearsal.plane import PLANE_TOOLS, Rehearsal
@@ -175,13 +176,8 @@ def _show(rows: list[dict[str, Any]], form: Format = Format.TABLE) -> None:
         output.say("There are no InferenceJobs.")
 
 
-def _place(session: Session) -> str:
-    """Return the place that the stack's file names."""
-    return str(session.configuration().get("inferstack:place", ""))
-
-
 def _is_local(session: Session) -> bool:
-    return _place(session) == "local"
+    return bool(session.configuration().get("inferstack:place") == "local")
 
 
 def _has_plane(session: Session) -> bool:

@@ -1,0 +1,74 @@
+"""A stack's configuration file: its values, and the salt of those that are encrypted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inferstack.errors import UserError
+
+_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return what is under ``config`` in a stack's file.
+
+    Raises:
+        UserError: the file is no YAML, or has no mapping there.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    config = (content or {}).get("config") if isinstance(content or {}, dict) else content
+    if not isinstance(config or {}, dict):
+        raise UserError(f"{path}: expected a mapping of values under the key config.")
+    return config or {}
+
+
+def check_settings(values: Sequence[str]) -> None:
+    """Refuse a value of ``--config`` without ``=``.
+
+    Raises:
+        UserError: naming the value.
+    """
+    for value in values:
+        if "=" not in value:
+            raise UserError(f"--config {value}: expected KEY=VALUE, such as inferstack:gpu.mig.strategy=single.")
+
+
+def with_salt(source: str, kept: str) -> str:
+    """Return the text of a stack's configuration with the salt to use.
+
+    Args:
+        source: the user's file; its own salt holds if it has encrypted values, for they need it.
+        kept: the earlier copy, or empty.
+    """
+    salt = _SALT.search(kept)
+    if not salt or _has_encrypted(yaml.safe_load(source)):
+        return source
+    return _SALT.sub("", source).rstrip("\n") + "\n" + salt[0]
+
+
+def to_keep(source: str, copy: str) -> str:
+    """Return what the user's file is to hold after a command has worked on the copy.
+
+    Args:
+        source: the user's file, which stays as it is where only the salt is another.
+        copy: the engine's; its salt comes along with values that are encrypted.
+    """
+    before, after = (yaml.safe_load(_SALT.sub("", text)) or {} for text in (source, copy))
+    if before == after:
+        return source
+    return copy if _has_encrypted(after) else _SALT.sub("", copy)
+
+
+def _has_encrypted(node: object) -> bool:
+    """Tell whether the engine has encrypted a value in here: it writes a mapping with the one key ``secure``."""
+    if isinstance(node, dict):
+        return (set(node) == {"secure"} and isinstance(node["secure"], str)) or any(map(_has_encrypted, node.values()))
+    return isinstance(node, list) and any(map(_has_encrypted, node))
