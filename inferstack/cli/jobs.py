@@ -94,9 +94,9 @@ async def table(
     return make_table(jobs, pods, datetime.datetime.now(datetime.UTC)), all(is_ready(job) for job in jobs)
 
 
-async def still_there(kubeconfig: Path | None, objects: list[Object]) -> list[str]:
+async def still_there(kubeconfig: Path | None, context: str | None = None, *, objects: list[Object]) -> list[str]:
     """Return ``Kind namespace/name`` of those of a stack's objects that the API server still holds."""
-    async with connected(kubeconfig) as kube:
+    async with connected(kubeconfig, context) as kube:
 
         async def look(obj: Object) -> str | None:
             meta = obj["metadata"]

@@ -22,7 +22,7 @@ from inferstack.cli.progress import Progress
 from inferstack.cli.session import Session, only_one
 from inferstack.errors import UserError
 from inferstack.rehearsal import tools
-from inferstack.rehearsal.plane import PLANE_TOOLS, Rehearsal
+from inferstack.rehearsal.plane import PLANE_TOOLS, Keeper, Rehearsal
 from inferstack.rehearsal.plane.rehearsal import tail
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml.")]
@@ -52,8 +52,7 @@ def up(
 ) -> None:
     """Bring a stack up and show its jobs. In the rehearsal this starts the control plane first."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say):
-        _start(session, config)
+    with _interruptible(), only_one(session.state, output.say), _started(session, config):
         if preview and not yes:
             if session.pulumi(["preview"]):
                 raise typer.Exit(1)
@@ -72,8 +71,7 @@ def up(
 def preview(stack: StackOption = "local", config: ConfigOption = None) -> None:
     """Show what an up would change."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say):
-        _start(session, config)
+    with _interruptible(), only_one(session.state, output.say), _started(session, config):
         code = session.pulumi(["preview", "--diff"])
     if code:
         raise typer.Exit(code)
@@ -130,12 +128,12 @@ def pulumi(
 ) -> None:
     """Run any pulumi command on a stack, such as: inferstack pulumi -s existing refresh --preview-only."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say):
+    with _interruptible(), only_one(session.state, output.say), contextlib.ExitStack() as contexts:
         if _NEED_CLUSTER.isdisjoint(arguments):
             session.engine.prepare()
             session.select()
         else:
-            _start(session)
+            contexts.enter_context(_started(session))
         code = session.pulumi(arguments)
         session.keep_configuration()
     if code:
@@ -184,6 +182,19 @@ def _has_plane(session: Session) -> bool:
     return _is_local(session) and Rehearsal(session.state).kubeconfig.exists()
 
 
+@contextlib.contextmanager
+def _started(session: Session, config: list[str] | None = None) -> Iterator[None]:
+    """Have everything in place that the engine needs, and keep the rehearsal up while it works.
+
+    Args:
+        session: of the stack.
+        config: values of ``--config``.
+    """
+    _start(session, config)
+    with Keeper(Rehearsal(session.state), output.say) if _is_local(session) else contextlib.nullcontext():
+        yield
+
+
 def _start(session: Session, config: list[str] | None = None) -> None:
     """Have everything in place that the engine needs: tools, the rehearsal where the stack is local, the stack.
 
@@ -229,12 +240,12 @@ def _destroy(session: Session) -> None:
     Raises:
         UserError: something is left, with its kind and name.
     """
-    _start(session)
-    owned = session.objects()
-    if not owned:
-        output.say(f"the stack {session.stack} holds no object")
-    _update(session, "destroy")
-    left = asyncio.run(jobs.still_there(_kubeconfig(session)[0], owned)) if owned else []
+    with _started(session):
+        owned = session.objects()
+        if not owned:
+            output.say(f"the stack {session.stack} holds no object")
+        _update(session, "destroy")
+        left = asyncio.run(jobs.still_there(*_kubeconfig(session), objects=owned)) if owned else []
     if left:
         raise UserError(f"{len(left)} objects are left: {', '.join(left[:10])}. Look at them with kubectl.")
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from inferstack.errors import UserError
 from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.rehearsal.plane import Keeper, Rehearsal
 from inferstack.rehearsal.plane.components import BUILDERS
 
 pytestmark = pytest.mark.rehearsal
@@ -106,6 +107,33 @@ def test_controllers_start_again_with_the_api_server(own: Rehearsal) -> None:
     assert {name for name in NAMES if before[name] != after[name]} == again
 
 
+@pytest.mark.parametrize("name", ["etcd", "kube-apiserver"])
+def test_what_dies_under_a_keeper_comes_back(own: Rehearsal, name: str) -> None:
+    pid, said = pids(own)[name], list[str]()
+    assert pid is not None
+    with Keeper(own, said.append):
+        psutil.Process(pid).kill()
+        deadline = time.monotonic() + 60
+        while not any(line.startswith(f"{name} ready") for line in said):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+
+    assert f"{name}: it died, starting it again" in said
+    assert states(own) == dict.fromkeys(NAMES, "running")
+    assert pids(own)[name] != pid
+
+
+def test_a_keeper_leaves_a_stopped_rehearsal_alone(own: Rehearsal) -> None:
+    said: list[str] = []
+    with Keeper(own, said.append):
+        Rehearsal(own.state).stop()
+        own.revive(said.append)
+
+    assert said == []
+    assert states(own) == dict.fromkeys(NAMES, "stopped")
+    own.start(quiet)
+
+
 def test_stop_leaves_no_process_and_start_finds_the_data(own: Rehearsal) -> None:
     mark(own.kubeconfig, "kept")
     running = [psutil.Process(pid) for pid in pids(own).values() if pid]
@@ -137,7 +165,7 @@ def test_two_starts_at_once_start_each_component_once(own: Rehearsal) -> None:
 def test_a_start_killed_half_way_is_taken_up(own: Rehearsal) -> None:
     own.stop()
     code = (
-        "import os, sys; from pathlib import Path; from inferstack.rehearsal.plane import Rehearsal\n"
+        "import os, sys; from pathlib import Path; from inferstack.rehearsal.plane import Keeper, Rehearsal\n"
         "Rehearsal(Path(sys.argv[1])).start(lambda line: os.kill(os.getpid(), 9) if 'apiserver ready' in line else 0)"
     )
     root = Path(__file__).parents[2]

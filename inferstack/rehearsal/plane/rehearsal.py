@@ -69,20 +69,19 @@ class Rehearsal:
             UserError: a component does not come up (with the end of its log), or a port is taken.
         """
         with self._locked(report):
-            binaries = self._binaries(report)
-            components = self._prepare(port)
-            began = time.monotonic()
-            waiting = list(components)
-            ready: set[str] = set()
-            started = 0
-            with ThreadPoolExecutor(len(components)) as pool:
-                while waiting:
-                    wave = [component for component in waiting if ready.issuperset(component.needs)]
-                    started += sum(pool.map(lambda component: self._bring_up(component, binaries, report), wave))
-                    ready.update(component.name for component in wave)
-                    waiting = [component for component in waiting if component not in wave]
-            if started:
-                report(f"control plane ready after {time.monotonic() - began:.1f} s: {self.kubeconfig}")
+            self._start_all(report, port)
+
+    def revive(self, report: Report) -> None:
+        """Start again what died of a rehearsal that runs; does nothing where all live, or where it was stopped.
+
+        Raises:
+            UserError: as `start`.
+        """
+        if not self._has_died():
+            return
+        with self._locked(report):
+            if self._has_died():  # nobody has stopped it, or brought it back, meanwhile
+                self._start_all(report, None)
 
     def commands(self) -> list[list[str]]:
         """Return the commands that `start` would run, without running or writing anything."""
@@ -139,6 +138,27 @@ class Rehearsal:
         return ComponentStatus(
             component.name, state, record.pid, component.ports[0], record.created, memory, trouble or ""
         )
+
+    def _has_died(self) -> bool:
+        names = [component.name for component in build_all(self._config_or_default())]
+        records = [process.read(self._run / f"{name}.json") for name in names]
+        return any(record is not None and record.process() is None for record in records)
+
+    def _start_all(self, report: Report, port: int | None) -> None:
+        binaries = self._binaries(report)
+        components = self._prepare(port)
+        began = time.monotonic()
+        waiting = list(components)
+        ready: set[str] = set()
+        started = 0
+        with ThreadPoolExecutor(len(components)) as pool:
+            while waiting:
+                wave = [component for component in waiting if ready.issuperset(component.needs)]
+                started += sum(pool.map(lambda component: self._bring_up(component, binaries, report), wave))
+                ready.update(component.name for component in wave)
+                waiting = [component for component in waiting if component not in wave]
+        if started:
+            report(f"control plane ready after {time.monotonic() - began:.1f} s: {self.kubeconfig}")
 
     def _prepare(self, port: int | None) -> list[Component]:
         """Write certificates and kubeconfigs where needed; return the components."""

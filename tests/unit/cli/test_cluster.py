@@ -71,10 +71,10 @@ async def test_what_is_left_of_a_stack_is_named(answers: dict[str, Any], tmp_pat
         {"apiVersion": version, "kind": kind, "metadata": {"name": name} | ({"namespace": space} if space else {})}
         for version, kind, name, space in wanted
     ]
-    assert await jobs.still_there(tmp_path / "up", objects) == []
+    assert await jobs.still_there(tmp_path / "up", objects=objects) == []
 
     answers["/api/v1/namespaces/nlp/pods/b"] = answers["/api/v1/nodes/n"] = {"metadata": {}}
-    assert await jobs.still_there(tmp_path / "up", objects) == ["Pod nlp/b", "Node n"]
+    assert await jobs.still_there(tmp_path / "up", objects=objects) == ["Pod nlp/b", "Node n"]
 
 
 async def test_the_table_tells_whether_all_are_ready(answers: dict[str, Any], tmp_path: Path) -> None:
