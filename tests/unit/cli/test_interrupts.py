@@ -80,6 +80,7 @@ def start(make_session: MakeSession, tmp_path: Path) -> Iterator[Callable[[str],
 
         def start(body: str) -> Run:
             note = f'trap \'echo interrupt >> "{tmp_path}/interrupts"\' INT\necho \'{{"n": 1}}\' >> "$events"\n'
+            note = f"echo $$ > '{tmp_path}/pid'\n{note}"
             run = Run(make_session(note + body).engine.binary)
             stack.callback(run.end)
             assert run.next() == "event 1"
@@ -99,6 +100,8 @@ def test_an_interrupt_lets_the_engine_end_what_it_has_begun(
 ) -> None:
     run = start(WAIT.format(file=tmp_path / "go") + 'echo \'{"n": 2}\' >> "$events"\n')
 
+    # Two signals that come at once may count as one, so the number that came would not always tell.
+    assert os.getpgid(int((tmp_path / "pid").read_text())) != run.process.pid, "a terminal would interrupt it as well"
     (os.killpg if whole_group else os.kill)(run.process.pid, signal.SIGINT)
 
     assert run.next().startswith("said interrupted: the engine ends what it has begun")
@@ -110,7 +113,7 @@ def test_an_interrupt_lets_the_engine_end_what_it_has_begun(
 
 
 def test_the_third_interrupt_kills(start: Callable[[str], Run], tmp_path: Path) -> None:
-    run = start(f"echo $$ > '{tmp_path}/pid'\n" + WAIT.format(file="/nowhere") * 3)
+    run = start(WAIT.format(file="/nowhere") * 3)
     run.process.send_signal(signal.SIGINT)
     until(lambda: _interrupts(tmp_path) == 1, "the first interrupt never came")
     run.process.send_signal(signal.SIGINT)
