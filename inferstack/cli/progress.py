@@ -77,10 +77,12 @@ class Progress:
     def _counts(self) -> str:
         return " ".join(f"{sign}{self.done[step]}" for step, sign in _COUNTED.items() if self.done[step])
 
-    def summary(self) -> str:
-        """Return the one line at the end."""
+    def summary(self, *, failed: bool = False) -> str:
+        """Return the one line at the end; of an update that failed it says how far it came."""
         seconds = self._clock() - self._began
         total = sum(self.done.values())
+        if failed:
+            return f"{self._counts() if self.changed else 'nothing was changed'}, {seconds:.1f} s"
         if not self.changed:
             return f"no changes: {total} objects as they should be ({seconds:.1f} s)"
         return f"{total} objects: {self._counts()} in {seconds:.1f} s"

@@ -230,7 +230,9 @@ def _update(session: Session, verb: str) -> None:
     result = session.update(verb, progress.take)
     if result.code:
         told = "\n".join(progress.errors) or tail(result.log, 20)
-        raise UserError(f"pulumi {verb} failed ({progress.summary()}):\n{told}\nThe whole output is in {result.log}.")
+        raise UserError(
+            f"pulumi {verb} failed ({progress.summary(failed=True)}):\n{told}\nThe whole output is in {result.log}."
+        )
     output.say(progress.summary())
 
 

@@ -73,6 +73,14 @@ def test_what_is_no_object_does_not_count(told: Told) -> None:
     assert told.progress.summary() == "no changes: 1 objects as they should be (0.0 s)"
 
 
+def test_a_failed_update_says_how_far_it_came(told: Told) -> None:
+    told.take(*done("same"))
+    assert told.progress.summary(failed=True) == "nothing was changed, 0.0 s"
+
+    told.take(*done("create", "b"))
+    assert told.progress.summary(failed=True) == "+1 =1, 0.0 s"
+
+
 def test_what_has_failed_or_only_begun_does_not_count(told: Told) -> None:
     told.take(step("resourcePreEvent", "create"), step("resOpFailedEvent", "create"))
     told.take(step("resourcePreEvent", "create", "b"), *done("refresh", "c"))
