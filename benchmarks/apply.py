@@ -102,6 +102,7 @@ class Peers:
         self.kubectl = ensure(["kubectl"], report=lambda _: None)["kubectl"]
         self.engine = Engine(folder, folder / "state")
         self.engine.prepare()
+        self.stack = ""
 
     def write(self, turn: int) -> None:
         """Write every contestant's input for this round."""
@@ -117,7 +118,8 @@ class Peers:
         (self.folder / "objects.json").write_text((self.folder / "pulumi.json").read_text())
         (self.folder / "__main__.py").write_text(PROGRAM)
         (self.folder / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
-        self.pulumi("stack", "init", f"t{turn}")
+        self.stack = f"t{turn}"
+        self.pulumi("stack", "init", self.stack)
 
     def pulumi(self, *arguments: str) -> None:
         """Run the engine in the benchmark's folder."""
@@ -130,7 +132,7 @@ class Peers:
         """Apply the objects as ``name`` does."""
         environment = {"KUBECONFIG": str(self.kubeconfig), "K8S_AUTH_KUBECONFIG": str(self.kubeconfig)}
         if name == "pulumi":
-            self.pulumi("up", "--yes", "--skip-preview", "--non-interactive")
+            self.pulumi("up", "--stack", self.stack, "--yes", "--skip-preview", "--non-interactive")
         elif name == "kubectl":
             run([str(self.kubectl), "apply", "--server-side", "-f", "kubectl.json"], self.folder, environment)
         elif self.ansible:
@@ -140,7 +142,7 @@ class Peers:
 
     def clear(self, turn: int) -> None:
         """Delete what this round made."""
-        self.pulumi("destroy", "--yes", "--skip-preview", "--non-interactive", "--remove")
+        self.pulumi("destroy", "--stack", self.stack, "--yes", "--skip-preview", "--non-interactive", "--remove")
         spaces = [f"{name}-{turn}" for name in ("kubectl", "ansible", "loop")]
         command = [str(self.kubectl), "delete", "namespace", "--ignore-not-found", *spaces]
         run(command, self.folder, {"KUBECONFIG": str(self.kubeconfig)})

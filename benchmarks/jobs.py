@@ -96,13 +96,16 @@ async def time_until_ready(
     began = time.perf_counter()
 
     async def look() -> None:
-        async for _, obj in kube.watch(version, kind, "default", since=listed["metadata"]["resourceVersion"]):
-            name = obj["metadata"].get("name")
-            if name in waiting and ready(obj):
-                waiting.discard(name)
-                took.append(time.perf_counter() - began)
-                if not waiting:
-                    return
+        since = listed["metadata"]["resourceVersion"]
+        while waiting:  # the server ends watches of a kind that is quite new
+            async for _, obj in kube.watch(version, kind, "default", since=since):
+                since = obj["metadata"]["resourceVersion"]
+                name = obj["metadata"].get("name")
+                if name in waiting and ready(obj):
+                    waiting.discard(name)
+                    took.append(time.perf_counter() - began)
+                    if not waiting:
+                        return
 
     async with asyncio.timeout(limit):
         watching = asyncio.create_task(look())

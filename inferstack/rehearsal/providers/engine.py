@@ -20,6 +20,8 @@ from inferstack.rehearsal.providers.state.service import serving
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
 # Commands that our own state service knows enough for.
 _SERVED = frozenset({"up", "update", "destroy", "refresh"})
+# Options of theirs that ask for more: it forgets no stack.
+_UNSERVED = frozenset({"--remove", "--rm"})
 
 # The engine's own defaults are made for slow clouds and long-lived processes.
 _TUNING = {
@@ -191,7 +193,7 @@ class Engine:
             recovery.mend(own, self._plain, self.report)
         with contextlib.ExitStack() as stack:
             service = None
-            if own is not None and self._journals() and not _SERVED.isdisjoint(args):
+            if own is not None and self._journals() and not _SERVED.isdisjoint(args) and _UNSERVED.isdisjoint(args):
                 service, address = stack.enter_context(serving(own))
                 environment |= address
             process = subprocess.Popen(
