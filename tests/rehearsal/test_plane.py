@@ -107,6 +107,44 @@ def test_controllers_start_again_with_the_api_server(own: Rehearsal) -> None:
     assert {name for name in NAMES if before[name] != after[name]} == again
 
 
+def test_a_new_kwok_takes_the_nodes_over_at_once(own: Rehearsal) -> None:
+    """A lease of the one before would keep it off for 40 seconds."""
+    asyncio.run(_make_node(own.kubeconfig, "taken-over"))
+    held = asyncio.run(_holder(own.kubeconfig, "taken-over", None))
+    pid = pids(own)["kwok"]
+    assert pid is not None
+    psutil.Process(pid).kill()
+    began = time.monotonic()
+    own.start(quiet)
+
+    asyncio.run(_holder(own.kubeconfig, "taken-over", held))
+
+    assert time.monotonic() - began < 20
+    asyncio.run(_remove_node(own.kubeconfig, "taken-over"))
+
+
+async def _make_node(kubeconfig: Path, name: str) -> None:
+    meta = {"name": name, "annotations": {"kwok.x-k8s.io/node": "fake"}}
+    async with await KubeClient.connect(kubeconfig) as kube:
+        await kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": meta}, field_manager="test")
+
+
+async def _remove_node(kubeconfig: Path, name: str) -> None:
+    async with await KubeClient.connect(kubeconfig) as kube:
+        await kube.delete("v1", "Node", name, propagation="Background")
+
+
+async def _holder(kubeconfig: Path, node: str, other_than: str | None) -> str:
+    """Wait until a kwok, and not ``other_than``, holds the node's lease; return its name."""
+    async with await KubeClient.connect(kubeconfig) as kube, asyncio.timeout(60):
+        while True:
+            lease = await kube.find("coordination.k8s.io/v1", "Lease", node, "kube-node-lease")
+            holder = ((lease or {}).get("spec") or {}).get("holderIdentity")
+            if holder and holder != other_than:
+                return str(holder)
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize("name", ["etcd", "kube-apiserver"])
 def test_what_dies_under_a_keeper_comes_back(own: Rehearsal, name: str) -> None:
     pid, said = pids(own)[name], list[str]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Component:
     """Components that must be ready before this one is started."""
     restart_with_needs: bool = False
     """Start it again where one of those is younger: after an outage its own watches come back half a minute later."""
+    prepare: Callable[[PlaneConfig], None] | None = None
+    """What is to be done right before each start."""
     stop_seconds: float = 10
     """Time for an orderly end before SIGKILL."""
 

@@ -204,6 +204,8 @@ class Rehearsal:
         elif record:
             report(f"{component.name}: it died, starting it again")
         began = time.monotonic()
+        if component.prepare:
+            component.prepare(self._config_or_default())
         log = self.log_path(component.name)
         fresh = process.start(argv, cwd=project_root(), log=log, record=path, ports=component.ports)
         while trouble := probe.ask(component.probe, self.state / "pki"):

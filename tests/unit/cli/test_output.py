@@ -44,12 +44,13 @@ def run(script: str, argument: str) -> subprocess.CompletedProcess[str]:
 
 def run_on_terminal(script: str, argument: str, **environment: str) -> str:
     """Run a script on a terminal of 80 columns and return what that would show."""
+    inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", closefd=True) as shown:
         process = subprocess.Popen(
             [sys.executable, "-c", script, argument],
             cwd=project_root(),
-            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+            env={**inherited, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

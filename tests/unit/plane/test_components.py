@@ -8,7 +8,7 @@ import pytest
 
 from inferstack.rehearsal.plane.components import build_all
 from inferstack.rehearsal.plane.components.etcd import build_etcd
-from inferstack.rehearsal.plane.components.kwok import STAGES, build_kwok
+from inferstack.rehearsal.plane.components.kwok import STAGES, build_kwok, release_nodes
 from inferstack.rehearsal.plane.model import Component, PlaneConfig, Ports, Probe
 
 CONFIG = PlaneConfig(Path("/state"), Ports(*range(20001, 20009)))
@@ -29,6 +29,7 @@ def test_kwok_whole() -> None:
         ports=(20007,),
         needs=("kube-apiserver",),
         restart_with_needs=True,
+        prepare=release_nodes,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+from inferstack.kube import KubeClient
 from inferstack.rehearsal.plane.model import Component, PlaneConfig, Probe
 
 STAGES = Path(__file__).parent.parent / "kwok_stages.yaml"
@@ -26,4 +28,15 @@ def build_kwok(config: PlaneConfig) -> Component:
         ports=(config.ports.kwok,),
         needs=("kube-apiserver",),
         restart_with_needs=True,
+        prepare=release_nodes,
     )
+
+
+def release_nodes(config: PlaneConfig) -> None:
+    """Remove the leases of the kwok before: it has no name that lasts, and a new one waits until they run out."""
+
+    async def release() -> None:
+        async with await KubeClient.connect(config.state / "kubeconfig") as kube:
+            await kube.request("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
+
+    asyncio.run(release())
