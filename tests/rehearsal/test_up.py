@@ -184,7 +184,7 @@ def test_the_command_itself_is_stopped(running: str, command: Command, empty: He
 def test_what_kubernetes_refuses_is_told_with_its_object(running: str, command: Command) -> None:
     """The quota of the tenant is 16 GPUs: the update waits for a job that cannot be, then says why."""
     settings = ["inferstack:inference.jobs[0].spec.replicas=24", "inferstack:inference.waitSeconds=3"]
-    code, output = command.run("up", *(part for setting in settings for part in ("-c", setting)))
+    code, output = command.run("up", "--wait", "5", *(part for setting in settings for part in ("-c", setting)))
 
     assert code == 1
     assert JOB in output
