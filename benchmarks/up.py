@@ -6,12 +6,9 @@ would have to pay. The tools and the virtual environment are there already. Run 
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,20 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.apply import run, timed
 from inferstack.project import project_root
 
 REHEARSAL = [sys.executable, "-m", "inferstack.cli", "rehearsal"]
-
-
-def timed(command: list[str], state: Path) -> float:
-    """Return the seconds that a command takes; on failure show the end of its output."""
-    environment = {**os.environ, "INFERSTACK_STATE": str(state), "NO_COLOR": "1"}
-    began = time.perf_counter()
-    done = subprocess.run(command, cwd=project_root(), env=environment, capture_output=True, text=True, check=False)
-    took = time.perf_counter() - began
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return took
 
 
 def main(rounds: Annotated[int, typer.Option(help="Rounds; medians are taken over them.", min=1)] = 5) -> None:
@@ -46,13 +33,14 @@ def main(rounds: Annotated[int, typer.Option(help="Rounds; medians are taken ove
     }
     seconds: dict[str, list[float]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory(prefix="inferstack-bench-") as folder:
-        state = Path(folder) / "state"
+        environment = {"INFERSTACK_STATE": str(Path(folder) / "state"), "NO_COLOR": "1"}
         for turn in range(rounds):
             for case, command in cases.items():
-                seconds[case].append(timed(command, state))
-                console.print(f"round {turn + 1}/{rounds}: {case}: {seconds[case][-1]:.1f} s")
+                took = timed(lambda command=command: run(command, project_root(), environment))  # type: ignore[misc]  # bound per turn
+                seconds[case].append(took)
+                console.print(f"round {turn + 1}/{rounds}: {case}: {took:.1f} s")
                 if command[0] != "make":
-                    timed([*REHEARSAL, "stop", "--purge"], state)
+                    run([*REHEARSAL, "stop", "--purge"], project_root(), environment)
     peer, *others = cases
     table = Table("case", "median", f"to the {peer}", "goal")
     for case in others:

@@ -116,9 +116,7 @@ class Reconciler:
             return  # every job would look gone
         try:
             for key in self._children.keys() - self.jobs.keys():
-                if await self._confirm_gone(key):
-                    for child in self._children.left(key):
-                        await self._children.delete(child)
+                await self._clear(key)
         except TROUBLE as error:
             _LOG.warning("what deleted jobs left behind is the garbage collector's now: %s", error)
 
@@ -256,19 +254,18 @@ class Reconciler:
         due = self._gone.setdefault(key, now) + _SWEEP_SECONDS
         if now < due:
             return due - now
-        if not await self._confirm_gone(key):
-            return None
-        for child in self._children.left(key):
-            await self._children.delete(child)
-        return _SWEEP_SECONDS
+        return _SWEEP_SECONDS if await self._clear(key) else None
 
-    async def _confirm_gone(self, key: str) -> bool:
-        """Ask whether there is no such job; takes it where there is."""
+    async def _clear(self, key: str) -> bool:
+        """Delete what a job left behind; where there is such a job after all, take it and return False."""
         namespace, _, name = key.rpartition("/")
         found = await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace)
         if found is not None:
             self.take(None, found)
-        return found is None
+            return False
+        for child in self._children.left(key):
+            await self._children.delete(child)
+        return True
 
     async def _still_there(self, key: str, raw: Object) -> bool:
         """Ask whether the job still exists, before children that vanished are made again.

@@ -193,8 +193,8 @@ class Rehearsal:
         record = process.read(path)
         running = record.process() if record else None
         renewed = self._renewed(component, record) if record else None
-        healthy = record and record.argv == argv and not renewed and not probe.ask(component.probe, self.state / "pki")
-        if running and healthy:
+        as_wanted = running and record and record.argv == argv and not renewed
+        if as_wanted and not probe.ask(component.probe, self.state / "pki"):
             return False
         if running:
             why = "its arguments changed" if record and record.argv != argv else "it does not answer"

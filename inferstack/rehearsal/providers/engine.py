@@ -20,8 +20,6 @@ from inferstack.rehearsal.providers.state.service import serving
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
 # Commands that our own state service knows enough for.
 _SERVED = frozenset({"up", "update", "destroy", "refresh"})
-# Options of theirs that ask for more: it forgets no stack.
-_UNSERVED = frozenset({"--remove", "--rm"})
 
 # The engine's own defaults are made for slow clouds and long-lived processes.
 _TUNING = {
@@ -193,7 +191,9 @@ class Engine:
             recovery.mend(own, self._plain, self.report)
         with contextlib.ExitStack() as stack:
             service = None
-            if own is not None and self._journals() and not _SERVED.isdisjoint(args) and _UNSERVED.isdisjoint(args):
+            # Our service forgets no stack: ``destroy --remove`` is left to the file backend.
+            served = not _SERVED.isdisjoint(args) and "--remove" not in args
+            if own is not None and served and self._journals():
                 service, address = stack.enter_context(serving(own))
                 environment |= address
             process = subprocess.Popen(

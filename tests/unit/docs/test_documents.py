@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.docs.scripts import ROOT, load
+
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 @pytest.fixture(scope="module")
 def picture() -> ModuleType:
-    """``tools/picture.py``, which is a script and no part of the package."""
-    spec = importlib.util.spec_from_file_location("picture", ROOT / "tools" / "picture.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("picture")
 
 
 def test_the_picture_is_current(picture: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -14,21 +13,15 @@ import yaml
 
 from inferstack.api import ConditionType, InferenceJob, constants, crds
 from inferstack.operator import obstacles
+from tests.unit.docs.scripts import ROOT, load
 
-ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "inferencejob.md"
 _REASON = re.compile(r'Obstacle\(\s*"(\w+)"|^(?:GOOD|PAUSED) = "(\w+)"', re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    """``tools/job_page.py``, which is a script and no part of the package."""
-    spec = importlib.util.spec_from_file_location("job_page", ROOT / "tools" / "job_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("job_page")
 
 
 def table(heading: str) -> list[list[str]]:

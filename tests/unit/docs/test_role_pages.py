@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -17,21 +16,15 @@ from components.cluster.settings import NodeGroup
 from components.platform.settings import ROLES
 from components.settings import DnsLabel, defaults_file, variables
 from components.tenancy.settings import Quantity
+from tests.unit.docs.scripts import ROOT, load
 
-ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "docs" / "roles"
 PAGES = ["platform", *ROLES]
 
 
 @pytest.fixture(scope="module")
 def pages() -> ModuleType:
-    """``tools/role_pages.py``, which is a script and no part of the package."""
-    spec = importlib.util.spec_from_file_location("role_pages", ROOT / "tools" / "role_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("role_pages")
 
 
 @pytest.fixture
