@@ -24,11 +24,12 @@ def main() -> None:
             {key: config.get_object(key) if key in ROLES else config.get(key) for key in keys}
         )
         access = find_access(settings.place, settings.cluster, state_dir(), os.environ)
+        addons = settings.addons(access)
     except UserError as error:
         # RunError ends the program with its message and no traceback.
         raise pulumi.RunError(str(error)) from None
 
-    platform = Platform("platform", settings, access=access)
+    platform = Platform("platform", settings, access=access, addons=addons)
 
     pulumi.export("kubeconfig", platform.kubeconfig)
     pulumi.export("kubeconfigContent", pulumi.Output.secret(access.kubeconfig.read_text()))

@@ -11,6 +11,9 @@ import pulumi
 
 Object = dict[str, Any]
 
+LABELS = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
+"""On all that this program makes: who made it, and for what."""
+
 
 class KubeObject(pulumi.CustomResource):
     """A Kubernetes object given as its manifest.
@@ -45,3 +48,16 @@ def token(api_version: str, kind: str) -> str:
 def plugin_version() -> str:
     """Return the version of the Kubernetes plugin: that of its installed SDK, as the typed classes ask for it."""
     return importlib.metadata.version("pulumi_kubernetes")
+
+
+def make_namespace(name: str, *, privileged: bool, labels: Mapping[str, str] | None = None) -> Object:
+    """Return a namespace of the platform's own.
+
+    Args:
+        name: of the namespace.
+        privileged: whether its pods need the host; otherwise the baseline Pod Security Standard holds.
+        labels: further ones.
+    """
+    level = "privileged" if privileged else "baseline"
+    meta = {"name": name, "labels": {**LABELS, "pod-security.kubernetes.io/enforce": level, **(labels or {})}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StrictInt
 
+from components.addon.catalogue import AddonName
 from components.cluster.settings import Place
 from components.settings import PROJECT, RoleSettings
 from inferstack.errors import UserError
-
-AddonName = Literal["gpu-operator"]
 
 
 class Mode(enum.StrEnum):
@@ -28,6 +27,7 @@ class AddonSettings(RoleSettings):
 
     mode: Mode
     modes: dict[AddonName, Mode]
+    values: dict[AddonName, dict[str, Any]]
     mirror: str | None
     timeout_seconds: Annotated[StrictInt, Field(ge=30, le=7200)]
 
@@ -46,9 +46,6 @@ class AddonSettings(RoleSettings):
                     "use chart, present or auto."
                 )
 
-    def mode_of(self, name: AddonName, place: Place) -> Mode:
-        """Return the mode of one add-on with ``auto`` resolved for ``place``."""
-        mode = self.modes.get(name, self.mode)
-        if mode is not Mode.AUTO:
-            return mode
-        return Mode.REHEARSED if place is Place.LOCAL else Mode.CHART
+    def mode_of(self, name: AddonName) -> Mode:
+        """Return the mode asked for, which may be auto."""
+        return self.modes.get(name, self.mode)

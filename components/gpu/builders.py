@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from components.addon import AddonName
 from components.gpu.settings import GpuSettings
-from components.objects import Object
+from components.objects import LABELS, Object
 from inferstack.mig import mig_parted
 
 NAMESPACE = "gpu-operator"
 POLICY = "cluster-policy"
 CONFIG_MAP = "inferstack-mig-parted"
-CRD = "clusterpolicies.nvidia.com"
-_LABELS = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
-
-
-def make_namespace() -> Object:
-    """Return the operator's namespace; drivers and device plugins need the host."""
-    labels = {**_LABELS, "pod-security.kubernetes.io/enforce": "privileged"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
 
 
 def make_config_map(layouts: Mapping[str, Any]) -> Object:
@@ -27,7 +20,7 @@ def make_config_map(layouts: Mapping[str, Any]) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE, "labels": _LABELS},
+        "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE, "labels": LABELS},
         "data": {"config.yaml": mig_parted.dump_config(layouts)},
     }
 
@@ -57,18 +50,24 @@ def make_policy_patch(settings: GpuSettings) -> Object:
     return _policy(_mig(settings))
 
 
-def make_values(settings: GpuSettings) -> dict[str, Any]:
-    """Return the values of the GPU operator's chart, which makes the ClusterPolicy of them."""
-    return {
+def make_charts(settings: GpuSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
+    """Return the GPU operator with the values of its chart, which makes the ClusterPolicy of them.
+
+    Args:
+        settings: of the role.
+        monitored: whether the kinds of the Prometheus operator are served.
+    """
+    values = {
         "driver": {"enabled": settings.driver.enabled},
         "toolkit": {"enabled": settings.toolkit.enabled},
         "dcgmExporter": {
             "enabled": settings.dcgm_exporter.enabled,
             # The chart's default is on, and fails where nobody has installed Prometheus' CRDs.
-            "serviceMonitor": {"enabled": False},
+            "serviceMonitor": {"enabled": monitored},
         },
         **_mig(settings),
     }
+    return {"gpu-operator": values}
 
 
 def _mig(settings: GpuSettings) -> dict[str, Any]:
@@ -82,6 +81,6 @@ def _policy(spec: dict[str, Any]) -> Object:
     return {
         "apiVersion": "nvidia.com/v1",
         "kind": "ClusterPolicy",
-        "metadata": {"name": POLICY, "labels": _LABELS},
+        "metadata": {"name": POLICY, "labels": LABELS},
         "spec": spec,
     }

@@ -7,17 +7,8 @@ from typing import Any
 
 import pulumi
 
-from components.addon import Addon, AddonSettings, Mode
-from components.addon.component import AddonArgs
-from components.gpu.builders import (
-    CRD,
-    NAMESPACE,
-    make_cluster_policy,
-    make_config_map,
-    make_namespace,
-    make_policy_patch,
-    make_values,
-)
+from components.addon import Addon, Addons, Mode, namespaces
+from components.gpu.builders import make_cluster_policy, make_config_map, make_policy_patch
 from components.gpu.settings import GpuSettings
 from components.objects import KubeObject
 
@@ -36,8 +27,7 @@ class Gpu(pulumi.ComponentResource):
         settings: GpuSettings,
         *,
         layouts: Mapping[str, Any],
-        addons: AddonSettings,
-        mode: Mode,
+        addons: Addons,
         opts: pulumi.ResourceOptions,
     ) -> None:
         """Register namespace and layouts, the operator, and (unless the chart makes it) the ClusterPolicy.
@@ -46,20 +36,17 @@ class Gpu(pulumi.ComponentResource):
             name: of the component.
             settings: of the role.
             layouts: content of the MIG manager's ``config.yaml``.
-            addons: where charts come from.
-            mode: how the GPU operator comes into the cluster.
+            addons: all of the stack.
             opts: parent, provider and what must come before.
         """
         super().__init__("inferstack:gpu:Gpu", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         # Where the operator is present its namespace is its installer's, and is there.
-        namespace = [] if mode is Mode.PRESENT else [KubeObject("gpu-operator", make_namespace(), child)]
-        within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=namespace))
+        spaces = namespaces(addons, ("gpu-operator",), child)
+        within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
         layouts_map = KubeObject("mig-layouts", make_config_map(layouts), within)
-        args = AddonArgs(
-            addon="gpu-operator", namespace=NAMESPACE, mode=mode, crds=(CRD,), values=make_values(settings)
-        )
-        operator = Addon("gpu-operator", args, addons, within)
+        operator = Addon("gpu-operator", addons, within)
+        mode = addons["gpu-operator"].mode
         after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*operator.ready, layouts_map]))
         self.ready = [*operator.ready, layouts_map]
         if mode is Mode.REHEARSED:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import pulumi
 
+from components.addon import Addons
+from components.autoscaling import Autoscaling
 from components.cluster import Cluster
 from components.cluster.access import Access
 from components.gpu import Gpu
 from components.inference import InferenceJobs, InferenceOperator
+from components.kernel import Kernel
+from components.mesh import Mesh
+from components.monitoring import Monitoring
+from components.network import Network
 from components.platform.settings import PlatformSettings
+from components.security import Security
+from components.storage import Storage
 from components.tenancy import Tenancy
+from components.wasm import Wasm
 
 
 class Platform(pulumi.ComponentResource):
@@ -27,7 +36,13 @@ class Platform(pulumi.ComponentResource):
     """The stack's jobs as asked for."""
 
     def __init__(
-        self, name: str, settings: PlatformSettings, *, access: Access, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        settings: PlatformSettings,
+        *,
+        access: Access,
+        addons: Addons,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Register all roles."""
         super().__init__("inferstack:platform:Platform", name, {}, opts)
@@ -37,22 +52,29 @@ class Platform(pulumi.ComponentResource):
         def after(*before: pulumi.Resource) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(before))
 
-        gpu = Gpu(
-            "gpu",
-            settings.gpu,
-            layouts=settings.layouts,
-            addons=settings.addon,
-            mode=settings.addon.mode_of("gpu-operator", settings.place),
-            opts=after(*cluster.nodes),
-        )
+        # First, for other roles bring monitors, which need the kinds.
+        monitoring = Monitoring("monitoring", settings.monitoring, addons=addons, opts=after(*cluster.nodes))
+        monitored = [*cluster.nodes, *monitoring.kinds]
+        security = Security("security", settings.security, addons=addons, opts=after(*monitored))
+        kernel = Kernel("kernel", settings.kernel, addons=addons, opts=after(*cluster.nodes))
+        wasm = Wasm("wasm", settings.wasm, addons=addons, opts=after(*cluster.nodes))
+        gpu = Gpu("gpu", settings.gpu, layouts=settings.layouts, addons=addons, opts=after(*monitored))
+        network = Network("network", settings.network, addons=addons, opts=after(*monitored))
+        storage = Storage("storage", settings.storage, addons=addons, opts=after(*monitored))
+        mesh = Mesh("mesh", settings.mesh, addons=addons, opts=after(*monitored))
         # Pods end in good order only while their nodes are there: tenants go before them.
-        tenancy = Tenancy("tenancy", settings.tenancy, opts=after(*cluster.nodes))
+        tenancy = Tenancy("tenancy", settings.tenancy, opts=after(*cluster.nodes, *security.ready, *mesh.ready))
+        # After the tenants, so that it goes before them: a namespace cannot end while an aggregated API does not answer.
+        autoscaling = Autoscaling(
+            "autoscaling", settings.autoscaling, addons=addons, opts=after(*monitoring.ready, *tenancy.ready)
+        )
         operator = InferenceOperator("inference", settings.inference, opts=after(*cluster.nodes))
+        nodes_ready = [*kernel.ready, *wasm.ready, *gpu.ready, *network.ready, *storage.ready]
         jobs = InferenceJobs(
             "jobs",
             settings.inference,
             tenants=settings.tenancy.tenants,
-            opts=after(*operator.ready, *gpu.ready, *tenancy.ready),
+            opts=after(*operator.ready, *nodes_ready, *tenancy.ready, *autoscaling.ready),
         )
 
         self.kubeconfig = cluster.kubeconfig

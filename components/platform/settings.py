@@ -7,17 +7,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.addon import AddonSettings
+from components.addon import AddonName, Addons, AddonSettings, Mode, detect, make_addons
+from components.autoscaling import AutoscalingSettings
+from components.autoscaling import builders as autoscaling_builders
 from components.cluster import ClusterSettings, Place
+from components.cluster.access import Access
 from components.gpu import GpuSettings
+from components.gpu import builders as gpu_builders
 from components.gpu.layouts import check_fleet, make_layouts
 from components.inference import InferenceSettings
 from components.inference.jobs import make_jobs
+from components.kernel import KernelSettings
+from components.mesh import MeshSettings
+from components.mesh import builders as mesh_builders
+from components.monitoring import MonitoringSettings
+from components.monitoring import builders as monitoring_builders
+from components.network import NetworkSettings
+from components.network import builders as network_builders
+from components.security import SecuritySettings
+from components.security import builders as security_builders
 from components.settings import PROJECT, load_role
+from components.storage import StorageSettings
+from components.storage import builders as storage_builders
 from components.tenancy import TenancySettings
+from components.wasm import WasmSettings
 from inferstack.errors import UserError
 
-ROLES = ("cluster", "addon", "gpu", "tenancy", "inference")
+ROLES = (
+    "cluster",
+    "addon",
+    "monitoring",
+    "security",
+    "kernel",
+    "wasm",
+    "gpu",
+    "network",
+    "storage",
+    "mesh",
+    "tenancy",
+    "autoscaling",
+    "inference",
+)
 """The roles with settings, in the order in which they come up."""
 
 
@@ -28,10 +58,18 @@ class PlatformSettings:
     place: Place
     cluster: ClusterSettings
     addon: AddonSettings
+    monitoring: MonitoringSettings
+    security: SecuritySettings
+    kernel: KernelSettings
+    wasm: WasmSettings
     gpu: GpuSettings
     layouts: Mapping[str, Any]
     """Content of the MIG manager's ``config.yaml``."""
+    network: NetworkSettings
+    storage: StorageSettings
+    mesh: MeshSettings
     tenancy: TenancySettings
+    autoscaling: AutoscalingSettings
     inference: InferenceSettings
 
     @classmethod
@@ -51,24 +89,64 @@ class PlatformSettings:
                 hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known are {', '.join(known)}."
                 raise UserError(f"{PROJECT}:{key}: unknown key; {hint}")
         place = _place(config.get("place"))
-        cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         gpu = load_role("gpu", GpuSettings, config.get("gpu"))
-        tenancy = load_role("tenancy", TenancySettings, config.get("tenancy"))
-        inference = load_role("inference", InferenceSettings, config.get("inference"))
-        addon = load_role("addon", AddonSettings, config.get("addon"))
-        addon.check_place(place)
-        layouts = make_layouts(gpu)
-        check_fleet(layouts, cluster, gpu.mig.strategy)
-        make_jobs(inference, tenancy.tenants)
-        return cls(
+        loaded = cls(
             place=place,
-            cluster=cluster,
-            addon=addon,
+            cluster=load_role("cluster", ClusterSettings, config.get("cluster")),
+            addon=load_role("addon", AddonSettings, config.get("addon")),
+            monitoring=load_role("monitoring", MonitoringSettings, config.get("monitoring")),
+            security=load_role("security", SecuritySettings, config.get("security")),
+            kernel=load_role("kernel", KernelSettings, config.get("kernel")),
+            wasm=load_role("wasm", WasmSettings, config.get("wasm")),
             gpu=gpu,
-            layouts=layouts,
-            tenancy=tenancy,
-            inference=inference,
+            layouts=make_layouts(gpu),
+            network=load_role("network", NetworkSettings, config.get("network")),
+            storage=load_role("storage", StorageSettings, config.get("storage")),
+            mesh=load_role("mesh", MeshSettings, config.get("mesh")),
+            tenancy=load_role("tenancy", TenancySettings, config.get("tenancy")),
+            autoscaling=load_role("autoscaling", AutoscalingSettings, config.get("autoscaling")),
+            inference=load_role("inference", InferenceSettings, config.get("inference")),
         )
+        loaded.check()
+        return loaded
+
+    def check(self) -> None:
+        """Check what several roles say together.
+
+        Raises:
+            UserError: naming the key at fault.
+        """
+        self.addon.check_place(self.place)
+        check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
+        make_jobs(self.inference, self.tenancy.tenants)
+
+    def charts(self) -> dict[AddonName, dict[str, Any]]:
+        """Return the add-ons that the roles want, with the values of their charts."""
+        monitored = self.monitoring.enabled
+        return {
+            **monitoring_builders.make_charts(self.monitoring),
+            **security_builders.make_charts(self.security, monitored=monitored),
+            **gpu_builders.make_charts(self.gpu, monitored=monitored),
+            **network_builders.make_charts(self.network, monitored=monitored),
+            **storage_builders.make_charts(self.storage, monitored=monitored),
+            **mesh_builders.make_charts(self.mesh, monitored=monitored),
+            **autoscaling_builders.make_charts(self.autoscaling, monitored=monitored),
+        }
+
+    def addons(self, access: Access) -> Addons:
+        """Return the add-ons with their modes settled and their values checked.
+
+        Args:
+            access: to a cluster that is there, to see what others have installed.
+
+        Raises:
+            UserError: a chart cannot be had, does not know a value, or the cluster does not answer.
+        """
+        wanted = self.charts()
+        unsettled = [name for name in wanted if self.addon.mode_of(name) is Mode.AUTO]
+        look = self.place is Place.EXISTING and unsettled
+        present = detect.find_present(access, unsettled) if look else frozenset[AddonName]()
+        return make_addons(self.addon, self.place, wanted, present)
 
 
 def _place(value: object) -> Place:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from inferstack.kube import KubeClient, health
+from inferstack.kube.informer import Informer
 from inferstack.rehearsal.agent.cluster_policy import PolicyController
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
@@ -27,6 +30,16 @@ class Options:
     """How long the MIG manager takes where a node's hardware does not say."""
 
 
+class Player(Protocol):
+    """Plays the controller of one add-on."""
+
+    informers: Mapping[str, Informer]
+    """What it watches, by a name for people."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
 async def run(options: Options) -> None:
     """Play the nodes until SIGTERM or SIGINT; then stop what the pods run and return."""
     stop = asyncio.Event()
@@ -42,12 +55,16 @@ async def run(options: Options) -> None:
             kubeconfig=options.kubeconfig,
             node_lives=lambda name: not nodes.is_broken(name),
         )
+        # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
+        players: list[Player] = []
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,
             "cluster policies": policies.policies,
             "config maps": policies.config_maps,
         }
+        for player in players:
+            informers |= player.informers
 
         def problem() -> str | None:
             waiting = [name for name, informer in informers.items() if not informer.synced.is_set()]
@@ -61,7 +78,8 @@ async def run(options: Options) -> None:
             await policies.config_maps.synced.wait()
             await nodes.run()
 
-        work = [asyncio.create_task(part) for part in (policies.run(), play_nodes(), pods.run())]
+        parts = [policies.run(), play_nodes(), pods.run(), *(player.run() for player in players)]
+        work = [asyncio.create_task(part) for part in parts]
         stopping = asyncio.create_task(stop.wait())
         log.info("playing the nodes of %s", kube.access.server)
         try:

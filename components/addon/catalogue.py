@@ -1,0 +1,71 @@
+"""What is to be known of each add-on, read from ``catalogue.yaml``."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+
+AddonName = Literal[
+    "gpu-operator",
+    "sriov-network-operator",
+    "aws-efa-k8s-device-plugin",
+    "fluid",
+    "istio-base",
+    "istiod",
+    "istio-cni",
+    "istio-ztunnel",
+    "istio-gateway",
+    "kube-prometheus-stack",
+    "prometheus-adapter",
+    "keda",
+    "cilium",
+]
+"""Add-ons by the name of their chart's pin in versions.yaml, which is also that of their Helm release."""
+
+
+class Facts(BaseModel):
+    """One add-on; see the head of catalogue.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    namespace: str
+    privileged: bool
+    crds: tuple[str, ...] = ()
+    objects: tuple[dict[str, str], ...] = ()
+    rehearsed: Literal["own", "modules", "none"]
+    module: str | None = None
+    free: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Facts:
+        if not self.crds and not self.objects:
+            raise ValueError("an add-on without CRDs needs an object by which it is known")
+        return self
+
+    @property
+    def signs(self) -> list[dict[str, Any]]:
+        """References to the objects by which the add-on is known to be there."""
+        return [*(crd_reference(crd) for crd in self.crds), *map(_reference, self.objects)]
+
+
+def crd_reference(crd: str) -> dict[str, Any]:
+    """Return what is needed to read a CRD by its name."""
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": crd}}
+
+
+def _reference(given: dict[str, str]) -> dict[str, Any]:
+    named = {key: given[key] for key in ("name", "namespace") if key in given}
+    return {"apiVersion": given["apiVersion"], "kind": given["kind"], "metadata": named}
+
+
+@functools.cache
+def load() -> dict[AddonName, Facts]:
+    """Return all add-ons."""
+    content = yaml.safe_load((Path(__file__).parent / "catalogue.yaml").read_text())
+    known = TypeAdapter(dict[AddonName, Facts]).validate_python(content)
+    assert tuple(known) == get_args(AddonName)  # noqa: S101  # our own file, checked by a test
+    return known

@@ -1,0 +1,56 @@
+"""Which add-ons somebody else has installed in a cluster that is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from components.addon.catalogue import AddonName, load
+from components.addon.plan import ADDON_LABEL
+from components.cluster.access import Access
+from inferstack.errors import UserError
+from inferstack.kube import KubeClient
+from inferstack.kube.informer import TROUBLE
+
+_SECONDS = 20.0
+"""A cluster that takes longer for a dozen look-ups does not answer."""
+
+
+def find_present(access: Access, wanted: Collection[AddonName]) -> frozenset[AddonName]:
+    """Return those of the add-ons that are in the cluster and not of this program's making.
+
+    Raises:
+        UserError: the cluster does not answer.
+    """
+    # The program itself runs in an event loop: this one needs a thread of its own.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(_look(access, wanted))).result()
+
+
+async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[AddonName]:
+    facts = load()
+    try:
+        async with (
+            asyncio.timeout(_SECONDS),
+            await KubeClient.connect(access.kubeconfig, context=access.context) as kube,
+        ):
+            markers = (await kube.list("v1", "ConfigMap", labels=ADDON_LABEL))["items"]
+            ours = {marker["metadata"]["labels"][ADDON_LABEL] for marker in markers}
+
+            async def is_there(addon: AddonName) -> bool:
+                found = [
+                    await kube.find(sign["apiVersion"], sign["kind"], meta["name"], meta.get("namespace"))
+                    for sign in facts[addon].signs
+                    for meta in [sign["metadata"]]
+                ]
+                return all(found)
+
+            asked = [addon for addon in wanted if addon not in ours]
+            there = await asyncio.gather(*map(is_there, asked))
+    except TROUBLE as error:
+        raise UserError(
+            f"What is installed in the cluster {access.server} (context {access.context} of {access.kubeconfig}) cannot "
+            f"be looked up: {str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."
+        ) from error
+    return frozenset(addon for addon, found in zip(asked, there, strict=True) if found)

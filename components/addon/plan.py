@@ -1,0 +1,165 @@
+"""All add-ons of a stack: their modes settled, their charts read, their values checked, before anything is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.addon import values as chart_values
+from components.addon.catalogue import AddonName, Facts, crd_reference, load
+from components.addon.settings import AddonSettings, Mode
+from components.cluster.settings import Place
+from components.objects import LABELS, Object
+from components.settings import PROJECT, merge
+from inferstack.charts import Archive, Pin, find, pins
+from inferstack.errors import UserError
+from inferstack.rehearsal import crds as module_crds
+
+Values = Mapping[str, Any]
+ADDON_LABEL = "inferstack.dev/addon"
+"""On the marker of each add-on that this program has brought into a cluster."""
+_REHEARSED = Path(__file__).parent / "rehearsed"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One add-on and how it comes into the cluster."""
+
+    addon: AddonName
+    facts: Facts
+    mode: Mode
+    """Any but auto."""
+    crds: tuple[Object, ...] = ()
+    """CRDs that Pulumi makes and so also removes; helm would leave those of a ``crds/`` folder behind."""
+    release: Values = field(default_factory=dict)
+    """Inputs of the Helm release, in mode chart."""
+
+    @property
+    def marker(self) -> Object:
+        """A ConfigMap by which a later run, and a person, can tell whose add-on this is."""
+        meta = {
+            "name": f"inferstack-addon-{self.addon}",
+            "namespace": self.facts.namespace,
+            "labels": {**LABELS, ADDON_LABEL: self.addon},
+        }
+        data = {"mode": self.mode.value, "version": pins()[self.addon].version}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+@dataclass(frozen=True)
+class Addons:
+    """The add-ons that a stack's roles want."""
+
+    plans: Mapping[AddonName, Plan] = field(default_factory=dict)
+
+    def __getitem__(self, addon: AddonName) -> Plan:
+        """Return the plan of an add-on that a role wants."""
+        return self.plans[addon]
+
+
+def make_addons(
+    settings: AddonSettings, place: Place, wanted: Mapping[AddonName, Values], present: Collection[AddonName]
+) -> Addons:
+    """Settle everything about the add-ons that are wanted.
+
+    Args:
+        settings: of the role.
+        place: decides what auto means.
+        wanted: values by add-on, as the roles make them.
+        present: what somebody else has installed in a cluster that is there.
+
+    Raises:
+        UserError: a chart that cannot be had, or a value that it does not know.
+    """
+    for name in settings.values:
+        if name not in wanted:
+            raise UserError(
+                f"{PROJECT}:addon.values.{name}: no role of this stack uses it; used are {', '.join(sorted(wanted))}."
+            )
+    facts, known = load(), pins()
+    plans: dict[AddonName, Plan] = {}
+    wrong: list[str] = []
+    for name, values in wanted.items():
+        mode = resolve(settings.mode_of(name), place, present=name in present)
+        if mode is Mode.CHART:
+            archive = Archive(find(known[name], settings.mirror))
+            wrong += _problems(name, values, settings, archive, facts[name])
+            plans[name] = Plan(
+                name,
+                facts[name],
+                mode,
+                tuple(map(owned, archive.crds)),
+                make_release(name, facts[name], merge(values, settings.values.get(name, {})), settings, known[name]),
+            )
+        else:
+            crds = tuple(rehearsed_crds(name, facts[name])) if mode is Mode.REHEARSED else ()
+            plans[name] = Plan(name, facts[name], mode, crds)
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return Addons(plans)
+
+
+def resolve(mode: Mode, place: Place, *, present: bool) -> Mode:
+    """Return a mode with ``auto`` settled."""
+    if mode is not Mode.AUTO:
+        return mode
+    if place is Place.LOCAL:
+        return Mode.REHEARSED
+    return Mode.PRESENT if present else Mode.CHART
+
+
+def make_release(name: AddonName, facts: Facts, values: Values, settings: AddonSettings, pin: Pin) -> dict[str, Any]:
+    """Return the inputs of the Helm release."""
+    inputs: dict[str, Any] = {
+        "name": name,
+        "namespace": facts.namespace,
+        "values": dict(values),
+        "timeout": settings.timeout_seconds,
+        # A half-installed operator is mended by the next up; rolled back, its CRs would hang on finalizers.
+        "atomic": False,
+        # They are registered one by one: helm makes them once and never removes them.
+        "skipCrds": True,
+    }
+    if settings.mirror:
+        # As the user wrote it: an absolute path would differ from one machine to the next.
+        return {**inputs, "chart": str(Path(settings.mirror).expanduser() / pin.file)}
+    if pin.repo.startswith("oci://"):
+        return {**inputs, "chart": f"{pin.repo}/{pin.chart}", "version": pin.version}
+    return {**inputs, "chart": pin.chart, "version": pin.version, "repositoryOpts": {"repo": pin.repo}}
+
+
+def rehearsed_crds(name: AddonName, facts: Facts) -> list[Object]:
+    """Return the CRDs that stand for an add-on in the rehearsal."""
+    if facts.rehearsed == "own":
+        made = list(yaml.safe_load_all((_REHEARSED / f"{name}.yaml").read_text()))
+    elif facts.rehearsed == "modules":
+        made = module_crds.load(facts.module or name, facts.crds)
+    else:
+        made = []
+    return [owned(crd) for crd in made]
+
+
+def owned(crd: Object) -> Object:
+    """Return a CRD that says whose it is, so that a later run does not take it for somebody else's."""
+    meta = crd["metadata"]
+    kept = {key: meta[key] for key in ("name", "annotations") if key in meta}
+    labels = {**(meta.get("labels") or {}), **LABELS}
+    head = crd_reference(meta["name"])
+    return {**head, "metadata": {**kept, "labels": labels}, "spec": crd["spec"]}
+
+
+def _problems(
+    name: AddonName, values: Values, settings: AddonSettings, archive: Archive, facts: Facts
+) -> Iterator[str]:
+    """Yield what is wrong with the values of a chart, the user's and then our own."""
+    sides = (
+        (settings.values.get(name, {}), f"{PROJECT}:addon.values.{name}"),
+        (values, f"values of the chart {archive.name} {archive.version}"),
+    )
+    for given, prefix in sides:
+        if said := chart_values.explain(chart_values.check(given, archive.values, facts.free), prefix):
+            yield said

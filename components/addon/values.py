@@ -1,0 +1,100 @@
+"""Values for a chart, held against the chart's own defaults: most charts have no schema, and Helm takes any typo."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from components.settings import key_path
+
+Path = tuple[str, ...]
+
+_WRAPPERS = ("_internal_defaults_do_not_set", "defaults")
+"""Below which Istio's charts keep their defaults."""
+_FREE = frozenset(
+    {
+        "affinity",
+        "annotations",
+        "data",
+        "env",
+        "labels",
+        "limits",
+        "matchLabels",
+        "nodeSelector",
+        "podAnnotations",
+        "podLabels",
+        "requests",
+        "resources",
+        "securityContext",
+        "selector",
+        "serviceAnnotations",
+    }
+)
+"""Keys whose content is Kubernetes' or the user's own, whatever a chart's defaults show of it."""
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+
+
+def check(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], free: Sequence[str] = ()
+) -> Iterator[tuple[Path, str]]:
+    """Yield each value that the chart cannot mean, with what is wrong about it.
+
+    Args:
+        given: values to be handed over.
+        defaults: the chart's ``values.yaml``, sub-charts included.
+        free: dotted paths below which any key will do.
+    """
+    yield from _check(given, _unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
+
+
+def explain(found: Iterator[tuple[Path, str]], prefix: str) -> str:
+    """Return one line for each wrong value, under its full key path."""
+    return "\n".join(f"{key_path(prefix, path)}: {said}" for path, said in found)
+
+
+def _unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    for wrapper in _WRAPPERS:
+        if isinstance(inside := defaults.get(wrapper), Mapping):
+            return {**inside, **{key: value for key, value in defaults.items() if key != wrapper}}
+    return defaults
+
+
+def _check(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], at: Path, free: frozenset[Path]
+) -> Iterator[tuple[Path, str]]:
+    for key, value in given.items():
+        path = (*at, key)
+        if key not in defaults:
+            yield path, _unknown(key, defaults)
+            continue
+        default = defaults[key]
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            # An empty mapping as default says: fill in what you like.
+            if default and key not in _FREE and path not in free:
+                yield from _check(value, default, path, free)
+        elif said := _mismatch(default, value):
+            yield path, said
+
+
+def _unknown(key: str, defaults: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, defaults, n=1)
+    known = ", ".join(sorted(defaults)[:12])
+    return f"the chart has no such value; {f'did you mean {close[0]}?' if close else f'it has {known}.'}"
+
+
+def _mismatch(default: Any, value: Any) -> str | None:
+    """Tell of a value of another kind than the default; null and empty text say nothing of the kind."""
+    if default is None or default == "" or value is None:
+        return None
+    if isinstance(default, Mapping):
+        return f"expected a mapping, got {json.dumps(value, default=str)[:60]}."
+    kind = next((kind for kind in _KINDS if isinstance(default, kind)), None)
+    if kind is None:
+        return None
+    number = {int, float}
+    same = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    if same or (kind in number and type(value) in number):
+        return None
+    return f"expected {_KINDS[kind]} as the default {json.dumps(default, default=str)[:60]}, got {json.dumps(value, default=str)[:60]}."
