@@ -160,12 +160,17 @@ def explain(group: Group, output: str) -> str:
         )
     if "download go" in output and "toolchain" in output:
         return f"Go could not fetch Go {required_go(group)} for {group.name}: install it by hand (https://go.dev/dl).\n{tail}"
-    if _NETWORK.search(output):
+    if is_network_trouble(output):
         return (
             f"Go modules of {group.name} cannot be fetched: check the network, or set GOPROXY to a proxy that can be "
             f"reached.\n{tail}"
         )
     return f"go build of {group.name} failed in {group.build.module}:\n{tail}"
+
+
+def is_network_trouble(output: str) -> bool:
+    """Tell whether Go says that it could not reach a network."""
+    return _NETWORK.search(output) is not None
 
 
 def require_space(groups: Iterable[Group]) -> None:

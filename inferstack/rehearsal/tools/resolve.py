@@ -146,7 +146,7 @@ def _check_build(to_build: Sequence[Group]) -> None:
 
 
 def _get_group(group: Group, names: Sequence[str], offer: Release | None, report: Report) -> None:
-    with store.working_on(group, report) as folder:
+    with store.working_on(group.name, report) as folder:
         if all(store.is_kept(name, group.version) for name in names):
             return  # by the process that was waited for
         made = None

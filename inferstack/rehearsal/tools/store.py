@@ -80,24 +80,29 @@ def install(group: Group, folder: Path, origin: str) -> None:
 
 
 @contextlib.contextmanager
-def working_on(group: Group, report: Callable[[str], None]) -> Iterator[Path]:
+def working_on(name: str, report: Callable[[str], None], root: Path | None = None) -> Iterator[Path]:
     """Hold the lock of a group and give an empty folder for the work; it is removed at the end.
 
     Another process that holds the lock is waited for, and named. What a killed one left is cleared away first.
 
+    Args:
+        name: of the group.
+        report: takes a line about the wait.
+        root: folder of all groups; that of the tools where left out.
+
     Raises:
         UserError: the cache folder cannot be written.
     """
-    work = tools_dir() / ".work"
+    work = (root or tools_dir()) / ".work"
     with writable(work):
         work.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(work / f"{group.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(work / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(descriptor, group.name, report)
-        _clear_leftovers(descriptor, work, group.name)
+        _lock(descriptor, name, report)
+        _clear_leftovers(descriptor, work, name)
         _write_holder(descriptor, None)
         with writable(work):
-            folder = Path(tempfile.mkdtemp(prefix=f"{group.name}-", dir=work))
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work))
         try:
             yield folder
         finally:
