@@ -50,7 +50,7 @@ async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[Addo
             there = await asyncio.gather(*map(is_there, asked))
     except TROUBLE as error:
         raise UserError(
-            f"What is installed in the cluster {access.server} (context {access.context} of {access.kubeconfig}) cannot "
-            f"be looked up: {str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."
+            f"What is installed in {access.server} (context {access.context}) cannot be looked up: "
+            f"{str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."
         ) from error
     return frozenset(addon for addon, found in zip(asked, there, strict=True) if found)

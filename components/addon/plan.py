@@ -1,4 +1,4 @@
-"""All add-ons of a stack: their modes settled, their charts read, their values checked, before anything is registered."""
+"""All add-ons of a stack: modes settled, charts read and values checked before anything is registered."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def explain(found: Iterator[tuple[Path, str]], prefix: str) -> str:
 def _unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
     for wrapper in _WRAPPERS:
         if isinstance(inside := defaults.get(wrapper), Mapping):
-            return {**inside, **{key: value for key, value in defaults.items() if key != wrapper}}
+            return {**{key: value for key, value in defaults.items() if key != wrapper}, **inside}
     return defaults
 
 
@@ -89,7 +89,7 @@ def _mismatch(default: Any, value: Any) -> str | None:
     if default is None or default == "" or value is None:
         return None
     if isinstance(default, Mapping):
-        return f"expected a mapping, got {json.dumps(value, default=str)[:60]}."
+        return f"expected a mapping, got {_shown(value)}."
     kind = next((kind for kind in _KINDS if isinstance(default, kind)), None)
     if kind is None:
         return None
@@ -97,4 +97,8 @@ def _mismatch(default: Any, value: Any) -> str | None:
     same = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
     if same or (kind in number and type(value) in number):
         return None
-    return f"expected {_KINDS[kind]} as the default {json.dumps(default, default=str)[:60]}, got {json.dumps(value, default=str)[:60]}."
+    return f"expected {_KINDS[kind]} as the default {_shown(default)}, got {_shown(value)}."
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)[:60]

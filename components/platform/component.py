@@ -64,7 +64,7 @@ class Platform(pulumi.ComponentResource):
         mesh = Mesh("mesh", settings.mesh, addons=addons, opts=after(*monitored))
         # Pods end in good order only while their nodes are there: tenants go before them.
         tenancy = Tenancy("tenancy", settings.tenancy, opts=after(*cluster.nodes, *security.ready, *mesh.ready))
-        # After the tenants, so that it goes before them: a namespace cannot end while an aggregated API does not answer.
+        # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.
         autoscaling = Autoscaling(
             "autoscaling", settings.autoscaling, addons=addons, opts=after(*monitoring.ready, *tenancy.ready)
         )

@@ -13,7 +13,13 @@ import yaml
 from inferstack.errors import UserError
 
 Object = dict[str, Any]
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the safe loader, in C where it is
+    """Reads a plain ``=`` as the string that it is in the Prometheus operator's CRDs; YAML 1.1 has a tag for it."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
 _MAX_FILE = 16 * 2**20
 """Bytes; the largest CRD file in use has under 1 MiB."""
 
@@ -56,7 +62,7 @@ class Archive:
                 inside = inside[2:]
             if inside[:1] != ["crds"] or not name.endswith((".yaml", ".yml")):
                 continue
-            for crd in yaml.load_all(self._files[name], Loader=_LOADER):  # the safe loader in C
+            for crd in yaml.load_all(self._files[name], Loader=_Loader):
                 if isinstance(crd, dict) and crd.get("kind") == "CustomResourceDefinition":
                     found.setdefault(crd["metadata"]["name"], crd)
         return list(found.values())
@@ -76,7 +82,7 @@ class Archive:
 
     def _yaml(self, name: str) -> Any:
         content = self._files.get(name)
-        return None if content is None else yaml.load(content, Loader=_LOADER)  # noqa: S506  # the safe loader in C
+        return None if content is None else yaml.load(content, Loader=_Loader)  # noqa: S506  # it is one of the safe ones
 
 
 def _read(path: Path) -> dict[str, bytes]:

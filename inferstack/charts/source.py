@@ -35,8 +35,8 @@ def find(pin: Pin, mirror: str | None) -> Path:
         packed = mirror_folder(mirror) / pin.file
         if not packed.is_file():
             raise UserError(
-                f"inferstack:addon.mirror: {packed.parent} has no {pin.file}; `inferstack mirror` packs what is missing "
-                "where there is a way out."
+                f"inferstack:addon.mirror: {packed.parent} has no {pin.file}; `inferstack mirror` packs what "
+                "is missing where there is a way out."
             )
         return packed
     kept = cache_dir() / "charts" / pin.file

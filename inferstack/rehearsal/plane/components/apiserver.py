@@ -27,11 +27,11 @@ ADMISSION = (
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
     "MutatingAdmissionPolicy",
-    "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionWebhook",
     "ResourceQuota",
 )
+# What a chart registers here would be asked of pods that nobody runs: each write of its kinds would fail or wait.
+NO_ADMISSION = ("MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
 
 
 def build_apiserver(config: PlaneConfig) -> Component:
@@ -59,6 +59,7 @@ def build_apiserver(config: PlaneConfig) -> Component:
             "--anonymous-auth=false",
             "--allow-privileged=true",
             f"--enable-admission-plugins={','.join(ADMISSION)}",
+            f"--disable-admission-plugins={','.join(NO_ADMISSION)}",
             # There is one API server and no pod that reaches it by its service: nothing to reconcile.
             "--endpoint-reconciler-type=none",
             "--event-ttl=30m",
