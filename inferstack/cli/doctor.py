@@ -15,7 +15,7 @@ from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.project import cache_dir, state_dir
-from inferstack.rehearsal import tools
+from inferstack.rehearsal import crds, tools
 from inferstack.rehearsal.plane import Rehearsal
 from inferstack.rehearsal.providers import plugins
 from inferstack.rehearsal.tools import build
@@ -54,19 +54,24 @@ def examine() -> Iterator[Check]:
     """Look at everything that a rehearsal needs; changes nothing."""
     found = tools.inspect()
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
-    yield check_go([tool.name for tool in found if tool.path is None])
+    lacking = [source.addon for source in crds.sources().values() if not crds.place_of(source).is_dir()]
+    yield check_go([tool.name for tool in found if tool.path is None], lacking)
     yield from (check_disk(name, folder) for name, folder in (("state", state_dir()), ("cache", cache_dir())))
     yield from map(check_tool, found)
+    yield from map(check_crds, crds.sources().values())
     engine = next((tool.path for tool in found if tool.name == "pulumi"), None)
     for choice in plugins.choices(state_dir() / "pulumi-home", engine):
         yield Check(f"pulumi plugin: {choice.name}", "ok", f"{choice.plugin.version}, {choice.origin}: {choice.path}")
     yield check_rehearsal(Rehearsal(state_dir()))
 
 
-def check_go(missing: list[str]) -> Check:
-    """Look at Go, which is needed only where a tool is missing."""
+def check_go(missing: list[str], lacking: list[str]) -> Check:
+    """Look at Go, which is needed only where a tool is missing, or the CRDs of the add-ons in ``lacking``."""
     go = shutil.which("go")
     if not missing:
+        if lacking and go is None:
+            needed = f"not installed (https://go.dev/dl), and the CRDs of {', '.join(lacking)} come from Go modules"
+            return Check("go", "missing", needed)
         return Check("go", "ok" if go else "note", go or "not installed, and not needed: all tools are there")
     try:
         build.check_go({group.name: group for group in (group_of(name, groups()) for name in missing)}.values())
@@ -82,6 +87,14 @@ def check_tool(found: tools.Found) -> Check:
         return Check(found.name, "missing", f"{detail} ({found.note})" if found.note else detail)
     note = f" ({found.note})" if found.note else ""
     return Check(found.name, "ok", f"{found.version}, {found.origin}: {found.path}{note}")
+
+
+def check_crds(source: crds.Source) -> Check:
+    """Say whether an add-on's CRDs are kept."""
+    folder, name = crds.place_of(source), f"crds/{source.addon}"
+    if not folder.is_dir():
+        return Check(name, "missing", f"{source.version}; `inferstack tools ensure` gets them")
+    return Check(name, "ok", f"{source.version}: {folder}")
 
 
 def check_disk(name: str, folder: Path) -> Check:

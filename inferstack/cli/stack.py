@@ -21,7 +21,7 @@ from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
 from inferstack.cli.session import Session, only_one
 from inferstack.errors import UserError
-from inferstack.rehearsal import tools
+from inferstack.rehearsal import crds, tools
 from inferstack.rehearsal.plane import PLANE_TOOLS, Keeper, Rehearsal
 from inferstack.rehearsal.plane.rehearsal import tail
 
@@ -196,7 +196,7 @@ def _started(session: Session, config: list[str] | None = None) -> Iterator[None
 
 
 def _start(session: Session, config: list[str] | None = None) -> None:
-    """Have everything in place that the engine needs: tools, the rehearsal where the stack is local, the stack.
+    """Have everything in place that the engine needs: tools, the stack and, where it is local, CRDs and the rehearsal.
 
     Args:
         session: of the stack.
@@ -211,6 +211,7 @@ def _start(session: Session, config: list[str] | None = None) -> None:
         session.configure(config or [])
         return
     tools.ensure([*wanted, *PLANE_TOOLS], report=output.say)
+    crds.ensure(crds.sources(), output.say)
     # The engine's own start takes a second or two of one core: the control plane uses the other meanwhile.
     with ThreadPoolExecutor(2) as pool:
         plane = pool.submit(Rehearsal(session.state).start, output.say)

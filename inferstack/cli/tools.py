@@ -1,4 +1,4 @@
-"""Find, download or build the tools."""
+"""Find, download or build the tools, and the CRDs of other projects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import typer
 
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
-from inferstack.rehearsal import tools
+from inferstack.rehearsal import crds, tools
 from inferstack.rehearsal.tools.resolve import clean as clean_cache
 
 _group = typer.Typer(no_args_is_help=True, help="The tools: where they come from, getting and removing them.")
 
-Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all where left out.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all, and the CRDs, where left out.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,16 +23,18 @@ def register(app: typer.Typer) -> None:
 
 @_group.command("list")
 def list_tools(form: FormatOption = Format.TABLE) -> None:
-    """Show every tool and where it comes from; gets nothing."""
-    output.emit([make_row(found) for found in tools.inspect()], form)
+    """Show every tool, the CRDs of other projects, and where they come from; gets nothing."""
+    output.emit([*map(make_row, tools.inspect()), *map(make_crd_row, crds.sources().values())], form)
 
 
 @_group.command()
 def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
-    """Get the tools that are missing: download or build them."""
+    """Get the tools that are missing: download or build them. Without names, get the CRDs of other projects too."""
     chosen = names or [found.name for found in tools.inspect()]
     tools.ensure(chosen, report=output.say)
-    output.emit([make_row(found) for found in tools.inspect(chosen)], form)
+    sources = {} if names else crds.sources()
+    crds.ensure(sources, output.say)
+    output.emit([*map(make_row, tools.inspect(chosen)), *map(make_crd_row, sources.values())], form)
 
 
 @_group.command()
@@ -47,8 +49,8 @@ def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
 
 @_group.command()
 def clean() -> None:
-    """Remove the kept tools and Go's build cache; the next start gets them anew, which takes minutes."""
-    for folder in clean_cache():
+    """Remove the kept tools, CRDs and Go's build cache; the next start gets them anew, which takes minutes."""
+    for folder in [*clean_cache(), *crds.clean()]:
         output.say(f"removed {folder}")
 
 
@@ -60,4 +62,17 @@ def make_row(found: tools.Found) -> dict[str, object]:
         "from": found.origin,
         "path": str(found.path) if found.path else None,
         "note": found.note,
+    }
+
+
+def make_crd_row(source: crds.Source) -> dict[str, object]:
+    """Return the line of an add-on's CRDs."""
+    folder = crds.place_of(source)
+    there = folder.is_dir()
+    return {
+        "name": f"crds/{source.addon}",
+        "version": source.version,
+        "from": "module" if there else "missing",
+        "path": str(folder) if there else None,
+        "note": source.module,
     }

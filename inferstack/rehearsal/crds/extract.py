@@ -42,12 +42,18 @@ def extract(archive: Path, source: Source, *, described: bool) -> dict[str, Crd]
     found: dict[str, Crd] = {}
     with zipfile.ZipFile(archive) as opened:
         for member in _members(opened, source):
-            for document in yaml.load_all(opened.read(member), Loader=_Loader):
-                if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
-                    found[document["metadata"]["name"]] = slim(document, described=described)
+            for crd in parse(opened.read(member)):
+                found[crd["metadata"]["name"]] = slim(crd, described=described)
     if not found:
         raise UserError(f"{source.module}@{source.version} has no CRD in {', '.join(source.files)}: {_mend(source)}")
     return found
+
+
+def parse(content: bytes) -> Iterator[Crd]:
+    """Return the CRDs among the documents of a YAML file."""
+    for document in yaml.load_all(content, Loader=_Loader):
+        if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
+            yield document
 
 
 def slim(crd: Crd, *, described: bool) -> Crd:

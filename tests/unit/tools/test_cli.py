@@ -10,9 +10,11 @@ import typer
 from typer.testing import CliRunner
 
 from inferstack.cli import doctor, tools
+from inferstack.rehearsal import crds
 from inferstack.rehearsal.tools.catalogue import groups
 
 NAMES = [binary for group in groups() for binary in group.binaries]
+CRDS = [f"crds/{addon}" for addon in crds.sources()]
 
 
 @pytest.fixture
@@ -35,11 +37,21 @@ def keep(cache: Path, name: str) -> Path:
     return path
 
 
+def keep_crds() -> None:
+    """Put a folder for the CRDs of each add-on into the cache."""
+    for source in crds.sources().values():
+        crds.place_of(source).mkdir(parents=True)
+
+
 def test_list_and_path_tell_what_is_kept_and_what_is_missing(app: typer.Typer, cache: Path) -> None:
     path = keep(cache, "etcd")
-    rows = json.loads(CliRunner().invoke(app, ["tools", "list", "-o", "json"]).stdout)
-    assert [row["name"] for row in rows] == NAMES
-    assert {row["name"]: row["from"] for row in rows} == {**dict.fromkeys(NAMES, "missing"), "etcd": "cache"}
+    kept = crds.place_of(crds.sources()["keda"])
+    kept.mkdir(parents=True)
+    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["tools", "list", "-o", "json"]).stdout)}
+    assert list(rows) == [*NAMES, *CRDS]
+    found = {"etcd": "cache", "crds/keda": "module"}
+    assert {name: row["from"] for name, row in rows.items()} == dict.fromkeys(rows, "missing") | found
+    assert rows["crds/keda"]["path"] == str(kept)
     assert CliRunner().invoke(app, ["tools", "path", "etcd"]).stdout == f"{path}\n"
     absent = CliRunner().invoke(app, ["tools", "path", "helm"])
     assert (absent.exit_code, absent.stdout) == (1, "")
@@ -47,6 +59,7 @@ def test_list_and_path_tell_what_is_kept_and_what_is_missing(app: typer.Typer, c
 
 def test_clean_removes_what_is_kept(app: typer.Typer, cache: Path) -> None:
     keep(cache, "etcd")
+    keep_crds()
     assert CliRunner().invoke(app, ["tools", "clean"]).exit_code == 0
     assert list(cache.iterdir()) == []
 
@@ -54,6 +67,7 @@ def test_clean_removes_what_is_kept(app: typer.Typer, cache: Path) -> None:
 def test_doctor_ends_with_1_and_names_what_is_missing(app: typer.Typer, cache: Path, tmp_path: Path) -> None:
     for name in NAMES[1:]:
         keep(cache, name)
+    keep_crds()
     result = CliRunner().invoke(app, ["doctor", "-o", "json"])
     rows = {row["check"]: row for row in json.loads(result.stdout)}
     assert result.exit_code == 1
@@ -70,6 +84,17 @@ def test_doctor_ends_with_1_and_names_what_is_missing(app: typer.Typer, cache: P
 def test_doctor_ends_with_0_where_all_tools_are_kept_and_go_is_not(app: typer.Typer, cache: Path) -> None:
     for name in NAMES:
         keep(cache, name)
+    keep_crds()
     result = CliRunner().invoke(app, ["doctor", "-o", "json"])
     rows = {row["check"]: row["state"] for row in json.loads(result.stdout)}
-    assert (result.exit_code, rows["go"]) == (0, "note")
+    assert (result.exit_code, rows["go"], {rows[name] for name in CRDS}) == (0, "note", {"ok"})
+
+
+def test_doctor_asks_for_go_where_all_tools_are_kept_and_crds_are_not(app: typer.Typer, cache: Path) -> None:
+    for name in NAMES:
+        keep(cache, name)
+    result = CliRunner().invoke(app, ["doctor", "-o", "json"])
+    rows = {row["check"]: row for row in json.loads(result.stdout)}
+    assert result.exit_code == 1
+    assert [name for name, row in rows.items() if row["state"] == "missing"] == ["go", *CRDS]
+    assert "the CRDs of istio, keda" in rows["go"]["detail"]
