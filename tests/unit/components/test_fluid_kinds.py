@@ -1,0 +1,65 @@
+"""The rehearsal's kinds of Fluid are a part of the real ones: held against the chart's CRDs where they can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from components.addon.catalogue import load
+from components.addon.plan import rehearsed_crds
+from inferstack.project import project_root
+
+REFERENCE = project_root().parent / "shared" / "reference" / "crds" / "fluid"
+OURS = rehearsed_crds("fluid", load()["fluid"])
+BOUNDS = {
+    *("required", "enum", "pattern", "default", "format", "x-kubernetes-map-type"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+}
+"""What narrows a schema: where the real one has it, ours must have the same."""
+
+Schema = dict[str, Any]
+
+
+def differences(ours: Schema, real: Schema, path: str) -> Iterator[str]:
+    for key in sorted(BOUNDS | (ours.keys() - {"properties", "items", "additionalProperties"})):
+        if ours.get(key) != real.get(key):
+            yield f"{path}: {key} is {ours.get(key)}, in the real kind {real.get(key)}"
+    for name, below in ours.get("properties", {}).items():
+        if name in real.get("properties", {}):
+            yield from differences(below, real["properties"][name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}: the real kind has no such field"
+    for key in ("items", "additionalProperties"):
+        if key in ours:
+            yield from differences(ours[key], real.get(key, {}), f"{path}[]")
+
+
+def real_crd(ours: Schema) -> Schema:
+    file = REFERENCE / f"data.fluid.io_{ours['spec']['names']['plural']}.yaml"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there: the real CRD cannot be compared")
+    return dict(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize("ours", OURS, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_a_rehearsed_kind_is_a_part_of_the_real_one(ours: Schema) -> None:
+    real = real_crd(ours)
+    for key in ("group", "names", "scope"):
+        assert ours["spec"][key] == real["spec"][key]
+    mine, theirs = ours["spec"]["versions"][0], real["spec"]["versions"][0]
+    assert (mine["name"], mine["subresources"]) == (theirs["name"], theirs["subresources"])
+    found = differences(mine["schema"]["openAPIV3Schema"], theirs["schema"]["openAPIV3Schema"], "")
+    assert list(found) == []
+
+
+def test_a_kind_that_is_no_part_of_the_real_one_is_noticed() -> None:
+    real = {"type": "object", "required": ["a"], "properties": {"a": {"type": "string", "enum": ["x"]}}}
+    ours = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}}
+    assert [line.split(":")[0] for line in differences(ours, real, "")] == ["", ".a", ".a", ".b"]
+
+
+def test_the_kinds_are_those_by_which_a_present_fluid_is_known() -> None:
+    assert {crd["metadata"]["name"] for crd in OURS} == set(load()["fluid"].crds)
