@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something the user can put right: the message is one sentence with the key or object at fault and what to do.
@@ -12,3 +15,10 @@ class UserError(Exception):
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def hint(word: str, known: Iterable[str], *, otherwise: str = "there are") -> str:
+    """Return the end of a sentence about an unknown name: the one that was meant, or which there are."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"{otherwise} {', '.join(names) or 'none'}."

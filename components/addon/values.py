@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from components.settings import key_path
+from inferstack.errors import hint
 
 Path = tuple[str, ...]
 
@@ -67,7 +67,7 @@ def _check(
     for key, value in given.items():
         path = (*at, key)
         if key not in defaults:
-            yield path, _unknown(key, defaults)
+            yield path, f"the chart has no such value; {hint(key, defaults, otherwise='it has')}"
             continue
         default = defaults[key]
         if isinstance(default, Mapping) and isinstance(value, Mapping):
@@ -76,12 +76,6 @@ def _check(
                 yield from _check(value, default, path, free)
         elif said := _mismatch(default, value):
             yield path, said
-
-
-def _unknown(key: str, defaults: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, defaults, n=1)
-    known = ", ".join(sorted(defaults)[:12])
-    return f"the chart has no such value; {f'did you mean {close[0]}?' if close else f'it has {known}.'}"
 
 
 def _mismatch(default: Any, value: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,7 @@ from components.storage import StorageSettings
 from components.storage import builders as storage_builders
 from components.tenancy import TenancySettings
 from components.wasm import WasmSettings
-from inferstack.errors import UserError
+from inferstack.errors import UserError, hint
 
 ROLES = (
     "cluster",
@@ -85,9 +84,10 @@ class PlatformSettings:
         known = ("place", *ROLES)
         for key in config:
             if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known are {', '.join(known)}."
-                raise UserError(f"{PROJECT}:{key}: unknown key; {hint}")
+                names = (f"{PROJECT}:{name}" for name in known)
+                raise UserError(
+                    f"{PROJECT}:{key}: unknown key; {hint(f'{PROJECT}:{key}', names, otherwise='known are')}"
+                )
         place = _place(config.get("place"))
         gpu = load_role("gpu", GpuSettings, config.get("gpu"))
         loaded = cls(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 _Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
 _MAX_FILE = 16 * 2**20
 """Bytes; the largest CRD file in use has under 1 MiB."""
+
+
+def parse_all(text: str | bytes) -> Iterator[Any]:
+    """Yield the documents of a YAML stream."""
+    yield from yaml.load_all(text, Loader=_Loader)  # it is one of the safe ones
 
 
 class Archive:
@@ -62,7 +67,7 @@ class Archive:
                 inside = inside[2:]
             if inside[:1] != ["crds"] or not name.endswith((".yaml", ".yml")):
                 continue
-            for crd in yaml.load_all(self._files[name], Loader=_Loader):
+            for crd in parse_all(self._files[name]):
                 if isinstance(crd, dict) and crd.get("kind") == "CustomResourceDefinition":
                     found.setdefault(crd["metadata"]["name"], crd)
         return list(found.values())
@@ -82,7 +87,7 @@ class Archive:
 
     def _yaml(self, name: str) -> Any:
         content = self._files.get(name)
-        return None if content is None else yaml.load(content, Loader=_Loader)  # noqa: S506  # it is one of the safe ones
+        return None if content is None else next(parse_all(content), None)
 
 
 def _read(path: Path) -> dict[str, bytes]:

@@ -57,6 +57,12 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
         data.print(table)
 
 
+def flow(value: object) -> str:
+    """Return a value as one line of YAML, as a person would write it."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize)
+    return text.removesuffix("...\n").strip()
+
+
 def _cell(value: object) -> Text:
     # Text, not markup: a value may hold brackets, backslashes or what looks like an emoji's name.
     text = "" if value is None else str(value)

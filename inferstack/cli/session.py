@@ -34,6 +34,19 @@ class Result:
     """What the engine printed."""
 
 
+def stack_file(stack: str) -> Path:
+    """Return a stack's own file.
+
+    Raises:
+        UserError: there is no such stack.
+    """
+    source = project_root() / "stacks" / f"Pulumi.{stack}.yaml"
+    if not source.exists():
+        known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
+        raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')
+    return source
+
+
 class Session:
     """A stack of this project.
 
@@ -54,10 +67,7 @@ class Session:
         self.report = report
         self.root = project_root()
         self.state = state_dir()
-        self.source = self.root / "stacks" / f"Pulumi.{stack}.yaml"
-        if not self.source.exists():
-            known = sorted(path.name.split(".")[1] for path in self.source.parent.glob("Pulumi.*.yaml"))
-            raise UserError(f'There is no stack "{stack}" ({self.source}); there are {", ".join(known)}.')
+        self.source = stack_file(stack)
         self._folder = self.state / "stacks"
         self.engine = Engine(self.root, self.state, configuration=self._folder, report=report)
         self.config_file = self._folder / f"Pulumi.{stack}.yaml"

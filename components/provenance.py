@@ -1,0 +1,107 @@
+"""Where each effective setting of a stack comes from: the role's defaults, the stack's file, or ``--config``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from components.settings import PROJECT, defaults_file, key_path
+from inferstack.project import project_root
+
+Keys = tuple[str, ...]
+
+
+class Setting(NamedTuple):
+    """One effective value."""
+
+    key: str
+    """Full path as the user writes it: ``inferstack:gpu.mig.strategy``."""
+    value: Any
+    """As read from YAML; an encrypted one is not shown."""
+    source: str
+    """File and line, from the project's folder; or ``--config``."""
+
+
+class _Leaf(NamedTuple):
+    value: Any
+    source: str
+
+
+def settings_of(role: str, stack_file: Path, over: Mapping[str, Any] | None = None) -> list[Setting]:
+    """Return the effective settings of a role in the order of its defaults, then what the stack adds.
+
+    Args:
+        role: folder name below ``components``.
+        stack_file: ``stacks/Pulumi.<stack>.yaml``.
+        over: the role's object as ``--config`` has changed it, where it did.
+    """
+    leaves: dict[Keys, _Leaf] = {}
+    _overlay(leaves, _leaves(_node(defaults_file(role)), _name(defaults_file(role)), ()))
+    given = _below(_below(_node(stack_file), "config"), f"{PROJECT}:{role}")
+    before = dict(leaves)
+    _overlay(leaves, _leaves(given, _name(stack_file), ()))
+    if over is not None:
+        known = {path: leaf.value for path, leaf in leaves.items()}
+        _overlay(leaves, ((path, leaf) for path, leaf in _plain(over, ()) if known.get(path, ...) != leaf.value))
+    ordered = [*(path for path in before if path in leaves), *(path for path in leaves if path not in before)]
+    return [Setting(key_path(f"{PROJECT}:{role}", path), leaves[path].value, leaves[path].source) for path in ordered]
+
+
+def place_of(stack_file: Path) -> Setting:
+    """Return the one key that is no role's."""
+    node = _below(_below(_node(stack_file), "config"), f"{PROJECT}:place")
+    value = None if node is None else yaml.safe_load(yaml.serialize(node))
+    source = _name(stack_file) if node is None else f"{_name(stack_file)}:{node.start_mark.line + 1}"
+    return Setting(f"{PROJECT}:place", value, source)
+
+
+def _overlay(leaves: dict[Keys, _Leaf], more: Iterator[tuple[Keys, _Leaf]]) -> None:
+    """Put leaves over others as `components.settings.merge` does with values."""
+    for path, leaf in more:
+        for depth in range(1, len(path)):
+            leaves.pop(path[:depth], None)
+        if not isinstance(leaf.value, dict):
+            for other in [known for known in leaves if known[: len(path)] == path]:
+                del leaves[other]
+        elif any(known[: len(path)] == path for known in leaves):
+            continue  # an empty mapping over one with keys takes none of them away
+        leaves[path] = leaf
+
+
+def _leaves(node: yaml.Node | None, file: str, at: Keys) -> Iterator[tuple[Keys, _Leaf]]:
+    """Yield what a YAML node holds: scalars, lists, and mappings without keys or with an encrypted value."""
+    if isinstance(node, yaml.MappingNode) and node.value and not _is_secret(node):
+        for key, below in node.value:
+            yield from _leaves(below, file, (*at, str(key.value)))
+    elif node is not None and at:
+        shown = "[secret]" if _is_secret(node) else yaml.safe_load(yaml.serialize(node))
+        yield at, _Leaf(shown, f"{file}:{node.start_mark.line + 1}")
+
+
+def _plain(value: Any, at: Keys) -> Iterator[tuple[Keys, _Leaf]]:
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _plain(below, (*at, str(key)))
+    elif at:
+        yield at, _Leaf(value, "--config")
+
+
+def _is_secret(node: yaml.Node) -> bool:
+    """Tell whether Pulumi encrypted this value: a mapping with the one key ``secure``."""
+    return isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["secure"]
+
+
+def _node(file: Path) -> yaml.Node | None:
+    return yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
+
+
+def _below(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    found = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((below for name, below in found if name.value == key), None)
+
+
+def _name(file: Path) -> str:
+    return str(file.relative_to(project_root())) if file.is_relative_to(project_root()) else str(file)

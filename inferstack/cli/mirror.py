@@ -1,0 +1,116 @@
+"""All charts and images of a stack for a site without a way out: listed, packed, pushed to a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.addon.catalogue import AddonName
+from components.addon.catalogue import load as load_facts
+from components.platform.settings import PlatformSettings
+from components.settings import PROJECT, merge
+from inferstack.charts import find, images_of, mirror, pins, pull, render
+from inferstack.cli import output
+from inferstack.cli.configuration import read_values
+from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.session import stack_file
+from inferstack.cli.stack import StackOption
+from inferstack.errors import UserError
+from inferstack.rehearsal import tools
+from inferstack.versions import load as load_versions
+
+app = typer.Typer(help="List, pack and push all charts and images of a stack.", no_args_is_help=True)
+
+FolderOption = Annotated[Path, typer.Option("--to", help="The mirror folder; made where it is missing.")]
+ImagesOption = Annotated[bool, typer.Option("--images", help="The images as well, tens of GiB.")]
+Row = dict[str, Any]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    parent.add_typer(app, name="mirror")
+
+
+@app.command("list")
+def list_(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
+    """Show the charts that a stack uses, each with its images; charts come from its mirror, or are pulled."""
+    settings = _settings(stack)
+    tools.ensure(["helm"], report=output.say)
+    rows = [_row(name, settings, find(pins()[name], settings.addon.mirror)) for name in settings.charts()]
+    rows.append(_own(settings))
+    if form is Format.TABLE:
+        rows = [{**row, "images": "\n".join(row["images"])} for row in rows]
+    output.emit(rows, form)
+
+
+@app.command()
+def pack(
+    to: FolderOption,
+    stack: StackOption = "local",
+    images: ImagesOption = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Bring a stack's charts into a folder, with the list of all images; what is there already stays."""
+    settings = _settings(stack)
+    tools.ensure(["helm", *(["crane"] if images else [])], report=output.say)
+    rows: list[Row] = []
+    for name in settings.charts():
+        packed = to / pins()[name].file
+        is_new = not packed.is_file()
+        if is_new:
+            pull(pins()[name], to)
+        output.say(f"{packed.name}: {'pulled' if is_new else 'is there'}")
+        rows.append(_row(name, settings, packed))
+    rows.append(_own(settings))
+    wanted = sorted({image for row in rows for image in row["images"]})
+    listed = mirror.write_list(to, wanted)
+    if images:
+        for number, image in enumerate(wanted, 1):
+            output.say(f"image {number} of {len(wanted)}")
+            mirror.pull_image(image, to, output.say)
+    output.say(f"{len(rows) - 1} charts and the list of {len(wanted)} images ({listed.name}) are in {to}")
+    output.say(f"use it: inferstack pulumi -s {stack} config set --path {PROJECT}:addon.mirror {to}")
+    output.emit([{key: value for key, value in row.items() if key != "images"} for row in rows], form)
+
+
+@app.command()
+def push(
+    registry: Annotated[str, typer.Argument(help="Host of the registry, with port and path, such as registry:5000.")],
+    folder: Annotated[Path, typer.Option("--from", help="The mirror folder, packed with --images.")],
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Push the images of a mirror folder to a registry of your own, each under its own path."""
+    wanted = mirror.read_list(folder)
+    missing = [image for image in wanted if not mirror.layout_of(folder, image).is_dir()]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {len(missing)} of {len(wanted)} images, the first is {missing[0]}: "
+            "`inferstack mirror pack --images` brings them."
+        )
+    tools.ensure(["crane"], report=output.say)
+    output.emit(
+        [{"image": image, "pushed": mirror.push_image(image, folder, registry, output.say)} for image in wanted], form
+    )
+
+
+def _settings(stack: str) -> PlatformSettings:
+    values = read_values(stack_file(stack))
+    return PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()})
+
+
+def _row(name: AddonName, settings: PlatformSettings, packed: Path) -> Row:
+    pin = pins()[name]
+    values = merge(settings.charts()[name], settings.addon.values.get(name, {}))
+    images = images_of(render(packed, name, load_facts()[name].namespace, values))
+    return {"addon": name, "chart": pin.chart, "version": pin.version, "repo": pin.repo, "images": images}
+
+
+def _own(settings: PlatformSettings) -> Row:
+    """Return the images that no chart brings: the operator's, and those of the servers that jobs run."""
+    images = dict(load_versions()["images"])
+    images.pop("python", None)  # the Containerfile's base, no part of a cluster
+    if settings.inference.operator.image:
+        images["operator"] = settings.inference.operator.image
+    return {"addon": "inferstack", "chart": "", "version": "", "repo": "", "images": sorted(images.values())}
