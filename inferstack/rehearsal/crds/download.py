@@ -56,8 +56,11 @@ def download(source: Source, folder: Path) -> Path:
         ) from error
     answer = json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
     # A Go that is too old to compile the module says so as an error, and has downloaded and checked it nevertheless.
-    if answer.get("Zip") and answer.get("Sum") == source.sum:
-        return Path(answer["Zip"])
+    if answer.get("Zip"):
+        # Once more, for GOFLAGS that lead Go to another go.sum.
+        if answer["Sum"] == source.sum:
+            return Path(answer["Zip"])
+        raise UserError(explain(source, f"checksum mismatch: {answer['Sum']} came, {source.sum} is pinned"))
     raise UserError(explain(source, answer.get("Error") or done.stderr or done.stdout))
 
 

@@ -58,6 +58,17 @@ def test_a_module_of_another_hash_is_refused_and_nothing_of_it_kept(serve: Serve
     assert not (tmp_path / "modules" / "example.test").exists(), "Go has unpacked it"
 
 
+def test_the_hash_holds_where_go_is_led_to_another_go_sum(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = serve(pin="h1:" + "A" * 43 + "=")
+    (tmp_path / "go.mod").write_text("module other\n")
+    monkeypatch.setenv("GOFLAGS", f"-modcacherw -modfile={tmp_path / 'go.mod'}")
+    with pytest.raises(UserError, match=r"checksum mismatch: h1:\S+ came, h1:A+= is pinned"):
+        crds.load("shapes", known={"shapes": source})
+    assert not crds.place_of(source).exists()
+
+
 def test_a_changed_module_of_the_same_version_is_refused(serve: Serve, tmp_path: Path) -> None:
     pinned = serve().sum
     (tmp_path / "proxy").rename(tmp_path / "first")
