@@ -9,6 +9,8 @@ from typing import Any
 
 import pulumi
 
+from inferstack.versions import load as load_versions
+
 Object = dict[str, Any]
 
 LABELS = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
@@ -59,5 +61,20 @@ def make_namespace(name: str, *, privileged: bool, labels: Mapping[str, str] | N
         labels: further ones.
     """
     level = "privileged" if privileged else "baseline"
-    meta = {"name": name, "labels": {**LABELS, "pod-security.kubernetes.io/enforce": level, **(labels or {})}}
+    meta = {"name": name, "labels": {**LABELS, **make_pod_security(level, "enforce"), **(labels or {})}}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def make_pod_security(level: str, *modes: str) -> dict[str, str]:
+    """Return the labels that hold a namespace to a Pod Security Standard.
+
+    The standards change with Kubernetes. They are pinned to the release that the rehearsal runs: an upgrade of a cluster
+    then refuses no pod that was let in before.
+
+    Args:
+        level: privileged, baseline or restricted.
+        modes: any of enforce, audit and warn.
+    """
+    version = load_versions()["tools"]["kubernetes"]["version"].rpartition(".")[0]
+    labels = {f"pod-security.kubernetes.io/{mode}": level for mode in modes}
+    return {**labels, **{f"pod-security.kubernetes.io/{mode}-version": version for mode in modes}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.inference.settings import OperatorSettings
-from components.objects import Object
+from components.objects import Object, make_pod_security
 
 NAMESPACE = "inferstack-system"
 NAME = "inferstack-operator"
@@ -21,7 +21,7 @@ _SELECTOR = {"app.kubernetes.io/name": NAME}
 
 def make_namespace() -> Object:
     """Return the platform's own namespace; nothing in it needs a privilege."""
-    modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    modes = make_pod_security("restricted", "enforce", "audit", "warn")
     labels = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {**labels, **modes}}}
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.objects import Object
+from components.objects import Object, make_pod_security
 from components.tenancy.settings import Tenant
 from inferstack.mig import catalogue
 
 ROLE = "inferstack-tenant"
 """ClusterRole that each tenant's groups get in their own namespace."""
+TENANT_LABEL = "inferstack.dev/tenant"
+"""On the namespace of each tenant."""
+EXCEPTION = "inferstack.dev/pod-security-exception"
+"""Annotation of a tenant's namespace with privileged pods: the reason, as the stack gives it."""
 
 
-def make_tenant(name: str, tenant: Tenant, dns_pods: dict[str, str]) -> list[Object]:
-    """Return all objects of a tenant, the namespace first."""
+def make_tenant(name: str, tenant: Tenant, dns_pods: dict[str, str], exception: str | None = None) -> list[Object]:
+    """Return all objects of a tenant, the namespace first; ``exception`` says why its pods may be privileged."""
     objects = [
-        make_namespace(name, tenant),
+        make_namespace(name, tenant, exception),
         make_limit_range(name, tenant),
         make_quota(name, tenant),
         *make_network_policies(name, dns_pods),
@@ -25,14 +29,13 @@ def make_tenant(name: str, tenant: Tenant, dns_pods: dict[str, str]) -> list[Obj
     return objects
 
 
-def make_namespace(name: str, tenant: Tenant) -> Object:
+def make_namespace(name: str, tenant: Tenant, exception: str | None = None) -> Object:
     """Return the namespace; all three modes of Pod Security agree, so that what is refused was also warned of."""
-    labels = {f"pod-security.kubernetes.io/{mode}": tenant.pod_security for mode in ("enforce", "audit", "warn")}
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": name, "labels": {**_labels(), "inferstack.dev/tenant": name, **labels}},
-    }
+    labels = make_pod_security(tenant.pod_security, "enforce", "audit", "warn")
+    meta: Object = {"name": name, "labels": {**_labels(), TENANT_LABEL: name, **labels}}
+    if exception:
+        meta["annotations"] = {EXCEPTION: exception}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
 
 
 def make_limit_range(name: str, tenant: Tenant) -> Object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 
 from components.objects import KubeObject
@@ -17,8 +19,22 @@ class Tenancy(pulumi.ComponentResource):
     ready: list[pulumi.Resource]
     """What a tenant's objects depend on: all of this role, so that nothing starts before its quota is there."""
 
-    def __init__(self, name: str, settings: TenancySettings, opts: pulumi.ResourceOptions) -> None:
-        """Register classes and rights for all, then the objects of each tenant."""
+    def __init__(
+        self,
+        name: str,
+        settings: TenancySettings,
+        opts: pulumi.ResourceOptions,
+        *,
+        exceptions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Register classes and rights for all, then the objects of each tenant.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            opts: parent, provider and what must come before.
+            exceptions: by tenant, why its pods may be privileged.
+        """
         super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         role = make_cluster_role()
@@ -29,7 +45,9 @@ class Tenancy(pulumi.ComponentResource):
         bound = KubeObject(role["metadata"]["name"], role, child)
         self.ready.append(bound)
         for tenant_name, tenant in settings.tenants.items():
-            namespace, *inside = make_tenant(tenant_name, tenant, settings.dns_pods)
+            namespace, *inside = make_tenant(
+                tenant_name, tenant, settings.dns_pods, (exceptions or {}).get(tenant_name)
+            )
             created = KubeObject(f"tenant-{tenant_name}", namespace, child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[created]))
             # Whoever may not bind at will is refused a binding to a role that is not there yet.
