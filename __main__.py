@@ -32,7 +32,7 @@ def main() -> None:
     platform = Platform("platform", settings, access=access, addons=addons)
 
     pulumi.export("kubeconfig", platform.kubeconfig)
-    pulumi.export("kubeconfigContent", pulumi.Output.secret(access.kubeconfig.read_text()))
+    pulumi.export("kubeconfigContent", platform.kubeconfig_content)
     pulumi.export("endpoints", platform.endpoints)
     pulumi.export("jobs", platform.jobs)
 

@@ -25,14 +25,16 @@ class Access:
     server: str
 
 
-def find_access(place: Place, settings: ClusterSettings, state_dir: Path, environ: Mapping[str, str]) -> Access:
-    """Return the access for ``place``.
+def find_access(place: Place, settings: ClusterSettings, state_dir: Path, environ: Mapping[str, str]) -> Access | None:
+    """Return the access for ``place``; None on aws, where the cluster may not be there yet.
 
     Raises:
         UserError: no kubeconfig, no such context, or settings of another place.
     """
     if place is Place.LOCAL:
         return _local(settings, state_dir)
+    if place is Place.AWS:
+        return None
     return _existing(settings, environ)
 
 

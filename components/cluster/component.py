@@ -16,24 +16,34 @@ class Cluster(pulumi.ComponentResource):
 
     provider: pulumi_kubernetes.Provider
     """Every Kubernetes object names it: nothing ever goes to the cluster that kubectl happens to point at."""
-    nodes: list[KubeObject]
-    """The simulated nodes; empty where nodes are real."""
+    nodes: list[pulumi.Resource]
+    """The nodes that we make, simulated or on EKS, with what they need: other objects come after them."""
     kubeconfig: pulumi.Output[str]
-    """Path of the kubeconfig."""
+    """What the provider works with: path of the kubeconfig, on aws its content."""
+    kubeconfig_content: pulumi.Output[str]
+    """Content of the kubeconfig; a secret."""
 
     def __init__(
-        self, name: str, settings: ClusterSettings, *, access: Access, opts: pulumi.ResourceOptions | None = None
+        self, name: str, settings: ClusterSettings, *, access: Access | None, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Take the access and register the simulated nodes, if any."""
+        """Take the access and register the simulated nodes, if any; without access make the cluster on AWS."""
         super().__init__("inferstack:cluster:Cluster", name, {}, opts)
-        # The path and not the content: renewed certificates then change no object's provider.
-        self.provider = pulumi_kubernetes.Provider(
-            name,
-            kubeconfig=str(access.kubeconfig),
-            context=access.context,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        child = pulumi.ResourceOptions(parent=self, provider=self.provider)
-        self.nodes = [KubeObject(node["metadata"]["name"], node, child) for node in make_nodes(settings)]
-        self.kubeconfig = pulumi.Output.from_input(str(access.kubeconfig))
+        child = pulumi.ResourceOptions(parent=self)
+        if access is None:
+            # Here and not above: it takes a second, which the rehearsal need not wait for.
+            from components.cluster.aws.component import AwsCluster  # noqa: PLC0415
+
+            made = AwsCluster("aws", settings.aws, stack=pulumi.get_stack(), opts=child)
+            self.kubeconfig = made.kubeconfig
+            self.kubeconfig_content = pulumi.Output.secret(made.kubeconfig)
+            self.provider = pulumi_kubernetes.Provider(name, kubeconfig=self.kubeconfig, opts=child)
+            self.nodes = made.ready
+        else:
+            # The path and not the content: renewed certificates then change no object's provider.
+            path = str(access.kubeconfig)
+            self.provider = pulumi_kubernetes.Provider(name, kubeconfig=path, context=access.context, opts=child)
+            within = pulumi.ResourceOptions(parent=self, provider=self.provider)
+            self.nodes = [KubeObject(node["metadata"]["name"], node, within) for node in make_nodes(settings)]
+            self.kubeconfig = pulumi.Output.from_input(path)
+            self.kubeconfig_content = pulumi.Output.secret(access.kubeconfig.read_text())
         self.register_outputs({"kubeconfig": self.kubeconfig})

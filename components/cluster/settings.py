@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, StrictInt, field_validator
 
-from components.settings import DnsLabel, RoleSettings
+from components.cluster.aws.checks import check_aws
+from components.cluster.aws.settings import AwsSettings
+from components.settings import PROJECT, DnsLabel, RoleSettings
+from inferstack.aws import catalogue as aws_catalogue
+from inferstack.errors import UserError
 from inferstack.mig import catalogue
 
 
@@ -18,6 +24,20 @@ class Place(enum.StrEnum):
     """The rehearsal on this machine: a real control plane, simulated nodes."""
     EXISTING = "existing"
     """A cluster that is there: any kubeconfig."""
+    AWS = "aws"
+    """EKS from nothing."""
+
+
+class Cut(NamedTuple):
+    """A group of nodes whose GPUs are to be cut."""
+
+    key: str
+    """Full path of the key that asks for it."""
+    instance_type: str
+    gpu: str | None
+    """Name of the board; None where there is none that can be cut."""
+    gpus: int
+    layout: str
 
 
 class Nic(RoleSettings):
@@ -57,3 +77,33 @@ class ClusterSettings(RoleSettings):
     context: str | None
     fleet: dict[DnsLabel, NodeGroup]
     zones: Annotated[tuple[DnsLabel, ...], Field(min_length=1)]
+    aws: AwsSettings
+
+    def check_place(self, place: Place, today: datetime.date) -> None:
+        """Refuse what the place cannot have, and on aws what cannot be.
+
+        Raises:
+            UserError: naming the key.
+        """
+        if place is not Place.AWS:
+            if self.aws.given:
+                raise UserError(f"{PROJECT}:cluster.aws: only the place aws makes a cluster, here it is {place}.")
+            return
+        for key in ("kubeconfig", "context", "fleet"):
+            if getattr(self, key):
+                raise UserError(f"{PROJECT}:cluster.{key}: the place aws makes its own; remove the key.")
+        check_aws(self.aws, today)
+
+    def cuts(self) -> Iterator[Cut]:
+        """Yield the groups of nodes that ask for a MIG layout."""
+        for name, group in self.fleet.items():
+            if group.mig_layout is not None:
+                found = catalogue.instance_type(group.instance_type)
+                key = f"{PROJECT}:cluster.fleet.{name}.migLayout"
+                yield Cut(key, group.instance_type, found.gpu, found.gpus, group.mig_layout)
+        for name, nodes in self.aws.gpu.items():
+            if nodes.mig_layout is not None:
+                machine = aws_catalogue.instance_type(nodes.instance_types[0])
+                board = machine.gpu if machine.gpu in catalogue.load().gpus else None
+                key = f"{PROJECT}:cluster.aws.gpu.{name}.migLayout"
+                yield Cut(key, machine.name, board, machine.gpus, nodes.mig_layout)

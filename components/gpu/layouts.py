@@ -40,24 +40,20 @@ def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: S
         UserError: naming the group's key.
     """
     parsed = layout.parse_config(dump_config(config))
-    for group_name, group in cluster.fleet.items():
-        if group.mig_layout is None:
-            continue
-        key = f"inferstack:cluster.fleet.{group_name}.migLayout"
-        machine = catalogue.instance_type(group.instance_type)
-        if machine.gpu is None:
-            raise UserError(f"{key}: {group.instance_type} has no GPU to cut; remove the key.")
-        if group.mig_layout not in parsed:
-            near = difflib.get_close_matches(group.mig_layout, parsed, n=3) or sorted(parsed)
-            raise UserError(f'{key}: there is no layout "{group.mig_layout}"; there are {", ".join(near)}.')
-        model = catalogue.gpu(machine.gpu)
+    for key, instance_type, gpu, gpus, asked in cluster.cuts():
+        if gpu is None:
+            raise UserError(f"{key}: {instance_type} has no GPU to cut; remove the key.")
+        if asked not in parsed:
+            near = difflib.get_close_matches(asked, parsed, n=3) or sorted(parsed)
+            raise UserError(f'{key}: there is no layout "{asked}"; there are {", ".join(near)}.')
+        model = catalogue.gpu(gpu)
         try:
-            states = layout.expand(parsed[group.mig_layout], model, layout.whole(machine.gpus))
+            states = layout.expand(parsed[asked], model, layout.whole(gpus))
         except LayoutError as error:
-            raise UserError(f'{key}: layout "{group.mig_layout}" does not fit a {model.name}: {error}.') from None
+            raise UserError(f'{key}: layout "{asked}" does not fit a {model.name}: {error}.') from None
         if problem := layout.published(model, states, strategy.value).problem:
             raise UserError(
-                f'{key}: with inferstack:gpu.mig.strategy {strategy}, layout "{group.mig_layout}" leaves the nodes '
+                f'{key}: with inferstack:gpu.mig.strategy {strategy}, layout "{asked}" leaves the nodes '
                 f"without a GPU: {problem}."
             )
 

@@ -29,7 +29,9 @@ class Platform(pulumi.ComponentResource):
     """A GPU inference platform."""
 
     kubeconfig: pulumi.Output[str]
-    """Path of the kubeconfig."""
+    """What the Kubernetes provider works with: path of the kubeconfig, on aws its content."""
+    kubeconfig_content: pulumi.Output[str]
+    """Content of the kubeconfig; a secret."""
     endpoints: pulumi.Output[dict[str, str]]
     """URL in the cluster of each of the stack's jobs, by namespace/name."""
     jobs: pulumi.Output[list[dict[str, str]]]
@@ -40,7 +42,7 @@ class Platform(pulumi.ComponentResource):
         name: str,
         settings: PlatformSettings,
         *,
-        access: Access,
+        access: Access | None,
         addons: Addons,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class Platform(pulumi.ComponentResource):
         )
 
         self.kubeconfig = cluster.kubeconfig
+        self.kubeconfig_content = cluster.kubeconfig_content
         self.endpoints = jobs.endpoints
         self.jobs = jobs.table
         self.register_outputs({"kubeconfig": self.kubeconfig, "endpoints": self.endpoints, "jobs": self.jobs})

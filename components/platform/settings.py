@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,7 @@ class PlatformSettings:
             UserError: naming the key at fault.
         """
         self.addon.check_place(self.place)
+        self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
         make_jobs(self.inference, self.tenancy.tenants)
 
@@ -133,11 +135,11 @@ class PlatformSettings:
             **autoscaling_builders.make_charts(self.autoscaling, monitored=monitored),
         }
 
-    def addons(self, access: Access) -> Addons:
+    def addons(self, access: Access | None) -> Addons:
         """Return the add-ons with their modes settled and their values checked.
 
         Args:
-            access: to a cluster that is there, to see what others have installed.
+            access: to a cluster that is there, to see what others have installed; None where it is yet to be made.
 
         Raises:
             UserError: a chart cannot be had, does not know a value, or the cluster does not answer.
@@ -145,7 +147,7 @@ class PlatformSettings:
         wanted = self.charts()
         unsettled = [name for name in wanted if self.addon.mode_of(name) is Mode.AUTO]
         look = self.place is Place.EXISTING and unsettled
-        present = detect.find_present(access, unsettled) if look else frozenset[AddonName]()
+        present = detect.find_present(access, unsettled) if access and look else frozenset[AddonName]()
         return make_addons(self.addon, self.place, wanted, present)
 
 

@@ -104,7 +104,7 @@ def test_a_job_that_leaves_its_replicas_to_the_default(machine: Machine) -> None
             "inferstack:tenancy.tenants.nlp.cpu: expected a quantity",
         ),
         ({"inference": {"jobs": [{**JOB, "spec": {}}]}}, "inferstack:inference.jobs[0].spec.model: is required."),
-        ({"place": "moon"}, 'inferstack:place: this release does not offer "moon"; it offers local, existing.'),
+        ({"place": "moon"}, 'inferstack:place: this release does not offer "moon"; it offers local, existing, aws.'),
         ({"place": None}, "inferstack:place: is required"),
         ({"gpus": {}}, "inferstack:gpus: unknown key; did you mean inferstack:gpu?"),
         (

@@ -1,0 +1,1 @@
+"""The place aws: an EKS cluster from nothing."""

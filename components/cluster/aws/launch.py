@@ -1,0 +1,188 @@
+"""What a node is started with: launch templates and node groups, as pure functions of the settings."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import yaml
+
+from components.cluster.aws.names import Names
+from components.cluster.aws.settings import Capacity, GpuNodes
+from inferstack.aws.catalogue import InstanceType
+
+Inputs = dict[str, Any]
+
+GPU_AMI = "AL2023_x86_64_NVIDIA"
+"""EKS's image with the NVIDIA driver and container toolkit; the GPU operator must not install its own."""
+SYSTEM_AMI = "AL2023_x86_64_STANDARD"
+_BOUNDARY = "INFERSTACK"
+
+
+def make_launch_template(
+    names: Names,
+    group: str,
+    *,
+    disk_gib: int,
+    disk_key: Any,
+    security_groups: list[Any],
+    user_data: str | None = None,
+    interfaces: list[Inputs] | None = None,
+    placement_group: Any = None,
+    reservation: str | None = None,
+    block_of: str | None = None,
+) -> Inputs:
+    """Return the inputs of a launch template.
+
+    Args:
+        names: the stack's.
+        group: name of the node group.
+        disk_gib: size of the root disk.
+        disk_key: ARN of the KMS key for it.
+        security_groups: of the nodes' one interface; with ``interfaces`` each has its own.
+        user_data: base64.
+        interfaces: EFA interfaces and the one for everything else.
+        placement_group: its name.
+        reservation: capacity reservation that the instances are taken from.
+        block_of: instance type of the Capacity Block that ``reservation`` is.
+    """
+    tags = names.tags(f"node-{group}")
+    inputs: Inputs = {
+        "name": f"{names.cluster}-{group}",
+        "description": f"Nodes of the group {group} of {names.cluster}",
+        "update_default_version": True,
+        "block_device_mappings": [
+            {
+                "device_name": "/dev/xvda",
+                "ebs": {
+                    "volume_type": "gp3",
+                    "volume_size": disk_gib,
+                    "encrypted": "true",
+                    "kms_key_id": disk_key,
+                    "delete_on_termination": "true",
+                },
+            }
+        ],
+        # One hop: a pod has rights by Pod Identity and cannot take the node's, unless it is in the host's network.
+        "metadata_options": {
+            "http_endpoint": "enabled",
+            "http_tokens": "required",
+            "http_put_response_hop_limit": 1,
+            "instance_metadata_tags": "disabled",
+        },
+        "monitoring": {"enabled": True},
+        # The provider's default tags do not reach what instances are made of.
+        "tag_specifications": [
+            {"resource_type": kind, "tags": tags} for kind in ("instance", "volume", "network-interface")
+        ],
+        "tags": names.tags(f"template-{group}"),
+    }
+    if interfaces:
+        inputs["network_interfaces"] = interfaces
+    else:
+        inputs["vpc_security_group_ids"] = security_groups
+    if user_data:
+        inputs["user_data"] = user_data
+    if placement_group is not None:
+        inputs["placement"] = {"group_name": placement_group}
+    if reservation:
+        inputs["capacity_reservation_specification"] = {
+            "capacity_reservation_target": {"capacity_reservation_id": reservation}
+        }
+    if block_of:
+        # EKS user guide, "managed node group with Capacity Blocks": market and type are named here, not in the group.
+        inputs["instance_market_options"] = {"market_type": "capacity-block"}
+        inputs["instance_type"] = block_of
+    return inputs
+
+
+def make_interfaces(machine: InstanceType, *, node_groups: list[Any], efa_groups: list[Any]) -> list[Inputs]:
+    """Return the network interfaces of an instance with all its EFA interfaces.
+
+    Card 0 has the node's ordinary interface (ENA) as device 0 and, beside it, an EFA-only interface as device 1; every
+    other card has an EFA-only interface as device 0. EFA-only interfaces take no address of the subnet. EC2 user guide,
+    "Maximize network bandwidth on instances with multiple network cards".
+
+    Args:
+        machine: the instance type; it has EFA.
+        node_groups: security groups of the ordinary interface.
+        efa_groups: security groups of the EFA interfaces.
+    """
+    common: Inputs = {"delete_on_termination": "true"}
+    # Without a subnet, which EKS refuses in a template; the node subnets give no public address.
+    ordinary = {
+        **common,
+        "network_card_index": 0,
+        "device_index": 0,
+        "interface_type": "interface",
+        "security_groups": node_groups,
+    }
+    fast = [
+        {
+            **common,
+            "network_card_index": card,
+            "device_index": 1 if card == 0 else 0,
+            "interface_type": "efa-only",
+            "security_groups": efa_groups,
+        }
+        for card in range(machine.efa)
+    ]
+    return [ordinary, *fast]
+
+
+def make_user_data(*, local_store: bool) -> str | None:
+    """Return the user data (base64) that EKS merges with its own, or None where there is nothing to say.
+
+    ``RAID0`` joins all instance-store disks below /mnt/k8s-disks/0 and puts kubelet's and containerd's folders there.
+    amazon-eks-ami, nodeadm API, ``spec.instance.localStorage``.
+    """
+    if not local_store:
+        return None
+    config = {
+        "apiVersion": "node.eks.aws/v1alpha1",
+        "kind": "NodeConfig",
+        "spec": {"instance": {"localStorage": {"strategy": "RAID0"}}},
+    }
+    parts = [
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/mixed; boundary="{_BOUNDARY}"',
+        "",
+        f"--{_BOUNDARY}",
+        "Content-Type: application/node.eks.aws",
+        "",
+        yaml.safe_dump(config, sort_keys=False).rstrip(),
+        f"--{_BOUNDARY}--",
+        "",
+    ]
+    return base64.b64encode("\n".join(parts).encode()).decode()
+
+
+def make_node_group(names: Names, group: str, *, ami: str, minimum: int, desired: int, maximum: int) -> Inputs:
+    """Return what node groups of both kinds have in common."""
+    return {
+        "cluster_name": names.cluster,
+        "node_group_name": group,
+        "ami_type": ami,
+        "scaling_config": {"min_size": minimum, "desired_size": desired, "max_size": maximum},
+        # EKS replaces nodes whose kubelet is gone; with the GPU image's agent it also sees failed GPUs.
+        "node_repair_config": {"enabled": True},
+        "tags": names.tags(f"node-{group}"),
+    }
+
+
+def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
+    """Return the inputs of a GPU node group, but for what other resources give it."""
+    labels = {"inferstack.dev/node-group": group, **nodes.labels}
+    if nodes.mig_layout:
+        labels["nvidia.com/mig.config"] = nodes.mig_layout
+    inputs = {
+        **make_node_group(names, group, ami=GPU_AMI, minimum=nodes.min, desired=nodes.desired, maximum=nodes.max),
+        "capacity_type": nodes.capacity.value,
+        "labels": labels,
+        # Only what asks for GPUs goes there; the GPU operator's pods tolerate it, and so do InferenceJobs.
+        "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
+        "update_config": {"max_unavailable": nodes.max_unavailable},
+    }
+    if nodes.capacity is not Capacity.CAPACITY_BLOCK:
+        inputs["instance_types"] = list(nodes.instance_types)
+    return inputs

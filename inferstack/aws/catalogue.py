@@ -1,0 +1,115 @@
+"""The instance types and Kubernetes releases of ``catalogue.yaml``; the file's head explains each field."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import functools
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from inferstack.errors import UserError
+from inferstack.mig import catalogue as mig
+
+Family = Literal["standard", "G", "P"]
+_Kind = TypeVar("_Kind", bound="_Row")
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    source: str
+    confirmed: bool
+    """False where the row was written from memory and not seen in its source."""
+
+
+class InstanceType(_Row):
+    """Hardware of one EC2 instance type."""
+
+    name: str
+    family: Family
+    vcpus: int = Field(ge=1)
+    memory_mib: int = Field(ge=512)
+    gpu: str | None
+    gpus: int = Field(ge=0)
+    network_cards: int = Field(ge=1)
+    interfaces_per_card: int = Field(ge=1)
+    efa: int = Field(ge=0)
+    disks: int = Field(ge=0)
+    disk_gb: int = Field(ge=0)
+    capacity_blocks: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InstanceType:
+        if bool(self.gpus) != (self.gpu is not None) or bool(self.disks) != bool(self.disk_gb):
+            raise ValueError(f"{self.name}: a number and what it counts contradict each other")
+        if self.efa > self.network_cards:
+            raise ValueError(f"{self.name}: {self.efa} EFA interfaces on {self.network_cards} cards")
+        return self
+
+
+class Release(_Row):
+    """A Kubernetes minor version on EKS."""
+
+    version: str
+    standard: datetime.date
+    """Last day of standard support."""
+    extended: datetime.date
+    """Last day of extended support."""
+
+
+class Catalogue(BaseModel):
+    """All that ``catalogue.yaml`` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instance_types: dict[str, InstanceType]
+    releases: dict[str, Release]
+    """By version, oldest first."""
+    sources: dict[str, str]
+
+
+@functools.cache
+def load() -> Catalogue:
+    """Return the checked catalogue of this package."""
+    return parse(yaml.safe_load((importlib.resources.files("inferstack.aws") / "catalogue.yaml").read_text()))
+
+
+def parse(content: Mapping[str, Any]) -> Catalogue:
+    """Check the content of a catalogue.
+
+    Raises:
+        ValueError: a row lacks a field, has one too many, or contradicts itself; the message names the row.
+    """
+    types = {name: _row(InstanceType, name=name, row=row) for name, row in content["instanceTypes"].items()}
+    releases = {version: _row(Release, version=version, row=row) for version, row in content["releases"].items()}
+    for row in (*types.values(), *releases.values()):
+        if row.source not in content["sources"]:
+            raise ValueError(f"{row}: the source {row.source} is not under sources")
+    known = {*mig.load().gpus, *content["withoutMig"]}
+    for found in types.values():
+        if found.gpu is not None and found.gpu not in known:
+            raise ValueError(f"{found.name}: the GPU {found.gpu} is neither in the MIG catalogue nor under withoutMig")
+    return Catalogue(instance_types=types, releases=releases, sources=content["sources"])
+
+
+def _row(model: type[_Kind], *, row: Mapping[str, Any], **key: str) -> _Kind:
+    return model.model_validate({**row, **key})
+
+
+def instance_type(name: str) -> InstanceType:
+    """Return an instance type.
+
+    Raises:
+        UserError: the catalogue has no such type; the message names near ones.
+    """
+    known = load().instance_types
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        raise UserError(f"unknown instance type {name!r}: known are {', '.join(near)}")
+    return known[name]
