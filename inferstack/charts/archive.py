@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import functools
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from inferstack.errors import UserError
+from inferstack.kube.documents import crds_in, parse_all
 
 Object = dict[str, Any]
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the safe loader, in C where it is
-    """Reads a plain ``=`` as the string that it is in the Prometheus operator's CRDs; YAML 1.1 has a tag for it."""
-
-
-_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
 _MAX_FILE = 16 * 2**20
 """Bytes; the largest CRD file in use has under 1 MiB."""
-
-
-def parse_all(text: str | bytes) -> Iterator[Any]:
-    """Yield the documents of a YAML stream."""
-    yield from yaml.load_all(text, Loader=_Loader)  # it is one of the safe ones
 
 
 class Archive:
@@ -67,9 +54,8 @@ class Archive:
                 inside = inside[2:]
             if inside[:1] != ["crds"] or not name.endswith((".yaml", ".yml")):
                 continue
-            for crd in parse_all(self._files[name]):
-                if isinstance(crd, dict) and crd.get("kind") == "CustomResourceDefinition":
-                    found.setdefault(crd["metadata"]["name"], crd)
+            for crd in crds_in(self._files[name]):
+                found.setdefault(crd["metadata"]["name"], crd)
         return list(found.values())
 
     def _values(self, folder: str) -> Object:

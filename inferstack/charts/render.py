@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inferstack.charts.archive import parse_all
 from inferstack.errors import UserError
+from inferstack.kube.documents import parse_all
 from inferstack.rehearsal import tools
 from inferstack.versions import load
 

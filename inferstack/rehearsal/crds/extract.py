@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from inferstack.errors import UserError
+from inferstack.kube.documents import crds_in
 from inferstack.rehearsal.crds.catalogue import Source
 
 Crd = dict[str, Any]
@@ -19,13 +18,6 @@ _KEPT_ANNOTATIONS = frozenset({"api-approved.kubernetes.io"})
 _BY_NAME = frozenset({"properties", "patternProperties", "definitions"})
 _LISTS = frozenset({"allOf", "anyOf", "oneOf"})
 _SINGLE = frozenset({"items", "additionalProperties", "not"})
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # both are safe loaders
-    """Safe YAML that reads a lone ``=`` as text, as Kubernetes does: an enum of Alertmanager's matchers has it."""
-
-
-_Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
 
 
 def extract(archive: Path, source: Source, *, described: bool) -> dict[str, Crd]:
@@ -42,18 +34,11 @@ def extract(archive: Path, source: Source, *, described: bool) -> dict[str, Crd]
     found: dict[str, Crd] = {}
     with zipfile.ZipFile(archive) as opened:
         for member in _members(opened, source):
-            for crd in parse(opened.read(member)):
+            for crd in crds_in(opened.read(member)):
                 found[crd["metadata"]["name"]] = slim(crd, described=described)
     if not found:
         raise UserError(f"{source.module}@{source.version} has no CRD in {', '.join(source.files)}: {_mend(source)}")
     return found
-
-
-def parse(content: bytes) -> Iterator[Crd]:
-    """Return the CRDs among the documents of a YAML file."""
-    for document in yaml.load_all(content, Loader=_Loader):
-        if isinstance(document, dict) and document.get("kind") == "CustomResourceDefinition":
-            yield document
 
 
 def slim(crd: Crd, *, described: bool) -> Crd:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferstack.rehearsal.crds.extract import parse, slim
+from inferstack.kube.documents import crds_in
+from inferstack.rehearsal.crds.extract import slim
 
 CRD = b"""
 apiVersion: apiextensions.k8s.io/v1
@@ -50,7 +51,7 @@ status: {storedVersions: []}
 
 
 def crd() -> dict[str, Any]:
-    (found,) = parse(CRD)
+    (found,) = crds_in(CRD)
     return found
 
 

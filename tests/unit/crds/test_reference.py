@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from inferstack.kube.documents import crds_in
 from inferstack.project import project_root
 from inferstack.rehearsal import crds
-from inferstack.rehearsal.crds.extract import parse, slim
+from inferstack.rehearsal.crds.extract import slim
 from inferstack.versions import load
 
 REFERENCE = project_root().parent / "shared" / "reference" / "crds"
@@ -83,7 +84,9 @@ def test_crds_are_fit_for_an_api_server_without_their_operator(addon: str) -> No
 @pytest.mark.parametrize("addon", crds.sources())
 def test_crds_are_those_of_the_chart(addon: str) -> None:
     files = sorted((REFERENCE / FOLDERS[addon]).glob("*.yaml"))
-    theirs = {crd["metadata"]["name"]: slim(crd, described=False) for path in files for crd in parse(path.read_bytes())}
+    theirs = {
+        crd["metadata"]["name"]: slim(crd, described=False) for path in files for crd in crds_in(path.read_bytes())
+    }
     ours = {crd["metadata"]["name"]: crd for crd in crds.load(addon)}
     assert theirs
     assert ours.keys() == theirs.keys()
