@@ -44,7 +44,7 @@ def check(
     Args:
         given: values to be handed over.
         defaults: the chart's ``values.yaml``, sub-charts included.
-        free: dotted paths below which any key will do.
+        free: dotted paths that will do although the defaults do not show them, and below which any key will do.
     """
     yield from _check(given, _unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
 
@@ -67,6 +67,8 @@ def _check(
     for key, value in given.items():
         path = (*at, key)
         if key not in defaults:
+            if path in free:
+                continue
             yield path, f"the chart has no such value; {hint(key, defaults, otherwise='it has')}"
             continue
         default = defaults[key]
