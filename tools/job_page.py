@@ -19,6 +19,8 @@ BEGIN, END = "<!-- fields: made by tools/job_page.py -->", "<!-- end of fields -
 _WORDS = {
     constants.MODEL_PATTERN: "name or organisation/name",
     constants.SUBDOMAIN_PATTERN: "a DNS name in lower case",
+    constants.NAME_PATTERN: "letters, digits and dashes, a letter first",
+    constants.CACHE_PATH_PATTERN: "an absolute path",
     constants.DATA_KEY_PATTERN: "letters, digits, dots, dashes, underscores",
     constants.ENV_NAME_PATTERN: "letters, digits, underscores",
     constants.QUANTITY_PATTERN: "a quantity such as `500m` or `16Gi`",

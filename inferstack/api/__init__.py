@@ -1,6 +1,7 @@
 """InferenceJob as pydantic models: the one source of the CRD, of its documentation and of all checks. Pure."""
 
 from inferstack.api.autoscale import Autoscale, Metric, MetricType
+from inferstack.api.cache import Cache, WhenCold
 from inferstack.api.crd import crds
 from inferstack.api.job import Disruption, EnvVar, InferenceJob, InferenceJobSpec, RuntimeName
 from inferstack.api.resources import Resources
@@ -8,6 +9,7 @@ from inferstack.api.status import Condition, ConditionType, InferenceJobStatus
 
 __all__ = [
     "Autoscale",
+    "Cache",
     "Condition",
     "ConditionType",
     "Disruption",
@@ -19,5 +21,6 @@ __all__ = [
     "MetricType",
     "Resources",
     "RuntimeName",
+    "WhenCold",
     "crds",
 ]

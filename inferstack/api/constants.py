@@ -55,6 +55,10 @@ DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
 # Of a condition, as the API conventions have it.
 REASON_PATTERN: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 TRITON_REPOSITORY: Final = "--model-repository="
+# A directory of a Dataset: absolute, without "." and ".." and empty parts.
+CACHE_PATH_PATTERN: Final = r"^/([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"
+CACHE_MOUNT: Final = "/models"
+"""Where a replica finds the Dataset that its job names."""
 
 
 def profile_of(resource: str) -> str:

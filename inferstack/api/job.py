@@ -11,6 +11,7 @@ from pydantic import Field, StrictInt, StrictStr, StringConstraints, field_valid
 from inferstack.api import constants
 from inferstack.api.autoscale import Autoscale
 from inferstack.api.base import ApiModel
+from inferstack.api.cache import Cache
 from inferstack.api.resources import Resources
 from inferstack.api.rules import Rule
 from inferstack.api.status import InferenceJobStatus
@@ -76,6 +77,8 @@ class InferenceJobSpec(ApiModel):
     """Resources of one replica."""
     autoscale: Autoscale | None = None
     """Set to let the number of replicas follow the load."""
+    cache: Cache | None = None
+    """Set to load the model from a cached Dataset instead of the model hub."""
     priority_class_name: (
         Annotated[StrictStr, StringConstraints(pattern=constants.SUBDOMAIN_PATTERN, max_length=253)] | None
     ) = None

@@ -14,11 +14,12 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ConditionType(enum.StrEnum):
-    """The three sides of a job's state."""
+    """The sides of a job's state."""
 
     READY = "Ready"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
+    CACHE_READY = "CacheReady"
 
 
 class Condition(ApiModel):
@@ -26,7 +27,7 @@ class Condition(ApiModel):
 
     type: Annotated[str, StringConstraints(max_length=316)]
     """Ready: all replicas serve the latest spec. Progressing: a change is on its way. Degraded: something stands in
-    the way that needs a person or more hardware."""
+    the way that needs a person or more hardware. CacheReady: the Dataset of spec.cache is bound and loaded."""
     status: Literal["True", "False", "Unknown"]
     """True, False or Unknown."""
     reason: Annotated[str, StringConstraints(max_length=1024, pattern=constants.REASON_PATTERN)]
@@ -59,4 +60,4 @@ class InferenceJobStatus(ApiModel):
     selector: Annotated[str, StringConstraints(max_length=256)] | None = None
     """Label selector of the replicas, for the scale subresource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] | None = None
-    """Ready, Progressing and Degraded."""
+    """Ready, Progressing and Degraded, and CacheReady where the job has a cache."""

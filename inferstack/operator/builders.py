@@ -6,23 +6,32 @@ import hashlib
 import json
 
 from inferstack.api import Autoscale, InferenceJob
-from inferstack.operator.labels import HASH, JOB, SPEC_REPLICAS, Object, make_labels, make_metadata
+from inferstack.operator.cache import identity
+from inferstack.operator.labels import CACHE, COLD, HASH, JOB, SPEC_REPLICAS, Object, make_labels, make_metadata
 from inferstack.operator.podspec import make_pod_spec
 from inferstack.operator.replicas import bounds
 from inferstack.operator.runtimes import Runtime
 
 
-def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int) -> Object:
+def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mounted: bool = True) -> Object:
     """Return the Deployment.
 
     Args:
         job: with metadata.name, namespace and uid.
         runtime: as chosen for it.
         replicas: as `replicas.decide` says.
+        mounted: whether replicas get the job's cache, if it has one.
     """
     spec, name = job.spec, job.metadata["name"]
     metadata = make_metadata(job, runtime.name)
     metadata["annotations"] = {SPEC_REPLICAS: str(spec.replicas)}
+    labels = make_labels(job, runtime.name)
+    if spec.cache and mounted:
+        metadata["annotations"][CACHE] = identity(spec.cache)
+        # Has Fluid's webhook look at the pods, which sends them to nodes that hold the data.
+        labels["fuse.serverful.fluid.io/inject"] = "true"
+    elif spec.cache:
+        metadata["annotations"][COLD] = str(job.metadata["generation"])
     return stamped(
         {
             "apiVersion": "apps/v1",
@@ -40,8 +49,8 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int) -> Objec
                 },
                 "selector": {"matchLabels": {JOB: name}},
                 "template": {
-                    "metadata": {"labels": make_labels(job, runtime.name)},
-                    "spec": make_pod_spec(name, spec, runtime),
+                    "metadata": {"labels": labels},
+                    "spec": make_pod_spec(name, spec, runtime, spec.cache if mounted else None),
                 },
             },
         }
@@ -112,9 +121,10 @@ def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale) -> Objec
     )
 
 
-def make_children(job: InferenceJob, runtime: Runtime, replicas: int) -> list[Object]:
-    """Return all objects of a job, what makes it serve first."""
-    made = [make_deployment(job, runtime, replicas), make_service(job, runtime), make_pdb(job, runtime)]
+def make_children(job: InferenceJob, runtime: Runtime, replicas: int, *, mounted: bool = True) -> list[Object]:
+    """Return all objects of a job, what makes it serve first; arguments as of `make_deployment`."""
+    deployment = make_deployment(job, runtime, replicas, mounted=mounted)
+    made = [deployment, make_service(job, runtime), make_pdb(job, runtime)]
     if job.spec.autoscale and job.spec.replicas:
         made.append(make_hpa(job, runtime, job.spec.autoscale))
     return made

@@ -22,9 +22,9 @@ class Plan:
     job: InferenceJob
     runtime: Runtime
 
-    def children(self, live: Object | None) -> list[Object]:
-        """Return the wanted objects, given the live Deployment."""
-        return make_children(self.job, self.runtime, self._replicas(live))
+    def children(self, live: Object | None, *, mounted: bool = True) -> list[Object]:
+        """Return the wanted objects, given the live Deployment and whether replicas get the job's cache."""
+        return make_children(self.job, self.runtime, self._replicas(live), mounted=mounted)
 
     def _replicas(self, live: Object | None) -> int:
         spec = self.job.spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferstack.api import EnvVar, InferenceJobSpec, Resources, constants
+from inferstack.api import Cache, EnvVar, InferenceJobSpec, Resources, constants
 from inferstack.operator.labels import JOB, Object
 from inferstack.operator.runtimes import Runtime
 
@@ -12,15 +12,20 @@ _PROBE_SECONDS = 10
 _HOME = {"HOME": "/cache", "HF_HOME": "/cache/huggingface"}
 
 
-def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime) -> Object:
+def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None = None) -> Object:
     """Return the pod's spec; passes the restricted Pod Security Standard.
 
     Args:
         name: of the job.
         spec: of the job.
         runtime: as chosen for it.
+        cache: to be mounted.
     """
     volumes: list[Object] = [{"name": "cache", "emptyDir": {}}]
+    if cache:
+        # Fluid gives the claim of a Dataset its name.
+        claim = {"claimName": cache.dataset, "readOnly": True}
+        volumes.append({"name": "models", "persistentVolumeClaim": claim})
     if runtime.shared_memory:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}})
     made: Object = {
@@ -43,7 +48,7 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime) -> Object
                 "labelSelector": {"matchLabels": {JOB: name}},
             }
         ],
-        "containers": [make_container(spec, runtime)],
+        "containers": [make_container(spec, runtime, cache)],
         "volumes": volumes,
     }
     if spec.priority_class_name:
@@ -51,13 +56,15 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime) -> Object
     return made
 
 
-def make_container(spec: InferenceJobSpec, runtime: Runtime) -> Object:
-    """Return the one container."""
+def make_container(spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None = None) -> Object:
+    """Return the one container; arguments as of `make_pod_spec`."""
     port = spec.port or runtime.port
     ports: list[Object] = [{"name": "http", "containerPort": port, "protocol": "TCP"}]
     if runtime.metrics_port:
         ports.append({"name": "metrics", "containerPort": runtime.metrics_port, "protocol": "TCP"})
     mounts: list[Object] = [{"name": "cache", "mountPath": "/cache"}]
+    if cache:
+        mounts.append({"name": "models", "mountPath": constants.CACHE_MOUNT, "readOnly": True})
     if runtime.shared_memory:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108  # the mount point's one name
     named = {variable.name for variable in spec.env}
@@ -66,7 +73,7 @@ def make_container(spec: InferenceJobSpec, runtime: Runtime) -> Object:
     return {
         "name": "server",
         "image": spec.image or runtime.image,
-        "args": [*_arguments(spec, runtime, port), *spec.args],
+        "args": [*_arguments(spec, runtime, port, cache), *spec.args],
         "env": [
             *({"name": name, "value": value} for name, value in _HOME.items() if name not in named),
             *(_environment(variable) for variable in spec.env),
@@ -97,10 +104,15 @@ def make_resources(resources: Resources, runtime: Runtime) -> Object:
     return {"requests": requests, "limits": limits}
 
 
-def _arguments(spec: InferenceJobSpec, runtime: Runtime, port: int) -> list[str]:
+def _arguments(spec: InferenceJobSpec, runtime: Runtime, port: int, cache: Cache | None) -> list[str]:
     whole = spec.resources.gpu == constants.WHOLE_GPU
-    known = {"model": spec.model, "port": str(port), "gpus": str(spec.resources.gpus if whole else 1)}
-    return [argument.format_map(known) for argument in runtime.args]
+    known = {
+        "model": spec.model,
+        "source": (constants.CACHE_MOUNT + cache.path).rstrip("/") if cache else spec.model,
+        "port": str(port),
+        "gpus": str(spec.resources.gpus if whole else 1),
+    }
+    return [argument.format_map(known) for argument in (*runtime.args, *(runtime.cached if cache else ()))]
 
 
 def _environment(variable: EnvVar) -> Object:

@@ -6,7 +6,7 @@ A pod is 10 KB as it comes and 0.5 KB as it is kept; with thousands of pods that
 from __future__ import annotations
 
 from inferstack.operator import compare
-from inferstack.operator.labels import HASH, JOB, MANAGER, SPEC_REPLICAS, Object
+from inferstack.operator.labels import CACHE, COLD, HASH, JOB, MANAGER, SPEC_REPLICAS, Object
 
 _META = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
 
@@ -28,7 +28,7 @@ def prune_child(obj: Object) -> Object:
     meta["labels"] = obj["metadata"].get("labels") or {}
     meta["ownerReferences"] = obj["metadata"].get("ownerReferences") or []
     annotations = obj["metadata"].get("annotations") or {}
-    meta["annotations"] = {key: annotations[key] for key in (HASH, SPEC_REPLICAS) if key in annotations}
+    meta["annotations"] = {key: annotations[key] for key in (HASH, SPEC_REPLICAS, CACHE, COLD) if key in annotations}
     kept = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta, "spec": obj.get("spec") or {}}
     kept["created"] = compare.created(obj, MANAGER)
     if obj["kind"] == "Deployment":

@@ -39,6 +39,7 @@ RIGHTS: tuple[Right, ...] = (
     Right("policy", ("poddisruptionbudgets",), _OWNED, "the replicas that a drain may take"),
     Right("autoscaling", ("horizontalpodautoscalers",), _OWNED, "replicas that follow the load"),
     Right("", ("pods",), ("list", "watch"), "why replicas wait or fail; the operator itself makes no pods"),
+    Right("data.fluid.io", ("datasets", "dataloads"), ("list", "watch"), "whether the caches of jobs are warm"),
     Right("", ("events",), ("create",), "the turns in a job's life, for kubectl describe"),
     Right(
         "apiextensions.k8s.io",

@@ -16,12 +16,14 @@ from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.informer import TROUBLE, Informer, key_of, newer_of, version_of
 from inferstack.kube.workqueue import WorkQueue
 from inferstack.operator import labels, prune, runtimes
+from inferstack.operator.cache import Choice, choose
+from inferstack.operator.caches import Caches
 from inferstack.operator.children import KINDS, SERVING, Children, RefusedError
 from inferstack.operator.events import EventWriter, make_event
 from inferstack.operator.labels import MANAGER, Object
 from inferstack.operator.obstacles import Obstacle
 from inferstack.operator.plan import Plan, make_plan
-from inferstack.operator.status import Seen, make_refused_status, make_status, turns, under_way, urgent
+from inferstack.operator.status import Seen, cold_since, make_refused_status, make_status, turns, under_way, urgent
 
 _WORKERS = 12
 """Runs at a time. More only queue up at the API server, which then serves the scheduler and the controllers later."""
@@ -39,6 +41,8 @@ _REFUSED_SECONDS = 30.0
 _SWEEP_SECONDS = 3.0
 """How long after a job the garbage collector may take to remove its children, before the operator does. It is at once,
 but for a kind as new as the CRD at installation: that the collector takes note of only after half a minute or more."""
+_CACHE_SECONDS = 0.2
+"""When to look again for the first list of Datasets."""
 _LIST_SECONDS = 2.0
 """Pause before the first list of the jobs is tried again."""
 
@@ -94,6 +98,8 @@ class Reconciler:
             prune=prune.prune_pod,
         )
         self._informers = [*informers.values(), pods]
+        # Of all namespaces: a Dataset may stand for one in another.
+        self._caches = Caches(kube, self._cache_changed)
 
     async def run(self) -> None:
         """Work until cancelled. Jobs wait for the first lists: what is not listed yet would be written again."""
@@ -101,6 +107,7 @@ class Reconciler:
             for informer in self._informers:
                 group.create_task(informer.run())
             group.create_task(self._events.run())
+            group.create_task(self._caches.run())
             for informer in self._informers:
                 await informer.synced.wait()
             await self._list_jobs()
@@ -189,6 +196,12 @@ class Reconciler:
         if any(side and len(side["status"]) > 1 for side in (before, after)):
             self._queue.add_after(key, _SETTLE_SECONDS)
 
+    def _cache_changed(self, dataset: str) -> None:
+        for key, job in self.jobs.items():
+            named = (job["spec"].get("cache") or {}).get("dataset")
+            if named and self._caches.concerns(dataset, job["metadata"]["namespace"], named):
+                self._queue.add_after(key, _SETTLE_SECONDS)
+
     async def _run(self, key: str) -> float | None:
         raw = self.jobs.get(key)
         if raw is not None and raw["metadata"].get("deletionTimestamp"):
@@ -207,17 +220,20 @@ class Reconciler:
         plan = self._plan(key, raw)
         if isinstance(plan, Obstacle):
             return await self._say(key, raw, make_refused_status(raw, plan, now=self._now(), before=raw.get("status")))
+        cache = self._choose(key, raw, plan)
+        if cache is None and plan.job.spec.cache:
+            return _CACHE_SECONDS
         refusal: Obstacle | None = None
-        pauses: list[float | None] = []
+        pauses: list[float | None] = [cache.wait if cache else None]
         try:
-            wrote, postponed = await self._write(key, plan)
+            wrote, postponed = await self._write(key, plan, cache)
             if wrote:
                 return None  # the queue or a change brings it back
             pauses.append(_CROWD_SECONDS if postponed else None)
         except RefusedError as refused:
             refusal = refused.obstacle
             pauses.append(_REFUSED_SECONDS)
-        seen = Seen(self._children.live("Deployment", key), self._living_pods(key), refusal is None, refusal)
+        seen = Seen(self._children.live("Deployment", key), self._living_pods(key), refusal is None, refusal, cache)
         before = raw.get("status")
         status = make_status(plan.job, plan.runtime, seen, before=before, now=self._now())
         if before is None and under_way(status) and self._queue.waiting > _CROWD:
@@ -225,15 +241,35 @@ class Reconciler:
         pauses.append(await self._say(key, raw, status))
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    async def _write(self, key: str, plan: Plan) -> tuple[bool, bool]:
-        """Write the first child that differs.
+    def _choose(self, key: str, raw: Object, plan: Plan) -> Choice | None:
+        """Decide about the cache of a job; None where it has none, or nothing can be said of it yet."""
+        cache = plan.job.spec.cache
+        warmth = self._caches.look(cache, raw["metadata"]["namespace"]) if cache else None
+        if cache is None or warmth is None:
+            return None
+        since = cold_since(raw.get("status"))
+        cold = (self._clock() - datetime.fromisoformat(since)).total_seconds() if since else 0.0
+        return choose(
+            cache,
+            warmth,
+            self._children.live("Deployment", key),
+            generation=raw["metadata"]["generation"],
+            paused=plan.job.spec.replicas == 0,
+            cold_seconds=cold,
+        )
+
+    async def _write(self, key: str, plan: Plan, cache: Choice | None) -> tuple[bool, bool]:
+        """Write the first child that differs; none while the job waits for its cache.
 
         One a run: replicas take longest to come, so the Deployments of all waiting jobs go before their other objects.
 
         Returns:
             Whether one was written, so that the job must be looked at again, and whether one was put off.
         """
-        for wanted in plan.children(self._children.live("Deployment", key)):
+        if cache and cache.mounted is None:
+            return False, False
+        live = self._children.live("Deployment", key)
+        for wanted in plan.children(live, mounted=cache is None or bool(cache.mounted)):
             if not self._children.differs(key, wanted):
                 continue
             if wanted["kind"] not in SERVING and self._queue.waiting > _CROWD:

@@ -24,6 +24,7 @@ class Runtime(BaseModel):
     image: str
     """Full reference."""
     args: tuple[str, ...]
+    cached: tuple[str, ...] = ()
     port: Annotated[int, Field(ge=1024, le=65535)]
     metrics_port: Annotated[int, Field(ge=1024, le=65535)] | None
     health: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferstack.api import InferenceJob, constants
+from inferstack.operator.cache import Choice
 from inferstack.operator.labels import JOB, Object
 from inferstack.operator.obstacles import Obstacle, find
 from inferstack.operator.runtimes import Runtime
@@ -26,6 +27,13 @@ class Seen:
     """Whether all children are there as wanted."""
     refusal: Obstacle | None = None
     """What the API server, or the operator itself, refused."""
+    cache: Choice | None = None
+    """What was decided about the job's cache, if it has one."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the job waits for its cache, so that nothing was written."""
+        return self.cache is not None and self.cache.mounted is None
 
 
 def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Object | None, now: str) -> Object:
@@ -41,11 +49,14 @@ def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Obje
     deployment = seen.deployment or {}
     counts = deployment.get("status", {})
     wanted = deployment.get("spec", {}).get("replicas", job.spec.replicas)
+    if seen.held:
+        wanted = wanted or job.spec.replicas
     ready, exists = counts.get("readyReplicas", 0), counts.get("replicas", 0)
     current = counts.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 1)
     rolled_out = current and counts.get("updatedReplicas", 0) == wanted == exists
-    done = seen.complete and rolled_out and ready == wanted
-    obstacle = seen.refusal or (None if done else find(seen.deployment, seen.pods))
+    done = seen.complete and not seen.held and rolled_out and ready == wanted
+    cold = seen.cache.obstacle if seen.cache else None
+    obstacle = seen.refusal or cold or (None if done else find(seen.deployment, seen.pods))
     resources = job.spec.resources
     return {
         "observedGeneration": job.metadata["generation"],
@@ -57,7 +68,10 @@ def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Obje
         "runtime": runtime.name.value,
         "selector": f"{JOB}={job.metadata['name']}",
         "conditions": _stamped(
-            _say(job, obstacle, done=done, wanted=wanted, ready=ready), job.metadata["generation"], _known(before), now
+            _say(job, obstacle, seen, done=done, wanted=wanted, ready=ready),
+            job.metadata["generation"],
+            _known(before),
+            now,
         ),
     }
 
@@ -72,20 +86,26 @@ def make_refused_status(raw: Object, obstacle: Obstacle, *, before: Object | Non
 
 
 def _say(
-    job: InferenceJob, obstacle: Obstacle | None, *, done: bool, wanted: int, ready: int
+    job: InferenceJob, obstacle: Obstacle | None, seen: Seen, *, done: bool, wanted: int, ready: int
 ) -> dict[str, tuple[bool, Obstacle]]:
     if done and wanted == 0:
         summary = Obstacle(PAUSED, "paused: 0 replicas are wanted")
     elif done:
         summary = Obstacle(GOOD, f"{ready} of {wanted} replicas serve {job.spec.model}")
+    elif seen.cache and seen.held:
+        summary = seen.cache.why
     else:
         summary = Obstacle("RolloutInProgress", f"{ready} of {wanted} replicas are ready")
     well = done and obstacle is None
-    return {
+    flaw = obstacle or (seen.cache.flaw if seen.cache else None)
+    said = {
         "Ready": (well, obstacle or summary),
         "Progressing": (not done and obstacle is None, obstacle or summary),
-        "Degraded": (obstacle is not None, obstacle or Obstacle("AsExpected", "nothing stands in the way")),
+        "Degraded": (flaw is not None, flaw or Obstacle("AsExpected", "nothing stands in the way")),
     }
+    if seen.cache:
+        said["CacheReady"] = (seen.cache.ready, seen.cache.why)
+    return said
 
 
 def _known(status: Any) -> dict[str, Object]:
@@ -124,7 +144,7 @@ class Turn:
 
 
 def turns(before: Object | None, after: Object) -> list[Turn]:
-    """Return what an Event should tell: the job became ready, or something new stands in its way."""
+    """Return what an Event should tell: the job became ready, something new stands in its way, its cache turned."""
     old, new = _known(before), _known(after)
     made = []
     degraded, was_degraded = new["Degraded"], old.get("Degraded", {})
@@ -132,7 +152,18 @@ def turns(before: Object | None, after: Object) -> list[Turn]:
         made.append(Turn("Warning", degraded["reason"], degraded["message"]))
     if new["Ready"]["status"] == "True" and old.get("Ready", {}).get("status") != "True":
         made.append(Turn("Normal", new["Ready"]["reason"], new["Ready"]["message"]))
+    cache, was_cache = new.get("CacheReady"), old.get("CacheReady", {})
+    turned = cache and (cache["status"], cache["reason"]) != (was_cache.get("status"), was_cache.get("reason"))
+    # What is a warning already need not be told twice, and a cache that was warm from the start is no news.
+    if cache and turned and cache["reason"] != degraded["reason"] and (was_cache or cache["status"] == "False"):
+        made.append(Turn("Normal", cache["reason"], cache["message"]))
     return made
+
+
+def cold_since(status: Object | None) -> str | None:
+    """Return the time since which a job's cache is cold by its status; None where that does not say so."""
+    condition = _known(status).get("CacheReady")
+    return str(condition["lastTransitionTime"]) if condition and condition["status"] == "False" else None
 
 
 def under_way(status: Object) -> bool:

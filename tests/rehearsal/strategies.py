@@ -57,6 +57,14 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "args": st.lists(st.sampled_from(["--model-repository=/m", "-x", ""]), max_size=3),
     "env": st.lists(_ENV, max_size=3),
     "port": st.sampled_from([1023, 1024, 65535, 65536]),
+    "cache": st.fixed_dictionaries(
+        {"dataset": st.sampled_from(["bert", "b-1", "1b", "Bert", "b-"])},
+        optional={
+            "path": st.sampled_from(["/", "/a", "/a/b.c", "a", "/a/", "/..", "/a//b", ""]),
+            "whenCold": st.sampled_from(["Wait", "StartDegraded", "wait"]),
+            "timeoutSeconds": st.sampled_from([0, 1, 604800, 604801]),
+        },
+    ),
     "image": st.sampled_from(["", "a", "a/b:c@sha256:d", "-a"]),
     "priorityClassName": st.sampled_from(["", "high", "a.b", "a..b"]),
     "disruption": st.fixed_dictionaries(

@@ -13,6 +13,7 @@ from inferstack.api import (
     InferenceJob,
     MetricType,
     RuntimeName,
+    WhenCold,
     autoscale,
     constants,
     crds,
@@ -135,7 +136,8 @@ def test_lists_that_are_keyed() -> None:
 def test_enumerations_are_those_of_the_models() -> None:
     assert NODES[".spec.runtime"]["enum"] == [name.value for name in RuntimeName]
     assert NODES[".spec.autoscale.metrics[].type"]["enum"] == [kind.value for kind in MetricType]
-    assert {kind.value for kind in ConditionType} == {"Ready", "Progressing", "Degraded"}
+    assert {kind.value for kind in ConditionType} == {"Ready", "Progressing", "Degraded", "CacheReady"}
+    assert NODES[".spec.cache.whenCold"]["enum"] == [choice.value for choice in WhenCold]
 
 
 def test_defaults_are_those_of_the_models() -> None:
@@ -145,6 +147,8 @@ def test_defaults_are_those_of_the_models() -> None:
         ".spec.disruption": {"maxUnavailable": 1},
         ".spec.disruption.maxUnavailable": 1,
         ".spec.autoscale.minReplicas": 1,
+        ".spec.cache.path": "/",
+        ".spec.cache.whenCold": "Wait",
         ".status.conditions[].message": "",
     }
 
