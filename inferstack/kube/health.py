@@ -1,4 +1,4 @@
-"""``GET /healthz``, as a kubelet asks for it: 200 while all is well, else 503 and why."""
+"""``GET /healthz``, as a kubelet asks for it: 200 while all is well, else 503 and why; and ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus refuses a page that does not name its format."""
 
-async def serve(host: str | None, port: int, problem: Callable[[], str | None]) -> web.AppRunner:
+
+async def serve(
+    host: str | None, port: int, problem: Callable[[], str | None], metrics: Callable[[], str] | None = None
+) -> web.AppRunner:
     """Listen until the runner that is returned is cleaned up.
 
     Args:
         host: address; None for all.
         port: TCP port; 0 takes a free one.
         problem: returns why the program is not healthy, None when it is.
+        metrics: returns the program's metrics in Prometheus' text format; without it there is no such page.
 
     Raises:
         OSError: the port is taken or not allowed.
@@ -25,6 +31,13 @@ async def serve(host: str | None, port: int, problem: Callable[[], str | None]) 
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)
+    if metrics:
+        page = metrics
+
+        async def show(_: web.Request) -> web.Response:
+            return web.Response(body=page().encode(), headers={"Content-Type": _TEXT_FORMAT})
+
+        app.router.add_get("/metrics", show)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

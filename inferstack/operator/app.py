@@ -55,7 +55,7 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
-    listening = await _listen(health_port, reconciler.problem) if health_port is not None else None
+    listening = await _listen(health_port, reconciler) if health_port is not None else None
     stop = asyncio.Event()
     working = asyncio.create_task(reconciler.run())
     working.add_done_callback(lambda _: stop.set())
@@ -88,9 +88,10 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     _LOG.info("stopped")
 
 
-async def _listen(port: int, problem: Callable[[], str | None]) -> web.AppRunner:
+async def _listen(port: int, reconciler: Reconciler) -> web.AppRunner:
     try:
-        return await health.serve(None, port, problem)  # the kubelet asks from outside the pod
+        # The kubelet and Prometheus ask from outside the pod.
+        return await health.serve(None, port, reconciler.problem, reconciler.metrics)
     except OSError as error:
         raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
 

@@ -15,7 +15,7 @@ from inferstack.api import constants
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.informer import TROUBLE, Informer, key_of, newer_of, version_of
 from inferstack.kube.workqueue import WorkQueue
-from inferstack.operator import labels, prune, runtimes
+from inferstack.operator import labels, metrics, prune, runtimes
 from inferstack.operator.cache import Choice, choose
 from inferstack.operator.caches import Caches
 from inferstack.operator.children import KINDS, SERVING, Children, RefusedError
@@ -132,6 +132,10 @@ class Reconciler:
         if self.listed.is_set():
             return None
         return "the first lists are not in: is the CRD installed, and may the operator list?"
+
+    def metrics(self) -> str:
+        """Return what Prometheus may see, in its text format."""
+        return metrics.render(jobs=len(self.jobs), waiting=self._queue.waiting, listed=self.listed.is_set())
 
     def take(self, change: str | None, obj: Object) -> None:
         """Take a job as a watch, a list or an answer shows it.

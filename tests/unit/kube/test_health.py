@@ -33,3 +33,18 @@ async def test_a_port_that_is_taken() -> None:
             await health.serve("127.0.0.1", runner.addresses[0][1], lambda: None)
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize("offered", [True, False])
+async def test_metrics_name_their_format_and_are_there_only_where_offered(offered: bool) -> None:
+    runner = await health.serve("127.0.0.1", 0, lambda: None, (lambda: "jobs 2\n") if offered else None)
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            if not offered:
+                assert answer.status == 404
+                return
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert await answer.text() == "jobs 2\n"
+    finally:
+        await runner.cleanup()
