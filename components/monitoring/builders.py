@@ -1,13 +1,209 @@
-"""The objects of the monitoring role, as pure functions."""
+"""The chart's values and the monitors of the monitoring role, as pure functions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from components.addon import AddonName
-from components.monitoring.settings import MonitoringSettings
+from components.monitoring.settings import NAMESPACE, MonitoringSettings, RemoteStore, Storage
+from components.objects import LABELS, Object
+from inferstack.api import constants
+from inferstack.operator import runtimes
+from inferstack.operator.labels import JOB
+
+JOB_LABEL = "inferencejob"
+"""Label of each series of an inference pod: the job that the pod belongs to."""
+RUNTIME_LABEL = "runtime"
+"""Label of each series of an inference pod: the server that it runs."""
+OPERATOR_JOB = f"{NAMESPACE}/inferstack-operator"
+"""Label `job` of the operator's series, as the Prometheus operator makes it of the PodMonitor."""
+JOB_CONDITION = "inferstack_inferencejob_condition"
+"""Series by kube-state-metrics: 1 where a condition of an InferenceJob is true."""
+_SELECTORS = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+_RULES_OF = {
+    "controllerManager": ("kubeControllerManager",),
+    "scheduler": ("kubeSchedulerAlerting", "kubeSchedulerRecording"),
+    "etcd": ("etcd",),
+    "proxy": ("kubeProxy",),
+}
 
 
 def make_charts(settings: MonitoringSettings) -> dict[AddonName, dict[str, Any]]:
     """Return the add-ons that these settings ask for, with the values of their charts."""
-    return {"kube-prometheus-stack": {}} if settings.enabled else {}
+    if not settings.enabled:
+        return {}
+    scrape = settings.scrape
+    values = {
+        "defaultRules": {"rules": dict.fromkeys(sorted(set(_unwanted_rules(settings))), False)},
+        "prometheus": {"prometheusSpec": _prometheus(settings)},
+        "alertmanager": _alertmanager(settings),
+        "grafana": _grafana(settings),
+        "kubeApiServer": {"enabled": scrape.api_server},
+        "kubelet": {"enabled": scrape.kubelet},
+        "kubeControllerManager": {"enabled": scrape.controller_manager},
+        "kubeScheduler": {"enabled": scrape.scheduler},
+        "kubeEtcd": {"enabled": scrape.etcd},
+        "kubeProxy": {"enabled": scrape.proxy},
+        "coreDns": {"enabled": scrape.core_dns},
+        "nodeExporter": {"enabled": scrape.node_exporter},
+        "kubeStateMetrics": {"enabled": scrape.kube_state_metrics},
+        "kube-state-metrics": _job_metrics(),
+    }
+    return {"kube-prometheus-stack": values}
+
+
+def make_monitors(settings: MonitoringSettings) -> list[Object]:
+    """Return what scrapes inference pods, those that show metrics beside requests and those with a port for them.
+
+    Two, for a pod that is scraped on a port where it shows none counts as down.
+    """
+    table = runtimes.load().runtimes.values()
+    beside = sorted(runtime.name.value for runtime in table if runtime.metrics_port is None)
+    apart = sorted(runtime.name.value for runtime in table if runtime.metrics_port is not None)
+    return [
+        _pod_monitor(
+            f"inference-{port}",
+            {"any": True},
+            {
+                "matchExpressions": [
+                    {"key": JOB, "operator": "Exists"},
+                    {"key": "app.kubernetes.io/name", "operator": "In", "values": names},
+                ]
+            },
+            {
+                "port": port,
+                "path": "/metrics",
+                "interval": settings.inference.interval,
+                "scrapeTimeout": settings.inference.interval,
+                "relabelings": [
+                    _relabel("inferstack_dev_job", JOB_LABEL),
+                    _relabel("app_kubernetes_io_name", RUNTIME_LABEL),
+                ],
+            },
+        )
+        for port, names in (("http", beside), ("metrics", apart))
+    ]
+
+
+def make_operator_monitor() -> Object:
+    """Return what scrapes our operator, on the port of its probes."""
+    return _pod_monitor(
+        "inferstack-operator",
+        {"matchNames": ["inferstack-system"]},
+        {"matchLabels": {"app.kubernetes.io/name": "inferstack-operator"}},
+        {"port": "health", "path": "/metrics"},
+    )
+
+
+def _pod_monitor(name: str, namespaces: Object, selector: Object, endpoint: Object) -> Object:
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS},
+        "spec": {"namespaceSelector": namespaces, "selector": selector, "podMetricsEndpoints": [endpoint]},
+    }
+
+
+def _relabel(label: str, target: str) -> Object:
+    return {"sourceLabels": [f"__meta_kubernetes_pod_label_{label}"], "targetLabel": target}
+
+
+def _prometheus(settings: MonitoringSettings) -> dict[str, Any]:
+    given = settings.prometheus
+    return {
+        # With the chart's true, only what carries the label of this release is scraped: nothing that other roles make.
+        **{f"{kind}SelectorNilUsesHelmValues": False for kind in _SELECTORS},
+        "replicas": given.replicas,
+        "scrapeInterval": given.scrape_interval,
+        "evaluationInterval": given.evaluation_interval,
+        "retention": given.retention,
+        "retentionSize": given.retention_size,
+        "externalLabels": dict(settings.external_labels),
+        "resources": {kind: dict(amounts) for kind, amounts in given.resources.items()},
+        "storageSpec": {"volumeClaimTemplate": _claim(given.storage)},
+        "remoteWrite": [_remote(store) for store in given.remote_write],
+    }
+
+
+def _remote(store: RemoteStore) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": store.name, "url": store.url}
+    if store.basic_auth:
+        secret = store.basic_auth.secret
+        made["basicAuth"] = {
+            "username": {"name": secret, "key": store.basic_auth.username_key},
+            "password": {"name": secret, "key": store.basic_auth.password_key},
+        }
+    if store.sigv4_region:
+        made["sigv4"] = {"region": store.sigv4_region}
+    return made
+
+
+def _alertmanager(settings: MonitoringSettings) -> dict[str, Any]:
+    given = settings.alertmanager
+    spec: dict[str, Any] = {"replicas": given.replicas, "storage": {"volumeClaimTemplate": _claim(given.storage)}}
+    if given.config_secret:
+        # The chart then makes no Secret of its own, in which receivers' tokens would stand in the release's values.
+        spec |= {"useExistingSecret": True, "configSecret": given.config_secret}
+    return {"enabled": given.enabled, "alertmanagerSpec": spec}
+
+
+def _grafana(settings: MonitoringSettings) -> dict[str, Any]:
+    sidecar = {
+        "dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1", "searchNamespace": "ALL"},
+        "datasources": {"enabled": True, "label": "grafana_datasource", "labelValue": "1", "searchNamespace": "ALL"},
+    }
+    made: dict[str, Any] = {"enabled": settings.grafana.enabled, "sidecar": sidecar}
+    if admin := settings.grafana.admin_secret:
+        made["admin"] = {
+            "existingSecret": admin.name,
+            "userKey": admin.user_key,
+            "passwordKey": admin.password_key,
+        }
+    return made
+
+
+def _claim(storage: Storage) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.size}},
+    }
+    if storage.storage_class:
+        spec["storageClassName"] = storage.storage_class
+    return {"spec": spec}
+
+
+def _unwanted_rules(settings: MonitoringSettings) -> Iterator[str]:
+    yield from settings.disabled_default_rules
+    scraped = settings.scrape.model_dump(by_alias=True)
+    for component, groups in _RULES_OF.items():
+        if not scraped[component]:
+            yield from groups
+
+
+def _job_metrics() -> dict[str, Any]:
+    """Return the values by which kube-state-metrics shows the conditions of InferenceJobs.
+
+    The format is that of its CustomResourceStateMetrics; a condition's status counts as 1 where it is "True".
+    """
+    condition = {
+        "name": JOB_CONDITION.removeprefix("inferstack_"),
+        "help": "Whether a condition of an InferenceJob is true",
+        "each": {
+            "type": "Gauge",
+            "gauge": {
+                "path": ["status", "conditions"],
+                "labelsFromPath": {"condition": ["type"], "reason": ["reason"]},
+                "valueFrom": ["status"],
+            },
+        },
+    }
+    resource = {
+        "groupVersionKind": {"group": constants.GROUP, "version": constants.VERSION, "kind": constants.KIND},
+        "metricNamePrefix": "inferstack",
+        "labelsFromPath": {JOB_LABEL: ["metadata", "name"], "namespace": ["metadata", "namespace"]},
+        "metrics": [condition],
+    }
+    config = {"kind": "CustomResourceStateMetrics", "spec": {"resources": [resource]}}
+    read = {"apiGroups": [constants.GROUP], "resources": [constants.PLURAL], "verbs": ["list", "watch"]}
+    return {"customResourceState": {"enabled": True, "config": config}, "rbac": {"extraRules": [read]}}

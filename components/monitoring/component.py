@@ -5,7 +5,11 @@ from __future__ import annotations
 import pulumi
 
 from components.addon import Addon, Addons, namespaces
+from components.monitoring.alerts import make_rules
+from components.monitoring.builders import make_monitors, make_operator_monitor
+from components.monitoring.dashboards import make_dashboards
 from components.monitoring.settings import MonitoringSettings
+from components.objects import KubeObject
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -15,19 +19,31 @@ class Monitoring(pulumi.ComponentResource):
     """What relies on this role depends on; empty where it is off."""
     kinds: list[pulumi.Resource]
     """What ServiceMonitors and PrometheusRules depend on: their kinds."""
+    prometheus: pulumi.Output[str | None]
+    """Address in the cluster of the Prometheus to ask."""
 
     def __init__(
         self, name: str, settings: MonitoringSettings, *, addons: Addons, opts: pulumi.ResourceOptions
     ) -> None:
-        """Register the role's objects."""
+        """Register namespace and stack, then what is scraped, the rules and the dashboards."""
         super().__init__("inferstack:monitoring:Monitoring", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
         self.kinds = []
+        self.prometheus = pulumi.Output.from_input(settings.prometheus_url)
         if settings.enabled:
             spaces = namespaces(addons, ("kube-prometheus-stack",), child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
             installed = Addon("kube-prometheus-stack", addons, within)
             self.ready += [*spaces, *installed.ready]
             self.kinds += installed.kinds
-        self.register_outputs({"enabled": settings.enabled})
+            after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(self.ready)))
+            made = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings)]
+            if settings.dashboards and settings.grafana.enabled:
+                made += make_dashboards()
+            # After the stack: its rules are refused while the operator's webhook that checks them does not answer.
+            self.ready += [
+                KubeObject(f"{manifest['kind'].lower()}-{manifest['metadata']['name']}", manifest, after)
+                for manifest in made
+            ]
+        self.register_outputs({"prometheus": self.prometheus})
