@@ -291,6 +291,11 @@ class MonitoringSettings(RoleSettings):
         return alerts
 
     @property
+    def namespace(self) -> str | None:
+        """Namespace of the Prometheus that scrapes; None where the role is off."""
+        return NAMESPACE if self.enabled else None
+
+    @property
     def prometheus_url(self) -> str | None:
         """Address in the cluster of the Prometheus to ask; None where there is none."""
         if self.prometheus.url:

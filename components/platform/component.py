@@ -65,7 +65,12 @@ class Platform(pulumi.ComponentResource):
         storage = Storage("storage", settings.storage, addons=addons, opts=after(*monitored))
         mesh = Mesh("mesh", settings.mesh, addons=addons, opts=after(*monitored))
         # Pods end in good order only while their nodes are there: tenants go before them.
-        tenancy = Tenancy("tenancy", settings.tenancy, opts=after(*cluster.nodes, *security.ready, *mesh.ready))
+        tenancy = Tenancy(
+            "tenancy",
+            settings.tenancy,
+            opts=after(*cluster.nodes, *security.ready, *mesh.ready),
+            monitored_from=settings.monitoring.namespace,
+        )
         # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.
         autoscaling = Autoscaling(
             "autoscaling", settings.autoscaling, addons=addons, opts=after(*monitoring.ready, *tenancy.ready)

@@ -86,6 +86,21 @@ def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
     return [_object("networking.k8s.io/v1", "NetworkPolicy", name, policy, spec=spec) for policy, spec in specs.items()]
 
 
+def make_monitoring_policy(name: str, namespace: str) -> Object:
+    """Return the way in for the Prometheus of ``namespace``: to the ports of inference pods that may show metrics."""
+    prometheus = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    }
+    ports = [{"protocol": "TCP", "port": port} for port in ("http", "metrics")]
+    spec = {
+        "podSelector": {"matchExpressions": [{"key": "inferstack.dev/job", "operator": "Exists"}]},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [prometheus], "ports": ports}],
+    }
+    return _object("networking.k8s.io/v1", "NetworkPolicy", name, "allow-monitoring", spec=spec)
+
+
 def make_role_binding(name: str, tenant: Tenant) -> Object:
     """Return the right of the tenant's groups to work in its namespace."""
     return _object(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pulumi
 
 from components.objects import KubeObject
-from components.tenancy.builders import make_cluster_role, make_priority_class, make_tenant
+from components.tenancy.builders import make_cluster_role, make_monitoring_policy, make_priority_class, make_tenant
 from components.tenancy.settings import TenancySettings
 
 
@@ -26,6 +26,7 @@ class Tenancy(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
         *,
         exceptions: Mapping[str, str] | None = None,
+        monitored_from: str | None = None,
     ) -> None:
         """Register classes and rights for all, then the objects of each tenant.
 
@@ -34,6 +35,7 @@ class Tenancy(pulumi.ComponentResource):
             settings: of the role.
             opts: parent, provider and what must come before.
             exceptions: by tenant, why its pods may be privileged.
+            monitored_from: namespace of the Prometheus that scrapes inference pods; None for none.
         """
         super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
@@ -48,6 +50,8 @@ class Tenancy(pulumi.ComponentResource):
             namespace, *inside = make_tenant(
                 tenant_name, tenant, settings.dns_pods, (exceptions or {}).get(tenant_name)
             )
+            if monitored_from:
+                inside.append(make_monitoring_policy(tenant_name, monitored_from))
             created = KubeObject(f"tenant-{tenant_name}", namespace, child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[created]))
             # Whoever may not bind at will is refused a binding to a role that is not there yet.
