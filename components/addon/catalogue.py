@@ -39,6 +39,8 @@ class Facts(BaseModel):
     rehearsed: Literal["own", "modules", "none"]
     module: str | None = None
     free: tuple[str, ...] = ()
+    crd_files: tuple[str, ...] = ()
+    values: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _known(self) -> Facts:

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from components.addon import values as chart_values
 from components.addon.catalogue import AddonName, Facts, crd_reference, load
 from components.addon.settings import AddonSettings, Mode
+from components.addon.values import check, explain
 from components.cluster.settings import Place
 from components.objects import LABELS, Object
 from components.settings import PROJECT, merge
@@ -80,27 +80,35 @@ def make_addons(
             raise UserError(
                 f"{PROJECT}:addon.values.{name}: no role of this stack uses it; used are {', '.join(sorted(wanted))}."
             )
-    facts, known = load(), pins()
+    facts = load()
     plans: dict[AddonName, Plan] = {}
     wrong: list[str] = []
     for name, values in wanted.items():
         mode = resolve(settings.mode_of(name), place, present=name in present)
         if mode is Mode.CHART:
-            archive = Archive(find(known[name], settings.mirror))
-            wrong += _problems(name, values, settings, archive, facts[name])
-            plans[name] = Plan(
-                name,
-                facts[name],
-                mode,
-                tuple(map(owned, archive.crds)),
-                make_release(name, facts[name], merge(values, settings.values.get(name, {})), settings, known[name]),
-            )
+            plans[name], problems = _from_chart(name, facts[name], values, settings)
+            wrong += problems
         else:
             crds = tuple(rehearsed_crds(name, facts[name])) if mode is Mode.REHEARSED else ()
             plans[name] = Plan(name, facts[name], mode, crds)
     if wrong:
         raise UserError("\n".join(wrong))
     return Addons(plans)
+
+
+def chart_values(name: AddonName, values: Values, settings: AddonSettings) -> dict[str, Any]:
+    """Return all values of a chart: the role's, those that follow from our making the CRDs, and the stack's own."""
+    return merge(merge(values, load()[name].values), settings.values.get(name, {}))
+
+
+def _from_chart(name: AddonName, facts: Facts, values: Values, settings: AddonSettings) -> tuple[Plan, list[str]]:
+    """Return the plan of an add-on from its chart, and what is wrong with its values."""
+    pin = pins()[name]
+    archive = Archive(find(pin, settings.mirror))
+    found = [*archive.crds, *(crd for file in facts.crd_files for crd in archive.crds_of(file))]
+    release = make_release(name, facts, chart_values(name, values, settings), settings, pin)
+    plan = Plan(name, facts, Mode.CHART, tuple(map(owned, found)), release)
+    return plan, list(_problems(name, values, settings, archive, facts))
 
 
 def resolve(mode: Mode, place: Place, *, present: bool) -> Mode:
@@ -158,8 +166,8 @@ def _problems(
     """Yield what is wrong with the values of a chart, the user's and then our own."""
     sides = (
         (settings.values.get(name, {}), f"{PROJECT}:addon.values.{name}"),
-        (values, f"values of the chart {archive.name} {archive.version}"),
+        (merge(values, facts.values), f"values of the chart {archive.name} {archive.version}"),
     )
     for given, prefix in sides:
-        if said := chart_values.explain(chart_values.check(given, archive.values, facts.free), prefix):
+        if said := explain(check(given, archive.values, facts.free), prefix):
             yield said

@@ -58,6 +58,19 @@ class Archive:
                 found.setdefault(crd["metadata"]["name"], crd)
         return list(found.values())
 
+    def crds_of(self, name: str) -> list[Object]:
+        """Return the CRDs of one file whose name tells of them.
+
+        Args:
+            name: path below the chart's folder.
+
+        Raises:
+            UserError: the chart has no such file.
+        """
+        if name not in self._files:
+            raise UserError(f"{self.path} has no {name}: is it the chart that versions.yaml names?")
+        return list(crds_in(self._files[name]))
+
     def _values(self, folder: str) -> Object:
         values = self._yaml(f"{folder}values.yaml") or {}
         meta = self._yaml(f"{folder}Chart.yaml") or {}
@@ -83,7 +96,7 @@ def _read(path: Path) -> dict[str, bytes]:
         with tarfile.open(path, "r:gz") as packed:
             for member in packed:
                 _, _, name = member.name.partition("/")
-                wanted = name.endswith(("Chart.yaml", "values.yaml")) or "crds/" in name
+                wanted = name.endswith(("Chart.yaml", "values.yaml")) or "crd" in name
                 if not member.isfile() or not wanted or member.size > _MAX_FILE:
                     continue
                 content = packed.extractfile(member)

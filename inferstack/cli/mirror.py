@@ -9,8 +9,9 @@ import typer
 
 from components.addon.catalogue import AddonName
 from components.addon.catalogue import load as load_facts
+from components.addon.plan import chart_values
 from components.platform.settings import PlatformSettings
-from components.settings import PROJECT, merge
+from components.settings import PROJECT
 from inferstack.charts import find, images_of, mirror, pins, pull, render
 from inferstack.cli import output
 from inferstack.cli.configuration import read_values
@@ -102,7 +103,7 @@ def _settings(stack: str) -> PlatformSettings:
 
 def _row(name: AddonName, settings: PlatformSettings, packed: Path) -> Row:
     pin = pins()[name]
-    values = merge(settings.charts()[name], settings.addon.values.get(name, {}))
+    values = chart_values(name, settings.charts()[name], settings.addon)
     images = images_of(render(packed, name, load_facts()[name].namespace, values))
     return {"addon": name, "chart": pin.chart, "version": pin.version, "repo": pin.repo, "images": images}
 

@@ -21,6 +21,7 @@ from inferstack.rehearsal.providers.engine import Engine
 
 Report = Callable[[str], None]
 Event = dict[str, Any]
+_RELEASE = "kubernetes:helm.sh/v3:Release"
 _EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
 """Under which the engine knows ``--event-log``."""
 
@@ -116,16 +117,22 @@ class Session:
 
     def objects(self) -> list[dict[str, Any]]:
         """Return the inputs of all Kubernetes objects in the stack's state."""
-        exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
-        resources = exported["deployment"].get("resources") or []
         return [
             found["inputs"]
-            for found in resources
+            for found in self._resources()
             if found["type"].startswith("kubernetes:")
             and not found.get("external")
             and not found["type"].endswith("Patch")
             and "kind" in found.get("inputs", {})
         ]
+
+    def releases(self) -> set[str]:
+        """Return the names of the Helm releases in the stack's state."""
+        return {found["inputs"]["name"] for found in self._resources() if found["type"] == _RELEASE}
+
+    def _resources(self) -> list[dict[str, Any]]:
+        exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
+        return exported["deployment"].get("resources") or []
 
     def outputs(self, *, secrets: bool) -> dict[str, Any]:
         """Return the stack's outputs; secret ones as ``[secret]`` unless asked for."""

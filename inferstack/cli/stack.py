@@ -62,7 +62,7 @@ def up(
                 raise typer.Exit(1)
         else:
             _update(session, "up")
-    rows, ready = asyncio.run(jobs.table(*_kubeconfig(session), wait=wait))
+    rows, ready = asyncio.run(jobs.table(*kubeconfig_of(session), wait=wait))
     _show(rows)
     if not ready:
         raise UserError("Not all jobs are Ready: see the messages above, and `inferstack status`.")
@@ -106,7 +106,7 @@ def destroy(
 
 def status(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
     """Show all InferenceJobs, as the API server has them."""
-    rows, ready = asyncio.run(jobs.table(*_kubeconfig(Session(stack, output.say))))
+    rows, ready = asyncio.run(jobs.table(*kubeconfig_of(Session(stack, output.say))))
     _show(rows, form)
     if not ready:
         raise typer.Exit(1)
@@ -151,7 +151,7 @@ def env(stack: StackOption = "local") -> None:
     kubectl = tools.locate("kubectl")
     ours = [str(Path(sys.executable).parent), *([str(kubectl.parent)] if kubectl else [])]
     variables["PATH"] = os.pathsep.join([*ours, variables["PATH"]])
-    if kubeconfig := _kubeconfig(session)[0]:
+    if kubeconfig := kubeconfig_of(session)[0]:
         variables["KUBECONFIG"] = str(kubeconfig)
     for name, value in sorted(variables.items()):
         if os.environ.get(name) != value:
@@ -248,15 +248,39 @@ def _destroy(session: Session) -> None:
         if not owned:
             output.say(f"the stack {session.stack} holds no object")
         _update(session, "destroy")
-        left = asyncio.run(jobs.still_there(*_kubeconfig(session), objects=owned)) if owned else []
+        # A cluster of the stack's own is gone with it, and there is nobody to ask.
+        asked = owned if region_of(session) is None else []
+        left = asyncio.run(jobs.still_there(*kubeconfig_of(session), objects=asked)) if asked else []
     if left:
         raise UserError(f"{len(left)} objects are left: {', '.join(left[:10])}. Look at them with kubectl.")
 
 
-def _kubeconfig(session: Session) -> tuple[Path | None, str | None]:
-    """Return path and context of the cluster that the stack works on; None where kubectl's default holds."""
+def kubeconfig_of(session: Session) -> tuple[Path | None, str | None]:
+    """Return path and context of the cluster that the stack works on; None where kubectl's default holds.
+
+    Raises:
+        UserError: the stack is to make its cluster and has not yet.
+    """
     if _is_local(session):
         return session.state / "kubeconfig", None
+    if region_of(session):
+        content = session.outputs(secrets=True).get("kubeconfigContent") if session.exists() else None
+        if not content:
+            raise UserError(
+                f"The stack {session.stack} has no cluster yet: `inferstack up -s {session.stack}` makes it."
+            )
+        path = session.state / "stacks" / f"{session.stack}.kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(content)
+        return path, None
     cluster = session.configuration().get("inferstack:cluster") or {}
-    path = cluster.get("kubeconfig")
-    return (Path(path).expanduser() if path else None), cluster.get("context")
+    named = cluster.get("kubeconfig")
+    return (Path(named).expanduser() if named else None), cluster.get("context")
+
+
+def region_of(session: Session) -> str | None:
+    """Return the AWS region of a stack that makes its own cluster there; None for others."""
+    configuration = session.configuration()
+    if configuration.get("inferstack:place") != "aws":
+        return None
+    return str(((configuration.get("inferstack:cluster") or {}).get("aws") or {}).get("region", ""))
