@@ -53,5 +53,5 @@ def make_hardware(group: NodeGroup) -> Object:
         "pods": machine.pods,
         "gpu": machine.gpu,
         "gpus": machine.gpus,
-        "nics": [nic.model_dump() for nic in group.nics],
+        "nics": [nic.described() for nic in group.nics],
     }

@@ -11,6 +11,7 @@ from pydantic import Field, StrictInt, field_validator
 
 from components.cluster.aws.checks import check_aws
 from components.cluster.aws.settings import AwsSettings
+from components.cluster.nics import Nic
 from components.settings import PROJECT, DnsLabel, RoleSettings
 from inferstack.aws import catalogue as aws_catalogue
 from inferstack.errors import UserError
@@ -40,15 +41,6 @@ class Cut(NamedTuple):
     layout: str
 
 
-class Nic(RoleSettings):
-    """A kind of network device that a node offers to pods."""
-
-    resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9_.-]+$")]
-    """Name of the extended resource, prefix included, such as openshift.io/mlnx_rdma."""
-    vfs: Annotated[StrictInt, Field(ge=1, le=256)]
-    """Number of virtual functions that a node offers."""
-
-
 class NodeGroup(RoleSettings):
     """Simulated nodes of one kind."""
 
@@ -59,7 +51,7 @@ class NodeGroup(RoleSettings):
     mig_layout: str | None = None
     """Name of the MIG layout that the nodes ask for (label nvidia.com/mig.config). Without one the GPUs stay whole."""
     nics: tuple[Nic, ...] = ()
-    """SR-IOV devices of each node. None by default: a policy of the network operator makes them."""
+    """NICs of each node. None by default: jobs of one node need none."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Further labels of the nodes."""
 

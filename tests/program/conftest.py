@@ -6,7 +6,7 @@ import asyncio
 import json
 import runpy
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import pytest
 import yaml
 from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import mocks, run_in_stack, set_all_config, settings
 from pulumi.runtime.proto import resource_pb2
 
 from inferstack.project import project_root
+from tests.program import aws_outputs
 
 Object = dict[str, Any]
 
@@ -66,10 +68,16 @@ class Recording(mocks.MockMonitor):
         self.mocks = Refusing()
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802  # the engine's name
-        """Write a resource down; its outputs are its inputs."""
+        """Write a resource down; its outputs are its inputs, on AWS with what AWS would add."""
         urn = self._add(request, request.object, "")
         identity = f"{request.name}-id" if request.custom else ""
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=request.object)
+        answer = request.object
+        if request.type.startswith("aws:"):
+            identity = aws_outputs.identity(request.type, request.name)
+            answer = Struct()
+            answer.CopyFrom(request.object)
+            answer.update(aws_outputs.outputs(request.type, request.name, self.resources[urn].inputs))
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=answer)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802  # the engine's name
         """Write a look-up down."""
@@ -151,11 +159,20 @@ def encode(config: Mapping[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
 
-def run_program(recording: Recording, stack: str, config: Mapping[str, str], *, preview: bool = False) -> None:
-    """Run ``__main__.py`` into ``recording``, in a context of its own."""
+def main_program() -> None:
+    """Run ``__main__.py``."""
+    runpy.run_path(str(project_root() / "__main__.py"))
 
-    def program() -> None:
-        runpy.run_path(str(project_root() / "__main__.py"))
+
+def run_program(
+    recording: Recording,
+    stack: str,
+    config: Mapping[str, str],
+    *,
+    preview: bool = False,
+    program: Callable[[], None] = main_program,
+) -> None:
+    """Run a program into ``recording``, in a context of its own."""
 
     async def run() -> None:
         settings.configure(

@@ -75,8 +75,9 @@ class AwsCluster(pulumi.ComponentResource):
         bucket, safe = make_bucket(build, keys)
         readers = make_reader_role(build, plane.cluster, keys, plane.oidc)
 
-        self.kubeconfig = pulumi.Output.all(plane.cluster.endpoint, plane.cluster.certificate_authority).apply(
-            lambda found: make_kubeconfig(names, found[0], found[1].data)
+        certificate = plane.cluster.certificate_authority.apply(lambda authority: str(authority.data))
+        self.kubeconfig = pulumi.Output.all(plane.cluster.endpoint, certificate).apply(
+            lambda found: make_kubeconfig(names, str(found[0]), str(found[1]))
         )
         self.model_bucket = bucket.bucket
         self.model_role = readers.role.arn if readers else pulumi.Output.from_input(None)

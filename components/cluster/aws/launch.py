@@ -183,6 +183,9 @@ def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
         "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
         "update_config": {"max_unavailable": nodes.max_unavailable},
     }
+    if nodes.reservation:
+        # A reservation that is all in use has no room for a new node before an old one has gone.
+        inputs["update_config"]["update_strategy"] = "MINIMAL"
     if nodes.capacity is not Capacity.CAPACITY_BLOCK:
         inputs["instance_types"] = list(nodes.instance_types)
     return inputs

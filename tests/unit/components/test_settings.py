@@ -215,8 +215,8 @@ def test_pythons_name_of_a_field_is_no_key_of_a_job() -> None:
     [
         ({"gpuu": {}}, "inferstack:gpuu: unknown key; did you mean inferstack:gpu?"),
         ({"zz": {}}, "inferstack:zz: unknown key; known are place, cluster, addon, gpu, tenancy, inference."),
-        ({"place": None}, "inferstack:place: is required; this release offers local, existing."),
-        ({"place": "aws"}, 'inferstack:place: this release does not offer "aws"; it offers local, existing.'),
+        ({"place": None}, "inferstack:place: is required; this release offers local, existing, aws."),
+        ({"place": "moon"}, 'inferstack:place: this release does not offer "moon"; it offers local, existing, aws.'),
     ],
 )
 def test_keys_of_the_project(config: Object, said: str) -> None:

@@ -1,0 +1,525 @@
+"""What must hold of everything that a stack registers on AWS: each function returns what breaks it, in words."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from inferstack.aws import catalogue
+
+if TYPE_CHECKING:
+    from tests.program.aws.conftest import Graph
+    from tests.program.conftest import Registered
+
+EVERYONE = ("0.0.0.0/0", "::/0")
+UNTAGGED = (
+    *("Alias", "AccessPolicyAssociation", "Route", "RouteTableAssociation", "RolePolicy", "RolePolicyAttachment"),
+    *("BucketPublicAccessBlock", "BucketOwnershipControls", "BucketVersioning", "BucketPolicy"),
+    *("BucketServerSideEncryptionConfiguration", "BucketLifecycleConfiguration", "PullThroughCacheRule"),
+    "RepositoryCreationTemplate",
+)
+"""Kinds that AWS does not tag."""
+
+Invariant = Callable[["Graph"], Iterator[str]]
+
+
+def documents(graph: Graph) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield where a policy is, its kind, and each of its statements."""
+    for kind, key in (
+        ("Role", "assumeRolePolicy"),
+        ("RolePolicy", "policy"),
+        ("Key", "policy"),
+        ("BucketPolicy", "policy"),
+    ):
+        for one in graph.of(kind):
+            for statement in json.loads(one.inputs[key])["Statement"]:
+                yield one.urn, kind, statement
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a policy's value, which may be one or many, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def no_public_bucket(graph: Graph) -> Iterator[str]:
+    """Every bucket blocks public access in all four ways and has no ACL."""
+    blocked = {one.inputs["bucket"]: one.inputs for one in graph.of("BucketPublicAccessBlock")}
+    owned = {one.inputs["bucket"]: one.inputs["rule"]["objectOwnership"] for one in graph.of("BucketOwnershipControls")}
+    for bucket in graph.of("Bucket"):
+        name = bucket.inputs["bucket"]
+        block = blocked.get(name, {})
+        for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
+            if block.get(key) is not True:
+                yield f"{name}: {key} is not on"
+        if owned.get(name) != "BucketOwnerEnforced" or "acl" in bucket.inputs:
+            yield f"{name}: takes ACLs"
+
+
+def buckets_want_tls(graph: Graph) -> Iterator[str]:
+    """Every bucket refuses requests without TLS, on itself and on its objects."""
+    for bucket in graph.of("Bucket"):
+        name, arn = bucket.inputs["bucket"], f"arn:aws:s3:::{bucket.inputs['bucket']}"
+        refusals = [
+            statement
+            for one in graph.of("BucketPolicy")
+            if one.inputs["bucket"] == name
+            for statement in json.loads(one.inputs["policy"])["Statement"]
+            if (statement["Effect"], statement["Principal"], listed(statement["Action"])) == ("Deny", "*", ["s3:*"])
+            and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        ]
+        if not any({arn, f"{arn}/*"} <= set(listed(one["Resource"])) for one in refusals):
+            yield f"{name}: answers without TLS"
+
+
+def buckets_are_encrypted_and_versioned(graph: Graph) -> Iterator[str]:
+    """Every bucket encrypts with a key of ours, keeps old versions, and not for ever."""
+    for bucket in graph.of("Bucket"):
+        name = bucket.inputs["bucket"]
+        (rule,) = [
+            rule
+            for one in graph.of("BucketServerSideEncryptionConfiguration")
+            if one.inputs["bucket"] == name
+            for rule in one.inputs["rules"]
+        ] or [{}]
+        default = rule.get("applyServerSideEncryptionByDefault", {})
+        if default.get("sseAlgorithm") != "aws:kms" or not default.get("kmsMasterKeyId"):
+            yield f"{name}: is not encrypted with KMS"
+        status = [
+            one.inputs["versioningConfiguration"]["status"]
+            for one in graph.of("BucketVersioning")
+            if one.inputs["bucket"] == name
+        ]
+        if status != ["Enabled"]:
+            yield f"{name}: keeps no versions"
+        if not any(
+            rule["status"] == "Enabled" and rule.get("noncurrentVersionExpiration")
+            for one in graph.of("BucketLifecycleConfiguration")
+            if one.inputs["bucket"] == name
+            for rule in one.inputs["rules"]
+        ):
+            yield f"{name}: keeps old versions for ever"
+
+
+def no_wildcard_action(graph: Graph) -> Iterator[str]:
+    """No statement allows all actions, or all of a service, without a condition."""
+    for where, _, statement in documents(graph):
+        for action in listed(statement["Action"]):
+            broad = action == "*" or action.endswith(":*")
+            if broad and statement["Effect"] == "Allow" and not statement.get("Condition"):
+                yield f"{where}: allows {action}"
+
+
+def only_looking_at_everything(graph: Graph) -> Iterator[str]:
+    """What a role may do to any resource whatever, without a condition, changes nothing."""
+    for where, kind, statement in documents(graph):
+        if kind != "RolePolicy" or statement.get("Condition") or "*" not in listed(statement["Resource"]):
+            continue
+        for action in listed(statement["Action"]):
+            if not action.partition(":")[2].startswith(("Describe", "List", "Get")):
+                yield f"{where}: allows {action} on everything"
+
+
+def no_stranger_is_trusted(graph: Graph) -> Iterator[str]:
+    """Roles are for services and for our pods; pods are named by cluster, account, namespace and service account."""
+    for where, kind, statement in documents(graph):
+        if kind != "Role":
+            continue
+        principal, tests = statement["Principal"], statement.get("Condition", {}).get("StringEquals", {})
+        if principal == {"Service": "pods.eks.amazonaws.com"}:
+            needed = {"aws:SourceAccount", "aws:RequestTag/eks-cluster-arn"}
+            needed |= {"aws:RequestTag/kubernetes-namespace", "aws:RequestTag/kubernetes-service-account"}
+            if not needed <= tests.keys():
+                yield f"{where}: any pod of the account may take it"
+        elif "Federated" in principal:
+            if {key.rpartition(":")[2] for key in tests} != {"aud", "sub"}:
+                yield f"{where}: any service account may take it"
+        elif principal.keys() != {"Service"}:
+            yield f"{where}: trusts {principal}"
+
+
+def keys_are_for_the_account(graph: Graph) -> Iterator[str]:
+    """A key is used by the account, by a service of AWS for what it names, or by whom conditions tell."""
+    for where, kind, statement in documents(graph):
+        if kind != "Key":
+            continue
+        principal, condition = statement["Principal"], statement.get("Condition", {})
+        if principal == {"AWS": "*"} and "kms:CallerAccount" not in condition.get("StringEquals", {}):
+            yield f"{where}: anybody may use it"
+        if "Service" in principal and not condition:
+            yield f"{where}: the service may use it for anybody"
+
+
+def keys_rotate(graph: Graph) -> Iterator[str]:
+    """Every key gets new material."""
+    for key in graph.of("Key"):
+        if key.inputs.get("enableKeyRotation") is not True:
+            yield f"{key.name}: does not rotate"
+
+
+def metadata_needs_a_session(graph: Graph) -> Iterator[str]:
+    """Every launch template wants IMDSv2, and keeps pods away from it."""
+    for template in graph.of("LaunchTemplate"):
+        options = template.inputs.get("metadataOptions", {})
+        if options.get("httpTokens") != "required" or options.get("httpEndpoint") != "enabled":
+            yield f"{template.name}: IMDSv1 works"
+        if not 1 <= options.get("httpPutResponseHopLimit", 64) <= 2:
+            yield f"{template.name}: metadata travels {options.get('httpPutResponseHopLimit')} hops"
+
+
+def volumes_are_encrypted(graph: Graph) -> Iterator[str]:
+    """Every disk of every launch template is gp3, encrypted with our key, and goes with its node."""
+    keys = {f"arn:aws:kms:us-test-1:123456789012:key/Key-{one.name}-id" for one in graph.of("Key")}
+    for template in graph.of("LaunchTemplate"):
+        if not template.inputs.get("blockDeviceMappings"):
+            yield f"{template.name}: the image decides about disks"
+        for mapping in template.inputs.get("blockDeviceMappings", []):
+            ebs = mapping["ebs"]
+            if ebs.get("encrypted") != "true" or ebs.get("kmsKeyId") not in keys:
+                yield f"{template.name}: {mapping['deviceName']} is not encrypted with our key"
+            if (ebs.get("volumeType"), ebs.get("deleteOnTermination")) != ("gp3", "true"):
+                yield f"{template.name}: {mapping['deviceName']} is {ebs}"
+
+
+def nodes_are_private(graph: Graph) -> Iterator[str]:
+    """No node has a public address, and none has a way in: their subnets lead out by NAT gateways only."""
+    subnets = {f"Subnet-{one.name}-id": one for one in graph.of("Subnet")}
+    tables = {one.inputs["subnetId"]: one.inputs["routeTableId"] for one in graph.of("RouteTableAssociation")}
+    used = {subnet for group in graph.of("NodeGroup") for subnet in group.inputs["subnetIds"]}
+    used |= set(graph.one("Cluster", "cluster").inputs["vpcConfig"]["subnetIds"])
+    for subnet in used:
+        if subnets[subnet].inputs.get("mapPublicIpOnLaunch"):
+            yield f"{subnet}: gives public addresses"
+        ways = [one.inputs for one in graph.of("Route") if one.inputs["routeTableId"] == tables.get(subnet)]
+        if not ways or any("gatewayId" in way for way in ways):
+            yield f"{subnet}: is open to the internet or has no way out"
+    for template in graph.of("LaunchTemplate"):
+        for interface in template.inputs.get("networkInterfaces", []):
+            if interface.get("associatePublicIpAddress") == "true":
+                yield f"{template.name}: gives public addresses"
+
+
+def subnets_say_what_they_are_for(graph: Graph) -> Iterator[str]:
+    """The load balancer controller finds public and private subnets by their tags, and whose they are."""
+    cluster = f"kubernetes.io/cluster/{graph.one('Cluster', 'cluster').inputs['name']}"
+    for subnet in graph.of("Subnet"):
+        tags = subnet.inputs["tags"]
+        kinds = {key: tags.get(f"kubernetes.io/role/{key}") for key in ("elb", "internal-elb")}
+        wanted = (
+            {"elb": None, "internal-elb": "1"}
+            if subnet.name.startswith("nodes-")
+            else {"elb": "1", "internal-elb": None}
+        )
+        if kinds != wanted or tags.get(cluster) not in ("shared", "owned"):
+            yield f"{subnet.name}: {tags}"
+
+
+def zones_are_apart(graph: Graph) -> Iterator[str]:
+    """Each zone has a node subnet and a public one; NAT gateways lie in public subnets, one a zone or one for all."""
+    zones = Counter(one.inputs["availabilityZone"] for one in graph.of("Subnet"))
+    if set(zones.values()) != {2} or len(zones) < 3:
+        yield f"zones: {dict(zones)}"
+    gateways = [one.inputs["subnetId"] for one in graph.of("NatGateway")]
+    if len(gateways) not in (1, len(zones)) or len(set(gateways)) != len(gateways):
+        yield f"NAT gateways lie in {gateways}"
+    for subnet in gateways:
+        if "public" not in subnet:
+            yield f"a NAT gateway in {subnet} has no way out"
+
+
+def aws_is_reached_from_inside(graph: Graph) -> Iterator[str]:
+    """S3 by a gateway in every node subnet's table; the others by interfaces that answer to the usual names."""
+    tables = {f"RouteTable-{one.name}-id" for one in graph.of("RouteTable") if one.name.startswith("nodes-")}
+    named = {
+        one.inputs["serviceName"].partition(".")[2].partition(".")[2].partition(".")[2]: one
+        for one in graph.of("VpcEndpoint")
+    }
+    if "s3" not in named or not tables <= set(named["s3"].inputs.get("routeTableIds", [])):
+        yield "S3 is not reached from every node subnet"
+    for service in (
+        "ecr.api",
+        "ecr.dkr",
+        "ec2",
+        "sts",
+        "eks",
+        "eks-auth",
+        "logs",
+        "elasticloadbalancing",
+        "autoscaling",
+    ):
+        inputs = named[service].inputs if service in named else {}
+        if (inputs.get("vpcEndpointType"), inputs.get("privateDnsEnabled")) != ("Interface", True):
+            yield f"{service} is reached over the internet"
+
+
+def nobody_comes_in_from_everywhere(graph: Graph) -> Iterator[str]:
+    """No ingress rule takes everyone, and the VPC's default group has no rule at all."""
+    for rule in graph.of("SecurityGroupIngressRule"):
+        if rule.inputs.get("cidrIpv4") in EVERYONE or rule.inputs.get("cidrIpv6") in EVERYONE:
+            yield f"{rule.name}: takes everyone"
+    for group in graph.of("SecurityGroup"):
+        for rule in group.inputs.get("ingress", []):
+            if set(EVERYONE) & {*rule.get("cidrBlocks", []), *rule.get("ipv6CidrBlocks", [])}:
+                yield f"{group.name}: takes everyone"
+    defaults = graph.of("DefaultSecurityGroup")
+    if len(defaults) != len(graph.of("Vpc")) or any(
+        one.inputs.get("ingress") or one.inputs.get("egress") for one in defaults
+    ):
+        yield "the default security group has rules"
+
+
+def efa_talks_to_itself(graph: Graph) -> Iterator[str]:
+    """The EFA group takes all from and gives all to itself, and to nobody else."""
+    group = "SecurityGroup-efa-id"
+    for kind in ("SecurityGroupIngressRule", "SecurityGroupEgressRule"):
+        rules = [one.inputs for one in graph.of(kind) if one.inputs["securityGroupId"] == group]
+        seen = [(rule.get("referencedSecurityGroupId"), rule["ipProtocol"], rule.get("cidrIpv4")) for rule in rules]
+        if seen != [(group, "-1", None)]:
+            yield f"{kind}: {seen}"
+
+
+def interfaces_fit_the_machine(graph: Graph) -> Iterator[str]:
+    """Card 0 has the ordinary interface as device 0; every card has one EFA-only interface, at the place AWS wants."""
+    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    for template in graph.of("LaunchTemplate"):
+        interfaces = template.inputs.get("networkInterfaces", [])
+        if not interfaces:
+            continue
+        group = groups[f"LaunchTemplate-{template.name}-id"]
+        machine = catalogue.instance_type(
+            (group.inputs.get("instanceTypes") or [template.inputs.get("instanceType")])[0]
+        )
+        places = {(one["networkCardIndex"], one["deviceIndex"]): one["interfaceType"] for one in interfaces}
+        wanted = {(0, 0): "interface", (0, 1): "efa-only"} | {(card, 0): "efa-only" for card in range(1, machine.efa)}
+        if places != wanted or len(places) != len(interfaces):
+            yield f"{template.name}: {places}"
+        for one in interfaces:
+            if "SecurityGroup-efa-id" not in one["securityGroups"] or "subnetId" in one:
+                yield f"{template.name}: card {one['networkCardIndex']} is not in the EFA group, or names a subnet"
+        if "vpcSecurityGroupIds" in template.inputs:
+            yield f"{template.name}: has security groups beside its interfaces, which EC2 refuses"
+
+
+def nodes_are_in_the_clusters_group(graph: Graph) -> Iterator[str]:
+    """The ordinary interface of every node is in EKS's own group, without which it never becomes a node."""
+    for template in graph.of("LaunchTemplate"):
+        first = next((one for one in template.inputs.get("networkInterfaces", []) if one["deviceIndex"] == 0), None)
+        groups = first["securityGroups"] if first else template.inputs.get("vpcSecurityGroupIds", [])
+        if "sg-of-the-cluster" not in groups:
+            yield f"{template.name}: is in {groups}"
+
+
+def logs_are_kept_and_end(graph: Graph) -> Iterator[str]:
+    """The control plane logs who did what, into a group of ours that is encrypted and forgets."""
+    cluster = graph.one("Cluster", "cluster")
+    if not {"audit", "authenticator"} <= set(cluster.inputs.get("enabledClusterLogTypes", [])):
+        yield "nobody writes down who did what"
+    groups = [one for one in graph.of("LogGroup") if one.inputs["name"] == f"/aws/eks/{cluster.inputs['name']}/cluster"]
+    if not groups or groups[0].urn not in cluster.dependencies:
+        yield "EKS makes the log group by itself"
+    for group in graph.of("LogGroup"):
+        if not group.inputs.get("retentionInDays") or not group.inputs.get("kmsKeyId"):
+            yield f"{group.name}: {group.inputs}"
+
+
+def the_api_server_is_private(graph: Graph) -> Iterator[str]:
+    """The API server has a private address; a public one only for networks that are named."""
+    for cluster in graph.of("Cluster"):
+        config = cluster.inputs["vpcConfig"]
+        if config.get("endpointPrivateAccess") is not True:
+            yield f"{cluster.name}: has no private address"
+        networks = config.get("publicAccessCidrs", [])
+        if config.get("endpointPublicAccess") is not False and (not networks or set(EVERYONE) & set(networks)):
+            yield f"{cluster.name}: answers everyone"
+
+
+def secrets_have_an_envelope(graph: Graph) -> Iterator[str]:
+    """Kubernetes Secrets are encrypted with a key of ours."""
+    for cluster in graph.of("Cluster"):
+        config = cluster.inputs.get("encryptionConfig", {})
+        if config.get("resources") != ["secrets"] or "Key-secrets-id" not in config.get("provider", {}).get(
+            "keyArn", ""
+        ):
+            yield f"{cluster.name}: {config}"
+
+
+def access_is_by_entries(graph: Graph) -> Iterator[str]:
+    """Access entries only; whoever creates the cluster is nobody; somebody is its administrator."""
+    for cluster in graph.of("Cluster"):
+        config = cluster.inputs.get("accessConfig", {})
+        if (
+            config.get("authenticationMode") != "API"
+            or config.get("bootstrapClusterCreatorAdminPermissions") is not False
+        ):
+            yield f"{cluster.name}: {config}"
+    scopes = [
+        one.inputs["accessScope"]["type"]
+        for one in graph.of("AccessPolicyAssociation")
+        if one.inputs["policyArn"].endswith("/AmazonEKSClusterAdminPolicy")
+    ]
+    if "cluster" not in scopes:
+        yield "nobody is administrator"
+    entries = {one.inputs["principalArn"] for one in graph.of("AccessEntry")}
+    if entries != {one.inputs["principalArn"] for one in graph.of("AccessPolicyAssociation")}:
+        yield "an entry without a policy"
+
+
+def everything_is_tagged(graph: Graph) -> Iterator[str]:
+    """Everything that takes tags says whose it is and who pays; also what instances are made of, and cached images."""
+    wanted = {"inferstack:stack": graph.stack}
+    for one in graph.all():
+        kind = one.type.rpartition(":")[2]
+        tags = one.inputs.get("resourceTags" if kind == "RepositoryCreationTemplate" else "tags", {})
+        if kind not in UNTAGGED or kind == "RepositoryCreationTemplate":
+            yield from _missing(one, tags, wanted)
+        if kind == "LaunchTemplate":
+            kinds = {spec["resourceType"]: spec["tags"] for spec in one.inputs.get("tagSpecifications", [])}
+            for made in ("instance", "volume", "network-interface"):
+                yield from _missing(one, kinds.get(made, {}), wanted)
+    # The engine sends a provider's nested inputs as JSON.
+    defaults = json.loads(graph.provider().inputs.get("defaultTags", "{}")).get("tags", {})
+    if defaults.get("inferstack:stack") != graph.stack:
+        yield "the provider has no default tags"
+
+
+def _missing(one: Registered, tags: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
+    needed = {"inferstack:component", "cost-center", "Name"}
+    if not needed <= tags.keys() or any(tags.get(key) != value for key, value in wanted.items()):
+        yield f"{one.urn}: {tags}"
+
+
+def only_our_account(graph: Graph) -> Iterator[str]:
+    """The provider works in the stack's account and region only, and everything goes through it."""
+    provider = graph.provider()
+    if len(json.loads(provider.inputs.get("allowedAccountIds", "[]"))) != 1 or not provider.inputs.get("region"):
+        yield "credentials of any account will do"
+    for one in graph.all():
+        if not one.provider.startswith(f"{provider.urn}::"):
+            yield f"{one.urn}: goes to {one.provider or 'whatever the environment says'}"
+
+
+def names_carry_the_stack(graph: Graph) -> Iterator[str]:
+    """What AWS knows by a name has one of ours, so that a second run finds it and two stacks do not meet."""
+    keys = {
+        **dict.fromkeys(
+            ("Role", "LaunchTemplate", "PlacementGroup", "SecurityGroup", "LogGroup", "Alias", "Cluster"), "name"
+        ),
+        "Bucket": "bucket",
+        "PullThroughCacheRule": "ecrRepositoryPrefix",
+        "RepositoryCreationTemplate": "prefix",
+    }
+    for one in graph.all():
+        kind = one.type.rpartition(":")[2]
+        if kind in keys and f"inferstack-{graph.stack}" not in one.inputs.get(keys[kind], ""):
+            yield f"{one.urn}: is called {one.inputs.get(keys[kind])}"
+
+
+def gpu_nodes_are_for_gpu_pods(graph: Graph) -> Iterator[str]:
+    """GPU nodes have the image with the driver, and a taint that keeps others away; system nodes have neither."""
+    for group in graph.of("NodeGroup"):
+        gpus = group.name != "system"
+        taints = [(taint["key"], taint["effect"]) for taint in group.inputs.get("taints", [])]
+        if group.inputs["amiType"] != ("AL2023_x86_64_NVIDIA" if gpus else "AL2023_x86_64_STANDARD"):
+            yield f"{group.name}: {group.inputs['amiType']}"
+        if taints != ([("nvidia.com/gpu", "NO_SCHEDULE")] if gpus else []):
+            yield f"{group.name}: {taints}"
+
+
+def reservations_are_used(graph: Graph) -> Iterator[str]:
+    """What is reserved is in one zone, not spot; what is close together or has EFA is in one zone too."""
+    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    for template in graph.of("LaunchTemplate"):
+        group = groups[f"LaunchTemplate-{template.name}-id"]
+        reserved = "capacityReservationSpecification" in template.inputs
+        if reserved and group.inputs["capacityType"] == "SPOT":
+            yield f"{template.name}: spot nodes are never taken from a reservation"
+        bound = reserved or "placement" in template.inputs or "networkInterfaces" in template.inputs
+        if bound and len(group.inputs["subnetIds"]) != 1:
+            yield f"{template.name}: lies in {group.inputs['subnetIds']}"
+
+
+def a_template_and_its_group_agree(graph: Graph) -> Iterator[str]:
+    """Instance types are in the group, for Capacity Blocks in the template, never in both; disks in the template."""
+    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    for template in graph.of("LaunchTemplate"):
+        group = groups[f"LaunchTemplate-{template.name}-id"]
+        block = group.inputs["capacityType"] == "CAPACITY_BLOCK"
+        market = template.inputs.get("instanceMarketOptions", {}).get("marketType")
+        if block != ("instanceType" in template.inputs) or block == ("instanceTypes" in group.inputs):
+            yield f"{template.name}: types are in both or in neither"
+        if block != (market == "capacity-block"):
+            yield f"{template.name}: the market is {market}"
+        if "diskSize" in group.inputs or "imageId" in template.inputs:
+            yield f"{template.name}: what EKS decides is set"
+
+
+def nodes_go_before_what_they_need(graph: Graph) -> Iterator[str]:
+    """A destroy takes nodes before the CNI that owns their interfaces, before their rights and their ways out."""
+    addons = {one.inputs["addonName"]: one.urn for one in graph.of("Addon")}
+    needed = {addons.get(name, name) for name in ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")}
+    needed |= {one.urn for one in graph.of("RolePolicyAttachment") if one.name.startswith("node-")}
+    needed |= {
+        one.urn for kind in ("VpcEndpoint", "NatGateway", "Route", "RouteTableAssociation") for one in graph.of(kind)
+    }
+    needed |= {one.urn for one in graph.of("AccessPolicyAssociation")}
+    for group in graph.of("NodeGroup"):
+        for urn in sorted(needed - graph.recording.before(group)):
+            yield f"{group.name}: may outlive {urn}"
+
+
+def addons_with_pods_go_before_nodes(graph: Graph) -> Iterator[str]:
+    """CoreDNS and the EBS driver need nodes to run on: they come after all groups, and go before."""
+    addons = {one.inputs["addonName"]: one for one in graph.of("Addon")}
+    groups = {one.urn for one in graph.of("NodeGroup")}
+    for name in ("coredns", "aws-ebs-csi-driver"):
+        if name not in addons or not groups <= graph.recording.before(addons[name]):
+            yield f"{name}: is not there, or waits for no node"
+
+
+def roles_have_their_rights_first(graph: Graph) -> Iterator[str]:
+    """Whoever takes a role comes after its policies: on the way down nobody is left without rights."""
+    for cluster in graph.of("Cluster"):
+        rights = {one.urn for one in graph.of("RolePolicyAttachment") if one.name.startswith("cluster-")}
+        if not rights or not rights <= graph.recording.before(cluster):
+            yield f"{cluster.name}: its role loses its rights before it goes"
+    for pods in graph.of("PodIdentityAssociation"):
+        role = pods.inputs["roleArn"].rpartition("/")[2]
+        rights = {one.urn for one in graph.of("RolePolicy") if one.inputs["role"] == role}
+        if not rights or not rights <= graph.recording.before(pods):
+            yield f"{pods.name}: its role has no rights yet"
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    no_public_bucket,
+    buckets_want_tls,
+    buckets_are_encrypted_and_versioned,
+    no_wildcard_action,
+    only_looking_at_everything,
+    no_stranger_is_trusted,
+    keys_are_for_the_account,
+    keys_rotate,
+    metadata_needs_a_session,
+    volumes_are_encrypted,
+    nodes_are_private,
+    subnets_say_what_they_are_for,
+    zones_are_apart,
+    aws_is_reached_from_inside,
+    nobody_comes_in_from_everywhere,
+    efa_talks_to_itself,
+    interfaces_fit_the_machine,
+    nodes_are_in_the_clusters_group,
+    logs_are_kept_and_end,
+    the_api_server_is_private,
+    secrets_have_an_envelope,
+    access_is_by_entries,
+    everything_is_tagged,
+    only_our_account,
+    names_carry_the_stack,
+    gpu_nodes_are_for_gpu_pods,
+    reservations_are_used,
+    a_template_and_its_group_agree,
+    nodes_go_before_what_they_need,
+    addons_with_pods_go_before_nodes,
+    roles_have_their_rights_first,
+)
