@@ -1,27 +1,85 @@
-"""Network as a component."""
+"""Network as components: devices on nodes, and the tenants' networks of them."""
 
 from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addon, Addons, namespaces
+from components.addon import Addon, Addons, Mode, namespaces
+from components.network.builders import make_network, make_operator_config, make_policy, make_pool, resources
 from components.network.settings import NetworkSettings
+from components.objects import KubeObject
 
 
 class Network(pulumi.ComponentResource):
-    """SR-IOV virtual functions and EFA devices for pods."""
+    """SR-IOV virtual functions and EFA devices on nodes."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """What asks for such devices depends on; empty where the role is off."""
+    resources: pulumi.Output[list[str]]
+    """Extended resources that pods can ask for."""
 
     def __init__(self, name: str, settings: NetworkSettings, *, addons: Addons, opts: pulumi.ResourceOptions) -> None:
-        """Register the role's objects."""
+        """Register the operators, then their configuration, then what is to be cut.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            addons: all of the stack.
+            opts: parent, provider and what must come before.
+        """
         super().__init__("inferstack:network:Network", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
-        if settings.enabled:
-            spaces = namespaces(addons, ("sriov-network-operator",), child)
-            within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
-            installed = Addon("sriov-network-operator", addons, within)
-            self.ready += [*spaces, *installed.ready]
-        self.register_outputs({"enabled": settings.enabled})
+        if settings.sriov.enabled:
+            self.ready += self._sriov(settings, addons, child)
+        if settings.efa.enabled:
+            # In the cluster's own namespace: it is part of the node, as Amazon's other plugins are.
+            self.ready += Addon("aws-efa-k8s-device-plugin", addons, child).ready
+        self.resources = pulumi.Output.from_input(resources(settings))
+        self.register_outputs({"resources": self.resources})
+
+    def _sriov(self, settings: NetworkSettings, addons: Addons, child: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        sriov = settings.sriov
+        spaces = namespaces(addons, ("sriov-network-operator",), child)
+        within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
+        operator = Addon("sriov-network-operator", addons, within)
+        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*spaces, *operator.ready]))
+        setup: list[pulumi.Resource] = []
+        # Where the operator is present its configuration is its installer's.
+        if addons["sriov-network-operator"].mode is not Mode.PRESENT:
+            setup.append(KubeObject("sriov-operator-config", make_operator_config(sriov), after))
+        setup += [KubeObject(f"sriov-pool-{name}", make_pool(name, pool), after) for name, pool in sriov.pools.items()]
+        # Nodes are drained by the rules of their pool, so pools come before what drains, and go after it.
+        cut = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=setup))
+        policies = [
+            KubeObject(f"sriov-policy-{name}", make_policy(name, policy), cut)
+            for name, policy in sriov.policies.items()
+        ]
+        return [*spaces, *operator.ready, *setup, *policies]
+
+
+class TenantNetworks(pulumi.ComponentResource):
+    """The networks that tenants' pods can be attached to."""
+
+    ready: list[pulumi.Resource]
+    """What is attached to these networks depends on."""
+    networks: pulumi.Output[list[str]]
+    """NetworkAttachmentDefinitions, as namespace/name."""
+
+    def __init__(self, name: str, settings: NetworkSettings, *, opts: pulumi.ResourceOptions) -> None:
+        """Register the networks, which lie beside the operator and show in the tenants' namespaces.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            opts: parent, provider and what must come before: the role's first component and the tenants.
+        """
+        super().__init__("inferstack:network:TenantNetworks", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        wanted = settings.sriov.networks if settings.sriov.enabled else {}
+        self.ready = [
+            KubeObject(f"sriov-network-{each}", make_network(each, network, settings.sriov), child)
+            for each, network in wanted.items()
+        ]
+        self.networks = pulumi.Output.from_input([f"{network.tenant}/{each}" for each, network in wanted.items()])
+        self.register_outputs({"networks": self.networks})

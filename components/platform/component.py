@@ -17,7 +17,7 @@ from components.inference import InferenceJobs, InferenceOperator
 from components.kernel import Kernel
 from components.mesh import Mesh
 from components.monitoring import Monitoring
-from components.network import Network
+from components.network import Network, TenantNetworks
 from components.platform.settings import PlatformSettings
 from components.security import Security
 from components.storage import Storage
@@ -71,6 +71,7 @@ class Platform(pulumi.ComponentResource):
             opts=after(*cluster.nodes, *security.ready, *mesh.ready),
             monitored_from=settings.monitoring.namespace,
         )
+        networks = TenantNetworks("networks", settings.network, opts=after(*network.ready, *tenancy.ready))
         # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.
         autoscaling = Autoscaling(
             "autoscaling", settings.autoscaling, addons=addons, opts=after(*monitoring.ready, *tenancy.ready)
@@ -81,7 +82,7 @@ class Platform(pulumi.ComponentResource):
             "jobs",
             settings.inference,
             tenants=settings.tenancy.tenants,
-            opts=after(*operator.ready, *nodes_ready, *tenancy.ready, *autoscaling.ready),
+            opts=after(*operator.ready, *nodes_ready, *tenancy.ready, *networks.ready, *autoscaling.ready),
         )
 
         self.kubeconfig = cluster.kubeconfig

@@ -12,6 +12,7 @@ from components.autoscaling import AutoscalingSettings
 from components.autoscaling import builders as autoscaling_builders
 from components.cluster import ClusterSettings, Place
 from components.cluster.access import Access
+from components.cluster.nodes import make_nodes
 from components.gpu import GpuSettings
 from components.gpu import builders as gpu_builders
 from components.gpu.layouts import check_fleet, make_layouts
@@ -24,6 +25,8 @@ from components.monitoring import MonitoringSettings
 from components.monitoring import builders as monitoring_builders
 from components.network import NetworkSettings
 from components.network import builders as network_builders
+from components.network.checks import check_network
+from components.network.fleet import machines_of
 from components.security import SecuritySettings
 from components.security import builders as security_builders
 from components.settings import PROJECT, load_role
@@ -120,6 +123,7 @@ class PlatformSettings:
         self.addon.check_place(self.place)
         self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
+        check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
         make_jobs(self.inference, self.tenancy.tenants)
 
     def charts(self) -> dict[AddonName, dict[str, Any]]:

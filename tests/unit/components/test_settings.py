@@ -134,7 +134,7 @@ def test_a_misspelt_key_is_refused_with_its_path_and_the_right_name(role: str, p
         (
             "cluster",
             {"fleet": {"a": {**FLEET, "nics": [{"vfs": 8}]}}},
-            "cluster.fleet.a.nics[0].resource: is required.",
+            "cluster.fleet.a.nics[0]: needs vendor, deviceID and pfNames, or else resource and vfs.",
         ),
         ("addon", {"mode": "helm"}, "addon.mode: input should be 'auto', 'chart', 'present' or 'rehearsed'"),
         ("addon", {"modes": {"gpu-op": "chart"}}, "addon.modes.gpu-op: input should be 'gpu-operator'"),

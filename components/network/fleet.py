@@ -1,0 +1,55 @@
+"""The simulated nodes as the network role's checks see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.network.settings import NicSelector
+
+_HARDWARE = "rehearsal.inferstack.dev/hardware"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One physical function."""
+
+    vendor: str
+    device: str
+    name: str
+    max_vfs: int
+
+    def fits(self, selector: NicSelector) -> bool:
+        """Tell whether a selector means this port; PCI addresses are not known beforehand and fit."""
+        names = [text.partition("#")[0] for text in selector.pf_names]
+        return (
+            selector.vendor in (None, self.vendor)
+            and selector.device_id in (None, self.device)
+            and (not names or self.name in names)
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One node: its labels before anything runs on it, and its ports."""
+
+    name: str
+    labels: Mapping[str, str]
+    ports: tuple[Port, ...]
+
+
+def machines_of(nodes: Iterable[Mapping[str, Any]]) -> list[Machine]:
+    """Return the machines that Node objects of the rehearsal describe."""
+    return [Machine(node["metadata"]["name"], node["metadata"]["labels"], tuple(_ports(node))) for node in nodes]
+
+
+def _ports(node: Mapping[str, Any]) -> list[Port]:
+    hardware = json.loads(node["metadata"]["annotations"][_HARDWARE])
+    return [
+        Port(nic["vendor"], nic["deviceID"], name, nic["maxVfs"])
+        for nic in hardware["nics"]
+        if "vendor" in nic
+        for name in nic["pfNames"]
+    ]

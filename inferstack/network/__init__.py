@@ -1,0 +1,1 @@
+"""NICs, ranges of virtual functions and the switches above nodes, as pure code."""
