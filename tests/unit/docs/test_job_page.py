@@ -98,7 +98,9 @@ def test_every_condition_and_every_reason_is_explained() -> None:
     conditions, reasons = told[1 : told.index("reason")], told[told.index("reason") + 1 :]
     assert set(conditions) == {kind.value for kind in ConditionType}
     folder = ROOT / "inferstack" / "operator"
-    sources = [(folder / f"{name}.py").read_text() for name in ("status", "obstacles", "plan", "children", "cache", "caches")]
+    sources = [
+        (folder / f"{name}.py").read_text() for name in ("status", "obstacles", "plan", "children", "cache", "caches")
+    ]
     given = {next(filter(None, groups)) for source in sources for groups in _REASON.findall(source)}
     assert len(reasons) == len(set(reasons))
     assert set(reasons) == given | set(obstacles._WAITING.values())
