@@ -2,12 +2,131 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from components.addon import AddonName
+from components.agents import digest
+from components.kernel.checks import chosen
 from components.kernel.settings import KernelSettings
+from components.kernel.table import load
+from components.objects import LABELS, Object, make_namespace
+
+NAMESPACE = "inferstack-kernel"
+NAME = "inferstack-kernel"
+STATE = "/var/lib/inferstack/kernel"
+"""On the host: what each node had before."""
+_SELECTOR = {"app.kubernetes.io/name": NAME}
 
 
-def make_charts(_settings: KernelSettings) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts."""
-    return {}
+def make_objects(settings: KernelSettings, program: Mapping[str, str], image: str) -> list[Object]:
+    """Return namespace, program, configuration and DaemonSet, in their order.
+
+    Args:
+        settings: of the role.
+        program: the agent's files by name.
+        image: with Python, from versions.yaml; the settings' own goes before.
+    """
+    content = json.dumps(make_config(settings), indent=1, sort_keys=True)
+    files = {**program, "config.json": content}
+    return [
+        # Privileged: the kernel's settings of the host are written, and nothing but the host's own files can do that.
+        make_namespace(NAMESPACE, privileged=True),
+        make_config_map("agent", program),
+        make_config_map("config", {"config.json": content}),
+        make_daemon_set(settings, image, digest(files)),
+    ]
+
+
+def make_config(settings: KernelSettings) -> Object:
+    """Return what the agent is told."""
+    wanted = [
+        {"key": row.key, "kind": row.kind, "path": row.file, "value": value, "unit": row.unit}
+        for row, value in chosen(settings)
+    ]
+    advice = [
+        {
+            "key": row.key,
+            "why": row.why,
+            **({"path": row.path} if row.path else {}),
+            **({"looksFor": row.looks_for} if row.looks_for else {}),
+        }
+        for row in load().values()
+        if row.kind == "advice"
+    ]
+    return {
+        "mode": settings.mode.value,
+        "period": settings.check_seconds,
+        "settings": wanted,
+        "interfaces": list(settings.interrupts_of),
+        "advice": advice,
+    }
+
+
+def make_config_map(suffix: str, data: Mapping[str, str]) -> Object:
+    """Return a ConfigMap of the role."""
+    return _object("v1", "ConfigMap", f"{NAME}-{suffix}", data=dict(data))
+
+
+def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Object:
+    """Return the agent on each chosen node.
+
+    It sees the host's network, without which net.* would be the pod's own, and its devices; not the host's processes,
+    its disk beyond one folder, or the API server.
+    """
+    container = {
+        "name": "agent",
+        "image": settings.image or image,
+        "command": ["python", "-m", "agent"],
+        "args": ["--config", "/etc/inferstack/config.json", "--state", STATE, "--ready", "/run/inferstack/ready"],
+        "env": [
+            {"name": "PYTHONPATH", "value": "/opt/inferstack"},
+            {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+        ],
+        "readinessProbe": {"exec": {"command": ["test", "-f", "/run/inferstack/ready"]}, "periodSeconds": 5},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
+        # Without it /proc/sys and /sys are read-only and /dev has no cpu_dma_latency.
+        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True, "runAsUser": 0},
+        "volumeMounts": [
+            {"name": "agent", "mountPath": "/opt/inferstack/agent", "readOnly": True},
+            {"name": "config", "mountPath": "/etc/inferstack", "readOnly": True},
+            {"name": "state", "mountPath": STATE},
+            {"name": "run", "mountPath": "/run/inferstack"},
+        ],
+    }
+    pod: dict[str, Any] = {
+        "nodeSelector": dict(settings.node_selector),
+        # Whatever else a node is kept for, it was chosen to be tuned.
+        "tolerations": [{"operator": "Exists"}],
+        "hostNetwork": True,
+        "dnsPolicy": "Default",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # Time to put back what was changed.
+        "terminationGracePeriodSeconds": 30,
+        "containers": [container],
+        "volumes": [
+            {"name": "agent", "configMap": {"name": f"{NAME}-agent"}},
+            {"name": "config", "configMap": {"name": f"{NAME}-config"}},
+            {"name": "state", "hostPath": {"path": STATE, "type": "DirectoryOrCreate"}},
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ],
+    }
+    spec = {
+        "selector": {"matchLabels": _SELECTOR},
+        # A bad value is seen on a tenth of the nodes first.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
+        "template": {
+            "metadata": {
+                "labels": {**LABELS, **_SELECTOR},
+                "annotations": {"inferstack.dev/checksum": checksum},
+            },
+            "spec": pod,
+        },
+    }
+    return _object("apps/v1", "DaemonSet", NAME, spec=spec)
+
+
+def _object(api_version: str, kind: str, name: str, **rest: Any) -> Object:
+    meta = {"name": name, "namespace": NAMESPACE, "labels": {**LABELS, **_SELECTOR}}
+    return {"apiVersion": api_version, "kind": kind, "metadata": meta, **rest}

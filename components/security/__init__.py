@@ -1,4 +1,4 @@
-"""Security: encryption between nodes and what a cluster needs for it."""
+"""Security: what pods may do, encryption between nodes, and what a cluster needs for it."""
 
 from components.security.component import Security
 from components.security.settings import SecuritySettings

@@ -5,14 +5,118 @@ from __future__ import annotations
 from typing import Any
 
 from components.addon import AddonName
-from components.security.settings import SecuritySettings
+from components.objects import LABELS, Object
+from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
+from components.tenancy.builders import EXCEPTION, TENANT_LABEL
+
+GUARD = "inferstack-tenant-pod-security"
+"""The policy and its binding."""
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+_API = "admissionregistration.k8s.io/v1"
 
 
-def make_charts(_settings: SecuritySettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts.
+def make_charts(settings: SecuritySettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
+    """Return Cilium with the values of its chart where it encrypts, else nothing.
 
     Args:
         settings: of the role.
         monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
     """
-    return {}
+    if not settings.wireguard:
+        return {}
+    # The chart looks for Prometheus' kinds while it is rendered; that they come first is settled by the order of roles.
+    monitor = {"enabled": monitored, "serviceMonitor": {"enabled": monitored, "trustCRDsExist": monitored}}
+    cilium = settings.cilium
+    values: dict[str, Any] = {
+        "encryption": {
+            "enabled": True,
+            "type": "wireguard",
+            "nodeEncryption": cilium.node_encryption,
+            "strictMode": {"ingress": {"enabled": cilium.strict}},
+        },
+        "kubeProxyReplacement": "true" if cilium.kube_proxy is KubeProxy.REPLACED else "false",
+        "prometheus": monitor,
+        **(_chained() if cilium.cni is Cni.AWS else _alone(cilium)),
+    }
+    if cilium.api_server is not None:
+        values |= {"k8sServiceHost": cilium.api_server.host, "k8sServicePort": cilium.api_server.port}
+    if cilium.mtu is not None:
+        values["MTU"] = cilium.mtu
+    return {"cilium": values}
+
+
+def _chained() -> dict[str, Any]:
+    """Return values with the AWS VPC CNI as the first link; it routes and masquerades."""
+    cni = {
+        "chainingMode": "aws-cni",
+        "exclusive": False,
+        # Else pods keep the MTU of the interface, and each full packet is fragmented once it is encrypted.
+        "enableRouteMTUForCNIChaining": True,
+    }
+    return {
+        "cni": cni,
+        "enableIPv4Masquerade": False,
+        "routingMode": "native",
+        "endpointRoutes": {"enabled": True},
+    }
+
+
+def _alone(cilium: Cilium) -> dict[str, Any]:
+    """Return values with Cilium as the only CNI."""
+    values: dict[str, Any] = {
+        "cni": {"exclusive": True},
+        "ipam": {"mode": "cluster-pool", "operator": {"clusterPoolIPv4PodCIDRList": [cilium.pod_cidr]}},
+        "routingMode": cilium.routing.value,
+    }
+    if cilium.routing is Routing.TUNNEL:
+        return {**values, "tunnelProtocol": "vxlan"}
+    # Nodes of one network learn of one another's pods by themselves.
+    return {**values, "ipv4NativeRoutingCIDR": cilium.native_cidr, "autoDirectNodeRoutes": True}
+
+
+def make_guard() -> list[Object]:
+    """Return the policy by which the API server refuses to lower a tenant's level unnoticed, and its binding.
+
+    A namespace that was a tenant's before the change counts too, so that taking the label off does not get around it.
+    The reason is an annotation of the namespace and goes with it: no list of exceptions is left to be forgotten.
+    """
+    labels = f"has(object.metadata.labels) && '{_ENFORCE}' in object.metadata.labels"
+    notes = f"has(object.metadata.annotations) && '{EXCEPTION}' in object.metadata.annotations"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "objectSelector": {"matchExpressions": [{"key": TENANT_LABEL, "operator": "Exists"}]},
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["v1"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["namespaces"],
+                }
+            ],
+        },
+        "variables": [
+            {"name": "level", "expression": f"{labels} ? object.metadata.labels['{_ENFORCE}'] : ''"},
+            {"name": "reason", "expression": f"{notes} ? object.metadata.annotations['{EXCEPTION}'] : ''"},
+        ],
+        "validations": [
+            {
+                "expression": (
+                    "variables.level in ['restricted', 'baseline'] || "
+                    "(variables.level == 'privileged' && variables.reason.size() >= 10)"
+                ),
+                "message": (
+                    f"A tenant's namespace holds its pods to restricted or baseline (label {_ENFORCE}); privileged "
+                    f"needs a reason in the annotation {EXCEPTION}, which "
+                    "inferstack:security.podSecurity.exceptions sets."
+                ),
+                "reason": "Forbidden",
+            }
+        ],
+    }
+    meta = {"name": GUARD, "labels": LABELS}
+    binding = {"policyName": GUARD, "validationActions": ["Deny"]}
+    return [
+        {"apiVersion": _API, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": spec},
+        {"apiVersion": _API, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta, "spec": binding},
+    ]

@@ -1,6 +1,6 @@
-"""WebAssembly: a runtime class for light inference jobs."""
+"""WebAssembly: a runtime class for light inference jobs, with the shim behind it."""
 
-from components.wasm.component import Wasm
+from components.wasm.component import Wasm, WasmSample
 from components.wasm.settings import WasmSettings
 
-__all__ = ["Wasm", "WasmSettings"]
+__all__ = ["Wasm", "WasmSample", "WasmSettings"]

@@ -2,12 +2,179 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
-from components.addon import AddonName
-from components.wasm.settings import WasmSettings
+from components.agents import digest
+from components.objects import LABELS, Object, make_namespace
+from components.wasm.settings import Sample, WasmSettings
+
+NAMESPACE = "inferstack-wasm"
+NAME = "inferstack-wasm"
+FOLDER = "/opt/inferstack/wasm"
+"""On the host: the shim."""
+_SELECTOR = {"app.kubernetes.io/name": NAME}
+_SHIM = "/shim/containerd-shim-wasmedge-v1"
 
 
-def make_charts(_settings: WasmSettings) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts."""
-    return {}
+def make_objects(settings: WasmSettings, program: Mapping[str, str], image: str) -> list[Object]:
+    """Return namespace, installer and RuntimeClass, in their order.
+
+    Args:
+        settings: of the role.
+        program: the installer's files by name.
+        image: with Python, from versions.yaml; the settings' own goes before.
+    """
+    content = json.dumps(make_config(settings), indent=1, sort_keys=True)
+    return [
+        # Privileged: a container runtime is installed on the host and started anew.
+        make_namespace(NAMESPACE, privileged=True),
+        _object("v1", "ConfigMap", f"{NAME}-agent", data=dict(program)),
+        _object("v1", "ConfigMap", f"{NAME}-config", data={"config.json": content}),
+        make_daemon_set(settings, image, digest({**program, "config.json": content})),
+        make_runtime_class(settings),
+    ]
+
+
+def make_config(settings: WasmSettings) -> Object:
+    """Return what the installer is told."""
+    return {
+        "shim": _SHIM,
+        "sha256": settings.shim.sha256,
+        "installed": f"{FOLDER}/bin/containerd-shim-wasmedge-v1",
+        "containerd": settings.containerd.config,
+        "runtime": settings.runtime_class.name,
+        # In the host's own view of its files and programs.
+        "restart": ["nsenter", "--target=1", "--mount", "--", *settings.containerd.restart],
+        "period": settings.check_seconds,
+    }
+
+
+def make_runtime_class(settings: WasmSettings) -> Object:
+    """Return the RuntimeClass: pods that name it are sent to nodes that have the shim, and are charged for it."""
+    scheduling: Object = {"nodeSelector": dict(settings.node_selector)}
+    if settings.tolerations:
+        scheduling["tolerations"] = list(settings.tolerations)
+    given = settings.runtime_class
+    return {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": given.name, "labels": {**LABELS, **_SELECTOR}},
+        "handler": given.name,
+        "overhead": {"podFixed": {"cpu": given.cpu, "memory": given.memory}},
+        "scheduling": scheduling,
+    }
+
+
+def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object:
+    """Return the installer on each chosen node.
+
+    The shim's image runs without rights and only copies its binary out. What goes to the host is done by our own
+    program, which holds the binary against its hash first.
+    """
+    folder = str(PurePosixPath(settings.containerd.config).parent)
+    fetch = {
+        "name": "shim",
+        "image": settings.shim.image,
+        "command": ["cp", settings.shim.path, _SHIM],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+        },
+        "volumeMounts": [{"name": "shim", "mountPath": "/shim"}],
+    }
+    container = {
+        "name": "installer",
+        "image": settings.image or image,
+        "command": ["python", "-m", "agent"],
+        "args": ["--config", "/etc/inferstack/config.json", "--ready", "/run/inferstack/ready"],
+        "env": [
+            {"name": "PYTHONPATH", "value": "/opt/inferstack-agent"},
+            {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+        ],
+        "readinessProbe": {"exec": {"command": ["test", "-f", "/run/inferstack/ready"]}, "periodSeconds": 5},
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
+        # To enter the host's mount namespace, for the restart of containerd.
+        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True, "runAsUser": 0},
+        "volumeMounts": [
+            {"name": "agent", "mountPath": "/opt/inferstack-agent/agent", "readOnly": True},
+            {"name": "config", "mountPath": "/etc/inferstack", "readOnly": True},
+            {"name": "shim", "mountPath": "/shim", "readOnly": True},
+            {"name": "host", "mountPath": FOLDER},
+            {"name": "containerd", "mountPath": folder},
+            {"name": "run", "mountPath": "/run/inferstack"},
+        ],
+    }
+    pod: dict[str, Any] = {
+        "nodeSelector": dict(settings.node_selector),
+        "tolerations": [{"operator": "Exists"}],
+        "hostPID": True,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        # Time to take the runtime out and start containerd anew.
+        "terminationGracePeriodSeconds": 60,
+        "initContainers": [fetch],
+        "containers": [container],
+        "volumes": [
+            {"name": "agent", "configMap": {"name": f"{NAME}-agent"}},
+            {"name": "config", "configMap": {"name": f"{NAME}-config"}},
+            {"name": "shim", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "host", "hostPath": {"path": FOLDER, "type": "DirectoryOrCreate"}},
+            {"name": "containerd", "hostPath": {"path": folder, "type": "Directory"}},
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ],
+    }
+    spec = {
+        "selector": {"matchLabels": _SELECTOR},
+        # One node at a time: each starts its containerd anew.
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+        "template": {
+            "metadata": {"labels": {**LABELS, **_SELECTOR}, "annotations": {"inferstack.dev/checksum": checksum}},
+            "spec": pod,
+        },
+    }
+    return _object("apps/v1", "DaemonSet", NAME, spec=spec)
+
+
+def make_sample(sample: Sample, runtime: str) -> Object:
+    """Return the sample: it holds to the restricted Pod Security Standard, as all of a tenant's pods may have to."""
+    name = "wasm-sample"
+    labels = {"app.kubernetes.io/name": name}
+    env = [{"name": "WASMEDGE_PLUGIN_PATH", "value": sample.plugin_path}]
+    if sample.preload is not None:
+        env.append({"name": "WASMEDGE_WASINN_PRELOAD", "value": sample.preload})
+    resources = {"cpu": sample.cpu, "memory": sample.memory}
+    container: dict[str, Any] = {
+        "name": "module",
+        "image": sample.image,
+        "env": env,
+        "ports": [{"name": "http", "containerPort": sample.port, "protocol": "TCP"}],
+        "resources": {"requests": resources, "limits": resources},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    if sample.args:
+        container["args"] = list(sample.args)
+    pod = {
+        "runtimeClassName": runtime,
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    spec = {
+        "replicas": sample.replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": {**LABELS, **labels}}, "spec": pod},
+    }
+    meta = {"name": name, "namespace": sample.tenant, "labels": {**LABELS, **labels}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+def _object(api_version: str, kind: str, name: str, **rest: Any) -> Object:
+    meta = {"name": name, "namespace": NAMESPACE, "labels": {**LABELS, **_SELECTOR}}
+    return {"apiVersion": api_version, "kind": kind, "metadata": meta, **rest}

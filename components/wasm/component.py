@@ -1,21 +1,55 @@
-"""Wasm as a component."""
+"""Wasm as components."""
 
 from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addons
+from components.agents import program
+from components.objects import KubeObject
+from components.wasm.builders import make_objects, make_sample
 from components.wasm.settings import WasmSettings
+from inferstack.versions import load as load_versions
 
 
 class Wasm(pulumi.ComponentResource):
-    """A runtime class for light inference jobs."""
+    """The WasmEdge shim on the chosen nodes, and the runtime class that sends pods there."""
 
     ready: list[pulumi.Resource]
     """What relies on this role depends on; empty where it is off."""
+    runtime_class: pulumi.Output[str]
+    """What pods give as runtimeClassName; empty where the role is off."""
 
-    def __init__(self, name: str, settings: WasmSettings, *, addons: Addons, opts: pulumi.ResourceOptions) -> None:
-        """Register the role's objects."""
+    def __init__(self, name: str, settings: WasmSettings, opts: pulumi.ResourceOptions) -> None:
+        """Register the installer, then the runtime class."""
         super().__init__("inferstack:wasm:Wasm", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
-        self.register_outputs({"enabled": settings.enabled})
+        if settings.enabled:
+            for manifest in make_objects(settings, program("wasm"), load_versions()["images"]["python"]):
+                # Each after all before it: no pod is sent to a node before the shim is there, or after it has gone.
+                after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(self.ready)))
+                resource = f"wasm-{manifest['kind'].lower()}"
+                if manifest["kind"] == "ConfigMap":
+                    resource = manifest["metadata"]["name"].removeprefix("inferstack-")
+                self.ready.append(KubeObject(resource, manifest, after))
+        self.runtime_class = pulumi.Output.from_input(settings.runtime_class.name if settings.enabled else "")
+        self.register_outputs({"enabled": settings.enabled, "runtimeClass": self.runtime_class})
+
+
+class WasmSample(pulumi.ComponentResource):
+    """A light inference job in WebAssembly, to try the runtime with."""
+
+    deployment: pulumi.Output[str]
+    """Namespace and name of the sample's Deployment; empty where there is none."""
+
+    def __init__(self, name: str, settings: WasmSettings, opts: pulumi.ResourceOptions) -> None:
+        """Register the Deployment, if the stack asks for it."""
+        super().__init__("inferstack:wasm:WasmSample", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        found = ""
+        if settings.sample is not None:
+            manifest = make_sample(settings.sample, settings.runtime_class.name)
+            KubeObject("wasm-sample", manifest, child)
+            found = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+        self.deployment = pulumi.Output.from_input(found)
+        self.register_outputs({"deployment": self.deployment})

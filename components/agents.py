@@ -1,0 +1,29 @@
+"""What roles share that run a program of their own on nodes: which nodes, and the program in a ConfigMap."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+
+LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}$")]
+LabelValue = Annotated[str, StringConstraints(pattern=rf"^({_NAME})?$", max_length=63)]
+NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(min_length=1)]
+"""Labels that pick nodes; without one it would be every node, the control plane's too."""
+
+
+def program(role: str) -> dict[str, str]:
+    """Return the files of a role's agent by name: a Python package that needs the standard library only."""
+    folder = Path(__file__).parent / role / "agent"
+    return {file.name: file.read_text() for file in sorted(folder.glob("*.py"))}
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """Return a hash of a program and its configuration: its pods start anew where it changes."""
+    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,150 @@
+"""The three modes: say what differs, set it, put it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .knobs import Config, Finding, Holder, Target, read, same, targets, write
+from .saved import Saved, Store
+
+
+class Keeper:
+    """Keeps one node as the configuration says."""
+
+    def __init__(self, config: Config, root: Path, folder: Path) -> None:
+        self._config = config
+        self._root = root
+        self._store = Store(root, folder)
+        self._holder = Holder(root)
+
+    def run(self) -> list[Finding]:
+        """Do once what the mode says."""
+        if self._config.mode == "apply":
+            return [*self.apply(), *self._advice()]
+        if self._config.mode == "rollback":
+            return self.restore()
+        return [*self.look(), *self._advice()]
+
+    def look(self) -> Iterator[Finding]:
+        """Say how the node differs, and change nothing."""
+        for target in targets(self._config, self._root):
+            if isinstance(target, Finding):
+                yield target
+                continue
+            try:
+                now = read(self._root, target.path)
+            except OSError as error:
+                yield _refused(target, error)
+                continue
+            if same(target.path, now, target.wanted):
+                yield Finding("ok", target.key, now, target.path)
+            else:
+                yield Finding("differs", target.key, f"{now}, would be {target.wanted} {target.unit}", target.path)
+        for setting in self._config.settings:
+            if setting.kind == "hold":
+                yield self._holder.look(setting)
+        if self._store.path.exists():
+            text = f"values of an earlier apply are saved in {self._store.path}: mode rollback puts them back"
+            yield Finding("left", "saved", text)
+
+    def apply(self) -> list[Finding]:
+        """Save what the node has, then set what is wanted; a second time nothing is left to do."""
+        self._store.forget_earlier_boots()
+        found = list(targets(self._config, self._root))
+        wanted = {target.path: target for target in found if isinstance(target, Target)}
+        saved = self._store.load()
+        known = dict(saved)
+        findings = [finding for finding in found if isinstance(finding, Finding)]
+        # No longer asked for: as it was.
+        findings += self._put_back({path: value for path, value in saved.items() if path not in wanted}, saved)
+        current: dict[str, str] = {}
+        for path, target in wanted.items():
+            try:
+                current[path] = read(self._root, path)
+            except OSError as error:
+                findings.append(_refused(target, error))
+        differing = [path for path, now in current.items() if not same(path, now, wanted[path].wanted)]
+        for path in differing:
+            target = wanted[path]
+            earlier = saved.get(path, Saved(target.key, current[path], target.wanted))
+            saved[path] = replace(earlier, set=target.wanted)
+        # On the disk before the first value changes: whenever this is killed, there is a way back.
+        if saved != known:
+            self._store.store(saved)
+        for path, now in current.items():
+            target = wanted[path]
+            findings.append(self._set(target, now) if path in differing else Finding("ok", target.key, now, path))
+        findings += [self._holder.hold(setting) for setting in self._config.settings if setting.kind == "hold"]
+        return findings
+
+    def restore(self) -> list[Finding]:
+        """Put back exactly what was saved; the file goes with the last value."""
+        self._holder.release()
+        earlier = [
+            Finding("gone", "saved", f"{name}: the node has booted since")
+            for name in self._store.forget_earlier_boots()
+        ]
+        saved = self._store.load()
+        findings = self._put_back(dict(saved), saved)
+        self._store.store(saved)
+        return [*earlier, *findings]
+
+    def _put_back(self, some: dict[str, Saved], saved: dict[str, Saved]) -> list[Finding]:
+        """Write saved values, and drop from ``saved`` those that hold again."""
+        findings = []
+        for path, value in some.items():
+            try:
+                now = read(self._root, path)
+                # What was never taken needs no way back, and would be refused a second time.
+                if not same(path, now, value.before):
+                    write(self._root, path, value.before)
+                after = read(self._root, path)
+            except FileNotFoundError:
+                # A CPU or a card that has been taken out takes its settings along.
+                findings.append(Finding("gone", value.key, "is no longer there", path))
+                del saved[path]
+                continue
+            except OSError as error:
+                findings.append(Finding("refused", value.key, f"{value.before}: {error.strerror}", path))
+                continue
+            if not same(path, after, value.before):
+                findings.append(Finding("refused", value.key, f"{value.before}: it still reads {after}", path))
+                continue
+            foreign = not same(path, now, value.set) and not same(path, now, value.before)
+            note = f", which somebody else had set to {now}" if foreign else ""
+            findings.append(Finding("restored", value.key, f"{value.before}{note}", path))
+            del saved[path]
+        return findings
+
+    def _set(self, target: Target, now: str) -> Finding:
+        try:
+            write(self._root, target.path, target.wanted)
+            after = read(self._root, target.path)
+        except OSError as error:
+            return _refused(target, error)
+        if not same(target.path, after, target.wanted):
+            return Finding("refused", target.key, f"{target.wanted}: it still reads {after}", target.path)
+        return Finding("set", target.key, f"{now} -> {target.wanted} {target.unit}", target.path)
+
+    def _advice(self) -> Iterator[Finding]:
+        for row in self._config.advice:
+            text = row["why"]
+            if path := row.get("path"):
+                try:
+                    content = (self._root / path).read_text().strip()
+                except OSError as error:
+                    content = f"cannot be read, {error.strerror}"
+                word = row.get("looksFor")
+                text = f"here {_there(word, content) if word else content}. {text}"
+            yield Finding("advice", row["key"], text)
+
+
+def _there(word: str, content: str) -> str:
+    found = [part for part in content.split() if word in part]
+    return " ".join(found) if found else f"without {word}"
+
+
+def _refused(target: Target, error: OSError) -> Finding:
+    return Finding("refused", target.key, f"{target.wanted}: {error.strerror}", target.path)

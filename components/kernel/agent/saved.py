@@ -1,0 +1,66 @@
+"""What a node had before, kept on its own disk so that it outlives the pod.
+
+One file for each boot, named after the boot's identity: a reboot brings the kernel's and the distribution's own values
+back, and to write those of an earlier boot would undo what the host has been told since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_BOOT = "proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One file of the kernel's before we wrote it."""
+
+    key: str
+    before: str
+    set: str
+    """What we wrote last."""
+
+
+class Store:
+    """The saved values of this boot."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._folder = folder
+        self.path = folder / f"{(root / _BOOT).read_text().strip()}.json"
+
+    def load(self) -> dict[str, Saved]:
+        """Return the saved values by path; none where nothing has been changed."""
+        try:
+            content = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return {}
+        return {path: Saved(**value) for path, value in content.items()}
+
+    def store(self, values: dict[str, Saved]) -> None:
+        """Replace the file in one step, on the disk before this returns; without values there is no file."""
+        if not values:
+            self.path.unlink(missing_ok=True)
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".new")
+        with fresh.open("w") as file:
+            json.dump({path: asdict(value) for path, value in sorted(values.items())}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(self.path)
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def forget_earlier_boots(self) -> list[str]:
+        """Remove the files of earlier boots, and what a killed agent left half written; return their names."""
+        found = [*self._folder.glob("*.json"), *self._folder.glob("*.new")] if self._folder.is_dir() else []
+        old = sorted(file for file in found if file != self.path)
+        for file in old:
+            file.unlink()
+        return [file.name for file in old]

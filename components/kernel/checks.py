@@ -1,0 +1,67 @@
+"""The settings that a stack asks for, each held against the table."""
+
+from __future__ import annotations
+
+from components.kernel.settings import KernelSettings, Profile
+from components.kernel.table import Row, load
+from components.security.prerequisites import parse_kernel
+from components.settings import PROJECT, key_path
+from inferstack.errors import UserError, hint
+
+_KEY = f"{PROJECT}:kernel"
+
+
+def chosen(settings: KernelSettings) -> list[tuple[Row, str]]:
+    """Return the rows that are to be set, each with its value, in the table's order.
+
+    Raises:
+        UserError: a key that is not in the table, or a value that it does not allow; names its path.
+    """
+    table = load()
+    for key, value in settings.settings.items():
+        path = key_path(_KEY, ("settings", key))
+        row = table.get(key)
+        if row is None:
+            raise UserError(f"{path}: is not in the table of settings; {hint(key, _settable(), otherwise='it has')}")
+        if row.allowed is None:
+            what = "interruptsOf says whose" if row.kind == "irq" else "it is advice and never written"
+            raise UserError(f"{path}: cannot be set: {what}; remove the key.")
+        if value is not None and not row.allowed.holds(value):
+            raise UserError(f"{path}: expected {row.allowed} ({row.unit}), got {value!r}.")
+    picked: list[tuple[Row, str]] = []
+    for row in table.values():
+        given = settings.settings.get(row.key, row.value if settings.profile is Profile.LOW_LATENCY else None)
+        if row.settable and given is not None:
+            picked.append((row, str(given)))
+    return picked
+
+
+def check_tuning(settings: KernelSettings, *, oldest: str | None) -> None:
+    """Check what a stack asks for.
+
+    Args:
+        settings: of the role.
+        oldest: kernel of the oldest node, where the stack says it.
+
+    Raises:
+        UserError: naming the key at fault.
+    """
+    picked = chosen(settings)
+    if not settings.enabled:
+        return
+    if not picked and not settings.interrupts_of:
+        raise UserError(
+            f"{_KEY}.settings: nothing is set with profile {settings.profile}; name settings, or turn the role off."
+        )
+    found = parse_kernel(oldest) if oldest else None
+    for row, _ in picked:
+        first = parse_kernel(row.kernel or "")
+        if found and first and found < first:
+            raise UserError(
+                f"{key_path(_KEY, ('settings', row.key))}: came with Linux {row.kernel}, and "
+                f"{PROJECT}:security.nodes.kernel is {oldest}; set it to null."
+            )
+
+
+def _settable() -> list[str]:
+    return [row.key for row in load().values() if row.settable]

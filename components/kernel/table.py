@@ -1,0 +1,83 @@
+"""The table of settings, read from ``table.yaml``."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic.alias_generators import to_camel
+
+Value = int | str
+
+
+class Allowed(BaseModel):
+    """What a stack may say of a setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: StrictInt | None = None
+    max: StrictInt | None = None
+    values: tuple[StrictInt | str, ...] = ()
+
+    def holds(self, value: Value) -> bool:
+        """Tell whether the value is one of these."""
+        if self.values:
+            return value in self.values
+        return isinstance(value, int) and (self.min or 0) <= value <= (self.max or 0)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values)) if self.values else f"a whole number from {self.min} to {self.max}"
+
+
+class Row(BaseModel):
+    """One setting; see the head of table.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    key: str
+    kind: Literal["sysctl", "sysfs", "hold", "irq", "advice"]
+    path: str | None = None
+    value: StrictInt | str | None = None
+    unit: str | None = None
+    allowed: Allowed | None = None
+    scope: Literal["node", "namespace"]
+    why: str = Field(min_length=20)
+    cost: str | None = None
+    source: str = Field(min_length=10)
+    kernel: str | None = None
+    option: str | None = None
+    looks_for: str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Row:
+        settable = self.kind in ("sysctl", "sysfs", "hold")
+        if settable and (self.value is None or self.unit is None or self.allowed is None):
+            raise ValueError(f"{self.key}: a value that can be set needs a value, a unit and what else is allowed")
+        if self.kind != "advice" and (self.cost is None or self.kernel is None):
+            raise ValueError(f"{self.key}: what is written needs its cost and the first kernel that has it")
+        if self.kind in ("sysfs", "hold") and self.path is None:
+            raise ValueError(f"{self.key}: needs a path")
+        return self
+
+    @property
+    def file(self) -> str:
+        """Where it lies, from the root."""
+        return self.path or f"proc/sys/{self.key.replace('.', '/')}"
+
+    @property
+    def settable(self) -> bool:
+        """Whether a stack may give it a value."""
+        return self.allowed is not None
+
+
+@functools.cache
+def load() -> dict[str, Row]:
+    """Return all rows by key, in the file's order."""
+    content = yaml.safe_load((Path(__file__).parent / "table.yaml").read_text())
+    rows = [Row.model_validate(row) for row in content]
+    known = {row.key: row for row in rows}
+    assert len(known) == len(rows)  # noqa: S101  # our own file, checked by a test
+    return known

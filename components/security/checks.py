@@ -1,0 +1,148 @@
+"""What the security role holds against other roles' settings, before anything is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.security.prerequisites import (
+    LEAST_MTU,
+    TUNNEL_OVERHEAD,
+    WIREGUARD_OVERHEAD,
+    NodeFacts,
+    check,
+    features,
+)
+from components.security.settings import Cni, EncryptionMode, KubeProxy, Routing, SecuritySettings
+from components.settings import PROJECT, key_path
+from components.tenancy.settings import Tenant
+from inferstack.errors import UserError, hint
+
+_KEY = f"{PROJECT}:security"
+
+
+def check_security(
+    settings: SecuritySettings, tenants: Mapping[str, Tenant], *, mesh_encrypts: bool, mesh_strict: bool
+) -> None:
+    """Check everything that the role has to say of a stack.
+
+    Args:
+        settings: of the role.
+        tenants: by name.
+        mesh_encrypts: whether the mesh is on and its pods speak mutual TLS where they can.
+        mesh_strict: whether they refuse everything else.
+
+    Raises:
+        UserError: naming the key at fault.
+    """
+    if not settings.enabled:
+        return
+    check_pod_security(settings, tenants)
+    check_encryption(settings, mesh_encrypts=mesh_encrypts, mesh_strict=mesh_strict)
+    if settings.wireguard:
+        check_cilium(settings)
+    check_kernel(settings)
+
+
+def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:
+    """Refuse privileged tenants without a reason, and reasons without a privileged tenant.
+
+    Raises:
+        UserError: naming the tenant's key, or the exception's.
+    """
+    exceptions = settings.pod_security.exceptions
+    for name, tenant in tenants.items():
+        if tenant.pod_security == "privileged" and name not in exceptions:
+            raise UserError(
+                f"{key_path(f'{PROJECT}:tenancy', ('tenants', name, 'podSecurity'))}: a privileged pod owns its node "
+                f"and all that runs there; use baseline, or say why not in "
+                f"{key_path(_KEY, ('podSecurity', 'exceptions', name))}."
+            )
+    for name in exceptions:
+        key = key_path(_KEY, ("podSecurity", "exceptions", name))
+        if name not in tenants:
+            raise UserError(f"{key}: there is no such tenant; {hint(name, tenants)}")
+        if (level := tenants[name].pod_security) != "privileged":
+            raise UserError(f"{key}: the tenant's podSecurity is {level}, which needs no exception; remove the key.")
+
+
+def check_encryption(settings: SecuritySettings, *, mesh_encrypts: bool, mesh_strict: bool) -> None:
+    """Refuse clear traffic and double encryption that nobody has written down.
+
+    Raises:
+        UserError: naming the key at fault.
+    """
+    encryption = settings.encryption
+    key = f"{_KEY}.encryption"
+    if encryption.mode is EncryptionMode.MTLS and not mesh_strict:
+        raise UserError(
+            f"{key}.mode: mtls is the mesh's, and this stack has no mesh that refuses plain text; "
+            f"set {PROJECT}:mesh.enabled to true and {PROJECT}:mesh.mtls.mode to STRICT, or use wireguard."
+        )
+    if encryption.mode is EncryptionMode.NONE and mesh_encrypts:
+        raise UserError(
+            f"{key}.mode: none, but the mesh encrypts; say mtls, or set {PROJECT}:mesh.mtls.mode to DISABLE."
+        )
+    if encryption.mode is EncryptionMode.NONE and encryption.required:
+        raise UserError(
+            f"{key}.mode: none leaves traffic between nodes in clear; use mtls or wireguard, "
+            f"or set {key}.required to false."
+        )
+    double = encryption.mode is EncryptionMode.WIREGUARD and mesh_encrypts
+    if double and encryption.allow_double is None:
+        raise UserError(
+            f"{key}.mode: wireguard below a mesh with mutual TLS encrypts everything twice; use mtls, "
+            f"set {PROJECT}:mesh.mtls.mode to DISABLE, or say why in {key}.allowDouble.reason."
+        )
+    if encryption.allow_double is not None and not double:
+        raise UserError(f"{key}.allowDouble: this stack encrypts once (mode {encryption.mode}); remove the key.")
+
+
+def check_cilium(settings: SecuritySettings) -> None:
+    """Check that what is said of Cilium goes together.
+
+    Raises:
+        UserError: naming the key at fault.
+    """
+    cilium, key = settings.cilium, f"{_KEY}.cilium"
+    replaced = cilium.kube_proxy is KubeProxy.REPLACED
+    if replaced and cilium.api_server is None:
+        raise UserError(
+            f"{key}.apiServer: is required with kubeProxy replaced: until Cilium runs no Service works, "
+            "that of the API server included; give {host: ..., port: ...}."
+        )
+    if not replaced and cilium.api_server is not None:
+        raise UserError(f"{key}.apiServer: only used with kubeProxy replaced; remove the key.")
+    if cilium.cni is Cni.AWS:
+        if cilium.native_cidr is not None:
+            raise UserError(f"{key}.nativeCidr: with cni aws-cni the VPC routes pod addresses; remove the key.")
+        if cilium.routing is Routing.NATIVE:
+            raise UserError(
+                f"{key}.routing: is for cni only; with aws-cni the VPC routes pod addresses; remove the key."
+            )
+    elif cilium.routing is Routing.NATIVE and cilium.native_cidr is None:
+        raise UserError(
+            f"{key}.nativeCidr: is required with routing native: the network that routes pod addresses itself."
+        )
+    elif cilium.routing is Routing.TUNNEL and cilium.native_cidr is not None:
+        raise UserError(f"{key}.nativeCidr: only used with routing native; remove the key, or set routing.")
+    if cilium.mtu is not None:
+        tunnel = TUNNEL_OVERHEAD if cilium.cni is Cni.ONLY and cilium.routing is Routing.TUNNEL else 0
+        left = cilium.mtu - WIREGUARD_OVERHEAD - tunnel
+        if left < LEAST_MTU:
+            raise UserError(
+                f"{key}.mtu: of {cilium.mtu} bytes, encryption{' and tunnel leave' if tunnel else ' leaves'} pods "
+                f"{left}, fewer than the {LEAST_MTU} that every link must carry; "
+                f"use {cilium.mtu + LEAST_MTU - left} or more."
+            )
+
+
+def check_kernel(settings: SecuritySettings) -> None:
+    """Hold what the stack says of its nodes against what its features need.
+
+    Raises:
+        UserError: naming the key, with all that is missing.
+    """
+    nodes = settings.nodes
+    facts = NodeFacts(f"{_KEY}.nodes.kernel", nodes.kernel, None, nodes.config)
+    if problems := check(facts, features(settings)):
+        raise UserError("\n".join(map(str, problems)))

@@ -1,0 +1,226 @@
+"""What Cilium and WireGuard need of a node, as a table, and nodes held against it. Pure: facts come as arguments."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from components.objects import Object
+from components.security.settings import Cni, KubeProxy, Routing, SecuritySettings
+
+_CILIUM = "Cilium documentation, operations/system_requirements"
+_WIREGUARD = "Cilium documentation, security/network/encryption-wireguard"
+_AWS = "Cilium documentation, installation/cni-chaining-aws-cni"
+
+WIREGUARD_OVERHEAD = 80
+"""Bytes that WireGuard takes of each packet, as Cilium counts them (pkg/mtu): room for an IPv6 header outside."""
+TUNNEL_OVERHEAD = 50
+"""Bytes that VXLAN takes of each packet: IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 (pkg/mtu)."""
+LEAST_MTU = 1280
+"""Bytes that a link must carry whole (RFC 8200, section 5)."""
+
+Version = tuple[int, ...]
+
+
+class Feature(enum.StrEnum):
+    """A part of a stack that asks something of nodes."""
+
+    CILIUM = "Cilium"
+    WIREGUARD = "WireGuard encryption"
+    IPTABLES = "masquerading by iptables"
+    TUNNEL = "VXLAN"
+
+
+class Need(enum.StrEnum):
+    """What kind of thing is asked for."""
+
+    KERNEL = "kernel"
+    """At least this release."""
+    OPTION = "option"
+    """A kernel option, built in or as a module."""
+    ARCHITECTURE = "architecture"
+    """One of these, separated by commas."""
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """One row: a feature, what it needs, and who says so."""
+
+    feature: Feature
+    need: Need
+    value: str
+    source: str
+    remedy: str
+
+
+def _options(feature: Feature, source: str, *names: str) -> tuple[Prerequisite, ...]:
+    remedy = "use a kernel with it; those of EKS, Ubuntu, Debian and RHEL have it"
+    return tuple(Prerequisite(feature, Need.OPTION, f"CONFIG_{name}", source, remedy) for name in names)
+
+
+PREREQUISITES = (
+    Prerequisite(Feature.CILIUM, Need.ARCHITECTURE, "amd64,arm64", _CILIUM, "keep such nodes out of the cluster"),
+    Prerequisite(
+        Feature.CILIUM, Need.KERNEL, "5.10", _CILIUM, "use a newer image; RHEL 8.10 and its kin are good enough"
+    ),
+    Prerequisite(Feature.WIREGUARD, Need.KERNEL, "5.6", _WIREGUARD, "use a newer image, or load the module and say so"),
+    *_options(Feature.CILIUM, _CILIUM, "BPF", "BPF_SYSCALL", "NET_CLS_BPF", "BPF_JIT", "NET_CLS_ACT"),
+    *_options(Feature.CILIUM, _CILIUM, "NET_SCH_INGRESS", "CRYPTO_SHA1", "CRYPTO_USER_API_HASH", "CGROUPS"),
+    *_options(Feature.CILIUM, _CILIUM, "CGROUP_BPF", "PERF_EVENTS", "SCHEDSTATS", "FIB_RULES"),
+    *_options(Feature.IPTABLES, _CILIUM, "NETFILTER_XT_SET", "IP_SET", "IP_SET_HASH_IP", "NETFILTER_XT_MATCH_COMMENT"),
+    *_options(Feature.TUNNEL, _CILIUM, "VXLAN"),
+    *_options(Feature.WIREGUARD, _WIREGUARD, "WIREGUARD"),
+)
+"""What nodes need. Cilium's minimum is that of its documentation since 1.18, the latest that could be read for 1.20."""
+
+AWS_CNI = "1.11.2"
+"""Oldest AWS VPC CNI that Cilium can be chained to (Cilium documentation, installation/cni-chaining-aws-cni)."""
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What is known of a node; None and absent keys are unknown, and are not held against it."""
+
+    name: str
+    """Of the node, or the settings key that says all this."""
+    kernel: str | None = None
+    """As `uname -r` prints it."""
+    architecture: str | None = None
+    """As Kubernetes names it."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """Kernel options by name: y, m, or n for one that is known to be off."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a node lacks, or that cannot be told."""
+
+    where: str
+    """Node, settings key or object."""
+    text: str
+    """What is wrong and what to do, without a full stop."""
+    source: str
+    """Who asks for it."""
+    known: bool = True
+    """False: it cannot be told, as for a simulated node."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text} ({self.source})."
+
+
+def features(settings: SecuritySettings) -> frozenset[Feature]:
+    """Return the parts of a stack that ask something of nodes; none without Cilium."""
+    if not settings.wireguard:
+        return frozenset()
+    wanted = {Feature.CILIUM, Feature.WIREGUARD}
+    if settings.cilium.cni is Cni.ONLY:
+        # Chained, the AWS CNI masquerades; alone, Cilium does so, by iptables unless told otherwise.
+        wanted.add(Feature.IPTABLES)
+        if settings.cilium.routing is Routing.TUNNEL:
+            wanted.add(Feature.TUNNEL)
+    return frozenset(wanted)
+
+
+def check(facts: NodeFacts, wanted: Collection[Feature]) -> list[Problem]:
+    """Return what a node lacks of what the wanted features need."""
+    return [problem for row in PREREQUISITES if row.feature in wanted for problem in _check(facts, row)]
+
+
+def check_nodes(nodes: Collection[Object], wanted: Collection[Feature]) -> list[Problem]:
+    """Return what the nodes of a cluster lack.
+
+    Args:
+        nodes: Node objects as the API server holds them.
+        wanted: of ``features``.
+    """
+    return [problem for node in nodes for problem in check(facts_of(node), wanted)]
+
+
+def facts_of(node: Object) -> NodeFacts:
+    """Return what the API server knows of a node: the kubelet's word, and kernel options that NFD has published."""
+    info = (node.get("status") or {}).get("nodeInfo") or {}
+    prefix = "feature.node.kubernetes.io/kernel-config."
+    labels = node["metadata"].get("labels") or {}
+    config = {
+        f"CONFIG_{key.removeprefix(prefix)}": "y" if value == "true" else value
+        for key, value in labels.items()
+        if key.startswith(prefix)
+    }
+    return NodeFacts(node["metadata"]["name"], info.get("kernelVersion"), info.get("architecture"), config)
+
+
+def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings) -> list[Problem]:
+    """Return what stands in Cilium's way among the DaemonSets of kube-system.
+
+    Args:
+        daemonsets: of kube-system, as the API server holds them.
+        settings: of the role.
+    """
+    if not settings.wireguard:
+        return []
+    return list(_conflicts({one["metadata"]["name"]: one for one in daemonsets}, settings))
+
+
+def parse_kernel(release: str) -> Version | None:
+    """Return the numbers at the head of a kernel's release; None where it has none, as on simulated nodes."""
+    found = re.match(r"\d+(\.\d+)+", release)
+    return tuple(int(part) for part in found[0].split(".")) if found else None
+
+
+def _check(facts: NodeFacts, row: Prerequisite) -> Iterator[Problem]:
+    if row.need is Need.OPTION:
+        if facts.config.get(row.value) in ("n", "false"):
+            yield Problem(facts.name, f"{row.feature} needs {row.value}: {row.remedy}", row.source)
+    elif row.need is Need.ARCHITECTURE:
+        if facts.architecture is not None and facts.architecture not in row.value.split(","):
+            said = f"{row.feature} has no images for {facts.architecture}, only for {row.value}: {row.remedy}"
+            yield Problem(facts.name, said, row.source)
+    elif facts.kernel is not None:
+        yield from _check_kernel(facts.name, facts.kernel, facts.config, row)
+
+
+def _check_kernel(where: str, release: str, config: Mapping[str, str], row: Prerequisite) -> Iterator[Problem]:
+    found, least = parse_kernel(release), parse_kernel(row.value)
+    if found is None:
+        yield Problem(where, f'the kernel "{release}" cannot be read', row.source, known=False)
+    elif least is not None and found < least and not _backported(release, found, config, row.feature):
+        said = f"{row.feature} needs Linux {row.value} or newer, here is {release}: {row.remedy}"
+        yield Problem(where, said, row.source)
+
+
+def _backported(release: str, found: Version, config: Mapping[str, str], feature: Feature) -> bool:
+    """Tell of an older kernel that has what is needed: RHEL 8.10 for Cilium, a module of its own for WireGuard."""
+    if feature is Feature.WIREGUARD:
+        return config.get("CONFIG_WIREGUARD") in ("y", "m")
+    rhel = re.search(r"\.el8_(\d+)", release)
+    return rhel is not None and int(rhel[1]) >= 10 and found >= (4, 18)
+
+
+def _conflicts(found: Mapping[str, Object], settings: SecuritySettings) -> Iterator[Problem]:
+    cilium = settings.cilium
+    if cilium.kube_proxy is KubeProxy.REPLACED and "kube-proxy" in found:
+        yield Problem(
+            "daemonset/kube-proxy",
+            "it answers for Services beside Cilium: remove it, or set inferstack:security.cilium.kubeProxy to kept",
+            "Cilium documentation, network/kubernetes/kubeproxy-free",
+        )
+    aws = found.get("aws-node")
+    if cilium.cni is Cni.ONLY and aws is not None:
+        yield Problem(
+            "daemonset/aws-node",
+            "it is a second CNI: remove it, or set inferstack:security.cilium.cni to aws-cni",
+            _AWS,
+        )
+    if cilium.cni is Cni.AWS and aws is None:
+        yield Problem(
+            "daemonset/aws-node",
+            "there is none to be chained to: set inferstack:security.cilium.cni to only",
+            _AWS,
+        )
+    elif cilium.cni is Cni.AWS and aws is not None:
+        image = aws["spec"]["template"]["spec"]["containers"][0]["image"]
+        tag = re.search(r":v?(\d+\.\d+\.\d+)", image)
+        if tag and (parse_kernel(tag[1]) or ()) < (parse_kernel(AWS_CNI) or ()):
+            yield Problem("daemonset/aws-node", f"Cilium needs {AWS_CNI} or newer, here is {tag[1]}: update it", _AWS)

@@ -1,0 +1,136 @@
+"""The shim on the host and the runtime in containerd's configuration: put in, held, taken out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .toml import TomlError, added, without
+
+
+class InstallError(Exception):
+    """Something that keeps the runtime from being used; the node is as it was before."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the stack asks for."""
+
+    shim: str
+    """Binary to install, in this pod."""
+    sha256: str
+    installed: str
+    """Where it goes, the same path here and on the host."""
+    containerd: str
+    """containerd's configuration, likewise."""
+    runtime: str
+    restart: list[str]
+    """Command that starts containerd anew."""
+    period: float
+    """Seconds between two looks at the node."""
+
+
+def run(command: list[str]) -> str | None:
+    """Run a command; None, or what it said when it failed."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 0 else f"{' '.join(command)}: {done.returncode}: {done.stderr.strip()[-500:]}"
+
+
+class Installer:
+    """One node."""
+
+    def __init__(self, config: Config, restart: Callable[[list[str]], str | None] = run) -> None:
+        self._config = config
+        self._restart = restart
+        self._file = Path(config.containerd)
+        self._installed = Path(config.installed)
+
+    def install(self) -> list[str]:
+        """Bring the node to what is wanted; a second time nothing is left to do. Return what was done.
+
+        Raises:
+            InstallError: naming what is in the way; the node's configuration is as it was.
+        """
+        said = []
+        try:
+            before = self._file.read_text()
+            after = added(before, self._config.runtime, self._config.installed)
+        except (OSError, TomlError) as error:
+            raise InstallError(f"{self._file}: {error}") from None
+        if self._place_shim():
+            said.append(f"{self._installed}: installed, sha256 {self._config.sha256}")
+        if after != before:
+            self._write(after)
+            if problem := self._restart(self._config.restart):
+                # With the old configuration containerd ran, and will again.
+                self._write(before)
+                again = self._restart(self._config.restart)
+                undone = f"; its old configuration is back{f', and still: {again}' if again else ''}"
+                raise InstallError(f"containerd does not start with the runtime: {problem}{undone}")
+            said.append(f"{self._file}: runtime {self._config.runtime} added, containerd started anew")
+        return said
+
+    def remove(self) -> list[str]:
+        """Take everything out again; what was not there is no matter. Return what was done.
+
+        Raises:
+            InstallError: containerd did not start anew; its configuration and the shim are out all the same.
+        """
+        said = []
+        problem = None
+        try:
+            before = self._file.read_text()
+        except OSError as error:
+            raise InstallError(f"{self._file}: {error.strerror}") from None
+        after = without(before)
+        if after != before:
+            self._write(after)
+            problem = self._restart(self._config.restart)
+            said.append(f"{self._file}: runtime {self._config.runtime} taken out, containerd started anew")
+        if self._installed.exists():
+            self._installed.unlink()
+            said.append(f"{self._installed}: removed")
+        if problem:
+            raise InstallError(f"containerd does not start: {problem}")
+        return said
+
+    def _place_shim(self) -> bool:
+        wanted = self._config.sha256
+        if self._installed.exists() and _sha256(self._installed) == wanted:
+            return False
+        source = Path(self._config.shim)
+        try:
+            found = _sha256(source)
+        except OSError as error:
+            raise InstallError(f"{source}: {error.strerror}") from None
+        if found != wanted:
+            raise InstallError(f"{source}: its sha256 is {found}, wanted is {wanted}; it is not installed")
+        _replace(self._installed, source.read_bytes(), 0o755)
+        return True
+
+    def _write(self, text: str) -> None:
+        _replace(self._file, text.encode(), self._file.stat().st_mode & 0o777)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    """Write a file in one step: containerd never reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.inferstack")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(mode)
+    fresh.rename(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,40 @@
+"""What the wasm role needs before anything is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from components.settings import PROJECT
+from components.wasm.settings import WasmSettings
+from inferstack.errors import UserError, hint
+
+_KEY = f"{PROJECT}:wasm"
+_RESERVED = frozenset({"runc", "nvidia", "nvidia-cdi", "nvidia-legacy"})
+"""Runtimes that containerd or NVIDIA's toolkit has under these names."""
+
+
+def check_wasm(settings: WasmSettings, tenants: Collection[str]) -> None:
+    """Check that the shim is said and that a sample has a place.
+
+    Args:
+        settings: of the role.
+        tenants: names of the stack's tenants.
+
+    Raises:
+        UserError: naming the key at fault.
+    """
+    sample = settings.sample
+    if not settings.enabled:
+        if sample is not None:
+            raise UserError(f"{_KEY}.sample: needs the role; set {_KEY}.enabled to true, or remove the sample.")
+        return
+    if settings.shim.image is None:
+        raise UserError(
+            f"{_KEY}.shim.image: is required when the role is on; name an image that carries {settings.shim.path}."
+        )
+    if settings.shim.sha256 is None:
+        raise UserError(f"{_KEY}.shim.sha256: is required when the role is on; `sha256sum` of the binary tells it.")
+    if settings.runtime_class.name in _RESERVED:
+        raise UserError(f"{_KEY}.runtimeClass.name: {settings.runtime_class.name} is another runtime's; use wasmedge.")
+    if sample is not None and sample.tenant not in tenants:
+        raise UserError(f'{_KEY}.sample.tenant: there is no tenant "{sample.tenant}"; {hint(sample.tenant, tenants)}')
