@@ -41,7 +41,7 @@ def make_objects(settings: KernelSettings, program: Mapping[str, str], image: st
 def make_config(settings: KernelSettings) -> Object:
     """Return what the agent is told."""
     wanted = [
-        {"key": row.key, "kind": row.kind, "path": row.file, "value": value, "unit": row.unit}
+        {"key": row.key, "kind": row.kind, "path": row.file, "value": value, "unit": _shown(row.unit)}
         for row, value in chosen(settings)
     ]
     advice = [
@@ -61,6 +61,11 @@ def make_config(settings: KernelSettings) -> Object:
         "interfaces": list(settings.interrupts_of),
         "advice": advice,
     }
+
+
+def _shown(unit: str | None) -> str:
+    """Return a unit as it stands behind a number; a flag or a name has none."""
+    return unit if unit in ("µs", "s") else ""
 
 
 def make_config_map(suffix: str, data: Mapping[str, str]) -> Object:

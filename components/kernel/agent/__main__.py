@@ -58,10 +58,10 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    said: list[Finding] = []
+    said: list[Finding] | None = None
     while True:
         findings = keeper.run()
-        if _news(findings) != _news(said, settled=True):
+        if said is None or _news(findings) != _news(said, settled=True):
             sys.stdout.write(report(config.mode, findings) + "\n")
             sys.stdout.flush()
         said = findings

@@ -41,7 +41,9 @@ class Keeper:
             if same(target.path, now, target.wanted):
                 yield Finding("ok", target.key, now, target.path)
             else:
-                yield Finding("differs", target.key, f"{now}, would be {target.wanted} {target.unit}", target.path)
+                yield Finding(
+                    "differs", target.key, f"{now}, would be {target.wanted} {target.unit}".rstrip(), target.path
+                )
         for setting in self._config.settings:
             if setting.kind == "hold":
                 yield self._holder.look(setting)
@@ -126,7 +128,7 @@ class Keeper:
             return _refused(target, error)
         if not same(target.path, after, target.wanted):
             return Finding("refused", target.key, f"{target.wanted}: it still reads {after}", target.path)
-        return Finding("set", target.key, f"{now} -> {target.wanted} {target.unit}", target.path)
+        return Finding("set", target.key, f"{now} -> {target.wanted} {target.unit}".rstrip(), target.path)
 
     def _advice(self) -> Iterator[Finding]:
         for row in self._config.advice:
