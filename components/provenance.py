@@ -66,7 +66,7 @@ def _overlay(leaves: dict[Keys, _Leaf], more: Iterator[tuple[Keys, _Leaf]]) -> N
         if not isinstance(leaf.value, dict):
             for other in [known for known in leaves if known[: len(path)] == path]:
                 del leaves[other]
-        elif any(known[: len(path)] == path for known in leaves):
+        elif any(known[: len(path)] == path and known != path for known in leaves):
             continue  # an empty mapping over one with keys takes none of them away
         leaves[path] = leaf
 

@@ -7,6 +7,7 @@ import json
 import runpy
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from inferstack.project import project_root
 from tests.program import aws_outputs
+from tests.program.mirrored import make_mirror
 
 Object = dict[str, Any]
 
@@ -192,12 +194,14 @@ def run_program(
 
 
 class Machine:
-    """A machine for the program: a rehearsal that answers, and a kubeconfig of another cluster."""
+    """A machine for the program: a rehearsal that answers, a kubeconfig of another cluster, and all charts."""
 
     def __init__(self, folder: Path, port: int) -> None:
         """Write both kubeconfigs below ``folder``."""
         self.rehearsal, self.other = folder / "state" / "kubeconfig", folder / "config"
         self.rehearsal.parent.mkdir()
+        self.charts = folder / "charts"
+        make_mirror(self.charts)
         for path, context in ((self.rehearsal, "rehearsal"), (self.other, "gpu-cluster")):
             path.write_text(
                 yaml.safe_dump(
@@ -209,8 +213,24 @@ class Machine:
                 )
             )
 
-    def run(self, stack: str, *, preview: bool = False, into: Recording | None = None, **over: Any) -> Recording:
-        """Run the program for a stack, with ``over`` in place of whole values of its file; None takes one away."""
+    def run(
+        self,
+        stack: str,
+        *,
+        preview: bool = False,
+        into: Recording | None = None,
+        present: AbstractSet[str] = frozenset(),
+        **over: Any,
+    ) -> Recording:
+        """Run the program for a stack.
+
+        Args:
+            stack: its name.
+            preview: as the engine tells the program.
+            into: what to write into.
+            present: add-ons that somebody else has installed.
+            over: in place of whole values of the stack's file; None takes one away.
+        """
         config = stack_config(stack)
         for key, value in over.items():
             config.pop(f"inferstack:{key}", None)
@@ -221,6 +241,8 @@ class Machine:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("INFERSTACK_STATE", str(self.rehearsal.parent))
             patch.setenv("KUBECONFIG", str(self.other))
+            patch.setattr("components.addon.plan.find", lambda pin, _mirror: self.charts / pin.file)
+            patch.setattr("components.addon.detect.find_present", lambda _access, wanted: present & set(wanted))
             run_program(recording, stack, config, preview=preview)
         return recording
 

@@ -14,6 +14,7 @@ from inferstack.kube import KubeClient, health
 from inferstack.kube.informer import Informer
 from inferstack.rehearsal.agent.cluster_policy import PolicyController
 from inferstack.rehearsal.agent.fluid import FluidController
+from inferstack.rehearsal.agent.load_balancer import LoadBalancers
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
 
@@ -57,7 +58,7 @@ async def run(options: Options) -> None:
             node_lives=lambda name: not nodes.is_broken(name),
         )
         # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
-        players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values)]
+        players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,
