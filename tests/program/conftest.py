@@ -23,7 +23,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from inferstack.project import project_root
 from tests.program import aws_outputs
-from tests.program.mirrored import make_mirror
+from tests.mirrored import make_mirror
 
 Object = dict[str, Any]
 

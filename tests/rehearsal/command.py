@@ -9,14 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from inferstack.kube import ApiError, KubeClient
+from inferstack.kube import KubeClient
+from inferstack.kube.inventory import walk
 from inferstack.project import project_root
+from inferstack.rehearsal import tools
 
 Held = set[tuple[str, str, str]]
 """Objects as (kind, namespace, name)."""
-
-# Made and renewed by the control plane itself, at times of its own.
-VOLATILE = {"Event", "Lease", "EndpointSlice", "Endpoints", "ComponentStatus"}
 
 
 class Command:
@@ -83,25 +82,25 @@ class Command:
         return asyncio.run(_readiness(self.kubeconfig))
 
 
+def kubectl(command: Command, *arguments: str) -> str:
+    """Run kubectl on the command's control plane and return what it printed."""
+    binary = tools.locate("kubectl")
+    assert binary
+    done = subprocess.run(
+        [binary, "--kubeconfig", command.kubeconfig, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
 async def _held(kubeconfig: Path) -> Held:
-    found: Held = set()
     async with await KubeClient.connect(kubeconfig) as kube:
-        groups = (await kube.request("GET", "/apis"))["groups"]
-        for version in ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]:
-            base = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            for entry in (await kube.request("GET", base))["resources"]:
-                if "/" in entry["name"] or "list" not in entry["verbs"] or entry["kind"] in VOLATILE:
-                    continue
-                try:
-                    listed = await kube.list(version, entry["kind"])
-                except ApiError as error:
-                    if not error.not_found:  # a kind whose CRD went between discovery and list
-                        raise
-                    continue
-                for item in listed["items"]:
-                    meta = item["metadata"]
-                    found.add((entry["kind"], meta.get("namespace", ""), meta["name"]))
-    return found
+        return {
+            (obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) async for obj in walk(kube)
+        }
 
 
 async def _readiness(kubeconfig: Path) -> dict[str, str]:

@@ -14,9 +14,8 @@ import psutil
 import pytest
 
 from inferstack.project import project_root
-from inferstack.rehearsal import tools
 from inferstack.rehearsal.plane import Rehearsal
-from tests.rehearsal.command import Command, Held
+from tests.rehearsal.command import Command, Held, kubectl
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(600)]
 
@@ -44,19 +43,6 @@ def empty(command: Command) -> Held:
 def running(command: Command, empty: Held) -> str:
     """The stack is up; what the command printed."""
     return command.must("up")
-
-
-def kubectl(command: Command, *arguments: str) -> str:
-    binary = tools.locate("kubectl")
-    assert binary
-    done = subprocess.run(
-        [binary, "--kubeconfig", command.kubeconfig, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout
 
 
 def test_a_wrong_setting_is_refused_before_anything_changes(command: Command, empty: Held) -> None:

@@ -1,4 +1,4 @@
-"""A folder of charts for the program to read: real names, pins, default values and CRDs, no templates."""
+"""A folder of charts for the program: real names, pins, default values and CRDs, and a template of our own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ _SUB_CHARTS: dict[str, tuple[str, ...]] = {
     "gpu-operator": ("node-feature-discovery",),
 }
 """Values below these names are those of charts inside the chart, whose defaults are in files of their own."""
+_TEMPLATES = {
+    "objects.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: "{{ .Release.Name }}-values"}
+data: {values.yaml: {{ toYaml .Values | quote }}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: "{{ .Release.Name }}"}
+spec:
+  selector: {matchLabels: {app: "{{ .Release.Name }}"}}
+  template:
+    metadata: {labels: {app: "{{ .Release.Name }}"}}
+    spec: {containers: [{name: main, image: "registry.invalid/{{ .Release.Name }}:v1"}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "{{ .Release.Name }}-chart"}
+rules: []
+"""
+}
 _REFERENCE = project_root().parent / "shared" / "reference" / "values"
 
 
@@ -39,7 +61,7 @@ def make_mirror(folder: Path) -> None:
             values[inside] = merge(values.get(inside) or {}, ours.get(inside) or {})
         crds = rehearsed_crds(name, facts)
         files = dict.fromkeys(facts.crd_files, yaml.safe_dump_all(crds))
-        make_chart(folder, pin, values, [] if files else crds, files=files)
+        make_chart(folder, pin, values, [] if files else crds, templates=_TEMPLATES, files=files)
 
 
 def _charts_of_all_stacks() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,90 @@
+"""Every add-on from its Helm chart, through ``helm.sh/v3:Release``: up, up again, down, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.addon.plan import ADDON_LABEL
+from components.platform.settings import PlatformSettings
+from inferstack.project import project_root
+from inferstack.rehearsal.plane import Rehearsal
+from tests.mirrored import make_mirror
+from tests.rehearsal.command import Command, Held, kubectl
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]
+
+REAL = "INFERSTACK_TEST_CHARTS"
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The command on a control plane that runs, empty."""
+    made = Command(tmp_path_factory.mktemp("charts") / "state")
+    Rehearsal(made.state).start(lambda _: None)
+    try:
+        yield made
+    finally:
+        Rehearsal(made.state).stop(purge=True)
+
+
+@pytest.fixture(scope="module", params=["small", "real"])
+def mirror(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of charts: small ones with the real names, values and CRDs; the real ones where a folder is named."""
+    if request.param == "real":
+        if REAL not in os.environ:
+            pytest.skip(f"{REAL} names no folder with the real charts (`inferstack mirror pack` fills one)")
+        return Path(os.environ[REAL])
+    folder = tmp_path_factory.mktemp("mirror")
+    make_mirror(folder)
+    return folder
+
+
+def wanted() -> set[str]:
+    """Return the add-ons that the stack local wants."""
+    config = yaml.safe_load((project_root() / "stacks" / "Pulumi.local.yaml").read_text())["config"]
+    settings = PlatformSettings.load({key.removeprefix("inferstack:"): value for key, value in config.items()})
+    return set(settings.charts())
+
+
+def test_all_charts_come_up_stay_as_they_are_and_leave_nothing(command: Command, mirror: Path) -> None:
+    empty: Held = command.settled()
+    chosen = ["-c", "inferstack:addon.mode=chart", "-c", f"inferstack:addon.mirror={mirror}"]
+
+    first = command.must("up", *chosen)
+
+    assert re.search(r"^nlp-model-001\s.*\s8/8\s", first, re.MULTILINE), first
+    markers = json.loads(kubectl(command, "get", "configmaps", "-A", "-l", ADDON_LABEL, "-o", "json"))["items"]
+    assert {marker["metadata"]["labels"][ADDON_LABEL]: marker["data"]["mode"] for marker in markers} == dict.fromkeys(
+        wanted(), "chart"
+    )
+    releases = json.loads(kubectl(command, "get", "secrets", "-A", "-l", "owner=helm", "-o", "json"))["items"]
+    assert {release["metadata"]["labels"]["name"] for release in releases} == wanted()
+
+    assert "no changes" in command.must("up", *chosen)
+    assert "0 orphans" in command.must("orphans")
+
+    command.must("destroy", "--yes")
+
+    left = command.held() - empty
+    assert {entry for entry in left if entry[0] == "CustomResourceDefinition"} == set()
+    assert left == set()
+    assert "0 orphans" in command.must("orphans")
+
+
+def test_a_typo_in_a_value_fails_before_anything_changes(command: Command, mirror: Path) -> None:
+    empty = command.settled()
+    code, output = command.run(
+        "up",
+        *("-c", "inferstack:addon.mode=chart", "-c", f"inferstack:addon.mirror={mirror}"),
+        *("-c", "inferstack:addon.values.keda.operater.replicaCount=2"),
+    )
+    assert code == 1
+    assert "inferstack:addon.values.keda.operater: the chart has no such value; did you mean operator?" in output
+    assert command.held() == empty
