@@ -1,11 +1,23 @@
-"""The objects of the mesh role, as pure functions."""
+"""The charts of the mesh role and the objects that hold for the whole mesh, as pure functions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from components.addon import AddonName
-from components.mesh.settings import MeshSettings
+from components.mesh.metrics import make_stats_matcher
+from components.mesh.objects import CROSS_NETWORK_PORT, INGRESS, ROOT, make
+from components.mesh.settings import AccessLog, MeshSettings
+from components.objects import Object
+from components.tenancy.builders import Peer
+
+XDS_PORT = 15012
+"""istiod's port for proxies, with TLS."""
+ENVOY_METRICS_PORT = 15090
+"""Where a proxy shows its metrics, in clear."""
+PROBES_FROM = "169.254.7.127/32"
+"""What ambient turns the address of the kubelet's probes into, so that they are told from traffic of the node."""
 
 
 def make_charts(settings: MeshSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
@@ -13,6 +25,164 @@ def make_charts(settings: MeshSettings, *, monitored: bool) -> dict[AddonName, d
 
     Args:
         settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
+        monitored: whether the kinds of the Prometheus operator are served; Istio's charts bring no monitors.
     """
-    return {"istio-base": {}} if settings.enabled else {}
+    del monitored
+    if not settings.enabled:
+        return {}
+    charts: dict[AddonName, dict[str, Any]] = {"istio-base": {}, "istiod": _istiod(settings)}
+    if settings.cni.enabled:
+        charts["istio-cni"] = {"ambient": {"enabled": True}} if settings.ambient else {}
+    if settings.ambient:
+        charts["istio-ztunnel"] = {}
+    if settings.gateway.enabled:
+        charts["istio-gateway"] = _gateway(settings)
+    return charts
+
+
+def namespace_labels(settings: MeshSettings) -> dict[str, str]:
+    """Return the labels that bring a tenant's namespace into the mesh."""
+    if not settings.enabled:
+        return {}
+    return {"istio.io/dataplane-mode": "ambient"} if settings.ambient else {"istio-injection": "enabled"}
+
+
+def tenant_peers(settings: MeshSettings, *, monitored_from: str | None) -> tuple[Peer, ...]:
+    """Return whom a tenant's closed network must let through for the mesh to work.
+
+    Args:
+        settings: of the role.
+        monitored_from: namespace of the Prometheus that looks at the proxies; None for none.
+    """
+    if not settings.enabled:
+        return ()
+    peers = []
+    if settings.ambient:
+        peers.append(Peer("mesh-probes", "Ingress", cidr=PROBES_FROM))
+    else:
+        peers.append(Peer("istiod", "Egress", namespace=ROOT, ports=(XDS_PORT,)))
+        if monitored_from:
+            peers.append(Peer("mesh-metrics", "Ingress", namespace=monitored_from, ports=(ENVOY_METRICS_PORT,)))
+    if settings.gateway.enabled:
+        peers.append(Peer("gateway", "Ingress", namespace=INGRESS))
+    if settings.failover:
+        ports = tuple(sorted({standby.port for standby in settings.standbys.values()}))
+        peers.append(Peer("standby", "Egress", ports=ports))
+    return tuple(peers)
+
+
+def make_mesh(settings: MeshSettings) -> list[Object]:
+    """Return what holds for every workload of the mesh, where the mesh is ours."""
+    mtls = {"mtls": {"mode": settings.mtls.mode.value}}
+    return [
+        make("security.istio.io/v1", "PeerAuthentication", ROOT, "default", mtls),
+        make("telemetry.istio.io/v1", "Telemetry", ROOT, "default", make_telemetry(settings)),
+    ]
+
+
+def make_telemetry(settings: MeshSettings) -> dict[str, Any]:
+    """Return the spec of the mesh's Telemetry: metrics for Prometheus, and which requests are logged."""
+    logging: dict[str, Any] = {"providers": [{"name": "envoy"}]}
+    if settings.telemetry.access_log is AccessLog.NONE:
+        logging["disabled"] = True
+    elif settings.telemetry.access_log is AccessLog.ERRORS:
+        # Code 0: the caller went before the answer came.
+        logging["filter"] = {"expression": "response.code >= 500 || response.code == 0"}
+    return {"metrics": [{"providers": [{"name": "prometheus"}]}], "accessLogging": [logging]}
+
+
+def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object]:
+    """Return what has Prometheus look at istiod and the proxies."""
+    monitoring = "monitoring.coreos.com/v1"
+    every = f"{settings.telemetry.interval_seconds}s"
+    proxies = {
+        "selector": {},
+        "namespaceSelector": {"matchNames": [INGRESS] if settings.ambient else [INGRESS, *tenants]},
+        "podMetricsEndpoints": [
+            {
+                "port": "http-envoy-prom",
+                "path": "/stats/prometheus",
+                "interval": every,
+                # A proxy has thousands of series; these are what the rules and Istio's dashboards read.
+                "metricRelabelings": [
+                    {"action": "keep", "sourceLabels": ["__name__"], "regex": "istio_.*|envoy_cluster_.*"}
+                ],
+            }
+        ],
+    }
+    istiod = {
+        "selector": {"matchLabels": {"istio": "pilot"}},
+        "endpoints": [{"port": "http-monitoring", "interval": every}],
+    }
+    made = [
+        make(monitoring, "PodMonitor", ROOT, "istio-proxies", proxies),
+        make(monitoring, "ServiceMonitor", ROOT, "istiod", istiod),
+    ]
+    if settings.ambient:
+        ztunnel = {
+            "selector": {"matchLabels": {"app": "ztunnel"}},
+            "podMetricsEndpoints": [{"port": "ztunnel-stats", "path": "/stats/prometheus", "interval": every}],
+        }
+        made.append(make(monitoring, "PodMonitor", ROOT, "ztunnel", ztunnel))
+    return made
+
+
+def _istiod(settings: MeshSettings) -> dict[str, Any]:
+    metadata = {
+        # A proxy ends when its last answer has, and not some seconds after it was told to.
+        "EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true",
+    }
+    values: dict[str, Any] = {
+        "autoscaleMin": settings.istiod.replicas,
+        "autoscaleMax": max(5, settings.istiod.replicas),
+        "cni": {"enabled": settings.cni.enabled},
+        # Without it the restricted Pod Security Standard refuses every pod that gets a proxy.
+        "global": {"proxy": {"seccompProfile": {"type": "RuntimeDefault"}}, "logAsJson": True},
+    }
+    if settings.ambient:
+        metadata["ISTIO_META_ENABLE_HBONE"] = "true"
+        values["env"] = {"PILOT_ENABLE_AMBIENT": "true"}
+    if settings.standbys:
+        values["global"]["meshNetworks"] = {
+            name: {
+                # An endpoint says its network itself; the API wants one way to tell.
+                "endpoints": [{"fromRegistry": name}],
+                "gateways": [{"address": standby.gateway, "port": standby.port}],
+            }
+            for name, standby in settings.standbys.items()
+        }
+    values["meshConfig"] = {
+        "defaultConfig": {
+            # A server that loads its model from the network must not start before it has one.
+            "holdApplicationUntilProxyStarts": True,
+            "proxyMetadata": metadata,
+            "proxyStatsMatcher": make_stats_matcher(),
+        },
+        "meshMTLS": {"minProtocolVersion": "TLSV1_3"},
+    }
+    return values
+
+
+def _gateway(settings: MeshSettings) -> dict[str, Any]:
+    gateway = settings.gateway
+    ports = [("status-port", 15021), ("http2", 80), ("https", 443)]
+    if gateway.cross_network:
+        ports.append(("tls", CROSS_NETWORK_PORT))
+    return {
+        "service": {
+            "type": gateway.service_type,
+            "annotations": gateway.annotations,
+            "ports": [{"name": name, "port": port, "protocol": "TCP", "targetPort": port} for name, port in ports],
+        },
+        "autoscaling": {"minReplicas": gateway.min_replicas, "maxReplicas": gateway.max_replicas},
+        "podDisruptionBudget": {"maxUnavailable": 1},
+        "terminationGracePeriodSeconds": gateway.drain_seconds,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"app": "istio-gateway"}},
+            }
+        ],
+    }

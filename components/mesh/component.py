@@ -1,11 +1,21 @@
-"""Mesh as a component."""
+"""Mesh as two components: Istio itself, and what it does with the tenants' traffic."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
 
-from components.addon import Addon, Addons, namespaces
+from components.addon import Addon, AddonName, Addons, Mode, namespaces
+from components.mesh.builders import make_mesh, make_monitors
+from components.mesh.metrics import make_rule
+from components.mesh.objects import Job
 from components.mesh.settings import MeshSettings
+from components.mesh.traffic import make_gateway_traffic, make_tenant_traffic
+from components.objects import KubeObject, Object
+
+_ADDONS: tuple[AddonName, ...] = ("istio-base", "istiod", "istio-cni", "istio-ztunnel", "istio-gateway")
+"""In the order of their installation."""
 
 
 class Mesh(pulumi.ComponentResource):
@@ -14,14 +24,97 @@ class Mesh(pulumi.ComponentResource):
     ready: list[pulumi.Resource]
     """What relies on this role depends on; empty where it is off."""
 
-    def __init__(self, name: str, settings: MeshSettings, *, addons: Addons, opts: pulumi.ResourceOptions) -> None:
-        """Register the role's objects."""
+    def __init__(
+        self,
+        name: str,
+        settings: MeshSettings,
+        *,
+        addons: Addons,
+        monitored: bool,
+        tenants: Sequence[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Register the kinds, istiod, the node agents, what holds for the whole mesh, and the gateway.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            addons: all of the stack.
+            monitored: whether the kinds of the Prometheus operator are served.
+            tenants: names of the tenants' namespaces, whose proxies are looked at.
+            opts: parent, provider and what must come before.
+        """
         super().__init__("inferstack:mesh:Mesh", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
         if settings.enabled:
-            spaces = namespaces(addons, ("istio-base",), child)
-            within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
-            installed = Addon("istio-base", addons, within)
-            self.ready += [*spaces, *installed.ready]
-        self.register_outputs({"enabled": settings.enabled})
+            *first, gateway = _ADDONS
+            wanted = [addon for addon in _ADDONS if addon in addons.plans]
+            spaces = namespaces(addons, wanted, child)
+            self.ready += spaces
+            for addon in first:
+                if addon in wanted:
+                    self.ready += Addon(addon, addons, _after(child, self.ready)).ready
+            # Its own proxy is bound by these, so they come first. In a mesh of somebody else they are not ours to say.
+            rules: list[Object] = [] if addons["istio-base"].mode is Mode.PRESENT else make_mesh(settings)
+            if monitored:
+                rules += make_monitors(settings, tenants)
+                rules.append(make_rule(settings.data_plane, settings.telemetry.interval_seconds))
+            self.ready += [_register(made, _after(child, self.ready[:])) for made in rules]
+            if gateway in wanted:
+                self.ready += Addon(gateway, addons, _after(child, self.ready)).ready
+        self.register_outputs({"dataPlane": settings.data_plane.value, "strict": settings.strict})
+
+
+class Traffic(pulumi.ComponentResource):
+    """Who may call the tenants' pods, how requests are spread, tried again and let in."""
+
+    ready: list[pulumi.Resource]
+    """What jobs depend on: none takes plain text before its tenant is closed. Empty where the mesh is off."""
+    hosts: pulumi.Output[dict[str, str]]
+    """URL of each job that is reached from outside, by namespace/name; several are joined by a comma."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: MeshSettings,
+        *,
+        tenants: Sequence[str],
+        jobs: Sequence[Job],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Register the objects of each tenant, then those of the gateway.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            tenants: names of the tenants' namespaces.
+            jobs: of the stack.
+            opts: parent, provider and what must come before: the mesh and the tenants.
+        """
+        super().__init__("inferstack:mesh:Traffic", name, {}, pulumi.ResourceOptions(parent=opts.parent))
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        self.ready = []
+        if settings.enabled:
+            made = [
+                one for tenant in tenants for one in make_tenant_traffic(settings, tenant, _of(tenant, jobs))
+            ] + make_gateway_traffic(settings, tenants, jobs)
+            self.ready = [_register(one, child) for one in made]
+        urls: dict[str, list[str]] = {}
+        for host in settings.hosts:
+            urls.setdefault(host.job, []).append(f"{'http' if host.plaintext else 'https'}://{host.host}")
+        self.hosts = pulumi.Output.from_input({job: ",".join(found) for job, found in urls.items()})
+        self.register_outputs({"hosts": self.hosts})
+
+
+def _of(tenant: str, jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if job[0] == tenant]
+
+
+def _after(opts: pulumi.ResourceOptions, before: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(before)))
+
+
+def _register(made: Object, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    meta = made["metadata"]
+    return KubeObject(f"{meta['namespace']}-{made['kind'].lower()}-{meta['name']}", made, opts)

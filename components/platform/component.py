@@ -15,7 +15,8 @@ from components.cluster.access import Access
 from components.gpu import Gpu
 from components.inference import InferenceJobs, InferenceOperator
 from components.kernel import Kernel
-from components.mesh import Mesh
+from components.mesh import Mesh, Traffic
+from components.mesh import builders as mesh_builders
 from components.monitoring import Monitoring
 from components.network import Network, TenantNetworks
 from components.platform.settings import PlatformSettings
@@ -63,13 +64,27 @@ class Platform(pulumi.ComponentResource):
         gpu = Gpu("gpu", settings.gpu, layouts=settings.layouts, addons=addons, opts=after(*monitored))
         network = Network("network", settings.network, addons=addons, opts=after(*monitored))
         storage = Storage("storage", settings.storage, addons=addons, opts=after(*monitored))
-        mesh = Mesh("mesh", settings.mesh, addons=addons, opts=after(*monitored))
+        tenants = list(settings.tenancy.tenants)
+        mesh = Mesh(
+            "mesh",
+            settings.mesh,
+            addons=addons,
+            monitored=settings.monitoring.enabled,
+            tenants=tenants,
+            opts=after(*monitored),
+        )
         # Pods end in good order only while their nodes are there: tenants go before them.
         tenancy = Tenancy(
             "tenancy",
             settings.tenancy,
             opts=after(*cluster.nodes, *security.ready, *mesh.ready),
             monitored_from=settings.monitoring.namespace,
+            labels=mesh_builders.namespace_labels(settings.mesh),
+            peers=mesh_builders.tenant_peers(settings.mesh, monitored_from=settings.monitoring.namespace),
+        )
+        # Before the jobs: no replica takes a request before its tenant is closed.
+        traffic = Traffic(
+            "traffic", settings.mesh, tenants=tenants, jobs=settings.jobs, opts=after(*mesh.ready, *tenancy.ready)
         )
         networks = TenantNetworks("networks", settings.network, opts=after(*network.ready, *tenancy.ready))
         # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.
@@ -82,7 +97,14 @@ class Platform(pulumi.ComponentResource):
             "jobs",
             settings.inference,
             tenants=settings.tenancy.tenants,
-            opts=after(*operator.ready, *nodes_ready, *tenancy.ready, *networks.ready, *autoscaling.ready),
+            opts=after(
+                *operator.ready,
+                *nodes_ready,
+                *tenancy.ready,
+                *traffic.ready,
+                *networks.ready,
+                *autoscaling.ready,
+            ),
         )
 
         self.kubeconfig = cluster.kubeconfig

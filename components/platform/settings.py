@@ -19,7 +19,7 @@ from components.gpu.layouts import check_fleet, make_layouts
 from components.inference import InferenceSettings
 from components.inference.jobs import make_jobs
 from components.kernel import KernelSettings
-from components.mesh import MeshSettings
+from components.mesh import MeshSettings, check_mesh
 from components.mesh import builders as mesh_builders
 from components.monitoring import MonitoringSettings
 from components.monitoring import builders as monitoring_builders
@@ -123,8 +123,15 @@ class PlatformSettings:
         self.addon.check_place(self.place)
         self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
+        check_mesh(self.mesh, self.tenancy.tenants, self.jobs)
         check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
         make_jobs(self.inference, self.tenancy.tenants)
+
+    @property
+    def jobs(self) -> list[tuple[str, str]]:
+        """Namespace and name of each of the stack's jobs, checked."""
+        made = make_jobs(self.inference, self.tenancy.tenants)
+        return [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in made]
 
     def charts(self) -> dict[AddonName, dict[str, Any]]:
         """Return the add-ons that the roles want, with the values of their charts."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from components.objects import Object, make_pod_security
 from components.tenancy.settings import Tenant
@@ -16,23 +17,58 @@ EXCEPTION = "inferstack.dev/pod-security-exception"
 """Annotation of a tenant's namespace with privileged pods: the reason, as the stack gives it."""
 
 
-def make_tenant(name: str, tenant: Tenant, dns_pods: dict[str, str], exception: str | None = None) -> list[Object]:
-    """Return all objects of a tenant, the namespace first; ``exception`` says why its pods may be privileged."""
+class Peer(NamedTuple):
+    """Somebody outside a tenant with whom its pods talk, as another role needs it."""
+
+    name: str
+    """Of the NetworkPolicy, behind ``allow-``."""
+    direction: Literal["Ingress", "Egress"]
+    """Whether the peer calls the pods, or they call it."""
+    namespace: str | None = None
+    """Where its pods are; None with no ``cidr`` either: anywhere."""
+    cidr: str | None = None
+    """Its network."""
+    ports: tuple[int, ...] = ()
+    """TCP ports; none: all."""
+
+
+def make_tenant(
+    name: str,
+    tenant: Tenant,
+    dns_pods: dict[str, str],
+    exception: str | None = None,
+    *,
+    labels: Mapping[str, str] | None = None,
+    peers: Sequence[Peer] = (),
+) -> list[Object]:
+    """Return all objects of a tenant, the namespace first.
+
+    Args:
+        name: of the tenant and its namespace.
+        tenant: its settings.
+        dns_pods: labels of the DNS service's pods.
+        exception: why its pods may be privileged.
+        labels: of the namespace, on top.
+        peers: whom its closed network lets through.
+    """
     objects = [
-        make_namespace(name, tenant, exception),
+        make_namespace(name, tenant, exception, labels),
         make_limit_range(name, tenant),
         make_quota(name, tenant),
         *make_network_policies(name, dns_pods),
+        *(make_peer_policy(name, peer) for peer in peers),
     ]
     if tenant.groups:
         objects.append(make_role_binding(name, tenant))
     return objects
 
 
-def make_namespace(name: str, tenant: Tenant, exception: str | None = None) -> Object:
+def make_namespace(
+    name: str, tenant: Tenant, exception: str | None = None, more: Mapping[str, str] | None = None
+) -> Object:
     """Return the namespace; all three modes of Pod Security agree, so that what is refused was also warned of."""
     labels = make_pod_security(tenant.pod_security, "enforce", "audit", "warn")
-    meta: Object = {"name": name, "labels": {**_labels(), TENANT_LABEL: name, **labels}}
+    meta: Object = {"name": name, "labels": {**_labels(), TENANT_LABEL: name, **labels, **(more or {})}}
     if exception:
         meta["annotations"] = {EXCEPTION: exception}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
@@ -84,6 +120,21 @@ def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
         "allow-dns": {**everyone, "policyTypes": ["Egress"], "egress": [dns]},
     }
     return [_object("networking.k8s.io/v1", "NetworkPolicy", name, policy, spec=spec) for policy, spec in specs.items()]
+
+
+def make_peer_policy(name: str, peer: Peer) -> Object:
+    """Return the way in or out for a peer."""
+    rule: dict[str, Any] = {}
+    side = "from" if peer.direction == "Ingress" else "to"
+    if peer.namespace:
+        labels = {"kubernetes.io/metadata.name": peer.namespace}
+        rule[side] = [{"namespaceSelector": {"matchLabels": labels}}]
+    elif peer.cidr:
+        rule[side] = [{"ipBlock": {"cidr": peer.cidr}}]
+    if peer.ports:
+        rule["ports"] = [{"protocol": "TCP", "port": port} for port in peer.ports]
+    spec = {"podSelector": {}, "policyTypes": [peer.direction], peer.direction.lower(): [rule]}
+    return _object("networking.k8s.io/v1", "NetworkPolicy", name, f"allow-{peer.name}", spec=spec)
 
 
 def make_monitoring_policy(name: str, namespace: str) -> Object:

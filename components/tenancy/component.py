@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
 from components.objects import KubeObject
-from components.tenancy.builders import make_cluster_role, make_monitoring_policy, make_priority_class, make_tenant
+from components.tenancy.builders import (
+    Peer,
+    make_cluster_role,
+    make_monitoring_policy,
+    make_priority_class,
+    make_tenant,
+)
 from components.tenancy.settings import TenancySettings
 
 
@@ -27,6 +33,8 @@ class Tenancy(pulumi.ComponentResource):
         *,
         exceptions: Mapping[str, str] | None = None,
         monitored_from: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        peers: Sequence[Peer] = (),
     ) -> None:
         """Register classes and rights for all, then the objects of each tenant.
 
@@ -36,6 +44,8 @@ class Tenancy(pulumi.ComponentResource):
             opts: parent, provider and what must come before.
             exceptions: by tenant, why its pods may be privileged.
             monitored_from: namespace of the Prometheus that scrapes inference pods; None for none.
+            labels: of the tenants' namespaces, on top.
+            peers: whom the tenants' closed networks let through.
         """
         super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
@@ -48,7 +58,12 @@ class Tenancy(pulumi.ComponentResource):
         self.ready.append(bound)
         for tenant_name, tenant in settings.tenants.items():
             namespace, *inside = make_tenant(
-                tenant_name, tenant, settings.dns_pods, (exceptions or {}).get(tenant_name)
+                tenant_name,
+                tenant,
+                settings.dns_pods,
+                (exceptions or {}).get(tenant_name),
+                labels=labels,
+                peers=peers,
             )
             if monitored_from:
                 inside.append(make_monitoring_policy(tenant_name, monitored_from))

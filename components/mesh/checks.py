@@ -1,0 +1,207 @@
+"""What the mesh role refuses, before anything is registered: settings that do not go together, or with other roles'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from components.mesh import proxies
+from components.mesh.objects import Job
+from components.mesh.settings import Host, MeshSettings, MtlsMode
+from components.settings import PROJECT, key_path
+from components.tenancy.settings import Tenant
+from inferstack.errors import UserError, hint
+
+_KEY = f"{PROJECT}:mesh"
+_ISTIOS_PORTS = range(15000, 15100)
+"""Of the proxies themselves; what reaches them does not pass them."""
+
+
+def check_mesh(
+    settings: MeshSettings, tenants: Mapping[str, Tenant], jobs: Sequence[Job], *, version: str | None = None
+) -> None:
+    """Check everything that the role has to say of a stack.
+
+    Args:
+        settings: of the role.
+        tenants: by name.
+        jobs: of the stack.
+        version: of Istio; the pinned one where left out.
+
+    Raises:
+        UserError: one line for each wrong key.
+    """
+    if settings.enabled:
+        found = [
+            *_data_plane(settings, tenants),
+            *_exceptions(settings, tenants),
+            *_gateway(settings),
+            *_hosts(settings, jobs),
+            *_peak_ewma(settings, version or proxies.pinned_version()),
+            *_ejection(settings),
+            *_failover(settings),
+        ]
+    else:
+        found = list(_off(settings))
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _off(settings: MeshSettings) -> Iterator[str]:
+    said = {"hosts": settings.hosts, "failover": settings.failover, "mtls.exceptions": settings.mtls.exceptions}
+    for key, value in said.items():
+        if value:
+            yield f"{_KEY}.{key}: without the mesh nobody acts on it; remove the key, or set {_KEY}.enabled to true."
+
+
+def _data_plane(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterator[str]:
+    if settings.ambient:
+        if not settings.cni.enabled:
+            yield f"{_KEY}.cni.enabled: ambient redirects traffic in the node agent and nowhere else; set it to true."
+        if settings.by_failures:
+            yield (
+                f"{_KEY}.ejection.failurePercentage.enabled: is an EnvoyFilter, and the ztunnel of "
+                f"{_KEY}.dataPlane ambient is no Envoy: it would hold at the gateway only; "
+                "set it to false, or use sidecar."
+            )
+        return
+    if settings.cni.enabled:
+        return
+    for name, tenant in tenants.items():
+        if tenant.pod_security != "privileged":
+            yield (
+                f"{_KEY}.cni.enabled: without the node agent each pod needs an init container with NET_ADMIN, which "
+                f"{key_path(f'{PROJECT}:tenancy', ('tenants', name, 'podSecurity'))} {tenant.pod_security} refuses; "
+                "set it to true."
+            )
+
+
+def _exceptions(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterator[str]:
+    labels: dict[str, dict[str, str]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for index, entry in enumerate(settings.mtls.exceptions):
+        key = f"{_KEY}.mtls.exceptions[{index}]"
+        if settings.mtls.mode is not MtlsMode.STRICT:
+            yield f"{key}: with {_KEY}.mtls.mode {settings.mtls.mode} every port takes plain text; remove it."
+        if entry.tenant not in tenants:
+            yield f"{key}.tenant: there is no such tenant; {hint(entry.tenant, tenants)}"
+        if entry.port in _ISTIOS_PORTS:
+            yield f"{key}.port: {entry.port} is a port of the proxy itself, which needs no exception; remove it."
+        if (earlier := seen.setdefault((entry.tenant, entry.port), index)) != index:
+            yield f"{key}.port: {entry.port} of {entry.tenant} is also {_KEY}.mtls.exceptions[{earlier}]; remove one."
+        if labels.setdefault(entry.tenant, entry.labels) != entry.labels:
+            yield (
+                f"{key}.labels: a pod obeys one PeerAuthentication only, the oldest; give all exceptions of "
+                f"{entry.tenant} the same labels."
+            )
+        if settings.ambient and entry.paths:
+            yield f"{key}.paths: ztunnel sees connections and no paths; remove the key to open the whole port."
+
+
+def _gateway(settings: MeshSettings) -> Iterator[str]:
+    gateway = settings.gateway
+    if gateway.max_replicas < gateway.min_replicas:
+        yield f"{_KEY}.gateway.maxReplicas: {gateway.max_replicas} is less than minReplicas, {gateway.min_replicas}."
+    if gateway.cross_network and not gateway.enabled:
+        yield f"{_KEY}.gateway.crossNetwork: needs the gateway; set {_KEY}.gateway.enabled to true."
+    if gateway.cross_network and settings.mtls.mode is not MtlsMode.STRICT:
+        yield (
+            f"{_KEY}.gateway.crossNetwork: finds the job by the name in mutual TLS, which {_KEY}.mtls.mode "
+            f"{settings.mtls.mode} does not ask for; use STRICT."
+        )
+    limit = settings.traffic.timeout_seconds
+    if gateway.enabled and limit and gateway.drain_seconds < limit:
+        yield (
+            f"{_KEY}.gateway.drainSeconds: an answer may take {limit} s ({_KEY}.traffic.timeoutSeconds), and each new "
+            f"version of the gateway would cut off those of more than {gateway.drain_seconds} s; use {limit}."
+        )
+
+
+def _hosts(settings: MeshSettings, jobs: Sequence[Job]) -> Iterator[str]:
+    known = [f"{namespace}/{name}" for namespace, name in jobs]
+    seen: dict[str, int] = {}
+    for index, host in enumerate(settings.hosts):
+        key = f"{_KEY}.hosts[{index}]"
+        if not settings.gateway.enabled:
+            yield f"{key}: is reached through the gateway; set {_KEY}.gateway.enabled to true."
+        if host.job not in known:
+            yield f'{key}.job: the stack has no job "{host.job}"; {hint(host.job, known) if known else "it has none."}'
+        if (earlier := seen.setdefault(host.host, index)) != index:
+            yield f"{key}.host: {host.host} is also {_KEY}.hosts[{earlier}]; remove one."
+        yield from _tls(key, host)
+
+
+def _tls(key: str, host: Host) -> Iterator[str]:
+    if host.plaintext and host.tls_secret:
+        yield f"{key}.plaintext: {host.host} has a certificate ({key}.tlsSecret); remove one of the two keys."
+    if not host.plaintext and not host.tls_secret:
+        yield (
+            f"{key}.tlsSecret: is required: prompts and answers would cross the network in clear; name a Secret, or "
+            f"set {key}.plaintext to true where something before the gateway ends TLS."
+        )
+
+
+def _peak_ewma(settings: MeshSettings, version: str) -> Iterator[str]:
+    if not settings.peak_ewma:
+        return
+    key = f"{_KEY}.traffic.loadBalancing"
+    if not proxies.has_peak_ewma(version):
+        yield (
+            f"{key}: the proxy of Istio {version} is not known to have PEAK_EWMA (known: {proxies.PEAK_EWMA.pattern}); "
+            f"use LEAST_REQUEST, with {_KEY}.traffic.warmupSeconds for new replicas."
+        )
+    if settings.ambient:
+        yield f"{key}: PEAK_EWMA needs an Envoy beside each caller, and {_KEY}.dataPlane is ambient; use LEAST_REQUEST."
+    if settings.failover:
+        yield (
+            f"{key}: Envoy refuses PEAK_EWMA together with priorities of localities ({_KEY}.failover); "
+            "use LEAST_REQUEST, or remove failover."
+        )
+    if settings.traffic.warmup_seconds:
+        yield f"{_KEY}.traffic.warmupSeconds: is not looked at by PEAK_EWMA; set it to null."
+    if not settings.ejection.enabled:
+        yield (
+            f"{key}: a replica that fails at once is the fastest, and PEAK_EWMA would send it everything; "
+            f"set {_KEY}.ejection.enabled to true, or use LEAST_REQUEST."
+        )
+
+
+def _ejection(settings: MeshSettings) -> Iterator[str]:
+    if not settings.by_failures:
+        return
+    share = settings.ejection.failure_percentage
+    least = -(-100 // share.threshold)
+    if share.request_volume < least:
+        yield (
+            f"{_KEY}.ejection.failurePercentage.requestVolume: of {share.request_volume} requests a single failure is "
+            f"more than {share.threshold}%, so that any would eject; use {least} or more."
+        )
+
+
+def _failover(settings: MeshSettings) -> Iterator[str]:
+    regions = {standby.region: name for name, standby in settings.standbys.items()}
+    seen: dict[str, int] = {}
+    for index, step in enumerate(settings.failover):
+        key = f"{_KEY}.failover[{index}]"
+        if step.from_ == step.to:
+            yield f"{key}.to: {step.to} is the region that fails; name another."
+        elif step.to not in regions:
+            there = hint(step.to, regions) if regions else "there is none."
+            yield f"{key}.to: no standby of {_KEY}.standbys is in {step.to}; {there}"
+        if (earlier := seen.setdefault(step.from_, index)) != index:
+            yield f"{key}.from: {step.from_} is also {_KEY}.failover[{earlier}]; Istio takes one way out of a region."
+    if settings.failover:
+        if not settings.ejection.enabled:
+            yield (
+                f"{_KEY}.failover: requests move when replicas are ejected, and {_KEY}.ejection.enabled is false; "
+                "set it to true."
+            )
+        if settings.ambient:
+            yield f"{_KEY}.failover: ztunnel ejects nothing, and {_KEY}.dataPlane is ambient; use sidecar."
+        if settings.mtls.mode is not MtlsMode.STRICT:
+            yield (
+                f"{_KEY}.failover: standbys are reached by the name in mutual TLS, which {_KEY}.mtls.mode "
+                f"{settings.mtls.mode} does not ask for; use STRICT."
+            )
+    for name, standby in settings.standbys.items():
+        if standby.region not in {step.to for step in settings.failover}:
+            yield f"{_KEY}.standbys.{name}: nothing fails over to {standby.region}; add it to {_KEY}.failover."
