@@ -2,17 +2,175 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from components.addon import AddonName
+from components.objects import LABELS, Object
+from components.storage.datasets import Dataset, Load, Mount
+from components.storage.runtime import Level, Runtime
 from components.storage.settings import StorageSettings
 
+API_VERSION = "data.fluid.io/v1alpha1"
+# In the foreground an object waits for the garbage collector, which takes note of a new kind after half a minute only.
+_BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
+_OTHER_RUNTIMES = ("efc", "goosefs", "jindo", "juicefs", "vineyard")
 
-def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
+
+def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:  # noqa: ARG001
     """Return the add-ons that these settings ask for, with the values of their charts.
 
     Args:
         settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
+        monitored: of no matter here: Fluid's chart brings no monitors.
     """
-    return {"fluid": {}} if settings.enabled else {}
+    if not settings.enabled:
+        return {}
+    kubelet = settings.kubelet
+    values = {
+        # Its job would overwrite CRDs that are registered one by one.
+        "crdUpgrade": {"enabled": False},
+        "csi": {
+            "kubelet": {
+                "rootDir": kubelet.root_dir,
+                "certDir": f"{kubelet.root_dir}/pki",
+                "kubeConfigFile": kubelet.kubeconfig,
+            }
+        },
+        "runtime": {
+            # Off by default, and then nobody looks at an AlluxioRuntime.
+            "alluxio": {"enabled": True},
+            # For Datasets that stand for another.
+            "thin": {"enabled": True},
+            **{name: {"enabled": False} for name in _OTHER_RUNTIMES},
+        },
+    }
+    return {"fluid": values}
+
+
+def make_identity(settings: StorageSettings) -> Object:
+    """Return what gives the caches' pods an IAM role: they run as the namespace's default service account."""
+    meta = {
+        "name": "default",
+        "namespace": settings.namespace,
+        "annotations": {"eks.amazonaws.com/role-arn": settings.role_arn},
+    }
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+
+
+def make_dataset(name: str, dataset: Dataset, runtime: Runtime, namespace: str) -> Object:
+    """Return the Dataset that has the data."""
+    rules = [{"key": rule.key, "operator": "In", "values": list(rule.values)} for rule in runtime.node_affinity]
+    spec: Object = {
+        "mounts": [_mount(name, mount) for mount in dataset.mounts],
+        "accessModes": ["ReadOnlyMany"],
+        # Otherwise a node holds data of one Dataset only.
+        "placement": "Shared",
+    }
+    if rules:
+        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": rules}]}}
+    if runtime.tolerations:
+        spec["tolerations"] = [_said(taint) for taint in runtime.tolerations]
+    return _object("Dataset", name, namespace, spec)
+
+
+def make_runtime(name: str, runtime: Runtime, namespace: str) -> Object:
+    """Return the AlluxioRuntime, which binds the Dataset of its name."""
+    spec: Object = {
+        "replicas": runtime.replicas,
+        "data": {"replicas": runtime.data_replicas},
+        "tieredstore": {"levels": [_level(level) for level in runtime.tieredstore]},
+        "fuse": {"cleanPolicy": runtime.fuse.clean_policy},
+    }
+    if runtime.fuse.args:
+        spec["fuse"]["args"] = list(runtime.fuse.args)
+    for part, resources in (("fuse", runtime.fuse.resources), ("worker", runtime.worker.resources)):
+        if asked := {key: value for key, value in _said(resources).items() if value}:
+            spec.setdefault(part, {})["resources"] = asked
+    if runtime.run_as:
+        spec["runAs"] = _said(runtime.run_as)
+    if runtime.properties:
+        spec["properties"] = dict(runtime.properties)
+    return _object("AlluxioRuntime", name, namespace, spec)
+
+
+def make_load(name: str, dataset: Dataset, load: Load, namespace: str) -> Object:
+    """Return the DataLoad.
+
+    Its name tells what it loads of what: Fluid runs one once, so another content must be another DataLoad.
+    """
+    spec: Object = {
+        "dataset": {"name": name, "namespace": namespace},
+        "loadMetadata": load.load_metadata,
+        "target": [_said(target) for target in load.target],
+        "policy": load.policy,
+    }
+    if load.schedule:
+        spec["schedule"] = load.schedule
+    content = json.dumps([spec, [_said(mount) for mount in dataset.mounts]], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return _object("DataLoad", f"{name}-{digest}", namespace, spec)
+
+
+def make_reference(name: str, tenant: str, settings: StorageSettings) -> Object:
+    """Return the Dataset that stands for it in a tenant's namespace; an update waits until it is bound."""
+    spec = {
+        "mounts": [{"mountPoint": f"dataset://{settings.namespace}/{name}", "name": name}],
+        "accessModes": ["ReadOnlyMany"],
+    }
+    made = _object("Dataset", name, tenant, spec)
+    made["metadata"]["annotations"] |= {
+        "pulumi.com/waitFor": "jsonpath={.status.phase}=Bound",
+        "pulumi.com/timeoutSeconds": str(settings.wait_seconds),
+    }
+    return made
+
+
+def _mount(dataset: str, mount: Mount) -> Object:
+    options = dict(mount.options)
+    if mount.endpoint:
+        options["alluxio.underfs.s3.endpoint"] = mount.endpoint
+    if mount.region:
+        # A region of Amazon's is the bucket's; elsewhere it belongs to the endpoint.
+        options[f"alluxio.underfs.s3.{'endpoint.' if mount.endpoint else ''}region"] = mount.region
+    if mount.path_style:
+        options["alluxio.underfs.s3.disable.dns.buckets"] = "true"
+    name = dataset if mount.path == "/" else mount.path.strip("/").replace("/", "-")
+    made: Object = {"mountPoint": mount.mount_point, "name": name, "path": mount.path, "readOnly": True}
+    if options:
+        made["options"] = options
+    if secret := mount.secret:
+        keys = {"aws.accessKeyId": secret.access_key_id, "aws.secretKey": secret.secret_access_key}
+        # Beside the options and not among them, where everybody could read them.
+        made["encryptOptions"] = [
+            {"name": option, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}}
+            for option, key in keys.items()
+        ]
+    return made
+
+
+def _level(level: Level) -> Object:
+    made: Object = {
+        "mediumtype": level.mediumtype,
+        "path": ",".join(level.paths),
+        "high": level.high,
+        "low": level.low,
+        "volumeType": level.volume_type,
+    }
+    # One quota would be shared out among the directories.
+    several = len(level.paths) > 1
+    return {
+        **made,
+        **({"quotaList": ",".join([level.quota] * len(level.paths))} if several else {"quota": level.quota}),
+    }
+
+
+def _said(settings: Any) -> Object:
+    said: Object = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return said
+
+
+def _object(kind: str, name: str, namespace: str, spec: Object) -> Object:
+    meta = {"name": name, "namespace": namespace, "labels": dict(LABELS), "annotations": dict(_BACKGROUND)}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}

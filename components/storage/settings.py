@@ -1,13 +1,34 @@
-"""Settings of the storage role."""
+"""Settings of the storage role; what several of them say together is in `checks`."""
 
 from __future__ import annotations
 
-from pydantic import StrictBool
+from typing import Annotated
 
-from components.settings import RoleSettings
+from pydantic import Field, StrictBool, StrictInt, StrictStr, StringConstraints
+
+from components.settings import DnsLabel, RoleSettings
+from components.storage.datasets import Dataset, DatasetName
+from components.storage.runtime import NodePath, Runtime
+
+
+class Kubelet(RoleSettings):
+    """Where the kubelet is on the nodes."""
+
+    root_dir: NodePath
+    kubeconfig: NodePath
 
 
 class StorageSettings(RoleSettings):
     """See defaults.yaml."""
 
     enabled: StrictBool
+    namespace: DnsLabel
+    role_arn: Annotated[StrictStr, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+$")] | None
+    wait_seconds: Annotated[StrictInt, Field(ge=1, le=86400)]
+    kubelet: Kubelet
+    runtime: Runtime
+    datasets: dict[DatasetName, Dataset]
+
+    def runtime_of(self, dataset: str) -> Runtime:
+        """Return the runtime of a dataset: its own settings over those of all."""
+        return self.datasets[dataset].runtime.over(self.runtime)

@@ -1,0 +1,125 @@
+"""What datasets, tenants, nodes and jobs say together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from components.cluster.settings import NodeGroup
+from components.objects import Object
+from components.settings import key_path
+from components.storage.datasets import Dataset, below
+from components.storage.fields import number_of
+from components.storage.runtime import Runtime
+from components.storage.settings import StorageSettings
+from inferstack.errors import UserError
+from inferstack.mig import catalogue
+
+_KEY = "inferstack:storage"
+
+
+def check_storage(
+    settings: StorageSettings, *, tenants: Collection[str], jobs: Sequence[Object], fleet: Mapping[str, NodeGroup]
+) -> None:
+    """Check the datasets against the rest of the stack.
+
+    Args:
+        settings: of the role.
+        tenants: names of the tenants.
+        jobs: the stack's InferenceJobs in the order of their settings.
+        fleet: the nodes that the stack makes, by group; empty where they are not of its making.
+
+    Raises:
+        UserError: one line for each wrong key.
+    """
+    wrong = [*_datasets(settings, tenants), *_memory(settings, fleet), *_jobs(settings, jobs)]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[str]:
+    if settings.datasets and not settings.enabled:
+        yield f"{_KEY}.datasets: needs Fluid; set {_KEY}.enabled: true."
+    if settings.namespace in tenants:
+        yield f"{_KEY}.namespace: {settings.namespace} is a tenant's, who must not see the buckets' keys; take another."
+    for name, dataset in settings.datasets.items():
+        key = key_path(_KEY, ("datasets", name))
+        for index, tenant in enumerate(dataset.tenants):
+            if tenant not in tenants:
+                known = ", ".join(sorted(tenants)) or "none"
+                yield f'{key}.tenants[{index}]: no tenant "{tenant}"; there are {known}.'
+            elif tenant in dataset.tenants[:index]:
+                yield f"{key}.tenants[{index}]: {tenant} is there twice."
+        runtime = settings.runtime_of(name)
+        yield from _load(key, dataset, runtime)
+        yield from _tiers(key, runtime)
+
+
+def _load(key: str, dataset: Dataset, runtime: Runtime) -> Iterator[str]:
+    roots = [mount.path for mount in dataset.mounts]
+    for index, target in enumerate(dataset.load.target if dataset.load else ()):
+        at = f"{key}.load.target[{index}]"
+        # All of it is more than any mount, and means each of them.
+        if target.path != "/" and not any(below(target.path, root) for root in roots):
+            yield f"{at}.path: {target.path} is in no mount; mounts are at {', '.join(roots)}."
+        if target.replicas > runtime.replicas:
+            yield f"{at}.replicas: {target.replicas} copies need as many workers; there are {runtime.replicas}."
+        elif target.replicas > runtime.data_replicas:
+            yield (
+                f"{at}.replicas: {target.replicas} is more than Alluxio keeps; set {key}.runtime.dataReplicas to as "
+                f"many, it is {runtime.data_replicas}."
+            )
+
+
+def _tiers(key: str, runtime: Runtime) -> Iterator[str]:
+    if not runtime.tieredstore:
+        yield f"{key}.runtime.tieredstore: needs 1 or more entries: a worker without a tier keeps nothing."
+    limit = runtime.worker.resources.limits.get("memory")
+    for index, level in enumerate(runtime.tieredstore):
+        room = number_of(level.quota) * len(level.paths)
+        if level.mediumtype == "MEM" and limit is not None and room > number_of(str(limit)):
+            yield (
+                f"{key}.runtime.tieredstore[{index}].quota: {level.quota} of memory is more than the worker may use: "
+                f"worker.resources.limits.memory is {limit}."
+            )
+
+
+def _memory(settings: StorageSettings, fleet: Mapping[str, NodeGroup]) -> Iterator[str]:
+    """Yield what is wrong where the workers of all datasets meet on one node: it must hold the memory of each."""
+    machines = {
+        name: catalogue.instance_type(group.instance_type)
+        for name, group in fleet.items()
+        if group.count and catalogue.instance_type(group.instance_type).gpus
+    }
+    if not machines:
+        return
+    group, machine = min(machines.items(), key=lambda item: number_of(item[1].memory))
+    taken = 0
+    for name in settings.datasets:
+        for index, level in enumerate(settings.runtime_of(name).tieredstore):
+            taken += number_of(level.quota) * len(level.paths) if level.mediumtype == "MEM" else 0
+            if level.mediumtype == "MEM" and taken > number_of(machine.memory):
+                at = key_path(_KEY, ("datasets", name, "runtime", "tieredstore", index))
+                yield (
+                    f"{at}.quota: with {level.quota} the datasets may take {taken / 1024**3:.0f}Gi of memory on one "
+                    f"node; {machine.name} (fleet.{group}) has {machine.memory}."
+                )
+                return
+
+
+def _jobs(settings: StorageSettings, jobs: Sequence[Object]) -> Iterator[str]:
+    for index, job in enumerate(jobs):
+        cache = job["spec"].get("cache")
+        if not cache:
+            continue
+        name, path, namespace = cache["dataset"], cache.get("path", "/"), job["metadata"]["namespace"]
+        key = f"inferstack:inference.jobs[{index}].spec.cache"
+        given = sorted(known for known, dataset in settings.datasets.items() if namespace in dataset.tenants)
+        if name not in given:
+            hint = f"it has {', '.join(given)}" if given else "it has none"
+            if name in settings.datasets:
+                hint = f"add it to {key_path(_KEY, ('datasets', name))}.tenants"
+            yield f'{key}.dataset: the tenant {namespace} has no dataset "{name}"; {hint}.'
+            continue
+        roots = [mount.path for mount in settings.datasets[name].mounts]
+        if not any(below(path, root) for root in roots):
+            yield f"{key}.path: {path} is in no mount of {name}; mounts are at {', '.join(roots)}."

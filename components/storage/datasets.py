@@ -1,0 +1,193 @@
+"""Settings of a dataset: where its data is, who gets it, what is loaded in advance."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+
+from components.settings import DnsLabel, RoleSettings
+from components.storage.fields import Some
+from components.storage.runtime import Runtime
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s?#@]+)*/?")
+_SECRET_OPTION = re.compile(r"access_?key|secret|password|token|credential", re.IGNORECASE)
+_ACCESS_KEY = re.compile(r"(AKIA|ASIA)[A-Z0-9]{12,}")
+_OURS = {"alluxio.underfs.s3.endpoint": "endpoint", "alluxio.underfs.s3.disable.dns.buckets": "pathStyle"}
+_OURS |= dict.fromkeys(("alluxio.underfs.s3.region", "alluxio.underfs.s3.endpoint.region"), "region")
+_INSIDE = (".svc", ".svc.cluster.local", "localhost")
+
+# Fluid runs the DataLoad <dataset>-<8 hex digits> as a Helm release <that>-loader, whose name has 53 letters at most.
+DatasetName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=37)]
+
+
+def _mount_point(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.username or parts.password:
+        raise ValueError("has a key in it, which everybody may read; name a Secret with `secret`")
+    if parts.scheme in ("http", "https"):
+        raise ValueError(
+            f"{value} is an address; write s3://<bucket>/<prefix> and endpoint: {parts.scheme}://{parts.netloc}"
+        )
+    if parts.scheme != "s3":
+        raise ValueError(
+            f"expected s3://<bucket>/<prefix>, got {value!r}; of {parts.scheme or 'no scheme'} none is read"
+        )
+    if not _BUCKET.fullmatch(value):
+        raise ValueError(
+            f"expected s3://<bucket>/<prefix>, got {value!r}: a bucket has 3 to 63 small letters and digits"
+        )
+    return value
+
+
+def _endpoint(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError(f"expected https://<host>[:<port>], got {value!r}")
+    if parts.username or parts.password:
+        raise ValueError("has a key in it, which everybody may read; name a Secret with `secret`")
+    if parts.scheme == "http" and not parts.hostname.endswith(_INSIDE):
+        raise ValueError(f"{value} sends data in the clear; use https, or a Service of the cluster (*.svc)")
+    return value
+
+
+def _directory(value: str) -> str:
+    if not re.fullmatch(r"/|(/(?!\.{1,2}(/|$))[^/\s]+)+", value):
+        raise ValueError(f"expected an absolute path without a slash at its end, got {value!r}")
+    return value
+
+
+def _data_key(value: object) -> object:
+    if isinstance(value, str) and _ACCESS_KEY.fullmatch(value):
+        raise ValueError("is an access key itself; put it into the Secret and name its key there")
+    return value
+
+
+Directory = Annotated[StrictStr, AfterValidator(_directory)]
+DataKey = Annotated[
+    StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253), BeforeValidator(_data_key)
+]
+
+
+class Secret(RoleSettings):
+    """A Secret in the caches' namespace, and what it calls the bucket's keys."""
+
+    name: Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    """Name of the Secret in the namespace `storage.namespace`."""
+    access_key_id: DataKey = "access-key-id"
+    """Key of the Secret that holds the access key's id."""
+    secret_access_key: DataKey = "secret-access-key"  # noqa: S105  # where it is, not what
+    """Key of the Secret that holds the access key."""
+
+
+class Mount(RoleSettings):
+    """A bucket, or a part of one."""
+
+    mount_point: Annotated[StrictStr, BeforeValidator(_mount_point)]
+    """s3://<bucket>/<prefix>."""
+    path: Directory = "/"
+    """Where it is in the dataset. / for the only one."""
+    endpoint: Annotated[StrictStr, BeforeValidator(_endpoint)] | None = None
+    """Address of an S3-compatible service. null: Amazon's."""
+    region: Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=63)] | None = None
+    """Region of the bucket. null: Alluxio asks for it."""
+    path_style: StrictBool = False
+    """Whether the bucket stands in the path and not in the host name, as most S3-compatible services want it."""
+    secret: Secret | None = None
+    """Where the bucket's keys are. null: those who run the caches may read it (`storage.roleArn`, the nodes' role)."""
+    options: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    """Further options of Alluxio for this mount, all of them text."""
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, str]) -> dict[str, str]:
+        for option in options:
+            if _SECRET_OPTION.search(option):
+                raise ValueError(f"{option} is a secret, which everybody may read here; name a Secret with `secret`")
+            if option in _OURS:
+                raise ValueError(f"{option} is made of `{_OURS[option]}`; set that")
+        return options
+
+
+class Target(RoleSettings):
+    """A path that is loaded."""
+
+    path: Directory = "/"
+    """Path in the dataset, with all that is below it."""
+    replicas: Annotated[StrictInt, Field(ge=1, le=100)] = 1
+    """Workers that get a copy."""
+
+
+class Load(RoleSettings):
+    """A DataLoad."""
+
+    target: Some[Target] = (Target(),)
+    """What is loaded: {path, replicas}. All of it by default."""
+    load_metadata: StrictBool = True
+    """Whether the bucket is listed anew first, so that what has come since is found."""
+    policy: Literal["Once", "Cron"] = "Once"
+    """Once, and anew when mounts or targets change; or Cron, by the schedule."""
+    schedule: Annotated[
+        Annotated[StrictStr, StringConstraints(pattern=r"^\S+( \S+){4}$")] | None, Field(validate_default=True)
+    ] = None
+    """When, for Cron: five fields as in cron."""
+
+    @field_validator("target")
+    @classmethod
+    def _once_each(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        paths = [target.path for target in targets]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise ValueError(f"{path} is there twice")
+        return targets
+
+    @field_validator("schedule")
+    @classmethod
+    def _with_cron(cls, schedule: str | None, info: ValidationInfo) -> str | None:
+        if (info.data.get("policy", "Once") == "Cron") != (schedule is not None):
+            raise ValueError("is for the policy Cron, which needs one")
+        return schedule
+
+
+class Dataset(RoleSettings):
+    """Buckets as one directory tree."""
+
+    mounts: Some[Mount]
+    """Buckets and where they are in the dataset."""
+    tenants: Some[DnsLabel]
+    """Tenants whose jobs may mount it; all of them share one cache."""
+    load: Load | None = Load()
+    """What is loaded in advance. null: nothing; data is cached as it is read."""
+    runtime: Runtime = Runtime()
+    """What of `storage.runtime` is other for this dataset."""
+
+    @field_validator("mounts")
+    @classmethod
+    def _apart(cls, mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+        paths = [mount.path for mount in mounts]
+        for index, path in enumerate(paths):
+            for other in paths[index + 1 :]:
+                if below(path, other) or below(other, path):
+                    raise ValueError(f"{path} and {other} lie one in the other; give each mount a path of its own")
+        return mounts
+
+
+def below(path: str, root: str) -> bool:
+    """Tell whether a path is another one or lies in it."""
+    return root == "/" or path == root or path.startswith(f"{root}/")

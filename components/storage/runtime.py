@@ -1,0 +1,174 @@
+"""Settings of a dataset's runtime: Alluxio's workers and where they keep data."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, StringConstraints, ValidationInfo, field_validator
+
+from components.settings import RoleSettings
+from components.storage.fields import Bytes, Some
+
+SPEED = ("MEM", "SSD", "HDD")
+_TMPFS = re.compile(r"/(dev/shm|run)(/.*)?")
+
+
+def _ratio(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 1:
+        raise ValueError(f"expected a share above 0 and at most 1, such as '0.95', got {value!r}")
+    return str(value)
+
+
+Ratio = Annotated[StrictStr, BeforeValidator(_ratio)]
+NodePath = Annotated[StrictStr, StringConstraints(pattern=r"^/[^,\s]*[^,\s/]$")]
+Amounts = dict[Literal["cpu", "memory", "ephemeral-storage"], StrictStr | StrictInt]
+
+
+class Level(RoleSettings):
+    """One tier of a worker."""
+
+    mediumtype: Literal["MEM", "SSD", "HDD"]
+    """What it is made of: MEM (a tmpfs), SSD or HDD. Each at most once."""
+    volume_type: Literal["hostPath", "emptyDir"] = "hostPath"
+    """hostPath: survives the worker's pod, and pods of the node read it without a detour. emptyDir: goes with the
+    pod."""
+    path: NodePath | Some[NodePath]
+    """Directory on the node, below which Alluxio makes one for each dataset; or a list of them, one for each disk."""
+    quota: Bytes
+    """Bytes that a worker keeps in each of these directories at most."""
+    high: Ratio = "0.95"
+    """Share of the quota at which Alluxio begins to make room."""
+    low: Annotated[Ratio, Field(validate_default=True)] = "0.7"
+    """Share of the quota down to which it makes room."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The directories as a list."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @field_validator("path")
+    @classmethod
+    def _fits(cls, path: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        kind, volume = info.data.get("mediumtype"), info.data.get("volume_type")
+        paths = (path,) if isinstance(path, str) else path
+        for one in paths:
+            memory = bool(_TMPFS.fullmatch(one))
+            if kind and volume == "hostPath" and memory != (kind == "MEM"):
+                raise ValueError(f"{one} is {'in memory' if memory else 'on a disk'}; {kind} belongs elsewhere")
+            if paths.count(one) > 1:
+                raise ValueError(f"{one} is there twice")
+        if len(paths) > 1 and volume == "emptyDir":
+            raise ValueError("a list of directories needs volumeType: hostPath")
+        return path
+
+    @field_validator("low")
+    @classmethod
+    def _below_high(cls, low: str, info: ValidationInfo) -> str:
+        high = info.data.get("high", "1")
+        if float(low) >= float(high):
+            raise ValueError(f"{low} is not below high, which is {high}: no room would be made")
+        return low
+
+
+class NodeRule(RoleSettings):
+    """A label that a node must have."""
+
+    key: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]*$", max_length=317)]
+    """Name of the label."""
+    values: Some[StrictStr]
+    """Values, one of which it must have."""
+
+
+class Toleration(RoleSettings):
+    """A taint that workers bear."""
+
+    key: StrictStr
+    """Name of the taint."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    """Exists: whatever its value. Equal: the value below."""
+    value: StrictStr | None = None
+    """Value of the taint, for Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. null: any."""
+
+
+class RunAs(RoleSettings):
+    """Who Alluxio is on the nodes."""
+
+    uid: Annotated[StrictInt, Field(ge=0)]
+    """Number of the user."""
+    gid: Annotated[StrictInt, Field(ge=0)]
+    """Number of the group."""
+    user: StrictStr
+    """Name of the user."""
+    group: StrictStr
+    """Name of the group."""
+
+
+class Resources(RoleSettings):
+    """What a container asks for and may use."""
+
+    requests: Amounts = Field(default_factory=dict)
+    """What is set aside for it."""
+    limits: Amounts = Field(default_factory=dict)
+    """What it may use at most."""
+
+
+class Worker(RoleSettings):
+    """Alluxio's workers."""
+
+    resources: Resources = Resources()
+    """What a worker asks for and may use."""
+
+
+class Fuse(RoleSettings):
+    """Alluxio's FUSE processes."""
+
+    args: tuple[StrictStr, ...] = ()
+    """Arguments in place of Fluid's."""
+    clean_policy: Literal["OnRuntimeDeleted", "OnDemand", "OnFuseChanged"] = "OnRuntimeDeleted"
+    """When the FUSE pod of a node goes."""
+    resources: Resources = Resources()
+    """What a FUSE pod asks for and may use."""
+
+
+class Runtime(RoleSettings):
+    """An AlluxioRuntime. What a dataset leaves out is as in `storage.runtime`."""
+
+    replicas: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+    """Workers, at most one on a node."""
+    tieredstore: tuple[Level, ...] = ()
+    """Tiers of each worker."""
+    node_affinity: tuple[NodeRule, ...] = ()
+    """Labels of the nodes that may hold data."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints that workers bear."""
+    data_replicas: Annotated[StrictInt, Field(ge=1, le=100)] = 1
+    """Copies of a block at most."""
+    run_as: RunAs | None = None
+    """Who Alluxio runs as; null: root."""
+    properties: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    """Further properties of Alluxio."""
+    worker: Worker = Worker()
+    """Workers."""
+    fuse: Fuse = Fuse()
+    """FUSE processes."""
+
+    def over(self, base: Runtime) -> Runtime:
+        """Return ``base`` with what is said here over it."""
+        return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+
+    @field_validator("tieredstore")
+    @classmethod
+    def _in_order(cls, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        kinds = [level.mediumtype for level in levels]
+        if kinds != sorted(set(kinds), key=SPEED.index):
+            raise ValueError(f"tiers are {', '.join(SPEED)} in this order, each at most once; got {', '.join(kinds)}")
+        return levels
