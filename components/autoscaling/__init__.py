@@ -1,6 +1,6 @@
-"""Autoscaling: KEDA and the metrics that HorizontalPodAutoscalers read."""
+"""Autoscaling: KEDA, the metrics that HorizontalPodAutoscalers read, and the jobs that KEDA scales."""
 
-from components.autoscaling.component import Autoscaling
+from components.autoscaling.component import Autoscaling, ScaledObjects
 from components.autoscaling.settings import AutoscalingSettings
 
-__all__ = ["Autoscaling", "AutoscalingSettings"]
+__all__ = ["Autoscaling", "AutoscalingSettings", "ScaledObjects"]

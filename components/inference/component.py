@@ -48,6 +48,10 @@ class InferenceJobs(pulumi.ComponentResource):
     """URL in the cluster of each job's service, by namespace/name."""
     table: pulumi.Output[list[dict[str, str]]]
     """Job, namespace, model and replicas as asked for."""
+    ready: list[pulumi.Resource]
+    """The jobs: what moves them comes after them and goes before them."""
+    specs: dict[str, InferenceJobSpec]
+    """What the jobs ask for, by namespace/name."""
 
     def __init__(
         self, name: str, settings: InferenceSettings, *, tenants: Collection[str], opts: pulumi.ResourceOptions
@@ -56,10 +60,12 @@ class InferenceJobs(pulumi.ComponentResource):
         super().__init__("inferstack:inference:InferenceJobs", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         made = make_jobs(settings, tenants)
+        self.ready = []
         for job in made:
             meta = job["metadata"]
-            KubeObject(f"job-{meta['namespace']}-{meta['name']}", job, child)
+            self.ready.append(KubeObject(f"job-{meta['namespace']}-{meta['name']}", job, child))
         named = {f"{job['metadata']['namespace']}/{job['metadata']['name']}": job for job in made}
+        self.specs = {key: InferenceJobSpec.model_validate(job["spec"]) for key, job in named.items()}
         self.endpoints = pulumi.Output.from_input(
             {key: f"http://{job['metadata']['name']}.{job['metadata']['namespace']}.svc" for key, job in named.items()}
         )

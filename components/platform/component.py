@@ -9,7 +9,7 @@ from __future__ import annotations
 import pulumi
 
 from components.addon import Addons
-from components.autoscaling import Autoscaling
+from components.autoscaling import Autoscaling, ScaledObjects
 from components.cluster import Cluster
 from components.cluster.access import Access
 from components.gpu import Gpu
@@ -105,6 +105,13 @@ class Platform(pulumi.ComponentResource):
                 *networks.ready,
                 *autoscaling.ready,
             ),
+        )
+        ScaledObjects(
+            "scaled",
+            settings.autoscaling,
+            specs=jobs.specs,
+            prometheus_url=settings.monitoring.prometheus_url,
+            opts=after(*autoscaling.ready, *tenancy.ready, *jobs.ready),
         )
 
         self.kubeconfig = cluster.kubeconfig

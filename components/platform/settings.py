@@ -10,6 +10,7 @@ from typing import Any
 from components.addon import AddonName, Addons, AddonSettings, Mode, detect, make_addons
 from components.autoscaling import AutoscalingSettings
 from components.autoscaling import builders as autoscaling_builders
+from components.autoscaling.checks import check as check_autoscaling
 from components.cluster import ClusterSettings, Place
 from components.cluster.access import Access
 from components.cluster.nodes import make_nodes
@@ -125,7 +126,13 @@ class PlatformSettings:
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
         check_mesh(self.mesh, self.tenancy.tenants, self.jobs)
         check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
-        make_jobs(self.inference, self.tenancy.tenants)
+        check_autoscaling(
+            self.autoscaling,
+            jobs=make_jobs(self.inference, self.tenancy.tenants),
+            tenants=self.tenancy.tenants,
+            prometheus_url=self.monitoring.prometheus_url,
+            chart_values=self.addon.values,
+        )
 
     @property
     def jobs(self) -> list[tuple[str, str]]:
@@ -143,7 +150,9 @@ class PlatformSettings:
             **network_builders.make_charts(self.network, monitored=monitored),
             **storage_builders.make_charts(self.storage, monitored=monitored),
             **mesh_builders.make_charts(self.mesh, monitored=monitored),
-            **autoscaling_builders.make_charts(self.autoscaling, monitored=monitored),
+            **autoscaling_builders.make_charts(
+                self.autoscaling, monitored=monitored, prometheus_url=self.monitoring.prometheus_url
+            ),
         }
 
     def addons(self, access: Access | None) -> Addons:

@@ -1,0 +1,124 @@
+"""ScaledObjects and TriggerAuthentications, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.autoscaling.settings import Authentication, AutoscalingSettings, ScaledJob, Trigger
+from components.monitoring.builders import JOB_LABEL
+from components.objects import LABELS, Object
+from inferstack.api import InferenceJobSpec, Metric, MetricType, constants
+from inferstack.operator import runtimes
+
+API_VERSION = "keda.sh/v1alpha1"
+_HPA_PREFIX = "keda-hpa-"
+_NAME_LENGTH = 63
+_WAIT_SECONDS = 120
+"""KEDA reads a new ScaledObject within a second; what is not ready by then is wrong."""
+
+
+def make_scaled_objects(
+    settings: AutoscalingSettings, specs: Mapping[str, InferenceJobSpec], prometheus_url: str | None
+) -> list[Object]:
+    """Return the ScaledObjects of the stack's jobs.
+
+    Args:
+        settings: of the role, checked with `components.autoscaling.checks`.
+        specs: of the stack's jobs, by namespace/name.
+        prometheus_url: of the monitoring role's Prometheus; the role's own setting goes before it.
+    """
+    url = settings.prometheus_url or prometheus_url or ""
+    return [make_scaled_object(scaled, specs[scaled.job], url) for scaled in settings.scaled_jobs]
+
+
+def make_scaled_object(scaled: ScaledJob, spec: InferenceJobSpec, prometheus_url: str) -> Object:
+    """Return the ScaledObject of one job; it has the job's name and moves the job, not the job's Deployment."""
+    namespace, name = scaled.job.split("/")
+    measured = [
+        _own_metric(metric, namespace, name, spec, prometheus_url, at_zero=scaled.min_replicas == 0)
+        for metric in scaled.metrics
+    ]
+    autoscaler: Object = {
+        "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": scaled.scale_up_seconds},
+            "scaleDown": {"stabilizationWindowSeconds": scaled.scale_down_seconds},
+        }
+    }
+    if len(_HPA_PREFIX + name) > _NAME_LENGTH:
+        # KEDA refuses a HorizontalPodAutoscaler whose name does not do for a label. The job has none of its own.
+        autoscaler["name"] = name
+    made: Object = {
+        "scaleTargetRef": {"apiVersion": constants.API_VERSION, "kind": constants.KIND, "name": name},
+        "minReplicaCount": scaled.min_replicas,
+        "maxReplicaCount": scaled.max_replicas,
+        "advanced": {"horizontalPodAutoscalerConfig": autoscaler},
+        "triggers": [*measured, *(_trigger(trigger, prometheus_url) for trigger in scaled.triggers)],
+    }
+    if scaled.min_replicas == 0:
+        # Of no effect otherwise, and KEDA warns of them: above zero the HorizontalPodAutoscaler asks by itself.
+        made |= {"pollingInterval": scaled.polling_seconds, "cooldownPeriod": scaled.cooldown_seconds}
+    if scaled.fallback:
+        made["fallback"] = {
+            "failureThreshold": scaled.fallback.failures,
+            "replicas": scaled.fallback.replicas,
+            "behavior": scaled.fallback.behavior,
+        }
+    annotations = {
+        "pulumi.com/waitFor": "condition=Ready",
+        "pulumi.com/timeoutSeconds": str(_WAIT_SECONDS),
+        # As a job: the garbage collector takes note of a kind as new as KEDA's only after half a minute.
+        "pulumi.com/deletionPropagationPolicy": "background",
+    }
+    meta = {"name": name, "namespace": namespace, "labels": LABELS, "annotations": annotations}
+    return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": meta, "spec": made}
+
+
+def make_authentication(authentication: Authentication) -> Object:
+    """Return a TriggerAuthentication."""
+    spec: Object = {}
+    if authentication.secrets:
+        spec["secretTargetRef"] = [secret.model_dump(by_alias=True) for secret in authentication.secrets]
+    if authentication.pod_identity:
+        spec["podIdentity"] = {"provider": authentication.pod_identity}
+    meta = {"name": authentication.name, "namespace": authentication.namespace, "labels": LABELS}
+    return {"apiVersion": API_VERSION, "kind": "TriggerAuthentication", "metadata": meta, "spec": spec}
+
+
+def _own_metric(
+    metric: Metric, namespace: str, name: str, spec: InferenceJobSpec, url: str, *, at_zero: bool
+) -> Object:
+    series = runtimes.load().choose(spec).metrics[metric.type]
+    of_job = f'{{namespace="{namespace}",{JOB_LABEL}="{name}"}}'
+    # The sum over the replicas: for an average value the autoscaler divides it by their number.
+    query = f"sum({series}{of_job})"
+    if metric.type is MetricType.GPU_UTILIZATION_PERCENT:
+        # The exporter knows the pod and not its job; what the servers count has both.
+        query = f"sum({series} and on (namespace, pod) inference_requests_per_second{of_job})"
+    return {
+        "type": "prometheus",
+        "name": series.replace("_", "-"),
+        "metricType": "AverageValue",
+        "metadata": {
+            "serverAddress": url,
+            "query": query,
+            "threshold": str(metric.target),
+            # No answer is a failure to measure, not an idle job; but at zero replicas nobody answers, as it should be.
+            "ignoreNullValues": "true" if at_zero else "false",
+        },
+    }
+
+
+def _trigger(trigger: Trigger, prometheus_url: str) -> Object:
+    metadata = dict(trigger.metadata)
+    if trigger.type == "prometheus":
+        metadata.setdefault("serverAddress", prometheus_url)
+    made: Object = {"type": trigger.type, "metadata": metadata}
+    if trigger.name:
+        made["name"] = trigger.name
+    if trigger.metric_type:
+        made["metricType"] = trigger.metric_type
+    if trigger.authentication:
+        made["authenticationRef"] = {"name": trigger.authentication}
+    if trigger.cluster_authentication:
+        made["authenticationRef"] = {"name": trigger.cluster_authentication, "kind": "ClusterTriggerAuthentication"}
+    return made
