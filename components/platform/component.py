@@ -21,7 +21,7 @@ from components.monitoring import Monitoring
 from components.network import Network, TenantNetworks
 from components.platform.settings import PlatformSettings
 from components.security import Security
-from components.storage import Storage
+from components.storage import Caches, Storage
 from components.tenancy import Tenancy
 from components.wasm import Wasm
 
@@ -77,7 +77,7 @@ class Platform(pulumi.ComponentResource):
         tenancy = Tenancy(
             "tenancy",
             settings.tenancy,
-            opts=after(*cluster.nodes, *security.ready, *mesh.ready),
+            opts=after(*cluster.nodes, *security.ready, *mesh.ready, *storage.ready),
             monitored_from=settings.monitoring.namespace,
             labels=mesh_builders.namespace_labels(settings.mesh),
             peers=mesh_builders.tenant_peers(settings.mesh, monitored_from=settings.monitoring.namespace),
@@ -86,6 +86,8 @@ class Platform(pulumi.ComponentResource):
         traffic = Traffic(
             "traffic", settings.mesh, tenants=tenants, jobs=settings.jobs, opts=after(*mesh.ready, *tenancy.ready)
         )
+        # Where GPUs are told by labels; each dataset goes before its controllers, and after the jobs that mount it.
+        caches = Caches("caches", settings.storage, opts=after(*gpu.ready, *storage.ready, *tenancy.ready))
         networks = TenantNetworks("networks", settings.network, opts=after(*network.ready, *tenancy.ready))
         # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.
         autoscaling = Autoscaling(
@@ -103,6 +105,7 @@ class Platform(pulumi.ComponentResource):
                 *tenancy.ready,
                 *traffic.ready,
                 *networks.ready,
+                *caches.ready,
                 *autoscaling.ready,
             ),
         )

@@ -31,7 +31,7 @@ from components.network.fleet import machines_of
 from components.security import SecuritySettings
 from components.security import builders as security_builders
 from components.settings import PROJECT, load_role
-from components.storage import StorageSettings
+from components.storage import StorageSettings, check_storage
 from components.storage import builders as storage_builders
 from components.tenancy import TenancySettings
 from components.wasm import WasmSettings
@@ -126,6 +126,12 @@ class PlatformSettings:
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
         check_mesh(self.mesh, self.tenancy.tenants, self.jobs)
         check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
+        check_storage(
+            self.storage,
+            tenants=self.tenancy.tenants,
+            jobs=make_jobs(self.inference, self.tenancy.tenants),
+            fleet=self.cluster.fleet,
+        )
         check_autoscaling(
             self.autoscaling,
             jobs=make_jobs(self.inference, self.tenancy.tenants),
