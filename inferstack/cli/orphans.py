@@ -46,10 +46,17 @@ def register(app: typer.Typer) -> None:
 def orphans(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
     """Look for what the stack has left behind, by label and by tag; exit code 1 where anything is."""
     session = Session(stack, output.say)
-    owned, releases = (session.objects(), session.releases()) if session.exists() else ([], set())
+    known = session.exists()
+    owned, releases = (session.objects(), session.releases()) if known else ([], set())
     found: list[Orphan] = []
     if region := region_of(session):
-        found += [Orphan(one.kind, region, one.name, one.why) for one in aws.leftovers.find(region, stack)]
+        output.say(f"looking for what is tagged in {region}")
+        names = session.cloud_names() if known else set()
+        found += [
+            Orphan(one.kind, region, one.name, one.why)
+            for one in aws.leftovers.find(region, stack)
+            if not is_known(one.name, names)
+        ]
     try:
         found += asyncio.run(_look(session, owned, releases))
     except UserError as error:
@@ -61,6 +68,11 @@ def orphans(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> 
     output.say(f"{len(found)} orphans")
     if found:
         raise typer.Exit(1)
+
+
+def is_known(name: str, names: Collection[str]) -> bool:
+    """Tell whether an ARN or id of AWS is among those of a state, which may hold the one or the other."""
+    return name in names or name.rpartition("/")[2] in names
 
 
 async def _look(session: Session, owned: Iterable[Object], releases: Collection[str]) -> list[Orphan]:

@@ -130,6 +130,11 @@ class Session:
         """Return the names of the Helm releases in the stack's state."""
         return {found["inputs"]["name"] for found in self._resources() if found["type"] == _RELEASE}
 
+    def cloud_names(self) -> set[str]:
+        """Return ids and ARNs of the AWS resources in the stack's state."""
+        mine = [found for found in self._resources() if found["type"].startswith("aws:")]
+        return {name for found in mine for name in (found.get("id"), found.get("outputs", {}).get("arn")) if name}
+
     def _resources(self) -> list[dict[str, Any]]:
         exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
         return exported["deployment"].get("resources") or []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import http.server
 import socket
 import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from inferstack.charts import Pin, find, mirror
+from inferstack.charts import Archive, Pin, find, mirror
 from inferstack.errors import UserError
 from inferstack.rehearsal import tools
 from tests.charts import make_chart
@@ -127,3 +132,43 @@ def test_a_repository_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match=r"^The chart some v1 cannot be pulled from https://127\.0\.0\.1:1: .*mirror"):
         find(nowhere, None)
     assert list((tmp_path / "charts").iterdir()) == []
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Pin]:
+    """A chart repository on loopback with one chart in it."""
+    folder = tmp_path / "repository"
+    packed = make_chart(folder, PIN, {"a": 1})
+    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+    entry = {"apiVersion": "v2", "name": "some", "version": "v1", "urls": [packed.name], "digest": digest}
+    (folder / "index.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "entries": {"some": [entry]}}))
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Pin("some", "v1", f"http://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_chart_is_pulled_once_and_then_kept(repository: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helm = tools.locate("helm")
+    assert helm, "inferstack tools ensure helm"
+    monkeypatch.setattr("inferstack.charts.source.tools.locate", lambda _: helm)
+    monkeypatch.setenv("INFERSTACK_CACHE", str(tmp_path / "cache"))
+
+    packed = find(repository, None)
+    monkeypatch.setattr("inferstack.charts.source.tools.locate", lambda _: None)
+
+    assert Archive(packed).values == {"a": 1, "global": {}}
+    assert find(repository, None) == packed
+    assert [path.name for path in packed.parent.iterdir()] == [packed.name]
