@@ -22,8 +22,8 @@ from pulumi.runtime import mocks, run_in_stack, set_all_config, settings
 from pulumi.runtime.proto import resource_pb2
 
 from inferstack.project import project_root
-from tests.program import aws_outputs
 from tests.mirrored import make_mirror
+from tests.program import aws_outputs
 
 Object = dict[str, Any]
 
@@ -246,11 +246,13 @@ class Machine:
             run_program(recording, stack, config, preview=preview)
         return recording
 
-    def refusal(self, stack: str, error: type[Exception] = pulumi.RunError, **over: Any) -> str:
+    def refusal(
+        self, stack: str, error: type[Exception] = pulumi.RunError, *, preview: bool = False, **over: Any
+    ) -> str:
         """Return what such a stack is told; nothing but the stack itself may be registered by then."""
         recording = Recording()
         with pytest.raises(error) as caught:
-            self.run(stack, into=recording, **over)
+            self.run(stack, into=recording, preview=preview, **over)
         assert [one.type for one in recording.resources.values()] == ["pulumi:pulumi:Stack"]
         return str(caught.value)
 
