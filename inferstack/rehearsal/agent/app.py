@@ -14,6 +14,7 @@ from inferstack.kube import KubeClient, health
 from inferstack.kube.informer import Informer
 from inferstack.rehearsal.agent.cluster_policy import PolicyController
 from inferstack.rehearsal.agent.fluid import FluidController
+from inferstack.rehearsal.agent.keda import KedaController
 from inferstack.rehearsal.agent.load_balancer import LoadBalancers
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
@@ -59,6 +60,7 @@ async def run(options: Options) -> None:
         )
         # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
         players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
+        players += [KedaController(kube)]
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,

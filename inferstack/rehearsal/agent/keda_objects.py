@@ -1,0 +1,249 @@
+"""What KEDA makes of a ScaledObject and says of it, as pure functions.
+
+Names, labels and reasons are those of KEDA (controllers/keda and pkg/scaling of its sources at the pinned version).
+Simulated: nothing is measured, so that no trigger is ever active or failed and KEDA itself scales nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+
+API_VERSION = "keda.sh/v1alpha1"
+KIND = "ScaledObject"
+HPA_VERSION = "autoscaling/v2"
+HPA = "HorizontalPodAutoscaler"
+FINALIZER = "finalizer.keda.sh"
+NAME_LABEL = "scaledobject.keda.sh/name"
+MANAGED_BY = "keda-operator"
+PAUSED = "autoscaling.keda.sh/paused"
+PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
+_DEFAULT_MAX = 100
+_RESOURCES = ("cpu", "memory")
+_THRESHOLDS = ("threshold", "lagThreshold", "queueLength", "targetValue", "desiredReplicas", "value")
+"""Where scalers keep the value that they aim at."""
+
+
+class Target(NamedTuple):
+    """What a ScaledObject moves, as the API server knows it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    scalable: bool
+    """Whether it has a scale subresource."""
+    replicas: int | None
+    """As asked for now; None where the object is not there."""
+
+    @property
+    def text(self) -> str:
+        """Group, version and kind as KEDA writes them."""
+        return f"{self.group}/{self.version}.{self.kind}" if self.group else f"{self.version}.{self.kind}"
+
+
+def target_reference(scaled: Object) -> tuple[str, str, str]:
+    """Return apiVersion, kind and name of what is scaled; a Deployment where nothing else is said."""
+    reference = scaled["spec"]["scaleTargetRef"]
+    return reference.get("apiVersion") or "apps/v1", reference.get("kind") or "Deployment", reference["name"]
+
+
+def hpa_name(scaled: Object) -> str:
+    """Return the name of the HorizontalPodAutoscaler."""
+    given: str | None = _autoscaler(scaled).get("name")
+    return given or f"keda-hpa-{scaled['metadata']['name']}"
+
+
+def make_hpa(scaled: Object) -> Object:
+    """Return the HorizontalPodAutoscaler. It never goes below one replica: the way to zero and back is KEDA's own."""
+    spec, meta = scaled["spec"], scaled["metadata"]
+    api_version, kind, target = target_reference(scaled)
+    name = hpa_name(scaled)
+    labels = {
+        **{key: value for key, value in (meta.get("labels") or {}).items() if key != NAME_LABEL},
+        NAME_LABEL: meta["name"],
+        "app.kubernetes.io/name": name[:63],
+        "app.kubernetes.io/part-of": meta["name"],
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+    }
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    made: Object = {
+        "scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": target},
+        "minReplicas": max(spec.get("minReplicaCount") or 0, 1),
+        "maxReplicas": spec.get("maxReplicaCount") or _DEFAULT_MAX,
+        # By type, as KEDA has them, so that the order of triggers changes nothing.
+        "metrics": sorted(make_metrics(scaled), key=lambda metric: str(metric["type"])),
+    }
+    if behavior := _autoscaler(scaled).get("behavior"):
+        made["behavior"] = behavior
+    return {
+        "apiVersion": HPA_VERSION,
+        "kind": HPA,
+        "metadata": {"name": name, "namespace": meta["namespace"], "labels": labels, "ownerReferences": [owner]},
+        "spec": made,
+    }
+
+
+def make_metrics(scaled: Object) -> list[Object]:
+    """Return the autoscaler's metrics, one for each trigger.
+
+    Those of other scalers than prometheus are named by their type only; KEDA adds a queue, a topic and the like.
+    """
+    made: list[Object] = []
+    for index, trigger in enumerate(scaled["spec"]["triggers"]):
+        kind, metadata = trigger["type"], trigger["metadata"]
+        if kind in _RESOURCES:
+            target = {"type": "Utilization", "averageUtilization": int(metadata["value"])}
+            if trigger.get("metricType", "Utilization") == "AverageValue":
+                target = {"type": "AverageValue", "averageValue": metadata["value"]}
+            made.append({"type": "Resource", "resource": {"name": kind, "target": target}})
+            continue
+        aim = next((metadata[key] for key in _THRESHOLDS if key in metadata), "1")
+        type_ = trigger.get("metricType") or "AverageValue"
+        target = {"type": type_, "value" if type_ == "Value" else "averageValue": milli(aim)}
+        selector = {"matchLabels": {NAME_LABEL: scaled["metadata"]["name"]}}
+        name = f"s{index}-{re.sub(r'[^a-zA-Z0-9-]', '-', kind)}"
+        made.append(
+            {"type": "External", "external": {"metric": {"name": name, "selector": selector}, "target": target}}
+        )
+    return made
+
+
+def milli(text: str) -> str:
+    """Return a number as a quantity of thousandths, as KEDA hands it over; 1 where it is no number."""
+    try:
+        return f"{int(Decimal(text) * 1000)}m"
+    except InvalidOperation:
+        return "1"
+
+
+def is_paused(scaled: Object) -> bool:
+    """Tell whether an annotation stops the scaling."""
+    annotations = scaled["metadata"].get("annotations") or {}
+    if PAUSED_REPLICAS in annotations:
+        return True
+    # Whatever is no word for false counts as true, as it does to KEDA.
+    return str(annotations.get(PAUSED, "false")).lower() not in ("false", "f", "0")
+
+
+def paused_replicas(scaled: Object) -> int | None:
+    """Return the replicas that a pause asks for."""
+    given = str((scaled["metadata"].get("annotations") or {}).get(PAUSED_REPLICAS, ""))
+    return int(given) if given.isdecimal() else None
+
+
+def problem(scaled: Object, target: Target | None) -> str | None:
+    """Return what is wrong with a ScaledObject, None where nothing is."""
+    spec = scaled["spec"]
+    _, kind, name = target_reference(scaled)
+    if target is None:
+        return f"the API server does not serve the kind {kind} of the scale target"
+    if target.replicas is None:
+        return f"the scale target, {kind} {name}, is not there"
+    if not target.scalable:
+        return f"{kind} has no scale subresource"
+    least, most = spec.get("minReplicaCount") or 0, spec.get("maxReplicaCount") or _DEFAULT_MAX
+    idle = spec.get("idleReplicaCount")
+    if least > most:
+        return f"minReplicaCount {least} exceeds maxReplicaCount {most}"
+    if idle is not None and idle >= max(least, 1):
+        return f"idleReplicaCount {idle} is not below minReplicaCount {least}"
+    names = [trigger["name"] for trigger in spec["triggers"] if trigger.get("name")]
+    if len(set(names)) < len(names):
+        return "two triggers have the same name"
+    return None
+
+
+def make_status(scaled: Object, target: Target | None, hpa: Object | None) -> Object:
+    """Return the whole status.
+
+    Args:
+        scaled: the ScaledObject.
+        target: what it scales; None where the API server does not serve its kind.
+        hpa: its HorizontalPodAutoscaler as far as it is known.
+    """
+    before = scaled.get("status") or {}
+    wrong = problem(scaled, target)
+    status: Object = {
+        key: before[key] for key in ("lastActiveTime", "originalReplicaCount", "scaleTargetGVKR") if key in before
+    }
+    if target is not None and target.replicas is not None:
+        status["scaleTargetKind"] = target.text
+        status["scaleTargetGVKR"] = {
+            "group": target.group,
+            "version": target.version,
+            "kind": target.kind,
+            "resource": target.plural,
+        }
+        status.setdefault("originalReplicaCount", target.replicas)
+    triggers = scaled["spec"]["triggers"]
+    paused = is_paused(scaled)
+    if wrong is None:
+        metrics = make_metrics(scaled)
+        status["triggersTypes"] = ",".join(sorted({trigger["type"] for trigger in triggers}))
+        names = {trigger["authenticationRef"]["name"] for trigger in triggers if trigger.get("authenticationRef")}
+        if names:
+            status["authenticationsTypes"] = ",".join(sorted(names))
+        if external := [one["external"]["metric"]["name"] for one in metrics if one["type"] == "External"]:
+            status["externalMetricNames"] = external
+        if resources := [one["resource"]["name"] for one in metrics if one["type"] == "Resource"]:
+            status["resourceMetricNames"] = resources
+        if paused:
+            if (count := paused_replicas(scaled)) is not None:
+                status["pausedReplicaCount"] = count
+        else:
+            status["hpaName"] = hpa_name(scaled)
+    status["conditions"] = _conditions(wrong, hpa, paused=paused)
+    return status
+
+
+def _conditions(wrong: str | None, hpa: Object | None, *, paused: bool) -> list[Object]:
+    if wrong:
+        ready = ("False", "ScaledObjectCheckFailed", wrong)
+        active = ("Unknown", "UnknownState", "the ScaledObject is not as it should be")
+    else:
+        ready = ("True", "ScaledObjectReady", "the ScaledObject is as it should be")
+        active = ("Unknown", "Rehearsed", "nothing is measured in the rehearsal")
+    said = {
+        "Ready": ready,
+        "Active": active,
+        "Fallback": ("False", "NoFallbackFound", "no fallback is active"),
+        "Paused": ("True", "ScaledObjectPaused", "paused by an annotation")
+        if paused
+        else ("False", "ScaledObjectUnpaused", "no annotation pauses it"),
+    }
+    if (reads := scaling_active(hpa)) is not None and not paused:
+        value, reason = reads
+        if value == "True":
+            said["HPAActive"] = ("True", "HPAActive", "the HorizontalPodAutoscaler reads its metrics")
+        elif reason == "ScalingDisabled":
+            said["HPAActive"] = ("True", "ScalingDisabled", "scaled to zero, the HorizontalPodAutoscaler waits")
+        else:
+            said["HPAActive"] = ("False", "HPAMetricsUnavailable", f"the HorizontalPodAutoscaler says {reason}")
+    return [
+        {"type": kind, "status": value, "reason": reason, "message": message}
+        for kind, (value, reason, message) in said.items()
+    ]
+
+
+def scaling_active(hpa: Object | None) -> tuple[str, str] | None:
+    """Return whether an autoscaler reads its metrics, and its reason; None until it has said so."""
+    for condition in ((hpa or {}).get("status") or {}).get("conditions") or []:
+        if condition["type"] == "ScalingActive":
+            return condition["status"], condition.get("reason", "")
+    return None
+
+
+def _autoscaler(scaled: Object) -> Object:
+    advanced: Object = scaled["spec"].get("advanced") or {}
+    return advanced.get("horizontalPodAutoscalerConfig") or {}
