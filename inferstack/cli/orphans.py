@@ -121,13 +121,15 @@ def _reason(
     if identity in owned:
         return None
     meta, labels = obj["metadata"], _labels(obj)
+    job = labels.get(_JOB)
+    # Pods, ReplicaSets and the like go with what made them: it is enough to tell of that.
+    if _is_controlled(meta):
+        return None
     if LABELS.items() <= labels.items():
         waiting = ", ".join(meta.get("finalizers") or [])
         stuck = f"; its deletion waits for {waiting}" if meta.get("deletionTimestamp") and waiting else ""
         return f"labelled as ours, and not in the stack's state{stuck}"
-    job = labels.get(_JOB)
-    # Pods and ReplicaSets go with their Deployment: it is enough to tell of that one.
-    if job and (identity[1], job) not in jobs and not _is_controlled(meta):
+    if job and (identity[1], job) not in jobs:
         return f"made for the InferenceJob {identity[1]}/{job}, which is gone"
     notes = meta.get("annotations") or {}
     release = notes.get(_RELEASE, "")

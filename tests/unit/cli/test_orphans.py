@@ -34,6 +34,11 @@ def test_an_object_of_ours_that_the_state_does_not_know() -> None:
     assert find([mine], {identity_of(mine)}, set()) == []
 
 
+def test_what_a_controller_made_goes_with_it() -> None:
+    owner = [{"kind": "DaemonSet", "name": "kernel", "controller": True}]
+    assert find([make("Pod", "kernel-x", "kernel", labels=LABELS, ownerReferences=owner)], set(), set()) == []
+
+
 def test_one_that_cannot_end_says_what_it_waits_for() -> None:
     stuck = make("Dataset", "d", "nlp", labels=LABELS, finalizers=["f/x"], deletionTimestamp="2026-01-01T00:00:00Z")
     (orphan,) = find([stuck], set(), set())
