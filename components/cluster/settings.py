@@ -16,6 +16,7 @@ from components.settings import PROJECT, DnsLabel, RoleSettings
 from inferstack.aws import catalogue as aws_catalogue
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
+from inferstack.versions import load as load_versions
 
 
 class Place(enum.StrEnum):
@@ -99,3 +100,12 @@ class ClusterSettings(RoleSettings):
                 board = machine.gpu if machine.gpu in catalogue.load().gpus else None
                 key = f"{PROJECT}:cluster.aws.gpu.{name}.migLayout"
                 yield Cut(key, machine.name, board, machine.gpus, nodes.mig_layout)
+
+    def kubernetes(self, place: Place) -> tuple[str | None, str]:
+        """Return the minor version of the cluster's Kubernetes, None where it is not ours, and where that is said."""
+        if place is Place.LOCAL:
+            version: str = load_versions()["tools"]["kubernetes"]["version"]
+            return version.removeprefix("v").rpartition(".")[0], "versions.yaml: tools.kubernetes.version"
+        if place is Place.AWS:
+            return self.aws.kubernetes_version, f"{PROJECT}:cluster.aws.kubernetesVersion"
+        return None, f"{PROJECT}:cluster.kubeconfig"

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from components.cluster.aws.demand import nat_gateways, quota_groups
+from components.cluster.aws.names import Names
+from components.cluster.settings import ClusterSettings, Place
+from components.settings import load_role
+from inferstack import aws
 from inferstack.cli import output
+from inferstack.cli.configuration import read_values
 from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.session import stack_file
 from inferstack.errors import UserError
 from inferstack.project import cache_dir, state_dir
 from inferstack.rehearsal import crds, tools
@@ -40,9 +49,14 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(form: FormatOption = Format.TABLE) -> None:
+def doctor(
+    stack: Annotated[str, typer.Option("--stack", "-s", help="A stack on AWS: its quotas are looked at.")] = "local",
+    form: FormatOption = Format.TABLE,
+) -> None:
     """Show what is in place; exit code 1 where something that is needed is missing."""
-    checks = list(examine())
+    values = read_values(stack_file(stack))
+    on_aws = values.get("inferstack:place") == "aws"
+    checks = list(examine_aws(stack, values) if on_aws else examine())
     output.emit([asdict(check) for check in checks], form)
     missing = [check.check for check in checks if check.state == "missing"]
     if missing:
@@ -63,6 +77,44 @@ def examine() -> Iterator[Check]:
     for choice in plugins.choices(state_dir() / "pulumi-home", engine):
         yield Check(f"pulumi plugin: {choice.name}", "ok", f"{choice.plugin.version}, {choice.origin}: {choice.path}")
     yield check_rehearsal(Rehearsal(state_dir()))
+
+
+def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
+    """Look at what a stack on AWS needs of this machine and of the account; changes nothing.
+
+    Raises:
+        UserError: the stack's settings are wrong, or there are no good credentials.
+    """
+    yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
+    # The kubeconfig calls it for a token.
+    command = shutil.which("aws")
+    yield Check(
+        "aws", "ok" if command else "missing", command or "the AWS CLI is not installed; kubectl's tokens need it"
+    )
+    wanted = {"pulumi", "helm"}
+    yield from (check_tool(tool) for tool in tools.inspect() if tool.name in wanted)
+    settings = load_role("cluster", ClusterSettings, values.get("inferstack:cluster"))
+    settings.check_place(Place.AWS, datetime.datetime.now(datetime.UTC).date())
+    place = settings.aws
+    names = Names.of(place, stack)
+    needs = aws.quotas.need(
+        quota_groups(place), nat_gateways=nat_gateways(place), endpoints=len(place.network.endpoints)
+    )
+    yield from map(check_quota, aws.quotas.look_up(names.region, names.account, stack, needs))
+
+
+def check_quota(answer: aws.quotas.Answer) -> Check:
+    """Say whether a quota is large enough, and what to ask for."""
+    need, limit = answer.need, answer.limit
+    used = f"{need.amount} needed ({need.why}), {answer.others} in use by others"
+    if limit is None:
+        return Check(f"quota: {need.name}", "note", f"{used}; Service Quotas does not tell the limit ({need.code})")
+    if answer.enough:
+        return Check(f"quota: {need.name}", "ok", f"{used}, {limit} allowed")
+    ask = answer.others + need.amount
+    return Check(
+        f"quota: {need.name}", "missing", f"{used}, {limit} allowed: ask Service Quotas for {ask} ({need.code})"
+    )
 
 
 def check_go(missing: list[str], lacking: list[str]) -> Check:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.cluster.aws.settings import AwsSettings
+from inferstack.aws.session import STACK_TAG, cluster_name
 
-STACK_TAG = "inferstack:stack"
-"""Tag that leads from a resource to its stack; quotas and leftovers are looked up by it."""
 COMPONENT_TAG = "inferstack:component"
 CLUSTER_TAG = "elbv2.k8s.aws/cluster"
 """Tag that the load balancer controller gives to all that it makes, with the cluster's name."""
@@ -32,7 +31,7 @@ class Names:
     @property
     def cluster(self) -> str:
         """Name of the EKS cluster, and first part of all other names."""
-        return f"inferstack-{self.stack}"
+        return cluster_name(self.stack)
 
     @property
     def partition(self) -> str:
