@@ -8,14 +8,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
+
+from components.settings import key_path
+from inferstack.errors import UserError
 
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}$")]
 LabelValue = Annotated[str, StringConstraints(pattern=rf"^({_NAME})?$", max_length=63)]
-NodeLabels = Annotated[dict[LabelKey, LabelValue], Field(min_length=1)]
-"""Labels that pick nodes; without one it would be every node, the control plane's too."""
+NodeLabels = dict[LabelKey, LabelValue | None]
+"""Labels that pick nodes. Mappings of a stack are laid over the defaults: null takes a default away."""
+
+
+def chosen_nodes(selector: Mapping[str, str | None], key: str) -> dict[str, str]:
+    """Return the labels that pick nodes.
+
+    Args:
+        selector: as the stack gives it.
+        key: its path.
+
+    Raises:
+        UserError: none is left; it would be every node, the control plane's too.
+    """
+    left = {label: value for label, value in selector.items() if value is not None}
+    if not left:
+        raise UserError(f"{key_path(key, ('nodeSelector',))}: picks every node, the control plane's too; name a label.")
+    return left
 
 
 def program(role: str) -> dict[str, str]:

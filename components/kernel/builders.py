@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from components.agents import digest
+from components.agents import chosen_nodes, digest
 from components.kernel.checks import chosen
 from components.kernel.settings import KernelSettings
 from components.kernel.table import load
@@ -100,7 +100,7 @@ def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Obje
         ],
     }
     pod: dict[str, Any] = {
-        "nodeSelector": dict(settings.node_selector),
+        "nodeSelector": chosen_nodes(settings.node_selector, "inferstack:kernel"),
         # Whatever else a node is kept for, it was chosen to be tuned.
         "tolerations": [{"operator": "Exists"}],
         "hostNetwork": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.agents import chosen_nodes
 from components.kernel.settings import KernelSettings, Profile
 from components.kernel.table import Row, load
 from components.security.prerequisites import parse_kernel
@@ -53,6 +54,7 @@ def check_tuning(settings: KernelSettings, *, oldest: str | None) -> None:
         raise UserError(
             f"{_KEY}.settings: nothing is set with profile {settings.profile}; name settings, or turn the role off."
         )
+    chosen_nodes(settings.node_selector, _KEY)
     found = parse_kernel(oldest) if oldest else None
     for row, _ in picked:
         first = parse_kernel(row.kernel or "")

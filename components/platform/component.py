@@ -23,7 +23,7 @@ from components.platform.settings import PlatformSettings
 from components.security import Security
 from components.storage import Caches, Storage
 from components.tenancy import Tenancy
-from components.wasm import Wasm
+from components.wasm import Wasm, WasmSample
 
 
 class Platform(pulumi.ComponentResource):
@@ -59,8 +59,8 @@ class Platform(pulumi.ComponentResource):
         monitoring = Monitoring("monitoring", settings.monitoring, addons=addons, opts=after(*cluster.nodes))
         monitored = [*cluster.nodes, *monitoring.kinds]
         security = Security("security", settings.security, addons=addons, opts=after(*monitored))
-        kernel = Kernel("kernel", settings.kernel, addons=addons, opts=after(*cluster.nodes))
-        wasm = Wasm("wasm", settings.wasm, addons=addons, opts=after(*cluster.nodes))
+        kernel = Kernel("kernel", settings.kernel, opts=after(*cluster.nodes))
+        wasm = Wasm("wasm", settings.wasm, opts=after(*cluster.nodes))
         gpu = Gpu("gpu", settings.gpu, layouts=settings.layouts, addons=addons, opts=after(*monitored))
         network = Network("network", settings.network, addons=addons, opts=after(*monitored))
         storage = Storage("storage", settings.storage, addons=addons, opts=after(*monitored))
@@ -79,6 +79,7 @@ class Platform(pulumi.ComponentResource):
             settings.tenancy,
             opts=after(*cluster.nodes, *security.ready, *mesh.ready, *storage.ready),
             monitored_from=settings.monitoring.namespace,
+            exceptions=settings.security.pod_security.exceptions,
             labels=mesh_builders.namespace_labels(settings.mesh),
             peers=mesh_builders.tenant_peers(settings.mesh, monitored_from=settings.monitoring.namespace),
         )
@@ -86,6 +87,7 @@ class Platform(pulumi.ComponentResource):
         traffic = Traffic(
             "traffic", settings.mesh, tenants=tenants, jobs=settings.jobs, opts=after(*mesh.ready, *tenancy.ready)
         )
+        WasmSample("wasm-sample", settings.wasm, opts=after(*wasm.ready, *tenancy.ready))
         # Where GPUs are told by labels; each dataset goes before its controllers, and after the jobs that mount it.
         caches = Caches("caches", settings.storage, opts=after(*gpu.ready, *storage.ready, *tenancy.ready))
         networks = TenantNetworks("networks", settings.network, opts=after(*network.ready, *tenancy.ready))

@@ -20,6 +20,7 @@ from components.gpu.layouts import check_fleet, make_layouts
 from components.inference import InferenceSettings
 from components.inference.jobs import make_jobs
 from components.kernel import KernelSettings
+from components.kernel.checks import check_tuning
 from components.mesh import MeshSettings, check_mesh
 from components.mesh import builders as mesh_builders
 from components.monitoring import MonitoringSettings
@@ -30,11 +31,13 @@ from components.network.checks import check_network
 from components.network.fleet import machines_of
 from components.security import SecuritySettings
 from components.security import builders as security_builders
+from components.security.checks import check_security
 from components.settings import PROJECT, load_role
 from components.storage import StorageSettings, check_storage
 from components.storage import builders as storage_builders
 from components.tenancy import TenancySettings
 from components.wasm import WasmSettings
+from components.wasm.checks import check_wasm
 from inferstack.errors import UserError, hint
 
 ROLES = (
@@ -124,6 +127,14 @@ class PlatformSettings:
         self.addon.check_place(self.place)
         self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
+        check_security(
+            self.security,
+            self.tenancy.tenants,
+            mesh_encrypts=self.mesh.enabled and self.mesh.mtls.mode.value != "DISABLE",
+            mesh_strict=self.mesh.strict,
+        )
+        check_tuning(self.kernel, oldest=self.security.nodes.kernel)
+        check_wasm(self.wasm, self.tenancy.tenants)
         check_mesh(self.mesh, self.tenancy.tenants, self.jobs)
         check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
         check_storage(

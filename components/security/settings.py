@@ -70,7 +70,7 @@ class PodSecurity(RoleSettings):
     guard: StrictBool
 
 
-class Double(RoleSettings):
+class DoubleEncryption(RoleSettings):
     """Leave to encrypt twice."""
 
     reason: Reason
@@ -82,10 +82,10 @@ class Encryption(RoleSettings):
 
     mode: EncryptionMode
     required: StrictBool
-    allow_double: Double | None
+    allow_double: DoubleEncryption | None
 
 
-class ApiServer(RoleSettings):
+class Server(RoleSettings):
     """Where the API server is."""
 
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", max_length=253)]
@@ -99,7 +99,7 @@ class Cilium(RoleSettings):
 
     cni: Cni
     kube_proxy: KubeProxy
-    api_server: ApiServer | None
+    api_server: Server | None
     routing: Routing
     native_cidr: Network | None
     pod_cidr: Network

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.agents import digest
+from components.agents import chosen_nodes, digest
 from components.objects import LABELS, Object, make_namespace
 from components.wasm.settings import Sample, WasmSettings
 
@@ -54,7 +54,7 @@ def make_config(settings: WasmSettings) -> Object:
 
 def make_runtime_class(settings: WasmSettings) -> Object:
     """Return the RuntimeClass: pods that name it are sent to nodes that have the shim, and are charged for it."""
-    scheduling: Object = {"nodeSelector": dict(settings.node_selector)}
+    scheduling: Object = {"nodeSelector": chosen_nodes(settings.node_selector, "inferstack:wasm")}
     if settings.tolerations:
         scheduling["tolerations"] = list(settings.tolerations)
     given = settings.runtime_class
@@ -112,7 +112,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
         ],
     }
     pod: dict[str, Any] = {
-        "nodeSelector": dict(settings.node_selector),
+        "nodeSelector": chosen_nodes(settings.node_selector, "inferstack:wasm"),
         "tolerations": [{"operator": "Exists"}],
         "hostPID": True,
         "automountServiceAccountToken": False,

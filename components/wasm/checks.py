@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from components.agents import chosen_nodes
 from components.settings import PROJECT
 from components.wasm.settings import WasmSettings
 from inferstack.errors import UserError, hint
@@ -36,5 +37,6 @@ def check_wasm(settings: WasmSettings, tenants: Collection[str]) -> None:
         raise UserError(f"{_KEY}.shim.sha256: is required when the role is on; `sha256sum` of the binary tells it.")
     if settings.runtime_class.name in _RESERVED:
         raise UserError(f"{_KEY}.runtimeClass.name: {settings.runtime_class.name} is another runtime's; use wasmedge.")
+    chosen_nodes(settings.node_selector, _KEY)
     if sample is not None and sample.tenant not in tenants:
         raise UserError(f'{_KEY}.sample.tenant: there is no tenant "{sample.tenant}"; {hint(sample.tenant, tenants)}')

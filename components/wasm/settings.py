@@ -10,7 +10,7 @@ from components.agents import NodeLabels
 from components.settings import DnsLabel, RoleSettings
 from components.tenancy.settings import Quantity
 
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$")]
 """Without spaces or dots that lead elsewhere; it goes into TOML."""
 
 

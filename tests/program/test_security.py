@@ -1,0 +1,120 @@
+"""The security, kernel and wasm roles in the program: what is registered, after what, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.program.conftest import Machine, Recording, Registered
+
+WIREGUARD: dict[str, Any] = {"security": {"encryption": {"mode": "wireguard"}}, "mesh": {"enabled": False}}
+SHIM = {"image": "registry.example.org/shim:1", "sha256": "a" * 64}
+SAMPLE = {"tenant": "nlp", "image": "registry.example.org/chat:1"}
+REASON = "its profiler reads the counters of the CPU"
+
+
+@pytest.fixture(scope="module")
+def full(machine: Machine) -> Recording:
+    """A stack that has all that the three roles can make."""
+    addon = {"mode": "present"}
+    wasm = {"enabled": True, "shim": SHIM, "sample": SAMPLE}
+    return machine.run("existing", addon=addon, kernel={"enabled": True, "mode": "apply"}, wasm=wasm, **WIREGUARD)
+
+
+def tenants(recording: Recording) -> list[Registered]:
+    """Return the namespaces of tenants."""
+    return [one for one in recording.kind("Namespace") if one.name.startswith("tenant-")]
+
+
+def test_the_guard_and_encryption_come_before_the_tenants(full: Recording) -> None:
+    guard = [*full.kind("ValidatingAdmissionPolicy"), *full.kind("ValidatingAdmissionPolicyBinding")]
+    cilium = full.children(full.get("inferstack:addon:Addon", "cilium"))
+    assert (len(guard), len(cilium)) == (2, 1)
+    assert tenants(full)
+    for tenant in tenants(full):
+        assert {one.urn for one in (*guard, *cilium)} <= full.before(tenant)
+
+
+def test_the_binding_comes_after_its_policy(full: Recording) -> None:
+    (policy,), (binding,) = full.kind("ValidatingAdmissionPolicy"), full.kind("ValidatingAdmissionPolicyBinding")
+    assert policy.urn in binding.dependencies
+    assert binding.inputs["spec"]["policyName"] == policy.inputs["metadata"]["name"]
+
+
+def test_ciliums_chart_is_a_release_in_kube_system(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = machine.run("local", **WIREGUARD)
+    assert (
+        recording.get("kubernetes:core/v1:ConfigMap", "cilium-marker").inputs["metadata"]["namespace"] == "kube-system"
+    )
+    security = recording.component("security", "Security")
+    assert recording.get("inferstack:addon:Addon", "cilium").parent == security.urn
+    assert recording.outputs[security.urn] == {"enabled": True, "encryption": "wireguard"}
+
+
+def test_an_agent_goes_before_its_program_and_its_namespace(full: Recording) -> None:
+    for role in ("kernel", "wasm"):
+        (daemon_set,) = [one for one in full.kind("DaemonSet") if one.name == f"{role}-daemonset" and not one.read]
+        needed = [one for one in full.objects() if one.name in (f"{role}-namespace", f"{role}-agent", f"{role}-config")]
+        assert len(needed) == 3
+        assert {one.urn for one in needed} <= full.before(daemon_set)
+
+
+def test_no_pod_is_sent_to_a_node_before_the_shim_is_there(full: Recording) -> None:
+    (runtime,), sample = full.kind("RuntimeClass"), full.get("kubernetes:apps/v1:Deployment", "wasm-sample")
+    installer = full.get("kubernetes:apps/v1:DaemonSet", "wasm-daemonset")
+    assert installer.urn in runtime.dependencies
+    assert runtime.urn in full.before(sample)
+    assert {one.urn for one in tenants(full)} <= full.before(sample)
+    assert sample.inputs["spec"]["template"]["spec"]["runtimeClassName"] == runtime.inputs["metadata"]["name"]
+
+
+def test_roles_that_are_off_register_nothing(machine: Machine) -> None:
+    off = {"enabled": False}
+    recording = machine.run("existing", security=off, kernel=off, wasm=off)
+    for role, kind in (("security", "Security"), ("kernel", "Kernel"), ("wasm", "Wasm"), ("wasm", "WasmSample")):
+        assert recording.children(recording.component(role, kind)) == []
+    outputs = recording.outputs
+    assert outputs[recording.component("security", "Security").urn]["encryption"] == "off"
+    assert outputs[recording.component("kernel", "Kernel").urn]["mode"] == "off"
+
+
+def test_the_reason_of_a_privileged_tenant_reaches_its_namespace(machine: Machine) -> None:
+    tenancy = {"tenants": {"nlp": {"podSecurity": "privileged"}, "cv": {}}}
+    recording = machine.run("existing", tenancy=tenancy, security={"podSecurity": {"exceptions": {"nlp": REASON}}})
+    found = {one.inputs["metadata"]["name"]: one.inputs["metadata"].get("annotations") for one in tenants(recording)}
+    assert found == {"nlp": {"inferstack.dev/pod-security-exception": REASON}, "cv": None}
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        (
+            {"security": {"encryption": {"mode": "wireguard"}}},
+            "inferstack:security.encryption.mode: wireguard below a mesh",
+        ),
+        ({"mesh": {"enabled": False}}, "inferstack:security.encryption.mode: mtls is the mesh's"),
+        (
+            {"tenancy": {"tenants": {"nlp": {"podSecurity": "privileged"}}}},
+            "inferstack:tenancy.tenants.nlp.podSecurity: ",
+        ),
+        (
+            {"kernel": {"enabled": True}, "security": {"nodes": {"kernel": "3.10.0"}}},
+            'inferstack:kernel.settings["net.core.busy_read"]: came with Linux 3.11',
+        ),
+        (
+            {"kernel": {"enabled": True, "settings": {"net.core.busypoll": 50}}},
+            'inferstack:kernel.settings["net.core.bu',
+        ),
+        ({"wasm": {"enabled": True}}, "inferstack:wasm.shim.image: is required"),
+        (
+            {"wasm": {"enabled": True, "shim": SHIM, "sample": {**SAMPLE, "tenant": "x"}}},
+            "inferstack:wasm.sample.tenant: ",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_registered(
+    machine: Machine, over: dict[str, Any], said: str
+) -> None:
+    assert said in machine.refusal("existing", **over)
