@@ -106,7 +106,8 @@ def _pod_monitor(name: str, namespaces: Object, selector: Object, endpoint: Obje
 
 
 def _relabel(label: str, target: str) -> Object:
-    return {"sourceLabels": [f"__meta_kubernetes_pod_label_{label}"], "targetLabel": target}
+    # The action as the API server would fill it in.
+    return {"action": "replace", "sourceLabels": [f"__meta_kubernetes_pod_label_{label}"], "targetLabel": target}
 
 
 def _prometheus(settings: MonitoringSettings) -> dict[str, Any]:

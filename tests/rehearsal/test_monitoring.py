@@ -1,0 +1,79 @@
+"""What the monitoring role makes, on a real API server with the Prometheus operator's real kinds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from components.addon.catalogue import load as load_catalogue
+from components.addon.plan import rehearsed_crds
+from components.monitoring.alerts import make_rules
+from components.monitoring.builders import make_monitors, make_operator_monitor
+from components.monitoring.dashboards import make_dashboards
+from components.monitoring.settings import MonitoringSettings
+from components.objects import Object
+from components.settings import load_role
+from components.tenancy.builders import make_monitoring_policy
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.plane import Rehearsal
+
+pytestmark = pytest.mark.rehearsal
+
+MANAGER = "test"
+
+
+@pytest.fixture(scope="module")
+def kinds(plane: Rehearsal) -> None:
+    """The Prometheus operator's kinds, as a stack of the rehearsal brings them."""
+
+    async def install() -> None:
+        async with await KubeClient.connect(plane.kubeconfig) as kube:
+            crds = rehearsed_crds("kube-prometheus-stack", load_catalogue()["kube-prometheus-stack"])
+            for crd in crds:
+                await kube.apply(crd, field_manager=MANAGER)
+            async with asyncio.timeout(20):
+                for crd in crds:
+                    while not await _established(kube, crd["metadata"]["name"]):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+
+    asyncio.run(install())
+
+
+async def _established(kube: KubeClient, name: str) -> bool:
+    crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+    conditions = (crd.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _moved(obj: Object, namespace: str) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
+
+
+async def test_the_real_kinds_take_monitors_and_rules_as_they_are(
+    kube: KubeClient, kinds: None, namespace: str
+) -> None:
+    settings = load_role("monitoring", MonitoringSettings, {"alerts": {"runbookUrl": "https://runbooks.invalid"}})
+    made = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings), *make_dashboards()]
+    kinds_made = {obj["kind"] for obj in made}
+    assert kinds_made == {"PodMonitor", "PrometheusRule", "ConfigMap"}
+    for obj in made:
+        wanted = _moved(obj, namespace)
+        live = await kube.apply(wanted, field_manager=MANAGER)
+        # The server has filled nothing in and dropped nothing of what we said.
+        for part in ("spec", "data"):
+            assert live.get(part) == wanted.get(part), obj["metadata"]["name"]
+
+
+async def test_a_wrong_interval_is_refused_by_the_real_kind(kube: KubeClient, kinds: None, namespace: str) -> None:
+    settings = load_role("monitoring", MonitoringSettings, None)
+    monitor = _moved(make_monitors(settings)[0], namespace)
+    monitor["spec"]["podMetricsEndpoints"][0]["interval"] = "5 s"
+    with pytest.raises(ApiError, match="interval"):
+        await kube.apply(monitor, field_manager=MANAGER)
+
+
+async def test_the_way_in_for_prometheus(kube: KubeClient, namespace: str) -> None:
+    policy = make_monitoring_policy(namespace, "monitoring")
+    live = await kube.apply(policy, field_manager=MANAGER)
+    assert live["spec"] == policy["spec"]
