@@ -143,6 +143,6 @@ def check_kernel(settings: SecuritySettings) -> None:
         UserError: naming the key, with all that is missing.
     """
     nodes = settings.nodes
-    facts = NodeFacts(f"{_KEY}.nodes.kernel", nodes.kernel, None, nodes.config)
+    facts = NodeFacts(f"{_KEY}.nodes.kernel", nodes.kernel, config=nodes.config)
     if problems := check(facts, features(settings)):
         raise UserError("\n".join(map(str, problems)))

@@ -31,6 +31,7 @@ class Feature(enum.StrEnum):
     WIREGUARD = "WireGuard encryption"
     IPTABLES = "masquerading by iptables"
     TUNNEL = "VXLAN"
+    WASM = "WebAssembly"
 
 
 class Need(enum.StrEnum):
@@ -42,6 +43,8 @@ class Need(enum.StrEnum):
     """A kernel option, built in or as a module."""
     ARCHITECTURE = "architecture"
     """One of these, separated by commas."""
+    CONTAINERD = "containerd"
+    """As the container runtime, at least this release of its line or a later line."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ PREREQUISITES = (
     *_options(Feature.IPTABLES, _CILIUM, "NETFILTER_XT_SET", "IP_SET", "IP_SET_HASH_IP", "NETFILTER_XT_MATCH_COMMENT"),
     *_options(Feature.TUNNEL, _CILIUM, "VXLAN"),
     *_options(Feature.WIREGUARD, _WIREGUARD, "WIREGUARD"),
+    Prerequisite(
+        Feature.WASM,
+        Need.CONTAINERD,
+        "1.6.25,1.7.7",
+        "runwasi documentation, getting-started/demos",
+        "use a newer image, or leave the node out of inferstack:wasm.nodeSelector",
+    ),
 )
 """What nodes need. Cilium's minimum is that of its documentation since 1.18, the latest that could be read for 1.20."""
 
@@ -89,6 +99,8 @@ class NodeFacts:
     """As `uname -r` prints it."""
     architecture: str | None = None
     """As Kubernetes names it."""
+    runtime: str | None = None
+    """Container runtime as the kubelet reports it, such as containerd://1.7.27."""
     config: Mapping[str, str] = field(default_factory=dict)
     """Kernel options by name: y, m, or n for one that is known to be off."""
 
@@ -110,11 +122,17 @@ class Problem:
         return f"{self.where}: {self.text} ({self.source})."
 
 
-def features(settings: SecuritySettings) -> frozenset[Feature]:
-    """Return the parts of a stack that ask something of nodes; none without Cilium."""
+def features(settings: SecuritySettings, *, wasm: bool = False) -> frozenset[Feature]:
+    """Return the parts of a stack that ask something of nodes.
+
+    Args:
+        settings: of the role.
+        wasm: whether the wasm role is on; it asks for something on its own nodes only.
+    """
+    wanted = {Feature.WASM} if wasm else set()
     if not settings.wireguard:
-        return frozenset()
-    wanted = {Feature.CILIUM, Feature.WIREGUARD}
+        return frozenset(wanted)
+    wanted |= {Feature.CILIUM, Feature.WIREGUARD}
     if settings.cilium.cni is Cni.ONLY:
         # Chained, the AWS CNI masquerades; alone, Cilium does so, by iptables unless told otherwise.
         wanted.add(Feature.IPTABLES)
@@ -148,7 +166,13 @@ def facts_of(node: Object) -> NodeFacts:
         for key, value in labels.items()
         if key.startswith(prefix)
     }
-    return NodeFacts(node["metadata"]["name"], info.get("kernelVersion"), info.get("architecture"), config)
+    return NodeFacts(
+        node["metadata"]["name"],
+        info.get("kernelVersion"),
+        info.get("architecture"),
+        info.get("containerRuntimeVersion"),
+        config,
+    )
 
 
 def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings) -> list[Problem]:
@@ -177,6 +201,9 @@ def _check(facts: NodeFacts, row: Prerequisite) -> Iterator[Problem]:
         if facts.architecture is not None and facts.architecture not in row.value.split(","):
             said = f"{row.feature} has no images for {facts.architecture}, only for {row.value}: {row.remedy}"
             yield Problem(facts.name, said, row.source)
+    elif row.need is Need.CONTAINERD:
+        if facts.runtime is not None:
+            yield from _check_runtime(facts.name, facts.runtime, row)
     elif facts.kernel is not None:
         yield from _check_kernel(facts.name, facts.kernel, facts.config, row)
 
@@ -187,6 +214,19 @@ def _check_kernel(where: str, release: str, config: Mapping[str, str], row: Prer
         yield Problem(where, f'the kernel "{release}" cannot be read', row.source, known=False)
     elif least is not None and found < least and not _backported(release, found, config, row.feature):
         said = f"{row.feature} needs Linux {row.value} or newer, here is {release}: {row.remedy}"
+        yield Problem(where, said, row.source)
+
+
+def _check_runtime(where: str, runtime: str, row: Prerequisite) -> Iterator[Problem]:
+    name, _, release = runtime.partition("://")
+    found = parse_kernel(release)
+    lines = sorted(parse_kernel(least) or () for least in row.value.split(","))
+    if name != "containerd":
+        yield Problem(where, f"{row.feature} needs containerd, here is {runtime}: {row.remedy}", row.source)
+    elif found is None:
+        yield Problem(where, f'the container runtime "{runtime}" cannot be read', row.source, known=False)
+    elif found < next((least for least in lines if least[:2] == found[:2]), lines[-1]):
+        said = f"{row.feature} needs containerd {row.value.replace(',', ' or ')}, here is {release}: {row.remedy}"
         yield Problem(where, said, row.source)
 
 

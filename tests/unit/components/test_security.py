@@ -214,7 +214,7 @@ def test_every_row_of_the_table_has_a_source_and_a_remedy() -> None:
 
 def node(name: str, kernel: str, architecture: str = "amd64", labels: Mapping[str, str] | None = None) -> Object:
     """Return a Node as the API server holds it."""
-    info = {"kernelVersion": kernel, "architecture": architecture, "osImage": "x", "containerRuntimeVersion": "y"}
+    info = {"kernelVersion": kernel, "architecture": architecture, "containerRuntimeVersion": "containerd://2.1.5"}
     return {"metadata": {"name": name, "labels": labels or {}}, "status": {"nodeInfo": info}}
 
 
@@ -235,6 +235,26 @@ def test_the_nodes_of_a_cluster_are_held_against_what_the_stack_asks_for() -> No
     )
     # Without Cilium nothing is asked of them.
     assert check_nodes(nodes, features(settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("runtime", "said"),
+    [
+        ("containerd://2.1.5", ""),
+        ("containerd://1.7.27", ""),
+        ("containerd://1.6.25", ""),
+        ("containerd://1.7.6", "n: WebAssembly needs containerd 1.6.25 or 1.7.7, here is 1.7.6"),
+        ("containerd://1.6.24", "n: WebAssembly needs containerd"),
+        ("containerd://1.5.30", "n: WebAssembly needs containerd"),
+        ("cri-o://1.34.0", "n: WebAssembly needs containerd, here is cri-o://1.34.0"),
+        ("kwok-v0.7.0", "n: WebAssembly needs containerd, here is kwok"),
+        ("containerd://new", 'n: the container runtime "containerd://new" cannot be read'),
+    ],
+)
+def test_webassembly_needs_a_containerd_that_knows_its_images(runtime: str, said: str) -> None:
+    found = check(NodeFacts("n", runtime=runtime), features(settings(), wasm=True))
+    assert str(found[0]).startswith(said) if said else found == []
+    assert check(NodeFacts("n", runtime=runtime), features(settings())) == []
 
 
 def test_a_node_that_has_not_reported_yet_is_not_held_against() -> None:
