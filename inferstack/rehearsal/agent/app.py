@@ -18,6 +18,8 @@ from inferstack.rehearsal.agent.keda import KedaController
 from inferstack.rehearsal.agent.load_balancer import LoadBalancers
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
+from inferstack.rehearsal.agent.sriov_networks import SriovNetworkController
+from inferstack.rehearsal.agent.sriov_operator import SriovController
 
 log = logging.getLogger("agent")
 
@@ -50,7 +52,13 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with await KubeClient.connect(options.kubeconfig) as kube:
-        nodes = NodeController(kube, policy=lambda: policies.current, mig_seconds=options.mig_seconds)
+        nodes = NodeController(
+            kube,
+            policy=lambda: policies.current,
+            functions=lambda name: sriov.functions(name),  # noqa: PLW0108  # it is made below
+            mig_seconds=options.mig_seconds,
+        )
+        sriov = SriovController(kube, on_change=nodes.changed)
         policies = PolicyController(kube, on_change=nodes.all_changed)
         pods = PodController(
             kube,
@@ -60,7 +68,7 @@ async def run(options: Options) -> None:
         )
         # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
         players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
-        players += [KedaController(kube)]
+        players += [sriov, SriovNetworkController(kube), KedaController(kube)]
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,
@@ -80,6 +88,7 @@ async def run(options: Options) -> None:
             # Before these lists are in, "no policy" would take every label and resource off.
             await policies.policies.synced.wait()
             await policies.config_maps.synced.wait()
+            await sriov.known()
             await nodes.run()
 
         parts = [policies.run(), play_nodes(), pods.run(), *(player.run() for player in players)]

@@ -1,7 +1,8 @@
 """What a simulated node is made of, and what is broken on it: read from its annotations.
 
 ``rehearsal.inferstack.dev/hardware`` is JSON: ``{"instanceType", "cpu", "memory", "pods", "gpu", "gpus", "nics"}``;
-``ephemeralStorage`` (quantity) and ``migSeconds`` (how long the MIG manager takes) may be added.
+each of nics is {"resource", "vfs"}, offered as it is, or {"vendor", "deviceID", "pfNames", "maxVfs", "linkType"}, for
+SR-IOV policies. ``ephemeralStorage`` (quantity) and ``migSeconds`` (how long the MIG manager takes) may be added.
 """
 
 from __future__ import annotations
@@ -29,10 +30,22 @@ class HardwareError(Exception):
 
 @dataclass(frozen=True)
 class Nic:
-    """Virtual functions of one NIC, as an SR-IOV device plugin publishes them."""
+    """Devices that a plugin offers as they are, without a policy (EFA)."""
 
     resource: str
     vfs: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """One physical function of a NIC that an SR-IOV policy may cut."""
+
+    vendor: str
+    device_id: str
+    name: str
+    max_vfs: int
+    link_type: str
+    """eth or ib."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Hardware:
     gpu: Gpu | None
     gpus: int
     nics: tuple[Nic, ...]
+    ports: tuple[Port, ...]
     mig_seconds: float | None
     """None: the agent's default."""
 
@@ -105,6 +119,7 @@ def parse_hardware(text: str) -> Hardware:
     seconds = content.get("migSeconds")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0):
         raise HardwareError(f"migSeconds: {seconds!r} is not a number of seconds")
+    nics, ports = _nics(content.get("nics", []))
     return Hardware(
         instance_type=str(content["instanceType"]),
         cpu=str(content["cpu"]),
@@ -113,7 +128,8 @@ def parse_hardware(text: str) -> Hardware:
         ephemeral_storage=str(content.get("ephemeralStorage", "100Gi")),
         gpu=model,
         gpus=gpus,
-        nics=_nics(content.get("nics") or []),
+        nics=nics,
+        ports=ports,
         mig_seconds=seconds,
     )
 
@@ -124,12 +140,31 @@ def _count(key: str, value: Any) -> int:
     return value
 
 
-def _nics(entries: Any) -> tuple[Nic, ...]:
-    if not isinstance(entries, list) or not all(
-        isinstance(e, dict) and e.keys() == {"resource", "vfs"} for e in entries
-    ):
-        raise HardwareError('nics: not a list of {"resource", "vfs"}')
-    return tuple(Nic(str(entry["resource"]), _count("nics.vfs", entry["vfs"])) for entry in entries)
+def _nics(entries: Any) -> tuple[tuple[Nic, ...], tuple[Port, ...]]:
+    """Return devices that are offered as they are, and ports that a policy may cut."""
+    nics: list[Nic] = []
+    ports: list[Port] = []
+    if not isinstance(entries, list):
+        raise HardwareError("nics: not a list")
+    for entry in entries:
+        keys = entry.keys() if isinstance(entry, dict) else set()
+        if keys == {"resource", "vfs"}:
+            nics.append(Nic(str(entry["resource"]), _count("nics.vfs", entry["vfs"])))
+        elif keys == {"vendor", "deviceID", "pfNames", "maxVfs", "linkType"}:
+            vfs = _count("nics.maxVfs", entry["maxVfs"])
+            if entry["linkType"] not in ("eth", "ib"):
+                raise HardwareError(f"nics.linkType: {entry['linkType']!r} is neither eth nor ib")
+            ports += [
+                Port(str(entry["vendor"]), str(entry["deviceID"]), str(name), vfs, entry["linkType"])
+                for name in entry["pfNames"]
+            ]
+        else:
+            raise HardwareError(
+                'nics: not a list of {"resource", "vfs"} or {"vendor", "deviceID", "pfNames", "maxVfs", "linkType"}'
+            )
+    if len({port.name for port in ports}) < len(ports):
+        raise HardwareError("nics.pfNames: a name is there twice")
+    return tuple(nics), tuple(ports)
 
 
 def faults_of(node: Mapping[str, Any]) -> Faults:

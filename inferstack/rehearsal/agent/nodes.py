@@ -8,12 +8,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.client import STRATEGIC
 from inferstack.kube.informer import Informer, key_of, newer_of
 from inferstack.kube.workqueue import WorkQueue
+from inferstack.mig.sharing import CONFIG_LABEL
 from inferstack.rehearsal.agent import FIELD_MANAGER, device_plugin, discovery, kubelet, mig_manager, sriov
 from inferstack.rehearsal.agent.desired import Desired, metadata_patch, status_patch
 from inferstack.rehearsal.agent.hardware import Hardware, HardwareError, faults_of, hardware_of
@@ -39,18 +41,25 @@ class NodePlan:
 
 
 def plan(
-    node: Mapping[str, Any], hardware: Hardware, policy: Policy | None, *, elapsed: float | None, mig_seconds: float
+    node: Mapping[str, Any],
+    hardware: Hardware,
+    policy: Policy | None,
+    *,
+    elapsed: float | None,
+    mig_seconds: float,
+    functions: Mapping[str, int] = MappingProxyType({}),
 ) -> NodePlan:
-    """Return what a node should say; arguments as of `mig_manager.desired`."""
+    """Return what a node should say; arguments as of `mig_manager.desired`, ``functions`` as of `sriov.desired`."""
     faults = faults_of(node)
     seconds = mig_seconds if hardware.mig_seconds is None else hardware.mig_seconds
     work = mig_manager.desired(node, hardware, policy, elapsed=elapsed, seconds=seconds)
     # Work that was finished in this very step shows at once: the device plugin is started before the state is told.
     states = work.states
+    config = (node["metadata"].get("labels") or {}).get(CONFIG_LABEL, "")
     wanted = (
         kubelet.desired(node, hardware, faults)
-        | sriov.desired(hardware)
-        | discovery.desired(hardware, policy, states, pending=work.pending)
+        | sriov.desired(node, hardware, functions)
+        | discovery.desired(hardware, policy, states, pending=work.pending, config=config)
         | device_plugin.desired(node, hardware, policy, states, pending=work.pending, faults=faults)
         | work.desired
     )
@@ -72,15 +81,23 @@ class NodeController:
     Args:
         kube: connected client.
         policy: returns the current policy, None without the GPU operator.
+        functions: returns the virtual functions of a node by resource, as the SR-IOV operator has set them up.
         mig_seconds: how long the MIG manager takes where the hardware does not say.
         workers: nodes that are written at once.
     """
 
     def __init__(
-        self, kube: KubeClient, *, policy: Callable[[], Policy | None], mig_seconds: float, workers: int = 16
+        self,
+        kube: KubeClient,
+        *,
+        policy: Callable[[], Policy | None],
+        functions: Callable[[str], Mapping[str, int]],
+        mig_seconds: float,
+        workers: int = 16,
     ) -> None:
         self._kube = kube
         self._policy = policy
+        self._functions = functions
         self._mig_seconds = mig_seconds
         self._queue = WorkQueue(self._reconcile, workers=workers, name="nodes")
         self.nodes = Informer(kube, "v1", "Node", on_change=self._changed, prune=prune)
@@ -98,6 +115,10 @@ class NodeController:
         """Look at every node again: the policy or the layouts changed."""
         for name in self.nodes.objects:
             self._queue.add(name)
+
+    def changed(self, name: str) -> None:
+        """Look at one node again: its virtual functions changed."""
+        self._queue.add(name)
 
     def is_broken(self, name: str) -> bool:
         """Tell whether a node's kubelet is made not ready: then nobody reports what its pods do."""
@@ -129,7 +150,8 @@ class NodeController:
         clock = asyncio.get_running_loop().time()
         since = self._pending_since.get(name)
         elapsed = None if since is None else clock - since
-        made = plan(node, hardware, self._policy(), elapsed=elapsed, mig_seconds=self._mig_seconds)
+        functions = self._functions(name)
+        made = plan(node, hardware, self._policy(), elapsed=elapsed, mig_seconds=self._mig_seconds, functions=functions)
         if made.pending:
             self._pending_since.setdefault(name, clock)
         else:

@@ -10,7 +10,7 @@ import pytest
 from inferstack.mig.layout import dump_states, load_states, whole
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.rehearsal.agent import device_plugin, discovery, kubelet, mig_manager, sriov
-from inferstack.rehearsal.agent.desired import Condition
+from inferstack.rehearsal.agent.desired import Condition, Desired
 from inferstack.rehearsal.agent.hardware import Faults, Hardware, HardwareError, faults_of, parse_hardware
 from inferstack.rehearsal.agent.nodes import plan
 from inferstack.rehearsal.agent.policy import Policy, parse_policy
@@ -24,6 +24,7 @@ HARDWARE = {
     "gpus": 2,
     "nics": [{"resource": "openshift.io/mlnx_rdma", "vfs": 8}, {"resource": "openshift.io/mlnx_rdma", "vfs": 4}],
 }
+NIC = {"vendor": "15b3", "deviceID": "101d", "pfNames": ["ens1f0", "ens1f1"], "maxVfs": 8, "linkType": "eth"}
 LAYOUTS = {
     **parse_config(dump_config(make_mig_parted_config())),
     **parse_config(
@@ -71,6 +72,10 @@ def node(
         (json.dumps({**HARDWARE, "pods": "110"}), "pods: '110' is not a count"),
         (json.dumps({**HARDWARE, "nics": [{"vfs": 1}]}), "nics: not a list of"),
         (json.dumps({**HARDWARE, "nics": [{"resource": "a/b", "vfs": -1}]}), "nics.vfs: -1 is not a count"),
+        (json.dumps({**HARDWARE, "nics": {}}), "nics: not a list"),
+        (json.dumps({**HARDWARE, "nics": [{**NIC, "maxVfs": "8"}]}), "nics.maxVfs: '8' is not a count"),
+        (json.dumps({**HARDWARE, "nics": [{**NIC, "linkType": "ETH"}]}), "nics.linkType: 'ETH' is neither eth nor ib"),
+        (json.dumps({**HARDWARE, "nics": [NIC, NIC]}), "nics.pfNames: a name is there twice"),
         (json.dumps({**HARDWARE, "migSeconds": "1"}), "migSeconds: '1' is not a number of seconds"),
     ],
 )
@@ -124,8 +129,24 @@ def test_ready_condition(ready: tuple[str, str] | None, not_ready: bool, conditi
 
 
 def test_nics_of_one_resource_add_up() -> None:
-    assert sriov.desired(hardware()).allocatable == {"openshift.io/mlnx_rdma": "12"}
-    assert sriov.desired(hardware(nics=[])).allocatable == {}
+    assert sriov.desired(node(), hardware(), {}).allocatable == {"openshift.io/mlnx_rdma": "12"}
+    assert sriov.desired(node(), hardware(nics=[]), {}) == Desired()
+
+
+def test_virtual_functions_are_published_and_taken_back() -> None:
+    made = sriov.desired(node(), hardware(nics=[]), {"a/b": 8})
+    assert made.capacity == made.allocatable == {"a/b": "8"}
+    published = {sriov.PUBLISHED: '["a/b"]'}
+    assert made.annotations == published
+    gone = sriov.desired(node(annotations=published), hardware(nics=[]), {})
+    assert gone.capacity == gone.allocatable == {"a/b": None}
+    assert gone.annotations == {sriov.PUBLISHED: None}
+
+
+def test_functions_of_a_policy_come_on_top_of_devices_that_are_always_there() -> None:
+    published = node(annotations={sriov.PUBLISHED: '["openshift.io/mlnx_rdma", "a/b"]'})
+    made = sriov.desired(published, hardware(), {"openshift.io/mlnx_rdma": 4})
+    assert made.allocatable == {"openshift.io/mlnx_rdma": "16", "a/b": None}
 
 
 # --- policy
