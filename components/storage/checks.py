@@ -33,7 +33,8 @@ def check_storage(
     """
     wrong = [*_datasets(settings, tenants), *_memory(settings, fleet), *_jobs(settings, jobs)]
     if wrong:
-        raise UserError("\n".join(wrong))
+        # What is wrong in the runtime of all datasets is so in each.
+        raise UserError("\n".join(dict.fromkeys(wrong)))
 
 
 def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[str]:
@@ -51,11 +52,19 @@ def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[s
                 yield f"{key}.tenants[{index}]: {tenant} is there twice."
         runtime = settings.runtime_of(name)
         yield from _load(key, dataset, runtime)
-        yield from _tiers(key, runtime)
+        yield from _tiers(_key_of(settings, name, "tieredstore"), runtime)
+
+
+def _key_of(settings: StorageSettings, dataset: str, field: str) -> str:
+    """Return where a field of a dataset's runtime was written: with the dataset, or for all of them."""
+    own = field in settings.datasets[dataset].runtime.model_fields_set
+    return key_path(_KEY, ("datasets", dataset, "runtime", field) if own else ("runtime", field))
 
 
 def _load(key: str, dataset: Dataset, runtime: Runtime) -> Iterator[str]:
     roots = [mount.path for mount in dataset.mounts]
+    if dataset.load and (dataset.load.policy == "Cron") != (dataset.load.schedule is not None):
+        yield f"{key}.load.schedule: is for the policy Cron, which needs one; the policy is {dataset.load.policy}."
     for index, target in enumerate(dataset.load.target if dataset.load else ()):
         at = f"{key}.load.target[{index}]"
         # All of it is more than any mount, and means each of them.
@@ -72,13 +81,15 @@ def _load(key: str, dataset: Dataset, runtime: Runtime) -> Iterator[str]:
 
 def _tiers(key: str, runtime: Runtime) -> Iterator[str]:
     if not runtime.tieredstore:
-        yield f"{key}.runtime.tieredstore: needs 1 or more entries: a worker without a tier keeps nothing."
+        yield f"{key}: needs 1 or more entries: a worker without a tier keeps nothing."
     limit = runtime.worker.resources.limits.get("memory")
     for index, level in enumerate(runtime.tieredstore):
+        if float(level.low) >= float(level.high):
+            yield f"{key}[{index}].low: {level.low} is not below high, which is {level.high}: no room would be made."
         room = number_of(level.quota) * len(level.paths)
         if level.mediumtype == "MEM" and limit is not None and room > number_of(str(limit)):
             yield (
-                f"{key}.runtime.tieredstore[{index}].quota: {level.quota} of memory is more than the worker may use: "
+                f"{key}[{index}].quota: {level.quota} of memory is more than the worker may use: "
                 f"worker.resources.limits.memory is {limit}."
             )
 
@@ -98,10 +109,10 @@ def _memory(settings: StorageSettings, fleet: Mapping[str, NodeGroup]) -> Iterat
         for index, level in enumerate(settings.runtime_of(name).tieredstore):
             taken += number_of(level.quota) * len(level.paths) if level.mediumtype == "MEM" else 0
             if level.mediumtype == "MEM" and taken > number_of(machine.memory):
-                at = key_path(_KEY, ("datasets", name, "runtime", "tieredstore", index))
+                at = _key_of(settings, name, "tieredstore")
                 yield (
-                    f"{at}.quota: with {level.quota} the datasets may take {taken / 1024**3:.0f}Gi of memory on one "
-                    f"node; {machine.name} (fleet.{group}) has {machine.memory}."
+                    f"{at}[{index}].quota: with {level.quota} the datasets may take {taken / 1024**3:.0f}Gi of memory "
+                    f"on one node; {machine.name} (fleet.{group}) has {machine.memory}."
                 )
                 return
 

@@ -14,7 +14,6 @@ from pydantic import (
     StrictInt,
     StrictStr,
     StringConstraints,
-    ValidationInfo,
     field_validator,
 )
 
@@ -143,9 +142,7 @@ class Load(RoleSettings):
     """Whether the bucket is listed anew first, so that what has come since is found."""
     policy: Literal["Once", "Cron"] = "Once"
     """Once, and anew when mounts or targets change; or Cron, by the schedule."""
-    schedule: Annotated[
-        Annotated[StrictStr, StringConstraints(pattern=r"^\S+( \S+){4}$")] | None, Field(validate_default=True)
-    ] = None
+    schedule: Annotated[StrictStr, StringConstraints(pattern=r"^\S+( \S+){4}$")] | None = None
     """When, for Cron: five fields as in cron."""
 
     @field_validator("target")
@@ -156,13 +153,6 @@ class Load(RoleSettings):
             if paths.count(path) > 1:
                 raise ValueError(f"{path} is there twice")
         return targets
-
-    @field_validator("schedule")
-    @classmethod
-    def _with_cron(cls, schedule: str | None, info: ValidationInfo) -> str | None:
-        if (info.data.get("policy", "Once") == "Cron") != (schedule is not None):
-            raise ValueError("is for the policy Cron, which needs one")
-        return schedule
 
 
 class Dataset(RoleSettings):

@@ -45,7 +45,7 @@ class Level(RoleSettings):
     """Bytes that a worker keeps in each of these directories at most."""
     high: Ratio = "0.95"
     """Share of the quota at which Alluxio begins to make room."""
-    low: Annotated[Ratio, Field(validate_default=True)] = "0.7"
+    low: Ratio = "0.7"
     """Share of the quota down to which it makes room."""
 
     @property
@@ -67,14 +67,6 @@ class Level(RoleSettings):
         if len(paths) > 1 and volume == "emptyDir":
             raise ValueError("a list of directories needs volumeType: hostPath")
         return path
-
-    @field_validator("low")
-    @classmethod
-    def _below_high(cls, low: str, info: ValidationInfo) -> str:
-        high = info.data.get("high", "1")
-        if float(low) >= float(high):
-            raise ValueError(f"{low} is not below high, which is {high}: no room would be made")
-        return low
 
 
 class NodeRule(RoleSettings):

@@ -155,7 +155,7 @@ async def test_a_dataset_is_bound_by_its_runtime_and_gets_a_bound_claim(space: S
     assert await space.find("PersistentVolumeClaim", "bert", "v1") is None
     await space.runtime()
     bound = await space.phase("Dataset", "bert", "Bound")
-    assert bound["status"]["ufsTotal"] == "420.04MiB"
+    assert bound["status"]["ufsTotal"] == "420.05MiB"
     assert bound["status"]["cacheStates"] == {
         "cacheCapacity": "8.00GiB",
         "cached": "0.00B",
