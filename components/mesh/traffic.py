@@ -129,8 +129,7 @@ def make_destination_rule(settings: MeshSettings, tenant: str) -> Object:
             "baseEjectionTime": f"{settings.ejection.base_seconds}s",
             "maxEjectionPercent": settings.ejection.max_percent,
         }
-    if settings.mtls.mode is MtlsMode.STRICT:
-        policy["tls"] = {"mode": "ISTIO_MUTUAL"}
+    # No tls: Istio itself uses mutual TLS with every endpoint that has a proxy, and a tenant may have others.
     spec = {"host": f"*.{tenant}.svc.cluster.local", "trafficPolicy": policy}
     return make(_NETWORKING, "DestinationRule", tenant, "jobs", spec)
 

@@ -1,0 +1,167 @@
+"""The API server takes every object of the mesh by Istio's real kinds, and refuses what their rules forbid.
+
+No part of Istio runs here: no proxy is injected and no traffic flows. What is tried is what the API server can tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from components.addon.catalogue import AddonName
+from components.addon.catalogue import load as load_catalogue
+from components.addon.plan import rehearsed_crds
+from components.mesh import MeshSettings, builders, metrics, traffic
+from components.mesh.objects import INGRESS, ROOT
+from components.settings import load_role
+from components.tenancy import builders as tenancy
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.plane import Rehearsal
+
+pytestmark = pytest.mark.rehearsal
+
+Object = dict[str, Any]
+MANAGER = "test"
+WHY = "Prometheus is outside the mesh"
+KINDS: tuple[AddonName, ...] = ("istio-base", "kube-prometheus-stack")
+SETTINGS: dict[str, Object] = {
+    "defaults": {},
+    "everything": {
+        "mtls": {"exceptions": [{"tenant": "TENANT", "port": 9000, "paths": ["/metrics"], "reason": WHY}]},
+        "hosts": [
+            {"host": "bert.example.com", "job": "TENANT/bert", "tlsSecret": "bert-tls"},
+            {"host": "open.example.com", "job": "TENANT/bert", "plaintext": True},
+        ],
+        "gateway": {"crossNetwork": True},
+        "traffic": {"warmupSeconds": 30},
+        "failover": [{"from": "us-east-1", "to": "us-west-2"}],
+        "standbys": {"west": {"region": "us-west-2", "gateway": "west.example.com"}},
+    },
+    "peak EWMA": {"traffic": {"loadBalancing": "PEAK_EWMA"}},
+    "bare": {
+        "mtls": {"mode": "PERMISSIVE"},
+        "ejection": {"enabled": False},
+        "telemetry": {"accessLog": "none"},
+        "traffic": {"timeoutSeconds": None, "retries": 0},
+    },
+    "ambient": {"dataPlane": "ambient", "ejection": {"failurePercentage": {"enabled": False}}},
+}
+
+
+@pytest.fixture(scope="module")
+def kinds(plane: Rehearsal) -> Iterator[None]:
+    """The real kinds of Istio and of the Prometheus operator, and the mesh's namespaces."""
+
+    async def install() -> list[str]:
+        catalogue = load_catalogue()
+        async with await KubeClient.connect(plane.kubeconfig) as kube:
+            crds = [crd for addon in KINDS for crd in rehearsed_crds(addon, catalogue[addon])]
+            for crd in crds:
+                await kube.apply(crd, field_manager=MANAGER)
+            for name in (ROOT, INGRESS):
+                await kube.apply(
+                    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER
+                )
+            names = [crd["metadata"]["name"] for crd in crds]
+            async with asyncio.timeout(30):
+                for name in names:
+                    while not await established(kube, name):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            return names
+
+    async def remove(names: list[str]) -> None:
+        async with await KubeClient.connect(plane.kubeconfig) as kube:
+            for name in names:
+                await kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+
+    names = asyncio.run(install())
+    yield
+    asyncio.run(remove(names))
+
+
+async def established(kube: KubeClient, name: str) -> bool:
+    """Whether the API server serves a kind."""
+    crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+    conditions = (crd.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def placed(value: Any, tenant: str) -> Any:
+    """Return settings with the name of a tenant in them."""
+    if isinstance(value, dict):
+        return {key: placed(inner, tenant) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [placed(inner, tenant) for inner in value]
+    return value.replace("TENANT", tenant) if isinstance(value, str) else value
+
+
+def make_all(given: Object, tenant: str) -> list[Object]:
+    """Return all objects of the role for a tenant with one job, and the tenant's NetworkPolicies for it."""
+    settings = load_role("mesh", MeshSettings, placed(given, tenant))
+    jobs = [(tenant, "bert")]
+    return [
+        *builders.make_mesh(settings),
+        *builders.make_monitors(settings, [tenant]),
+        metrics.make_rule(settings.data_plane, settings.telemetry.interval_seconds),
+        *traffic.make_tenant_traffic(settings, tenant, jobs),
+        *traffic.make_gateway_traffic(settings, [tenant], jobs),
+        *(tenancy.make_peer_policy(tenant, peer) for peer in builders.tenant_peers(settings, monitored_from="mon")),
+    ]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_every_object_is_taken_and_kept_as_it_is(
+    name: str, kinds: None, kube: KubeClient, namespace: str
+) -> None:
+    made = make_all(SETTINGS[name], namespace)
+    assert len(made) > 10
+    for one in made:
+        held = await kube.apply(one, field_manager=MANAGER)
+        # Nothing is dropped: a field that the kind does not know would be.
+        assert contains(held["spec"], one["spec"]), one["metadata"]["name"]
+    for one in made:
+        meta = one["metadata"]
+        await kube.delete(one["apiVersion"], one["kind"], meta["name"], meta["namespace"], propagation="Background")
+
+
+def contains(held: Any, given: Any) -> bool:
+    """Whether all that was given is held; what the API server fills in does not count."""
+    if isinstance(given, dict):
+        return isinstance(held, dict) and all(key in held and contains(held[key], given[key]) for key in given)
+    if isinstance(given, list):
+        return isinstance(held, list) and len(held) == len(given) and all(map(contains, held, given))
+    return bool(held == given)
+
+
+WRONG = [
+    ("PeerAuthentication/plain-ports", {"selector": None}, "portLevelMtls requires selector"),
+    ("WorkloadEntry/bert-west", {"network": None}, "Address is required"),
+    ("DestinationRule/jobs", {"trafficPolicy": {"loadBalancer": {"simple": "PEAK_EWMA"}}}, "Unsupported value"),
+    ("DestinationRule/jobs", {"trafficPolicy": {"outlierDetection": {"interval": "0s"}}}, "greater than 1ms"),
+    ("DestinationRule/jobs", {"trafficPolicy": {"outlierDetection": {"errorRate": 5}}}, "field not declared in schema"),
+    ("VirtualService/bert", {"http": [{"timeout": "0s"}]}, "greater than 1ms"),
+    ("Telemetry/default", {"metrics": [{"providers": [{}]}]}, "name: Required value"),
+    ("EnvoyFilter/failure-percentage", {"configPatches": [{"applyTo": "CLUSTERS"}]}, "Unsupported value"),
+]
+
+
+@pytest.mark.parametrize(("which", "patch", "said"), WRONG)
+async def test_what_istios_kinds_forbid_is_refused(
+    which: str, patch: Object, said: str, kinds: None, kube: KubeClient, namespace: str
+) -> None:
+    made = {f"{one['kind']}/{one['metadata']['name']}": one for one in make_all(SETTINGS["everything"], namespace)}
+    spec = {key: value for key, value in {**made[which]["spec"], **patch}.items() if value is not None}
+    with pytest.raises(ApiError, match=said):
+        await kube.apply({**made[which], "spec": spec}, field_manager=MANAGER, dry_run=True)
+
+
+async def test_the_api_server_knows_nothing_of_envoy(kinds: None, kube: KubeClient, namespace: str) -> None:
+    # Why the values of EnvoyFilters are held against Envoy's API in the unit tests.
+    made = [one for one in make_all({}, namespace) if one["kind"] == "EnvoyFilter"]
+    (patch,) = made[0]["spec"]["configPatches"]
+    patch["patch"]["value"] = {"outlier_detektion": {"failure_percentage_treshold": "five"}}
+    held = await kube.apply(made[0], field_manager=MANAGER, dry_run=True)
+    assert held["spec"]["configPatches"][0]["patch"]["value"] == patch["patch"]["value"]
