@@ -28,6 +28,7 @@ def make_node(name: str, group: NodeGroup, zone: str) -> Object:
         "kubernetes.io/hostname": name,
         "node.kubernetes.io/instance-type": group.instance_type,
         "topology.kubernetes.io/zone": zone,
+        **make_topology(name, zone),
         **group.labels,
     }
     if group.mig_layout:
@@ -41,6 +42,16 @@ def make_node(name: str, group: NodeGroup, zone: str) -> Object:
         "kind": "Node",
         "metadata": {"name": name, "labels": labels, "annotations": annotations},
     }
+
+
+def make_topology(name: str, zone: str) -> dict[str, str]:
+    """Return the switches above a node as EKS labels them: layer 3 is the one that the machine hangs on.
+
+    Machines of a group were bought together, so those of one zone share it; above it each zone has one of a kind.
+    """
+    group = name.rpartition("-")[0]
+    layers = {1: f"nn-1-{zone}", 2: f"nn-2-{zone}", 3: f"nn-3-{zone}-{group}"}
+    return {f"topology.k8s.aws/network-node-layer-{layer}": switch for layer, switch in layers.items()}
 
 
 def make_hardware(group: NodeGroup) -> Object:

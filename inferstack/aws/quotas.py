@@ -13,7 +13,7 @@ from inferstack.errors import UserError
 
 if TYPE_CHECKING:
     import boto3
-    from types_boto3_ec2.type_defs import TagTypeDef
+    from types_boto3_ec2.type_defs import InstanceTypeDef, TagTypeDef
 
 # Codes and names as Service Quotas lists them; the same in every region.
 _ON_DEMAND = {
@@ -141,9 +141,7 @@ def _used(session: boto3.Session, stack: str) -> dict[str, int]:
             if family is None or lifecycle == "capacity-block" or _ours(instance.get("Tags", []), stack):
                 continue
             code, _ = (_SPOT if lifecycle == "spot" else _ON_DEMAND)[family]
-            options = instance.get("CpuOptions", {})
-            vcpus = options.get("CoreCount", 0) * options.get("ThreadsPerCore", 0)
-            used[code] = used.get(code, 0) + vcpus
+            used[code] = used.get(code, 0) + _vcpus(instance)
     addresses = ec2.describe_addresses()["Addresses"]
     vpcs = [one for page in ec2.get_paginator("describe_vpcs").paginate() for one in page["Vpcs"]]
     gateways = [
@@ -156,6 +154,12 @@ def _used(session: boto3.Session, stack: str) -> dict[str, int]:
     clusters = [name for page in eks.get_paginator("list_clusters").paginate() for name in page["clusters"]]
     used["L-1194D53C"] = len([name for name in clusters if name != cluster_name(stack)])
     return used
+
+
+def _vcpus(instance: InstanceTypeDef) -> int:
+    known = catalogue.load().instance_types.get(instance["InstanceType"])
+    options = instance.get("CpuOptions", {})
+    return known.vcpus if known else options.get("CoreCount", 0) * options.get("ThreadsPerCore", 0)
 
 
 def _family(instance_type: str) -> str | None:

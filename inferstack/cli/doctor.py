@@ -83,7 +83,7 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
     """Look at what a stack on AWS needs of this machine and of the account; changes nothing.
 
     Raises:
-        UserError: the stack's settings are wrong, or there are no good credentials.
+        UserError: the stack's settings are wrong.
     """
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     # The kubeconfig calls it for a token.
@@ -100,7 +100,13 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
     needs = aws.quotas.need(
         quota_groups(place), nat_gateways=nat_gateways(place), endpoints=len(place.network.endpoints)
     )
-    yield from map(check_quota, aws.quotas.look_up(names.region, names.account, stack, needs))
+    try:
+        answers = aws.quotas.look_up(names.region, names.account, stack, needs)
+    except UserError as error:
+        yield Check("aws account", "missing", str(error))
+        return
+    yield Check("aws account", "ok", f"{names.account} in {names.region}")
+    yield from map(check_quota, answers)
 
 
 def check_quota(answer: aws.quotas.Answer) -> Check:

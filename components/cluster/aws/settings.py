@@ -28,13 +28,10 @@ AddonName = Literal["vpc-cni", "kube-proxy", "coredns", "eks-pod-identity-agent"
 AccessPolicy = Literal[
     "AmazonEKSClusterAdminPolicy", "AmazonEKSAdminPolicy", "AmazonEKSEditPolicy", "AmazonEKSViewPolicy"
 ]
-ENDPOINTS = (
-    *("autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "elasticloadbalancing", "kms", "logs", "sts"),
-)
-"""AWS services that nodes and controllers call, by the last part of the endpoint service's name."""
 Endpoint = Literal[
     "autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "elasticloadbalancing", "kms", "logs", "sts"
 ]
+"""AWS services that nodes and controllers call, by the last part of the endpoint service's name."""
 
 
 def cidr(value: object) -> str:
