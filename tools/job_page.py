@@ -20,6 +20,7 @@ _WORDS = {
     constants.MODEL_PATTERN: "name or organisation/name",
     constants.SUBDOMAIN_PATTERN: "a DNS name in lower case",
     constants.NAME_PATTERN: "letters, digits and dashes, a letter first",
+    constants.LABEL_KEY_PATTERN: "the key of a label",
     constants.CACHE_PATH_PATTERN: "an absolute path",
     constants.DATA_KEY_PATTERN: "letters, digits, dots, dashes, underscores",
     constants.ENV_NAME_PATTERN: "letters, digits, underscores",

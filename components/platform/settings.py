@@ -29,6 +29,7 @@ from components.network import NetworkSettings
 from components.network import builders as network_builders
 from components.network.checks import check_network
 from components.network.fleet import machines_of
+from components.network.jobs import check_attachments, fill_levels
 from components.security import SecuritySettings
 from components.security import builders as security_builders
 from components.security.checks import check_security
@@ -98,6 +99,7 @@ class PlatformSettings:
                 )
         place = _place(config.get("place"))
         gpu = load_role("gpu", GpuSettings, config.get("gpu"))
+        network = load_role("network", NetworkSettings, config.get("network"))
         loaded = cls(
             place=place,
             cluster=load_role("cluster", ClusterSettings, config.get("cluster")),
@@ -108,12 +110,14 @@ class PlatformSettings:
             wasm=load_role("wasm", WasmSettings, config.get("wasm")),
             gpu=gpu,
             layouts=make_layouts(gpu),
-            network=load_role("network", NetworkSettings, config.get("network")),
+            network=network,
             storage=load_role("storage", StorageSettings, config.get("storage")),
             mesh=load_role("mesh", MeshSettings, config.get("mesh")),
             tenancy=load_role("tenancy", TenancySettings, config.get("tenancy")),
             autoscaling=load_role("autoscaling", AutoscalingSettings, config.get("autoscaling")),
-            inference=load_role("inference", InferenceSettings, config.get("inference")),
+            inference=fill_levels(
+                load_role("inference", InferenceSettings, config.get("inference")), network.topology.levels
+            ),
         )
         loaded.check()
         return loaded
@@ -155,6 +159,7 @@ class PlatformSettings:
     def jobs(self) -> list[tuple[str, str]]:
         """Namespace and name of each of the stack's jobs, checked."""
         made = make_jobs(self.inference, self.tenancy.tenants)
+        check_attachments(self.network.sriov, made)
         return [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in made]
 
     def charts(self) -> dict[AddonName, dict[str, Any]]:

@@ -4,6 +4,7 @@ from inferstack.api.autoscale import Autoscale, Metric, MetricType
 from inferstack.api.cache import Cache, WhenCold
 from inferstack.api.crd import crds
 from inferstack.api.job import Disruption, EnvVar, InferenceJob, InferenceJobSpec, RuntimeName
+from inferstack.api.placement import Placement, Prefer
 from inferstack.api.resources import Resources
 from inferstack.api.status import Condition, ConditionType, InferenceJobStatus
 
@@ -19,6 +20,8 @@ __all__ = [
     "InferenceJobStatus",
     "Metric",
     "MetricType",
+    "Placement",
+    "Prefer",
     "Resources",
     "RuntimeName",
     "WhenCold",

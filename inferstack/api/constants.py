@@ -54,6 +54,10 @@ DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
 """Other devices, NICs for instance: whole numbers."""
 # Of a condition, as the API conventions have it.
 REASON_PATTERN: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+LABEL_KEY_PATTERN: Final = rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+LABEL_KEY_LENGTH: Final = 317
+"""253 of the domain, a slash, 63 of the name."""
 TRITON_REPOSITORY: Final = "--model-repository="
 # A directory of a Dataset: absolute, without "." and ".." and empty parts.
 CACHE_PATH_PATTERN: Final = r"^/([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"

@@ -12,6 +12,7 @@ from inferstack.api import constants
 from inferstack.api.autoscale import Autoscale
 from inferstack.api.base import ApiModel
 from inferstack.api.cache import Cache
+from inferstack.api.placement import Placement
 from inferstack.api.resources import Resources
 from inferstack.api.rules import Rule
 from inferstack.api.status import InferenceJobStatus
@@ -79,6 +80,17 @@ class InferenceJobSpec(ApiModel):
     """Set to let the number of replicas follow the load."""
     cache: Cache | None = None
     """Set to load the model from a cached Dataset instead of the model hub."""
+    placement: Placement | None = None
+    """Set to place replicas by the switches above their nodes, and not only on different nodes."""
+    networks: Annotated[
+        tuple[
+            Annotated[StrictStr, StringConstraints(pattern=constants.SUBDOMAIN_PATTERN, max_length=253)],
+            ...,
+        ],
+        Field(max_length=8),
+    ] = ()
+    """NetworkAttachmentDefinitions of the job's namespace that each replica is attached to, besides the cluster's own
+    network. Their devices must be among the resources too."""
     priority_class_name: (
         Annotated[StrictStr, StringConstraints(pattern=constants.SUBDOMAIN_PATTERN, max_length=253)] | None
     ) = None

@@ -32,6 +32,8 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
         labels["fuse.serverful.fluid.io/inject"] = "true"
     elif spec.cache:
         metadata["annotations"][COLD] = str(job.metadata["generation"])
+    # Read by Multus, the CNI plugin that gives a pod more networks than one.
+    attachments = {"annotations": {"k8s.v1.cni.cncf.io/networks": ",".join(spec.networks)}} if spec.networks else {}
     return stamped(
         {
             "apiVersion": "apps/v1",
@@ -49,7 +51,7 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
                 },
                 "selector": {"matchLabels": {JOB: name}},
                 "template": {
-                    "metadata": {"labels": labels},
+                    "metadata": {"labels": labels, **attachments},
                     "spec": make_pod_spec(name, spec, runtime, spec.cache if mounted else None),
                 },
             },

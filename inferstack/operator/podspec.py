@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from inferstack.api import Cache, EnvVar, InferenceJobSpec, Resources, constants
+from inferstack.api import Cache, EnvVar, InferenceJobSpec, Placement, Prefer, Resources, constants
 from inferstack.operator.labels import JOB, Object
 from inferstack.operator.runtimes import Runtime
 
 _USER = 1000
 _PROBE_SECONDS = 10
+_PULL = 100
+"""The largest weight that a preference can have."""
 # Images of servers expect to be root; these send what they would write at home into the cache volume.
 _HOME = {"HOME": "/cache", "HF_HOME": "/cache/huggingface"}
 
@@ -40,20 +42,38 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Ca
         },
         # GPU nodes are commonly tainted so that only pods that ask for a GPU come to them.
         "tolerations": [{"key": constants.WHOLE_GPU, "operator": "Exists", "effect": "NoSchedule"}],
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",  # a full node must not stop the job
-                "labelSelector": {"matchLabels": {JOB: name}},
-            }
-        ],
+        "topologySpreadConstraints": [_spread(name, key) for key in ("kubernetes.io/hostname", *_spread_over(spec))],
         "containers": [make_container(spec, runtime, cache)],
         "volumes": volumes,
     }
     if spec.priority_class_name:
         made["priorityClassName"] = spec.priority_class_name
+    if spec.placement and spec.placement.prefer is Prefer.PACK:
+        made["affinity"] = {"podAffinity": make_affinity(name, spec.placement)}
     return made
+
+
+def make_affinity(name: str, placement: Placement) -> Object:
+    """Return the pull of a job's replicas on each other: each level halves it, so that the nearest switch decides."""
+    selector = {"matchLabels": {JOB: name}}
+    terms = [
+        {"weight": max(1, _PULL >> index), "podAffinityTerm": {"topologyKey": level, "labelSelector": selector}}
+        for index, level in enumerate(placement.levels)
+    ]
+    return {"preferredDuringSchedulingIgnoredDuringExecution": terms}
+
+
+def _spread_over(spec: InferenceJobSpec) -> tuple[str, ...]:
+    return spec.placement.levels if spec.placement and spec.placement.prefer is Prefer.SPREAD else ()
+
+
+def _spread(name: str, key: str) -> Object:
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "ScheduleAnyway",  # a full node must not stop the job
+        "labelSelector": {"matchLabels": {JOB: name}},
+    }
 
 
 def make_container(spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None = None) -> Object:

@@ -158,7 +158,7 @@ def test_the_nodes_of_the_stack_are_its_fleet(local: Recording) -> None:
             "rehearsal.inferstack.dev/hardware"
         ]
     )
-    assert (hardware["instanceType"], hardware["gpus"], hardware["nics"][0]["vfs"]) == ("p5.48xlarge", 8, 8)
+    assert (hardware["instanceType"], hardware["gpus"], hardware["nics"][0]["maxVfs"]) == ("p5.48xlarge", 8, 16)
 
 
 def test_the_stacks_own_layouts_reach_the_mig_manager(local: Recording) -> None:

@@ -65,6 +65,11 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
             "timeoutSeconds": st.sampled_from([0, 1, 604800, 604801]),
         },
     ),
+    "placement": st.fixed_dictionaries(
+        {"levels": st.lists(st.sampled_from(["leaf", "a.b/c-1", "A.b/c", "a/b/c", "-x", ""]), max_size=9)},
+        optional={"prefer": st.sampled_from(["Spread", "Pack", "pack"])},
+    ),
+    "networks": st.lists(st.sampled_from(["rdma", "a.b", "A", ""]), max_size=9),
     "image": st.sampled_from(["", "a", "a/b:c@sha256:d", "-a"]),
     "priorityClassName": st.sampled_from(["", "high", "a.b", "a..b"]),
     "disruption": st.fixed_dictionaries(

@@ -149,6 +149,7 @@ def test_defaults_are_those_of_the_models() -> None:
         ".spec.autoscale.minReplicas": 1,
         ".spec.cache.path": "/",
         ".spec.cache.whenCold": "Wait",
+        ".spec.placement.prefer": "Spread",
         ".status.conditions[].message": "",
     }
 

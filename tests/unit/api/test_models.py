@@ -68,7 +68,8 @@ def test_a_refusal_says_what_to_do(spec: Object, sentence: str) -> None:
 def test_defaults() -> None:
     spec = {key: base()["spec"][key] for key in ("model", "resources")}
     made = InferenceJobSpec.model_validate(spec)
-    assert made.manifest() == {**spec, "replicas": 1, "disruption": {"maxUnavailable": 1}, "args": [], "env": []}
+    empty: Object = {"args": [], "env": [], "networks": []}
+    assert made.manifest() == {**spec, "replicas": 1, "disruption": {"maxUnavailable": 1}, **empty}
     assert made.runtime is None
     assert made.autoscale is None
 
@@ -164,7 +165,7 @@ def test_what_the_model_takes_stays_as_it_is_and_fits_the_schema(spec: Object) -
     assert InferenceJob.model_validate(manifest) == made
     # Nothing is lost or changed, and what is added is what the API server adds (or says nothing).
     filled = defaulted(SCHEMA, given_job)
-    assert manifest == {**filled, "spec": {"args": [], "env": [], **filled["spec"]}}
+    assert manifest == {**filled, "spec": {"args": [], "env": [], "networks": [], **filled["spec"]}}
     assert list(faults(SCHEMA, manifest | {"metadata": {}})) == []
 
 

@@ -1,0 +1,32 @@
+"""Where a job's replicas go, relative to each other."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import Field, StrictStr, StringConstraints
+
+from inferstack.api import constants
+from inferstack.api.base import ApiModel
+
+Level = Annotated[
+    StrictStr, StringConstraints(pattern=constants.LABEL_KEY_PATTERN, max_length=constants.LABEL_KEY_LENGTH)
+]
+
+
+class Prefer(enum.StrEnum):
+    """How replicas lie in the network."""
+
+    SPREAD = "Spread"
+    PACK = "Pack"
+
+
+class Placement(ApiModel):
+    """How replicas lie below the switches of the network. A preference: a full switch stops no replica."""
+
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=8)]
+    """Node labels that name the switches above a node, nearest first, such as topology.k8s.aws/network-node-layer-3."""
+    prefer: Prefer = Prefer.SPREAD
+    """Spread: evenly over the switches of each level, so that one of them takes few replicas with it.
+    Pack: below the nearest common switch, for replicas that talk to each other; still on different nodes."""
