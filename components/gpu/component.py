@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
 from components.addon import Addon, Addons, Mode, namespaces
-from components.gpu.builders import make_cluster_policy, make_config_map, make_policy_patch
+from components.gpu.builders import make_cluster_policy, make_config_map, make_config_maps, make_policy_patch
 from components.gpu.settings import GpuSettings
 from components.objects import KubeObject
 
@@ -28,15 +28,17 @@ class Gpu(pulumi.ComponentResource):
         *,
         layouts: Mapping[str, Any],
         addons: Addons,
+        monitored: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Register namespace and layouts, the operator, and (unless the chart makes it) the ClusterPolicy.
+        """Register namespace and ConfigMaps, the operator, and (unless the chart makes it) the ClusterPolicy.
 
         Args:
             name: of the component.
             settings: of the role.
             layouts: content of the MIG manager's ``config.yaml``.
             addons: all of the stack.
+            monitored: whether the kinds of the Prometheus operator are served.
             opts: parent, provider and what must come before.
         """
         super().__init__("inferstack:gpu:Gpu", name, {}, pulumi.ResourceOptions(parent=opts.parent))
@@ -44,14 +46,24 @@ class Gpu(pulumi.ComponentResource):
         # Where the operator is present its namespace is its installer's, and is there.
         spaces = namespaces(addons, ("gpu-operator",), child)
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
-        layouts_map = KubeObject("mig-layouts", make_config_map(layouts), within)
-        operator = Addon("gpu-operator", addons, within)
         mode = addons["gpu-operator"].mode
-        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*operator.ready, layouts_map]))
-        self.ready = [*operator.ready, layouts_map]
+        maps = {"mig-layouts": make_config_map(layouts), **make_config_maps(settings)}
+        if mode is Mode.PRESENT:
+            # What is measured stays as the owner of the operator has it.
+            maps.pop("dcgm-counters", None)
+        # Before the operator: its pods wait for them.
+        config = [KubeObject(key, manifest, within) for key, manifest in maps.items()]
+        operator = Addon("gpu-operator", addons, pulumi.ResourceOptions.merge(within, _after(config)))
+        after = pulumi.ResourceOptions.merge(child, _after([*operator.ready, *config]))
+        self.ready = [*operator.ready, *config]
         if mode is Mode.REHEARSED:
-            self.ready.append(KubeObject("cluster-policy", make_cluster_policy(settings), after))
+            policy = make_cluster_policy(settings, monitored=monitored)
+            self.ready.append(KubeObject("cluster-policy", policy, after))
         elif mode is Mode.PRESENT:
             self.ready.append(KubeObject("cluster-policy", make_policy_patch(settings), after, patch=True))
         self.strategy = pulumi.Output.from_input(settings.mig.strategy.value)
         self.register_outputs({"strategy": self.strategy})
+
+
+def _after(before: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions(depends_on=list(before))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,29 +22,44 @@ log = logging.getLogger("gpu-operator")
 def make_status(name: str, policy: Policy, generation: int) -> Object:
     """Return the status as the operator writes it, without the conditions' times.
 
-    ``ready`` when all operands run, ``notReady`` while the MIG manager's ConfigMap is missing, and ``ignored`` for a
+    ``ready`` when all operands run, ``notReady`` while the ConfigMap of one of them is missing, and ``ignored`` for a
     second ClusterPolicy: the operator takes one only.
     """
     if name != NAME:
         return {"namespace": NAMESPACE, "state": "ignored"}
-    waiting = policy.mig_manager and policy.layouts is None
+    waiting = "; ".join(_waiting(policy))
+    problems = "; ".join(problem for problem in (policy.layouts_problem, policy.sharing_problem) if problem)
     conditions = [
         {
             "type": "Ready",
             "status": "False" if waiting else "True",
             "reason": "OperandNotReady" if waiting else "Reconciled",
-            "message": f"mig-manager: {policy.layouts_problem}" if waiting else "all operands run",
+            "message": waiting or "all operands run",
             "observedGeneration": generation,
         },
         {
             "type": "Error",
-            "status": "True" if policy.layouts_problem else "False",
-            "reason": "MigConfiguration" if policy.layouts_problem else "Ready",
-            "message": policy.layouts_problem or "",
+            "status": "True" if problems else "False",
+            "reason": _reason(policy),
+            "message": problems,
             "observedGeneration": generation,
         },
     ]
     return {"namespace": NAMESPACE, "state": "notReady" if waiting else "ready", "conditions": conditions}
+
+
+def _waiting(policy: Policy) -> Iterator[str]:
+    """Yield the operands whose pods wait for a ConfigMap."""
+    if policy.mig_manager and policy.layouts is None:
+        yield f"mig-manager: {policy.layouts_problem}"
+    if policy.device_plugin and policy.sharing_map and policy.sharing is None:
+        yield f"device-plugin: {policy.sharing_problem}"
+
+
+def _reason(policy: Policy) -> str:
+    if policy.layouts_problem:
+        return "MigConfiguration"
+    return "DevicePluginConfiguration" if policy.sharing_problem else "Ready"
 
 
 def status_differs(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
@@ -104,6 +119,8 @@ class PolicyController:
             return
         if policy and policy.layouts_problem:
             log.warning("MIG manager: %s", policy.layouts_problem)
+        if policy and policy.sharing_problem:
+            log.warning("device plugin: %s", policy.sharing_problem)
         self.current = policy
         self._on_change()
 

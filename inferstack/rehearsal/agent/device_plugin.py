@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX, GpuState, published
+from inferstack.mig.layout import GpuState, published
+from inferstack.mig.sharing import CONFIG_LABEL, RENAMED, can_be_shared, share
 from inferstack.rehearsal.agent.desired import Desired
 from inferstack.rehearsal.agent.hardware import Faults, Hardware
 from inferstack.rehearsal.agent.policy import Policy
@@ -25,6 +26,9 @@ def desired(
     While the MIG manager works (``pending``) the plugin is stopped: the kubelet keeps the capacity and counts every
     device as unhealthy. A resource that is no longer registered stays in the status with 0, as the kubelet leaves it.
     Lost GPUs are the last ones by index: their devices leave the allocatable and stay in the capacity.
+
+    A device that is shared counts as often as it has replicas. A node whose label names a time-slicing configuration
+    that is not there has no plugin: what it knew stays, with 0.
     """
     status = node.get("status") or {}
     known = {key for part in ("capacity", "allocatable") for key in status.get(part) or {} if _is_gpu_resource(key)}
@@ -34,10 +38,13 @@ def desired(
     lost = range(max(0, hardware.gpus - faults.lost_gpus), hardware.gpus)
     now = published(hardware.gpu, states, policy.strategy, lost)
     zero = dict.fromkeys(known, "0")
-    capacity = {name: str(count) for name, count in now.capacity.items()}
-    allocatable = {name: "0" if pending else str(count) for name, count in now.allocatable.items()}
+    sharing = policy.sharing_of((node["metadata"].get("labels") or {}).get(CONFIG_LABEL, ""))
+    if sharing is None:
+        return Desired(capacity=dict(zero), allocatable=dict(zero))
+    capacity = {name: str(count) for name, count in share(now.capacity, sharing).items()}
+    allocatable = {name: "0" if pending else str(count) for name, count in share(now.allocatable, sharing).items()}
     return Desired(capacity={**zero, **capacity}, allocatable={**zero, **allocatable})
 
 
 def _is_gpu_resource(name: str) -> bool:
-    return name == GPU_RESOURCE or name.startswith(MIG_RESOURCE_PREFIX)
+    return can_be_shared(name.removesuffix(RENAMED))

@@ -7,20 +7,31 @@ from collections.abc import Sequence
 from inferstack.mig.catalogue import load
 from inferstack.mig.labels import gfd_labels, nfd_labels, operator_labels
 from inferstack.mig.layout import GpuState
+from inferstack.mig.sharing import Sharing, share_labels
 from inferstack.rehearsal.agent.desired import Desired
 from inferstack.rehearsal.agent.hardware import Hardware
 from inferstack.rehearsal.agent.policy import Policy
 
 
-def desired(hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool) -> Desired:
+def desired(
+    hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool, config: str = ""
+) -> Desired:
     """Return the labels; none without the operator or a GPU.
 
     A lost GPU changes no label: the driver still counts it until it is loaded anew.
+
+    Args:
+        hardware: of the node.
+        policy: None while the GPU operator is not installed.
+        states: the GPUs as they are now.
+        pending: whether the MIG manager works.
+        config: time-slicing configuration that the node asks for, empty where it asks for none.
     """
     if policy is None or hardware.gpu is None:
         return Desired()
     labels = nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
     if policy.feature_discovery:
         machine = hardware.instance_type
-        labels |= gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
+        found = gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
+        labels |= share_labels(found, policy.sharing_of(config) or Sharing())
     return Desired(labels=labels)

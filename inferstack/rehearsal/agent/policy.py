@@ -1,4 +1,4 @@
-"""What the GPU operator was told: the ClusterPolicy and the MIG manager's ConfigMap, as far as they show on nodes."""
+"""What the GPU operator was told: the ClusterPolicy and the ConfigMaps it names, as far as they show on nodes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, cast
 from inferstack.mig.errors import ConfigError
 from inferstack.mig.layout import STRATEGIES, Layout, Strategy
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
+from inferstack.mig.sharing import Sharing
+from inferstack.mig.sharing import parse as parse_sharing
 
 API_VERSION = "nvidia.com/v1"
 KIND = "ClusterPolicy"
@@ -32,6 +34,24 @@ class Policy:
     layouts: Mapping[str, Layout] | None = None
     """None while the ConfigMap is missing: the MIG manager's pod waits for the volume and nothing happens."""
     layouts_problem: str | None = None
+    sharing_map: str = ""
+    """Name of the device plugin's ConfigMap; empty: nothing is shared, whatever a node's label says."""
+    sharing_default: str = ""
+    """Taken on a node without the label; empty: nothing is shared there."""
+    sharing: Mapping[str, Sharing | None] | None = None
+    """Configurations by name, None for one that cannot be read. None while the ConfigMap is missing."""
+    sharing_problem: str | None = None
+
+    def sharing_of(self, label: str) -> Sharing | None:
+        """Return how a node shares its devices; None: its device plugin does not start.
+
+        Args:
+            label: value of the node's label, empty without.
+        """
+        name = label or self.sharing_default
+        if not self.sharing_map or (self.sharing is not None and not name):
+            return Sharing()
+        return (self.sharing or {}).get(name)
 
 
 def parse_policy(cluster_policy: Mapping[str, Any], config_maps: Mapping[str, Mapping[str, Any]]) -> Policy:
@@ -47,6 +67,9 @@ def parse_policy(cluster_policy: Mapping[str, Any], config_maps: Mapping[str, Ma
     strategy = (spec.get("mig") or {}).get("strategy") or "single"
     name = config.get("name") or ""
     layouts, problem = _layouts(name, config_maps)
+    plugin = (spec.get("devicePlugin") or {}).get("config") or {}
+    sharing_map = plugin.get("name") or ""
+    sharing, sharing_problem = _sharing(sharing_map, config_maps)
     return Policy(
         strategy=cast(Strategy, strategy if strategy in STRATEGIES else "single"),
         device_plugin=_enabled(spec, "devicePlugin"),
@@ -56,6 +79,10 @@ def parse_policy(cluster_policy: Mapping[str, Any], config_maps: Mapping[str, Ma
         config_map=name,
         layouts=layouts,
         layouts_problem=problem,
+        sharing_map=sharing_map,
+        sharing_default=plugin.get("default") or "",
+        sharing=sharing,
+        sharing_problem=sharing_problem,
     )
 
 
@@ -76,3 +103,21 @@ def _layouts(name: str, config_maps: Mapping[str, Mapping[str, Any]]) -> tuple[M
         return parse_config(text), None
     except ConfigError as error:
         return {}, f"ConfigMap {NAMESPACE}/{name}: {error}"
+
+
+def _sharing(
+    name: str, config_maps: Mapping[str, Mapping[str, Any]]
+) -> tuple[Mapping[str, Sharing | None] | None, str | None]:
+    if not name:
+        return {}, None
+    found = config_maps.get(name)
+    if found is None:
+        return None, f"ConfigMap {NAMESPACE}/{name} does not exist"
+    read: dict[str, Sharing | None] = {}
+    problem = None
+    for key, text in (found.get("data") or {}).items():
+        try:
+            read[key] = parse_sharing(text)
+        except ConfigError as error:
+            read[key], problem = None, f"ConfigMap {NAMESPACE}/{name}, {key}: {error}"
+    return read, problem

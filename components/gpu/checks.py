@@ -1,0 +1,175 @@
+"""What the gpu role's settings say together, with the nodes that a stack describes and with what else runs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from components.gpu import compatibility
+from components.gpu.fleet import GpuGroup
+from components.gpu.preflight import KEY, Asked, examine, refusals
+from components.gpu.settings import GpuSettings, Modules, Strategy
+from components.settings import key_path
+from inferstack.charts import pins
+from inferstack.errors import UserError, hint
+from inferstack.mig import catalogue
+from inferstack.mig.sharing import CONFIG_LABEL, can_be_shared
+from inferstack.operator import runtimes
+from inferstack.versions import load as load_versions
+
+_GPU = "nvidia.com/gpu"
+
+
+def check_gpu(
+    settings: GpuSettings,
+    groups: Sequence[GpuGroup],
+    *,
+    kubernetes: str | None,
+    kubernetes_key: str,
+    operator_is_ours: bool,
+) -> None:
+    """Check the role's settings as a whole.
+
+    Args:
+        settings: of the role.
+        groups: GPU nodes as far as the stack describes them.
+        kubernetes: minor version of the cluster, None where it is not known beforehand.
+        kubernetes_key: where that is said.
+        operator_is_ours: False where the stack says that the GPU operator is there already.
+
+    Raises:
+        UserError: one line for each wrong key.
+    """
+    asked = make_asked(
+        settings,
+        groups,
+        kubernetes=kubernetes,
+        kubernetes_key=kubernetes_key,
+        operator_is_ours=operator_is_ours,
+    )
+    findings = examine(asked, compatibility.load())
+    wrong = [
+        *_driver(settings),
+        *_cdi(settings),
+        *_tolerations(settings),
+        *_sharing(settings, groups),
+        *_labels(settings, groups),
+        *refusals(findings, allow_unknown=settings.preflight.allow_unknown),
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def make_asked(
+    settings: GpuSettings,
+    groups: Sequence[GpuGroup],
+    *,
+    kubernetes: str | None,
+    kubernetes_key: str,
+    operator_is_ours: bool,
+) -> Asked:
+    """Return what the preflight looks at; arguments as of `check_gpu`."""
+    return Asked(
+        operator=pins()["gpu-operator"].version if operator_is_ours else None,
+        driver=settings.driver.version,
+        installs_driver=settings.driver.enabled and operator_is_ours,
+        proprietary=settings.driver.kernel_module_type is Modules.PROPRIETARY,
+        gpus={group.key: group.gpu for group in groups},
+        images=_images(),
+        kubernetes=kubernetes,
+        kubernetes_key=kubernetes_key,
+        runtime=settings.preflight.container_runtime,
+        nri=settings.cdi.nri,
+    )
+
+
+def _images() -> Mapping[str, str]:
+    """Return the images that jobs run, by their key in versions.yaml."""
+    used = {runtime.image for runtime in runtimes.load().runtimes.values()}
+    return {name: reference for name, reference in load_versions()["images"].items() if reference in used}
+
+
+def _driver(settings: GpuSettings) -> Iterator[str]:
+    driver = settings.driver
+    if driver.enabled and driver.version and driver.version.count(".") < 2:
+        yield (
+            f"{KEY}.driver.version: {driver.version} is a branch, and the operator installs one version, such as "
+            f"{_example(driver.version)}."
+        )
+    if not driver.enabled and driver.kernel_module_type is not Modules.AUTO:
+        yield (
+            f"{KEY}.driver.kernelModuleType: is {driver.kernel_module_type}, and {KEY}.driver.enabled is false: the "
+            "image of the nodes brings the modules; remove the key."
+        )
+    if driver.rdma.enabled and not driver.enabled:
+        yield (
+            f"{KEY}.driver.rdma.enabled: the module for it comes with the driver, and {KEY}.driver.enabled is false; "
+            "set GPUDirect RDMA up in the nodes' image."
+        )
+    if driver.rdma.use_host_mofed and not driver.rdma.enabled:
+        yield f"{KEY}.driver.rdma.useHostMofed: says nothing while {KEY}.driver.rdma.enabled is false; turn that on."
+
+
+def _example(branch: str) -> str:
+    drivers = compatibility.load().operators.values()
+    return next((found for row in drivers if (found := row.drivers.get(branch.partition(".")[0]))), "580.173.02")
+
+
+def _cdi(settings: GpuSettings) -> Iterator[str]:
+    if not settings.cdi.nri:
+        return
+    for key, there in (("cdi.enabled", settings.cdi.enabled), ("toolkit.enabled", settings.toolkit.enabled)):
+        if not there:
+            yield f"{KEY}.cdi.nri: needs {KEY}.{key}, which is false; the chart fails otherwise."
+
+
+def _tolerations(settings: GpuSettings) -> Iterator[str]:
+    for index, toleration in enumerate(settings.daemonsets.tolerations):
+        key = f"{KEY}.daemonsets.tolerations[{index}]"
+        if toleration.operator == "Exists" and toleration.value is not None:
+            yield f"{key}.value: with operator Exists a value does not count, and Kubernetes refuses it; use Equal."
+        if toleration.operator == "Equal" and toleration.value is None:
+            yield f"{key}.value: operator Equal needs it; use Exists for any value."
+
+
+def _sharing(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]:
+    slicing = settings.time_slicing
+    if slicing.default is not None and slicing.default not in slicing.configs:
+        yield (
+            f'{KEY}.timeSlicing.default: there is no configuration "{slicing.default}"; '
+            f"{hint(slicing.default, slicing.configs)}"
+        )
+    for name, config in slicing.configs.items():
+        for resource in config.resources:
+            key = key_path(f"{KEY}.timeSlicing.configs", (name, "resources", resource))
+            if said := _not_offered(resource, settings.mig.strategy, groups):
+                yield f"{key}: {said}"
+
+
+def _not_offered(resource: str, strategy: Strategy, groups: Sequence[GpuGroup]) -> str | None:
+    """Return why no node can offer a resource, None where one can."""
+    boards = catalogue.load().gpus
+    slices = {profile.resource: board for board in boards.values() for profile in board.profiles.values()}
+    if resource == _GPU:
+        return None
+    if resource not in slices:
+        known = [_GPU, *slices]
+        kind = "no GPU has such slices" if can_be_shared(resource) else "the device plugin does not share it"
+        return f"{kind}; {hint(resource, known, otherwise='it shares')}"
+    if strategy is not Strategy.MIXED:
+        return f"with {KEY}.mig.strategy {strategy} there is no such resource; slices are {_GPU} then, or not offered."
+    here = {group.gpu for group in groups}
+    able = sorted(name for name in boards if any(p.resource == resource for p in boards[name].profiles.values()))
+    if here and not here & set(able):
+        return f"none of this stack's GPUs ({', '.join(sorted(here))}) has such slices; {', '.join(able)} have."
+    return None
+
+
+def _labels(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]:
+    configs = settings.time_slicing.configs
+    for group in groups:
+        asked = group.labels.get(CONFIG_LABEL)
+        if asked is not None and asked not in configs:
+            yield (
+                f'{key_path(group.key, ("labels", CONFIG_LABEL))}: there is no configuration "{asked}" under '
+                f"{KEY}.timeSlicing.configs, and the device plugin does not start without; {hint(asked, configs)}"
+            )

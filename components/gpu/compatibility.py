@@ -1,0 +1,108 @@
+"""The table of what fits together, read from ``compatibility.yaml``; the file's head explains each field."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+Minor = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
+FullDriver = Annotated[str, StringConstraints(pattern=r"^\d{3}\.\d{2,3}\.\d{2}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class _Row(_Model):
+    source: str
+
+
+class Range(_Model):
+    """Minor versions, both ends included."""
+
+    first: Minor = Field(alias="from")
+    last: Minor = Field(alias="to")
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+class Operator(_Row):
+    """A version of the GPU operator."""
+
+    default_driver: FullDriver
+    drivers: dict[str, FullDriver]
+    kubernetes: Range
+    runtimes: dict[str, Range | None]
+    nri: dict[str, Range]
+    nri_source: str
+
+
+class GpuRow(_Row):
+    """A board."""
+
+    driver: FullDriver
+    open_modules: bool
+    confirmed: bool
+    """False where the row was not seen in its source as such."""
+
+
+class Branch(_Row):
+    """A branch of drivers."""
+
+    kind: str
+    end: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
+
+
+class Cuda(_Row):
+    """A major version of CUDA."""
+
+    branch: int
+
+
+class Image(_Row):
+    """An image with CUDA in it."""
+
+    reference: str
+    cuda: Minor
+
+
+class Table(_Model):
+    """The whole file."""
+
+    version: int
+    sources: dict[str, str]
+    operators: dict[str, Operator]
+    gpus: dict[str, GpuRow]
+    branches: dict[str, Branch]
+    cuda: dict[str, Cuda]
+    images: dict[str, Image]
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Table:
+        tables = (self.operators, self.gpus, self.branches, self.cuda, self.images)
+        named = {row.source for table in tables for row in table.values()}
+        named |= {row.nri_source for row in self.operators.values()}
+        if unknown := sorted(named - self.sources.keys()):
+            raise ValueError(f"not under sources: {', '.join(unknown)}")
+        return self
+
+
+@functools.cache
+def load() -> Table:
+    """Return the checked table of this folder."""
+    return parse((Path(__file__).parent / "compatibility.yaml").read_text())
+
+
+def parse(text: str) -> Table:
+    """Check the text of a table.
+
+    Raises:
+        ValueError: a row lacks a field, has one too many, or names no source; the message names the row.
+    """
+    return Table.model_validate(yaml.safe_load(text))

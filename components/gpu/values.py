@@ -1,0 +1,114 @@
+"""From the settings to the values of the GPU operator's chart. The ClusterPolicy is made of the same (policy.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.gpu.config_maps import CONFIG_MAP, counters_name, host_services_name, sharing_name
+from components.gpu.settings import Driver, Exporter, GpuSettings, Toleration
+
+_SCRAPE_TIMEOUT = 10
+"""Seconds: the chart's default. A time-out beyond the interval is refused by Prometheus' operator."""
+
+
+def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
+    """Return what is said of the operator and its operands.
+
+    Args:
+        settings: of the role.
+        monitored: whether the kinds of the Prometheus operator are served.
+    """
+    return {
+        "nfd": {"enabled": settings.nfd.enabled},
+        # The namespace is ours, and says already that its pods may use the host.
+        "psa": {"enabled": False},
+        "cdi": {"enabled": settings.cdi.enabled, "nriPluginEnabled": settings.cdi.nri},
+        "daemonsets": {
+            "priorityClassName": settings.daemonsets.priority_class_name,
+            "tolerations": [_toleration(toleration) for toleration in settings.daemonsets.tolerations],
+        },
+        "driver": _driver(settings.driver),
+        "toolkit": {"enabled": settings.toolkit.enabled},
+        "devicePlugin": {"enabled": True, "config": make_sharing(settings)},
+        "gfd": {"enabled": True},
+        "dcgmExporter": _exporter(settings, monitored=monitored),
+        "validator": {"plugin": {"env": _env(WITH_WORKLOAD=_flag(settings.validator.workload))}},
+        **make_cutting(settings),
+    }
+
+
+def make_cutting(settings: GpuSettings) -> dict[str, Any]:
+    """Return how GPUs are cut."""
+    manager: dict[str, Any] = {
+        "enabled": True,
+        "config": {"create": False, "name": CONFIG_MAP, "default": "all-disabled"},
+        "env": _env(WITH_REBOOT=_flag(on=True)) if settings.mig.reboot else [],
+        "gpuClientsConfig": {"name": host_services_name(settings)},
+    }
+    return {"mig": {"strategy": settings.mig.strategy.value}, "migManager": manager}
+
+
+def make_sharing(settings: GpuSettings) -> dict[str, Any]:
+    """Return which time-slicing configurations there are; the chart makes no ConfigMap, it is ours."""
+    return {"create": False, "name": sharing_name(settings), "default": settings.time_slicing.default or ""}
+
+
+def _driver(driver: Driver) -> dict[str, Any]:
+    if not driver.enabled:
+        return {"enabled": False}
+    upgrade = driver.upgrade
+    values = {
+        "enabled": True,
+        "kernelModuleType": driver.kernel_module_type.value,
+        "rdma": {"enabled": driver.rdma.enabled, "useHostMofed": driver.rdma.use_host_mofed},
+        "upgradePolicy": {
+            "autoUpgrade": upgrade.auto,
+            "maxParallelUpgrades": upgrade.max_parallel,
+            "maxUnavailable": upgrade.max_unavailable,
+            "gpuPodDeletion": {"timeoutSeconds": upgrade.eviction_seconds},
+            "drain": {"enable": upgrade.drain},
+        },
+    }
+    return {**values, **({"version": driver.version} if driver.version else {})}
+
+
+def _exporter(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
+    exporter = settings.dcgm_exporter
+    if not exporter.enabled:
+        return {"enabled": False, "serviceMonitor": {"enabled": False}}
+    return {
+        "enabled": True,
+        "config": {"name": counters_name(settings)},
+        "env": _env(DCGM_EXPORTER_INTERVAL=str(exporter.interval_seconds * 1000)),
+        # The chart's default is on, and fails where nobody has installed Prometheus' CRDs.
+        "serviceMonitor": {"enabled": monitored, **_scrape(exporter)},
+    }
+
+
+def _scrape(exporter: Exporter) -> dict[str, Any]:
+    return {
+        "interval": f"{exporter.interval_seconds}s",
+        "scrapeTimeout": f"{min(exporter.interval_seconds, _SCRAPE_TIMEOUT)}s",
+        # pod and namespace stay the exporter's; those that have the GPU are exported_pod and exported_namespace.
+        "honorLabels": False,
+        "relabelings": [
+            {"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}
+        ],
+    }
+
+
+def _toleration(toleration: Toleration) -> dict[str, str]:
+    parts = {"value": toleration.value, "effect": toleration.effect}
+    return {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        **{key: value for key, value in parts.items() if value is not None},
+    }
+
+
+def _env(**variables: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _flag(on: bool) -> str:  # one argument, plain at each call
+    return "true" if on else "false"

@@ -1,0 +1,125 @@
+"""Time-slicing: the device plugin's configuration file, and what it makes of a node's resources and labels.
+
+The file is that of NVIDIA/k8s-device-plugin ``api/config/v1`` (version v1, ``sharing.timeSlicing``), the labels those
+of its ``internal/lm/resource.go``: a device is offered as many times as it has replicas, whoever holds one shares the
+device with the holders of the others, and nothing bounds the memory that each of them takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from inferstack.mig.errors import ConfigError
+from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+
+CONFIG_LABEL = "nvidia.com/device-plugin.config"
+"""Label by which a node asks for one of the configurations."""
+RENAMED = ".shared"
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """One configuration: how often each resource is offered."""
+
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """By resource; what is not named is offered once."""
+    rename: bool = False
+    """Offer shared devices as ``<resource>.shared``."""
+    fail_more_than_one: bool = False
+    """The kubelet is to refuse pods that ask for two shares: they would not get twice the time."""
+
+    def factor(self, resource: str) -> int:
+        """Return how often a device of ``resource`` is offered."""
+        return self.replicas.get(resource, 1)
+
+    def name(self, resource: str) -> str:
+        """Return the name under which it is offered."""
+        return resource + RENAMED if self.rename and resource in self.replicas else resource
+
+
+def dump(sharing: Sharing, strategy: str) -> str:
+    """Return a configuration as the file that the device plugin reads.
+
+    Args:
+        sharing: what is shared.
+        strategy: the MIG strategy; the operator sets it by a variable that goes before the file, which agrees with it.
+    """
+    resources = [{"name": name, "replicas": count} for name, count in sorted(sharing.replicas.items())]
+    slicing = {
+        "renameByDefault": sharing.rename,
+        "failRequestsGreaterThanOne": sharing.fail_more_than_one,
+        "resources": resources,
+    }
+    content = {"version": "v1", "flags": {"migStrategy": strategy}, "sharing": {"timeSlicing": slicing}}
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def parse(text: str) -> Sharing:
+    """Read such a file, as far as it is about time-slicing.
+
+    Raises:
+        ConfigError: the device plugin would not start with it; the message begins with the key at fault.
+    """
+    try:
+        content = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError("not a mapping")
+    if (version := content.get("version") or "v1") != "v1":
+        raise ConfigError(f"version: {version!r} is not 'v1'")
+    slicing = _mapping("sharing.timeSlicing", _mapping("sharing", content.get("sharing")).get("timeSlicing"))
+    if not slicing:
+        return Sharing()
+    rows = slicing.get("resources")
+    if not isinstance(rows, list) or not rows:
+        raise ConfigError("sharing.timeSlicing.resources: needs a list of at least one entry")
+    replicas: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        at = f"sharing.timeSlicing.resources[{index}]"
+        name, count = _mapping(at, row).get("name"), _mapping(at, row).get("replicas")
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"{at}.name: no resource is named")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConfigError(f"{at}.replicas: {count!r} is not a number from 1")
+        replicas[name] = count
+    return Sharing(replicas, bool(slicing.get("renameByDefault")), bool(slicing.get("failRequestsGreaterThanOne")))
+
+
+def share(resources: Mapping[str, int], sharing: Sharing) -> dict[str, int]:
+    """Return the resources of a node, shared: more of them, perhaps under another name."""
+    return {sharing.name(name): count * sharing.factor(name) for name, count in resources.items()}
+
+
+def share_labels(labels: Mapping[str, str], sharing: Sharing) -> dict[str, str]:
+    """Return the labels of GPU feature discovery with what is shared told in them.
+
+    ``<resource>.replicas`` and ``<resource>.sharing-strategy``; the product gets the suffix ``-SHARED``, by which a pod
+    can ask for GPUs of its own, unless the resource is renamed already. Labels of cut GPUs as such (0 replicas) stay.
+    """
+    changed = dict(labels)
+    for resource, count in sharing.replicas.items():
+        if count < 2 or labels.get(f"{resource}.replicas", "0") == "0":
+            continue
+        changed[f"{resource}.replicas"] = str(count)
+        changed[f"{resource}.sharing-strategy"] = "time-slicing"
+        if not sharing.rename:
+            changed[f"{resource}.product"] += "-SHARED"
+    return changed
+
+
+def can_be_shared(resource: str) -> bool:
+    """Tell whether a resource is of the kinds that the device plugin shares: whole GPUs and MIG slices."""
+    return resource == GPU_RESOURCE or resource.startswith(MIG_RESOURCE_PREFIX)
+
+
+def _mapping(at: str, value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{at}: not a mapping")
+    return value
