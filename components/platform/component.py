@@ -61,7 +61,14 @@ class Platform(pulumi.ComponentResource):
         security = Security("security", settings.security, addons=addons, opts=after(*monitored))
         kernel = Kernel("kernel", settings.kernel, opts=after(*cluster.nodes))
         wasm = Wasm("wasm", settings.wasm, opts=after(*cluster.nodes))
-        gpu = Gpu("gpu", settings.gpu, layouts=settings.layouts, addons=addons, opts=after(*monitored))
+        gpu = Gpu(
+            "gpu",
+            settings.gpu,
+            layouts=settings.layouts,
+            addons=addons,
+            monitored=settings.monitoring.enabled,
+            opts=after(*monitored),
+        )
         network = Network("network", settings.network, addons=addons, opts=after(*monitored))
         storage = Storage("storage", settings.storage, addons=addons, opts=after(*monitored))
         tenants = list(settings.tenancy.tenants)

@@ -16,6 +16,8 @@ from components.cluster.access import Access
 from components.cluster.nodes import make_nodes
 from components.gpu import GpuSettings
 from components.gpu import builders as gpu_builders
+from components.gpu.checks import check_gpu
+from components.gpu.fleet import gpu_groups
 from components.gpu.layouts import check_fleet, make_layouts
 from components.inference import InferenceSettings
 from components.inference.jobs import make_jobs
@@ -131,6 +133,14 @@ class PlatformSettings:
         self.addon.check_place(self.place)
         self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
+        kubernetes, kubernetes_key = self.cluster.kubernetes(self.place)
+        check_gpu(
+            self.gpu,
+            gpu_groups(self.cluster),
+            kubernetes=kubernetes,
+            kubernetes_key=kubernetes_key,
+            operator_is_ours=self.addon.mode_of("gpu-operator") is not Mode.PRESENT,
+        )
         check_security(
             self.security,
             self.tenancy.tenants,
