@@ -8,8 +8,8 @@ from typing import Any
 
 from components.addon import AddonName
 from components.objects import LABELS, Object
-from components.storage.datasets import Dataset, Load, Mount
-from components.storage.runtime import Level, Runtime
+from components.storage.datasets import Dataset, Load, Mount, Target
+from components.storage.runtime import Runtime, Tier
 from components.storage.settings import StorageSettings
 
 API_VERSION = "data.fluid.io/v1alpha1"
@@ -103,7 +103,7 @@ def make_load(name: str, dataset: Dataset, load: Load, namespace: str) -> Object
     spec: Object = {
         "dataset": {"name": name, "namespace": namespace},
         "loadMetadata": load.load_metadata,
-        "target": [_said(target) for target in load.target],
+        "target": [_said(target) for target in load.target or (Target(),)],
         "policy": load.policy,
     }
     if load.schedule:
@@ -150,7 +150,7 @@ def _mount(dataset: str, mount: Mount) -> Object:
     return made
 
 
-def _level(level: Level) -> Object:
+def _level(level: Tier) -> Object:
     made: Object = {
         "mediumtype": level.mediumtype,
         "path": ",".join(level.paths),

@@ -32,7 +32,7 @@ _INSIDE = (".svc", ".svc.cluster.local", "localhost")
 DatasetName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=37)]
 
 
-def _mount_point(value: object) -> object:
+def _bucket(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = urlsplit(value)
@@ -53,7 +53,7 @@ def _mount_point(value: object) -> object:
     return value
 
 
-def _endpoint(value: object) -> object:
+def _address(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = urlsplit(value)
@@ -72,16 +72,14 @@ def _directory(value: str) -> str:
     return value
 
 
-def _data_key(value: object) -> object:
+def _key(value: object) -> object:
     if isinstance(value, str) and _ACCESS_KEY.fullmatch(value):
         raise ValueError("is an access key itself; put it into the Secret and name its key there")
     return value
 
 
 Directory = Annotated[StrictStr, AfterValidator(_directory)]
-DataKey = Annotated[
-    StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253), BeforeValidator(_data_key)
-]
+DataKey = Annotated[StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253), BeforeValidator(_key)]
 
 
 class Secret(RoleSettings):
@@ -98,11 +96,11 @@ class Secret(RoleSettings):
 class Mount(RoleSettings):
     """A bucket, or a part of one."""
 
-    mount_point: Annotated[StrictStr, BeforeValidator(_mount_point)]
+    mount_point: Annotated[StrictStr, BeforeValidator(_bucket)]
     """s3://<bucket>/<prefix>."""
     path: Directory = "/"
     """Where it is in the dataset. / for the only one."""
-    endpoint: Annotated[StrictStr, BeforeValidator(_endpoint)] | None = None
+    endpoint: Annotated[StrictStr, BeforeValidator(_address)] | None = None
     """Address of an S3-compatible service. null: Amazon's."""
     region: Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=63)] | None = None
     """Region of the bucket. null: Alluxio asks for it."""
@@ -136,8 +134,8 @@ class Target(RoleSettings):
 class Load(RoleSettings):
     """A DataLoad."""
 
-    target: Some[Target] = (Target(),)
-    """What is loaded: {path, replicas}. All of it by default."""
+    target: tuple[Target, ...] = ()
+    """What is loaded: {path, replicas}. Empty: all of it, once."""
     load_metadata: StrictBool = True
     """Whether the bucket is listed anew first, so that what has come since is found."""
     policy: Literal["Once", "Cron"] = "Once"

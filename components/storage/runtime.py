@@ -14,7 +14,7 @@ SPEED = ("MEM", "SSD", "HDD")
 _TMPFS = re.compile(r"/(dev/shm|run)(/.*)?")
 
 
-def _ratio(value: object) -> object:
+def _share(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return value
     try:
@@ -26,12 +26,12 @@ def _ratio(value: object) -> object:
     return str(value)
 
 
-Ratio = Annotated[StrictStr, BeforeValidator(_ratio)]
+Ratio = Annotated[StrictStr, BeforeValidator(_share)]
 NodePath = Annotated[StrictStr, StringConstraints(pattern=r"^/[^,\s]*[^,\s/]$")]
 Amounts = dict[Literal["cpu", "memory", "ephemeral-storage"], StrictStr | StrictInt]
 
 
-class Level(RoleSettings):
+class Tier(RoleSettings):
     """One tier of a worker."""
 
     mediumtype: Literal["MEM", "SSD", "HDD"]
@@ -91,7 +91,7 @@ class Toleration(RoleSettings):
     """Effect of the taint. null: any."""
 
 
-class RunAs(RoleSettings):
+class User(RoleSettings):
     """Who Alluxio is on the nodes."""
 
     uid: Annotated[StrictInt, Field(ge=0)]
@@ -104,7 +104,7 @@ class RunAs(RoleSettings):
     """Name of the group."""
 
 
-class Resources(RoleSettings):
+class Container(RoleSettings):
     """What a container asks for and may use."""
 
     requests: Amounts = Field(default_factory=dict)
@@ -116,18 +116,18 @@ class Resources(RoleSettings):
 class Worker(RoleSettings):
     """Alluxio's workers."""
 
-    resources: Resources = Resources()
+    resources: Container = Container()
     """What a worker asks for and may use."""
 
 
-class Fuse(RoleSettings):
+class FuseProcess(RoleSettings):
     """Alluxio's FUSE processes."""
 
     args: tuple[StrictStr, ...] = ()
     """Arguments in place of Fluid's."""
     clean_policy: Literal["OnRuntimeDeleted", "OnDemand", "OnFuseChanged"] = "OnRuntimeDeleted"
     """When the FUSE pod of a node goes."""
-    resources: Resources = Resources()
+    resources: Container = Container()
     """What a FUSE pod asks for and may use."""
 
 
@@ -136,7 +136,7 @@ class Runtime(RoleSettings):
 
     replicas: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
     """Workers, at most one on a node."""
-    tieredstore: tuple[Level, ...] = ()
+    tieredstore: tuple[Tier, ...] = ()
     """Tiers of each worker."""
     node_affinity: tuple[NodeRule, ...] = ()
     """Labels of the nodes that may hold data."""
@@ -144,13 +144,13 @@ class Runtime(RoleSettings):
     """Taints that workers bear."""
     data_replicas: Annotated[StrictInt, Field(ge=1, le=100)] = 1
     """Copies of a block at most."""
-    run_as: RunAs | None = None
+    run_as: User | None = None
     """Who Alluxio runs as; null: root."""
     properties: dict[StrictStr, StrictStr] = Field(default_factory=dict)
     """Further properties of Alluxio."""
     worker: Worker = Worker()
     """Workers."""
-    fuse: Fuse = Fuse()
+    fuse: FuseProcess = FuseProcess()
     """FUSE processes."""
 
     def over(self, base: Runtime) -> Runtime:
@@ -159,7 +159,7 @@ class Runtime(RoleSettings):
 
     @field_validator("tieredstore")
     @classmethod
-    def _in_order(cls, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    def _in_order(cls, levels: tuple[Tier, ...]) -> tuple[Tier, ...]:
         kinds = [level.mediumtype for level in levels]
         if kinds != sorted(set(kinds), key=SPEED.index):
             raise ValueError(f"tiers are {', '.join(SPEED)} in this order, each at most once; got {', '.join(kinds)}")
