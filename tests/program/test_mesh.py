@@ -77,13 +77,7 @@ def test_the_objects_of_the_stack_local(local: Recording) -> None:
             ("PeerAuthentication", "nlp", "plain-ports"),
             *(
                 ("AuthorizationPolicy", "nlp", name)
-                for name in (
-                    "default-deny",
-                    "allow-same-namespace",
-                    "allow-gateway",
-                    "allow-plain-8080",
-                    "allow-plain-9000",
-                )
+                for name in ("default-deny", "allow-same-namespace", "allow-gateway", "allow-plain-9000")
             ),
             ("DestinationRule", "nlp", "jobs"),
             ("VirtualService", "nlp", "nlp-model-001"),

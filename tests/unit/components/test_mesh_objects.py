@@ -359,3 +359,13 @@ def test_ambient_counts_requests_at_the_gateway_and_connections_on_the_nodes() -
     assert 'source_workload="istio-gateway"' in by_name["mesh:requests:rate1m"].expression(DataPlane.AMBIENT)
     assert by_name["mesh:mtls:ratio1m"].sources(DataPlane.AMBIENT) == ["istio_tcp_connections_opened_total"]
     assert by_name["mesh:mtls:ratio1m"].sources(DataPlane.SIDECAR) == ["istio_requests_total"]
+
+
+def test_the_page_lists_the_twelve() -> None:
+    page = (project_root() / "docs" / "roles" / "mesh.md").read_text()
+    table = page.partition("<!-- metrics: ")[2].partition("\n")[2].partition("\n<!-- end of metrics -->")[0]
+    wanted = []
+    for one in metrics.CORE:
+        sources = ", ".join(f"`{name}`" for name in one.sources(DataPlane.SIDECAR))
+        wanted.append(f"| `{one.name}` | {one.text} | {one.unit} | {sources} |")
+    assert table.splitlines()[2:] == wanted
