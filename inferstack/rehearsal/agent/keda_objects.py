@@ -103,9 +103,10 @@ def make_metrics(scaled: Object) -> list[Object]:
     for index, trigger in enumerate(scaled["spec"]["triggers"]):
         kind, metadata = trigger["type"], trigger["metadata"]
         if kind in _RESOURCES:
-            target = {"type": "Utilization", "averageUtilization": int(metadata["value"])}
-            if trigger.get("metricType", "Utilization") == "AverageValue":
+            if trigger.get("metricType") == "AverageValue":
                 target = {"type": "AverageValue", "averageValue": metadata["value"]}
+            else:
+                target = {"type": "Utilization", "averageUtilization": int(metadata["value"])}
             made.append({"type": "Resource", "resource": {"name": kind, "target": target}})
             continue
         aim = next((metadata[key] for key in _THRESHOLDS if key in metadata), "1")

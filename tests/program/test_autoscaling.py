@@ -1,0 +1,113 @@
+"""Autoscaling in the whole program: which add-ons, what KEDA scales, and in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.program.conftest import Machine, Recording
+
+ONE = {"nvidia.com/gpu": 1}
+JOBS = {
+    "jobs": [
+        {"metadata": {"name": "chat"}, "spec": {"model": "a/b", "resources": {"requests": ONE, "limits": ONE}}},
+        {
+            "metadata": {"name": "nlp-model-001"},
+            "spec": {"model": "a/b", "resources": {"requests": ONE, "limits": ONE}},
+        },
+    ]
+}
+GATEWAY = {"type": "prometheus", "metadata": {"query": "sum(rate(istio_requests_total[1m]))", "threshold": "10"}}
+SCALED = {
+    "scaledJobs": [
+        {
+            "job": "nlp/chat",
+            "minReplicas": 0,
+            "maxReplicas": 4,
+            "triggers": [{**GATEWAY, "authentication": "token"}],
+        }
+    ],
+    "authentications": [
+        {
+            "namespace": "nlp",
+            "name": "token",
+            "secrets": [{"parameter": "bearerToken", "name": "gateway", "key": "token"}],
+        }
+    ],
+}
+SCALED_OBJECT = "kubernetes:keda.sh/v1alpha1:ScaledObject"
+
+
+@pytest.fixture(scope="module")
+def scaled(machine: Machine) -> Recording:
+    """The stack local with a job that KEDA scales to zero."""
+    return machine.run("local", inference=JOBS, autoscaling=SCALED)
+
+
+def test_keda_and_the_adapter_are_there_and_scale_nothing_unasked(local: Recording) -> None:
+    component = local.component("autoscaling", "Autoscaling")
+    assert {one.name for one in local.children(component) if one.type.startswith("inferstack:")} == {
+        "keda",
+        "prometheus-adapter",
+    }
+    assert local.outputs[component.urn] == {"keda": True, "adapter": True}
+    assert local.outputs[local.component("autoscaling", "ScaledObjects").urn] == {"jobs": []}
+    assert local.kind("ScaledObject") == local.kind("TriggerAuthentication") == []
+
+
+def test_a_scaled_object_comes_after_keda_its_job_and_its_proof(scaled: Recording) -> None:
+    # And so goes before them: KEDA must be there to take its finalizer off.
+    made = scaled.get(SCALED_OBJECT, "scaled-nlp-chat")
+    before = scaled.before(made)
+    (job,) = [one for one in scaled.kind("InferenceJob") if one.name == "job-nlp-chat"]
+    (proof,) = scaled.kind("TriggerAuthentication")
+    crd = scaled.get("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", "scaledobjects.keda.sh")
+    assert {job.urn, proof.urn, crd.urn} <= before
+    keda = [one.urn for one in scaled.objects() if one.parent.endswith("inferstack:addon:Addon::keda")]
+    assert keda
+    assert set(keda) <= before
+    assert scaled.outputs[scaled.component("autoscaling", "ScaledObjects").urn] == {"jobs": ["nlp/chat"]}
+
+
+def test_it_asks_the_prometheus_of_the_monitoring_role(scaled: Recording) -> None:
+    (trigger,) = scaled.get(SCALED_OBJECT, "scaled-nlp-chat").inputs["spec"]["triggers"]
+    assert (
+        trigger["metadata"]["serverAddress"]
+        == scaled.outputs[scaled.component("monitoring", "Monitoring").urn]["prometheus"]
+    )
+
+
+def test_aggregated_apis_go_before_the_namespaces_of_tenants(local: Recording) -> None:
+    # No namespace ends while an API that the API server has handed on does not answer.
+    tenant = local.get("kubernetes:core/v1:Namespace", "tenant-nlp")
+    parts = [one for one in local.objects() if one.inputs["metadata"]["name"] in ("keda", "prometheus-adapter")]
+    assert len(parts) == 2
+    for one in parts:
+        assert tenant.urn in local.before(one)
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        (
+            {"autoscaling": SCALED},
+            "inferstack:autoscaling.scaledJobs[0].job: the stack has no job",
+        ),
+        (
+            {
+                "addon": {"values": {"prometheus-adapter": {"rules": {"external": [{"seriesQuery": "up"}]}}}},
+            },
+            "inferstack:addon.values.prometheus-adapter.rules.external: ",
+        ),
+        (
+            {"monitoring": {"enabled": False}},
+            "inferstack:autoscaling.adapter.enabled: there is no Prometheus to ask",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_registered(
+    machine: Machine, over: dict[str, Any], said: str
+) -> None:
+    assert said in machine.refusal("local", **over)
