@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StringConstraints
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
 
 from components.settings import DnsLabel, RoleSettings
 
-HostName = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=253
-    ),
-]
-"""A full host name in lower case, such as nlp.example.com."""
-Address = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.:]*[a-z0-9])?$", max_length=253)]
-"""An IP address or a host name."""
-JobName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-"""Namespace and name of a job, such as nlp/nlp-model-001."""
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?")
+_JOB = re.compile(rf"{_LABEL}/{_LABEL}")
+
+
+def _hostname(value: object) -> str:
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        raise ValueError(f"expected a full host name in lower case, such as nlp.example.com, got {value!r}")
+    return value
+
+
+def _job(value: object) -> str:
+    if not isinstance(value, str) or not _JOB.fullmatch(value):
+        raise ValueError(f"expected a job as namespace/name, such as nlp/nlp-model-001, got {value!r}")
+    return value
+
+
+def _address(value: object) -> str:
+    try:
+        return str(ipaddress.ip_address(str(value)))
+    except ValueError:
+        return _hostname(value)
+
+
+HostName = Annotated[str, BeforeValidator(_hostname)]
+"""A full host name."""
+JobName = Annotated[str, BeforeValidator(_job)]
+"""Namespace and name of a job."""
+Address = Annotated[str, BeforeValidator(_address)]
+"""An IP address or a full host name."""
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """As nodes carry it in topology.kubernetes.io/region."""
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]

@@ -34,9 +34,18 @@ def refusal(given: Object, pod_security: str = "restricted", version: str | None
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"hosts": [{"host": "Not_A.Name", "job": "nlp/bert"}]}, "inferstack:mesh.hosts[0].host: string should match"),
-        ({"hosts": [{"host": "localhost", "job": "nlp/bert"}]}, "inferstack:mesh.hosts[0].host: string should match"),
-        ({"hosts": [{"host": "a.example", "job": "bert"}]}, "inferstack:mesh.hosts[0].job: string should match"),
+        (
+            {"hosts": [{"host": "Not_A.Name", "job": "nlp/bert"}]},
+            "inferstack:mesh.hosts[0].host: expected a full host name",
+        ),
+        (
+            {"hosts": [{"host": "localhost", "job": "nlp/bert"}]},
+            "inferstack:mesh.hosts[0].host: expected a full host name",
+        ),
+        (
+            {"hosts": [{"host": "a.example", "job": "bert"}]},
+            "inferstack:mesh.hosts[0].job: expected a job as namespace/name",
+        ),
         ({"dataPlane": "sidecars"}, "inferstack:mesh.dataPlane: input should be 'sidecar' or 'ambient'"),
         (
             {"mtls": {"mode": "strict"}},
@@ -76,6 +85,10 @@ def refusal(given: Object, pod_security: str = "restricted", version: str | None
             "inferstack:mesh.ejection.consecutive5Xx: unknown key; did you mean conse",
         ),
         ({"failover": [{"from": "a"}]}, "inferstack:mesh.failover[0].to: is required"),
+        (
+            {"standbys": {"west": {"region": "b", "gateway": "10.0.0.256"}}},
+            "mesh.standbys.west.gateway: expected a full h",
+        ),
         ({"standbys": {"west": {"region": "b"}}}, "inferstack:mesh.standbys.west.gateway: is required"),
     ],
 )
