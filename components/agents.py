@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import BeforeValidator
 
 from components.settings import key_path
 from inferstack.errors import UserError
 
-_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
-LabelKey = Annotated[str, StringConstraints(pattern=rf"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}$")]
-LabelValue = Annotated[str, StringConstraints(pattern=rf"^({_NAME})?$", max_length=63)]
-NodeLabels = dict[LabelKey, LabelValue | None]
+
+def _label(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(rf"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}", value):
+        raise ValueError(f"expected the key of a label such as example.com/pool, got {value!r}")
+    return value
+
+
+def _value(value: object) -> str:
+    # true and 1 are no strings to YAML, and labels are nothing else.
+    if not isinstance(value, str) or not re.fullmatch(rf"({_NAME})?", value):
+        raise ValueError(f'expected the value of a label, in quotes, such as "true", got {value!r}')
+    return value
+
+
+NodeLabels = dict[Annotated[str, BeforeValidator(_label)], Annotated[str, BeforeValidator(_value)] | None]
 """Labels that pick nodes. Mappings of a stack are laid over the defaults: null takes a default away."""
 
 

@@ -14,6 +14,7 @@ from components.settings import DnsLabel, RoleSettings
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
 """A sentence that a reviewer can judge; "ok" is none."""
 _KERNEL = re.compile(r"\d+\.\d+[^\s]*")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def _network(value: object) -> str:
@@ -27,6 +28,12 @@ def _release(value: object) -> str:
     # A bare 5.10 is a number to YAML, and would lose its zero.
     if not isinstance(value, str) or not _KERNEL.fullmatch(value):
         raise ValueError(f'expected a kernel as `uname -r` prints it, in quotes, such as "6.1.141", got {value!r}')
+    return value
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        raise ValueError(f"expected a host name or an address without scheme and port, got {value!r}")
     return value
 
 
@@ -88,7 +95,7 @@ class Encryption(RoleSettings):
 class Server(RoleSettings):
     """Where the API server is."""
 
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$", max_length=253)]
+    host: Annotated[str, BeforeValidator(_host)]
     """Name or address, without a scheme."""
     port: Annotated[StrictInt, Field(ge=1, le=65535)] = 443
     """Port. 443, as on EKS."""

@@ -91,7 +91,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
     }
     container = {
         "name": "installer",
-        "image": settings.image or image,
+        "image": settings.installer_image or image,
         "command": ["python", "-m", "agent"],
         "args": ["--config", "/etc/inferstack/config.json", "--ready", "/run/inferstack/ready"],
         "env": [

@@ -70,5 +70,5 @@ class WasmSettings(RoleSettings):
     node_selector: NodeLabels
     tolerations: tuple[dict[str, Any], ...]
     check_seconds: Annotated[StrictInt, Field(ge=5, le=86400)]
-    image: str | None
+    installer_image: str | None
     sample: Sample | None
