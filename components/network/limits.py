@@ -43,7 +43,7 @@ def limits_of(selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Limits:
         return Limits("an unknown NIC", 256, 65535, True, _ALL_LINKS)
     names = [nic.name for nic in known] + [name for name, nic in extra.items() if nic in added]
     return Limits(
-        name=f"a {names[0]}" if len(names) == 1 else "any such NIC",
+        name=f"the {names[0]}" if len(names) == 1 else "any such NIC",
         vfs=max(row[0] for row in rows),
         ethernet_mtu=max(row[1] for row in rows),
         rdma=any(row[2] for row in rows),

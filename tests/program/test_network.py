@@ -1,0 +1,81 @@
+"""The network role in the program: what is registered, in which order, and what is refused before that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.program.conftest import Machine, Recording
+
+GROUP = "kubernetes:sriovnetwork.openshift.io/v1"
+OPERATOR = "sriov-network-operator"
+POLICY: dict[str, Any] = {
+    "resourceName": "mlnx_rdma",
+    "nodeSelector": {"fabric": "rdma"},
+    "nicSelector": {"vendor": "15b3"},
+    "numVfs": 8,
+}
+NETWORK = {"tenant": "nlp", "resourceName": "mlnx_rdma"}
+SRIOV = {"enabled": True, "pools": {"p": {"nodeSelector": {"fabric": "rdma"}}}, "policies": {"q": POLICY}}
+
+
+def urns(recording: Recording, kind: str) -> set[str]:
+    found = {one.urn for one in recording.kind(kind)}
+    assert found, kind
+    return found
+
+
+def test_what_the_rehearsal_has(local: Recording) -> None:
+    assert local.outputs[local.component("network", "Network").urn] == {
+        "resources": ["openshift.io/mlnx_rdma", "vpc.amazonaws.com/efa"]
+    }
+    assert local.outputs[local.component("network", "TenantNetworks").urn] == {"networks": ["nlp/nlp-rdma"]}
+
+
+def test_kinds_come_before_the_configuration_and_policies_after_the_pools(local: Recording) -> None:
+    (config,) = local.kind("SriovOperatorConfig")
+    kinds = {one.urn for one in local.kind("CustomResourceDefinition") if "sriovnetwork" in one.name}
+    assert kinds
+    assert kinds <= local.before(config)
+    for policy in local.kind("SriovNetworkNodePolicy"):
+        assert {config.urn} | urns(local, "SriovNetworkPoolConfig") <= local.before(policy)
+
+
+def test_networks_come_after_policies_and_their_tenant_and_before_jobs(local: Recording) -> None:
+    (network,) = local.kind("SriovNetwork")
+    tenant = local.get("kubernetes:core/v1:Namespace", "tenant-nlp")
+    assert urns(local, "SriovNetworkNodePolicy") | {tenant.urn} <= local.before(network)
+    for job in local.kind("InferenceJob"):
+        assert network.urn in local.before(job)
+
+
+def test_a_present_operators_configuration_is_left_to_its_installer(machine: Machine) -> None:
+    present = machine.run("existing", network={"sriov": SRIOV}, addon={"mode": "present"})
+    assert present.kind("SriovOperatorConfig") == []
+    assert [one.inputs["metadata"]["namespace"] for one in present.kind("SriovNetworkNodePolicy")] == [OPERATOR]
+    assert not [one for one in present.kind("Namespace") if one.name == OPERATOR]
+
+
+def test_nothing_is_made_where_the_role_is_off(machine: Machine) -> None:
+    made = machine.run("local", network={"sriov": {**SRIOV, "enabled": False, "policies": {}}})
+    assert not [one for one in made.objects() if one.type.startswith(GROUP)]
+    assert made.outputs[made.component("network", "Network").urn] == {"resources": []}
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ({"sriov": {**SRIOV, "polices": {}}}, "inferstack:network.sriov.polices: unknown key; did you mean policies?"),
+        ({"sriov": SRIOV}, "inferstack:network.sriov.policies.q.nodeSelector: no node of the fleet has fabric=rdma."),
+        (
+            {"sriov": {**SRIOV, "networks": {"n": {**NETWORK, "tenant": "x"}}}},
+            'inferstack:network.sriov.networks.n.tenant: no tenant "x"; there are nlp.',
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_registered(
+    machine: Machine, network: dict[str, Any], said: str
+) -> None:
+    assert said in machine.refusal("local", network=network)

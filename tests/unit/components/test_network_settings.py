@@ -1,0 +1,277 @@
+"""Settings of the network role: what is refused, by its full key, before anything is registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.inference import InferenceSettings
+from components.network.checks import check_network
+from components.network.fleet import Machine, Port
+from components.network.jobs import check_attachments, fill_levels
+from components.network.settings import NetworkSettings
+from components.settings import load_role, merge
+from inferstack.errors import UserError
+
+Object = dict[str, Any]
+KEY = "inferstack:network.sriov"
+LEAF = "topology.k8s.aws/network-node-layer-3"
+POLICY: Object = {
+    "resourceName": "mlnx_rdma",
+    "nodeSelector": {"fabric": "rdma"},
+    "nicSelector": {"vendor": "15b3", "deviceID": "101d", "pfNames": ["ens1f0#0-7"]},
+    "numVfs": 8,
+    "isRdma": True,
+}
+NETWORK: Object = {"tenant": "nlp", "resourceName": "mlnx_rdma"}
+POOL: Object = {"nodeSelector": {"fabric": "rdma"}}
+PORTS = (Port("15b3", "101d", "ens1f0", 16), Port("15b3", "101d", "ens2f0", 16))
+FLEET = (
+    Machine("a-0", {"fabric": "rdma", "zone": "a", LEAF: "nn-1"}, PORTS),
+    Machine("b-0", {"zone": "b"}, (Port("8086", "1592", "ens1f0", 64),)),
+)
+
+
+def settings(given: Object) -> NetworkSettings:
+    return load_role("network", NetworkSettings, given)
+
+
+def sriov(**given: Any) -> Object:
+    return {"sriov": {"enabled": True, **given}}
+
+
+def one(**changes: Any) -> Object:
+    """Return settings with one policy, ``p``, changed so."""
+    return sriov(policies={"p": merge(POLICY, changes)})
+
+
+def refusal(given: Object, machines: tuple[Machine, ...] = ()) -> str:
+    with pytest.raises(UserError) as raised:
+        check_network(settings(given), ["nlp", "vision"], machines)
+    return str(raised.value)
+
+
+def test_the_defaults_make_nothing_and_are_fine() -> None:
+    made = settings({})
+    assert (made.sriov.enabled, made.efa.enabled, made.topology.levels) == (False, False, ())
+    check_network(made, [], FLEET)
+
+
+def test_a_whole_network_is_taken() -> None:
+    given = sriov(pools={"rdma": POOL}, policies={"p": POLICY}, networks={"n": NETWORK})
+    check_network(settings({**given, "topology": {"levels": [LEAF]}}), ["nlp"], FLEET)
+
+
+SHAPES: list[tuple[Object, str]] = [
+    ({"sriov": {"enabeld": True}}, f"{KEY}.enabeld: unknown key; did you mean enabled?"),
+    ({"devices": "sriov"}, "inferstack:network.devices: unknown key"),
+    (sriov(nodeSelector={}, resourcePrefix="Open Shift"), f"{KEY}.resourcePrefix: string should match pattern"),
+    (one(resourceName="mlnx-rdma"), f"{KEY}.policies.p.resourceName: string should match pattern"),
+    (one(priority=100), f"{KEY}.policies.p.priority: input should be less than or equal to 99, got 100"),
+    (one(priority=-1), f"{KEY}.policies.p.priority: input should be greater than or equal to 0"),
+    (one(numVfs=0), f"{KEY}.policies.p.numVfs: input should be greater than or equal to 1"),
+    (one(numVfs="8"), f"{KEY}.policies.p.numVfs: input should be a valid integer"),
+    (one(isRdma="yes"), f"{KEY}.policies.p.isRdma: input should be a valid boolean"),
+    (one(deviceType="vfio"), f"{KEY}.policies.p.deviceType: input should be 'netdevice' or 'vfio-pci'"),
+    (one(nicSelector={"vendor": "Mellanox"}), f"{KEY}.policies.p.nicSelector.vendor: string should match pattern"),
+    (one(nicSelector={"deviceId": "101d"}),
+     f"{KEY}.policies.p.nicSelector.deviceId: unknown key; did you mean deviceID?"),
+    (one(nicSelector={"rootDevices": ["86:00.0"]}),
+     f"{KEY}.policies.p.nicSelector.rootDevices[0]: string should match"),
+    (one(nodeSelector=None), f"{KEY}.policies.p.nodeSelector: expected a mapping, got null"),
+    (sriov(policies={"p": {**POLICY, "nodeSelector": {}}}), f"{KEY}.policies.p.nodeSelector: "),
+    (sriov(pools={"x": {**POOL, "maxUnavailable": 0}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
+    (sriov(pools={"x": {**POOL, "maxUnavailable": "0%"}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
+    (sriov(pools={"x": {**POOL, "maxUnavailable": "half"}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
+    (sriov(pools={"x": {**POOL, "rdmaMode": "both"}}),
+     f"{KEY}.pools.x.rdmaMode: input should be 'shared' or 'exclusive'"),
+    (sriov(networks={"n": {**NETWORK, "spoofChk": False}}),
+     f'{KEY}.networks.n.spoofChk: off without quotes is true or'),
+    (sriov(networks={"n": {**NETWORK, "trust": True}}),
+     f'{KEY}.networks.n.trust: on without quotes is true or false in'),
+    (sriov(networks={"n": {**NETWORK, "trust": "yes"}}), f"{KEY}.networks.n.trust: input should be 'on' or 'off'"),
+    (sriov(networks={"n": {**NETWORK, "vlan": 4095}}),
+     f"{KEY}.networks.n.vlan: input should be less than or equal to 4094"),
+    (sriov(networks={"n": {**NETWORK, "ipam": "{}"}}), f"{KEY}.networks.n.ipam: expected a mapping, got"),
+    ({"efa": {"instanceTypes": ["p5"]}}, "inferstack:network.efa.instanceTypes[0]: string should match pattern"),
+    ({"efa": {"tolerations": [{"efect": "NoSchedule"}]}}, "inferstack:network.efa.tolerations[0].efect: unknown key"),
+    ({"topology": {"levels": ["Leaf/x"]}}, "inferstack:network.topology.levels[0]: string should match pattern"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), SHAPES, ids=lambda value: value.split(":")[1] if isinstance(value, str) else ""
+)
+def test_what_no_setting_can_be_is_refused(given: Object, said: str) -> None:
+    with pytest.raises(UserError) as raised:
+        settings(given)
+    assert said in str(raised.value)
+
+
+RANGED = merge(POLICY, {"nicSelector": {"pfNames": ["ens1f0#4-7"]}, "resourceName": "other"})
+TOGETHER: list[tuple[Object, str]] = [
+    (one(numVfs=129, nicSelector={"pfNames": []}),
+     ".policies.p.numVfs: 129 are more than the ConnectX-6-Dx holds, which is 128."),
+    (one(numVfs=64, isRdma=False, nicSelector={"vendor": "8086", "deviceID": "1563", "pfNames": []}),
+     ".policies.p.numVfs: 64 are more than the X550 holds, which is 63."),
+    (one(nicSelector={"deviceID": "beef"}),
+     ".policies.p.nicSelector.deviceID: nothing is known of NIC 15b3:beef; name it"),
+    (one(nicSelector={"vendor": "14e4", "deviceID": None}),
+     ".policies.p.nicSelector.vendor: nothing is known of NIC 14e4:*; name it"),
+    (one(nicSelector={"vendor": "1d0f", "deviceID": None}),
+     ".policies.p.nicSelector.vendor: 1d0f is Amazon, whose NICs"),
+    (one(nicSelector={"vendor": None, "deviceID": None, "pfNames": []}),
+     ".policies.p.nicSelector: needs at least one of vendor, deviceID, pfNames and rootDevices"),
+    (one(nicSelector={"pfNames": ["ens1f0#0-8"]}),
+     '.policies.p.nicSelector.pfNames[0]: "ens1f0#0-8" goes past function 7'),
+    (one(nicSelector={"pfNames": ["a", "ens1f0#7-0"]}),
+     '.policies.p.nicSelector.pfNames[1]: "ens1f0#7-0" ends before it'),
+    (one(nicSelector={"pfNames": ["ens1f0#0"]}), '.policies.p.nicSelector.pfNames[0]: "ens1f0#0" is neither a port'),
+    (one(deviceType="vfio-pci"), ".policies.p.isRdma: vfio-pci takes functions from the kernel, and RDMA with them"),
+    (one(nicSelector={"vendor": "8086", "deviceID": "1572", "pfNames": []}),
+     ".policies.p.isRdma: the X710 does no RDMA"),
+    (one(linkType="ib"), ".policies.p.linkType: the ConnectX-6-Dx is eth only."),
+    (one(linkType="ib", eSwitchMode="switchdev", nicSelector={"deviceID": "1021"}),
+     ".policies.p.eSwitchMode: switchdev is for Ethernet, and linkType is ib"),
+    (one(mtu=67), ".policies.p.mtu: 67 is not between 68 and 9978 bytes, what the ConnectX-6-Dx takes on Ethernet."),
+    (one(mtu=9979), ".policies.p.mtu: 9979 is not between"),
+    (one(mtu=9000, linkType="ib", nicSelector={"deviceID": "1021"}),
+     ".policies.p.mtu: 9000 is not between 68 and 4092 bytes, what the ConnectX-7 takes on InfiniBand."),
+    (sriov(policies={"p": POLICY, "q": RANGED}),
+     ".policies.q.nicSelector.pfNames[0]: functions 4-7 of ens1f0 are policy p's too"),
+    (sriov(policies={"p": POLICY, "q": {**RANGED, "nicSelector": {"pfNames": ["ens1f0"]}}}),
+     ".policies.q.nicSelector.pfNames[0]: functions 0-7 of ens1f0 are policy p's too"),
+    (sriov(policies={name: {**POLICY, "nicSelector": {"rootDevices": ["0000:86:00.0"]}} for name in "pq"}),
+     ".policies.q.nicSelector.rootDevices: 0000:86:00.0 is policy p's too"),
+    (sriov(policies={"p": POLICY, "q": {**POLICY, "isRdma": False, "nodeSelector": {"fabric": "b"}}}),
+     ".policies.q.isRdma: policy p feeds the same resource mlnx_rdma with another value"),
+    (sriov(policies={"p": POLICY, "q": {**POLICY, "excludeTopology": True, "nodeSelector": {"fabric": "b"}}}),
+     ".policies.q.excludeTopology: policy p feeds the same resource"),
+    (sriov(policies={"p": POLICY}, pools={"a": {**POOL, "rdmaMode": "exclusive"}, "b": {"nodeSelector": {"z": "b"}}}),
+     ".policies.p.nodeSelector: takes nodes of pools with rdmaMode shared and exclusive"),
+    (sriov(disableDrain=True, pools={"a": {**POOL, "maxUnavailable": 2}}),
+     ".pools.a.maxUnavailable: says how many nodes are drained at a time, and inferstack:network.sriov.disableDrain"),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "tenant": "npl"}}),
+     '.networks.n.tenant: no tenant "npl"; did you mean nlp?'),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "resourceName": "mlnx_rmda"}}),
+     '.networks.n.resourceName: no policy makes "mlnx_rmda"; did you mean mlnx_rdma?'),
+    (sriov(networks={"n": NETWORK}), '.networks.n.resourceName: no policy makes "mlnx_rdma"; they make none.'),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "ipam": {"range": "10.0.0.0/8"}}}),
+     ".networks.n.ipam.type: is required"),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "metaPlugins": [{"sysctl": {}}]}}),
+     ".networks.n.metaPlugins[0].type: is required"),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "vlanQoS": 3}}),
+     ".networks.n.vlanQoS: is a priority within"),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "minTxRate": 9, "maxTxRate": 8}}),
+     ".networks.n.minTxRate: 9 is more than maxTxRate, 8."),
+    (sriov(policies={"p": {**POLICY, "linkType": "ib", "nicSelector": {"deviceID": "1021"}}},
+           networks={"n": {**NETWORK, "vlan": 5, "trust": "on"}}),
+     ".networks.n.trust: is for Ethernet, and mlnx_rdma is InfiniBand"),
+    (sriov(policies={"p": POLICY}, networks={"n": {**NETWORK, "metaPlugins": [{"type": "rdma"}]}}),
+     ".networks.n.metaPlugins: rdma works with rdmaMode exclusive only"),
+    (sriov(policies={"p": {**POLICY, "isRdma": False}}, networks={"n": {**NETWORK, "metaPlugins": [{"type": "rdma"}]}}),
+     ".networks.n.metaPlugins: rdma moves RDMA devices, and no policy of mlnx_rdma sets isRdma."),
+    (sriov(policies={"p": POLICY}, pools={"a": {**POOL, "rdmaMode": "exclusive"}}, networks={"n": NETWORK}),
+     ".networks.n.metaPlugins: with rdmaMode exclusive a pod sees no RDMA device that was not moved to it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), TOGETHER, ids=lambda value: value.split(":")[0] if isinstance(value, str) else ""
+)
+def test_what_settings_cannot_be_together_is_refused(given: Object, said: str) -> None:
+    assert KEY + said in refusal(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (one(nodeSelector={"fabric": "rmda"}), f"{KEY}.policies.p.nodeSelector: no node of the fleet has fabric=rmda."),
+        (one(nicSelector={"pfNames": ["ens9"]}),
+         f"{KEY}.policies.p.nicSelector: fits no port of these nodes, which have 15b3:101d ens1f0, 15b3:101d ens2f0."),
+        (one(numVfs=17), f"{KEY}.policies.p.numVfs: 17 are more than ens1f0 of the fleet holds, 16."),
+        (sriov(pools={"a": POOL, "b": {"nodeSelector": {"zone": "a"}}}),
+         f"{KEY}.pools.b.nodeSelector: takes node a-0, which is in pool a already"),
+        ({"topology": {"levels": ["topology.k8s.aws/network-node-layer-4"]}},
+         "inferstack:network.topology.levels[0]: no node of the fleet has the label "
+         f"topology.k8s.aws/network-node-layer-4; did you mean {LEAF}?"),
+        ({"topology": {"levels": [LEAF, LEAF]}}, f"inferstack:network.topology.levels[1]: {LEAF} is there twice."),
+    ],
+)  # fmt: skip
+def test_what_a_simulated_fleet_cannot_do_is_refused(given: Object, said: str) -> None:
+    assert said in refusal(given, FLEET)
+
+
+def test_labels_that_discovery_writes_are_not_looked_for_beforehand() -> None:
+    given = one(nodeSelector={"fabric": None, "feature.node.kubernetes.io/network-sriov.capable": "true"})
+    given["sriov"]["policies"]["p"]["nodeSelector"].pop("fabric")
+    check_network(settings(given), [], FLEET)
+
+
+def test_a_nic_that_is_named_may_be_cut_within_its_limits() -> None:
+    extra = {"mine": {"vendor": "14e4", "device": "16d7", "vfDevice": "16dc", "maxVfs": 10}}
+    selector = {"vendor": "14e4", "deviceID": "16d7"}
+    policy = {**POLICY, "nicSelector": selector, "isRdma": False}
+    check_network(settings(sriov(extraNics=extra, policies={"p": policy})), [], ())
+    said = refusal(sriov(extraNics=extra, policies={"p": {**policy, "numVfs": 11}}))
+    assert said == f"{KEY}.policies.p.numVfs: 11 are more than the mine holds, which is 10."
+
+
+def test_policies_that_share_out_a_port_or_meet_on_no_node_are_taken() -> None:
+    upper = merge(RANGED, {"nicSelector": {"pfNames": ["ens1f0#8-15"]}, "numVfs": 16})
+    elsewhere = {**RANGED, "nodeSelector": {"fabric": "other"}}
+    for other in (upper, elsewhere):
+        check_network(settings(sriov(policies={"p": POLICY, "q": other})), [], ())
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    said = refusal(
+        sriov(policies={"p": {**POLICY, "numVfs": 200, "mtu": 5}}, networks={"n": {**NETWORK, "tenant": "x"}})
+    )
+    assert [line.partition(": ")[0] for line in said.splitlines()] == [
+        f"{KEY}.policies.p.numVfs",
+        f"{KEY}.policies.p.mtu",
+        f"{KEY}.networks.n.tenant",
+    ]
+
+
+def inference(**spec: Any) -> InferenceSettings:
+    return load_role("inference", InferenceSettings, {"jobs": [{"metadata": {"name": "a"}, "spec": spec}]})
+
+
+def test_jobs_that_ask_for_a_placement_get_the_clusters_switches() -> None:
+    made = fill_levels(inference(placement={"prefer": "Pack"}), [LEAF])
+    assert made.jobs[0].spec["placement"] == {"prefer": "Pack", "levels": [LEAF]}
+    own = inference(placement={"levels": ["rack"]})
+    assert fill_levels(own, [LEAF]) == own
+    assert fill_levels(inference(), [LEAF]) == inference()
+
+
+def test_a_placement_without_switches_is_refused() -> None:
+    with pytest.raises(UserError) as raised:
+        fill_levels(inference(placement={"prefer": "Pack"}), ())
+    assert str(raised.value).startswith("inferstack:inference.jobs[0].spec.placement.levels: is required where")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "limits", "said"),
+    [
+        ("nlp", {"openshift.io/mlnx_rdma": 1}, None),
+        (
+            "vision",
+            {"openshift.io/mlnx_rdma": 1},
+            ".networks[1]: n is in the namespace of tenant nlp, the job in vision",
+        ),
+        ("nlp", {}, '.resources.limits["openshift.io/mlnx_rdma"]: is required, the device of network n.'),
+    ],
+)
+def test_jobs_on_networks_of_the_stack(namespace: str, limits: Object, said: str | None) -> None:
+    made = settings(sriov(policies={"p": POLICY}, networks={"n": NETWORK})).sriov
+    job = {"metadata": {"namespace": namespace}, "spec": {"networks": ["others", "n"], "resources": {"limits": limits}}}
+    if said is None:
+        check_attachments(made, [job])
+        return
+    with pytest.raises(UserError) as raised:
+        check_attachments(made, [job])
+    assert f"inferstack:inference.jobs[0].spec{said}" in str(raised.value)
