@@ -35,6 +35,7 @@ TITLES = {
     "NodeGroup": "A group of nodes",
     "Nic": "A kind of network device",
     "JobMetadata": "The metadata of a job",
+    "Authentication": "An authentication",
 }
 """Headings of models whose class name does not read well after "A"."""
 _HEAD = "| key | type | default | unit, meaning, reason |\n|---|---|---|---|"

@@ -61,7 +61,7 @@ RuleGroup = Literal[
     "windows",
 ]
 """Groups of the chart's own rules (defaultRules.rules in its values)."""
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-.]+[a-z0-9]+)*$", max_length=253)]
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OPERATORS_OWN = ("prometheus", "prometheus_replica")
 _ROOM = 0.85
