@@ -29,7 +29,21 @@ _OURS |= dict.fromkeys(("alluxio.underfs.s3.region", "alluxio.underfs.s3.endpoin
 _INSIDE = (".svc", ".svc.cluster.local", "localhost")
 
 # Fluid runs the DataLoad <dataset>-<8 hex digits> as a Helm release <that>-loader, whose name has 53 letters at most.
-DatasetName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=37)]
+_LONGEST_NAME = 37
+
+
+def _name(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value):
+        raise ValueError(f"expected small letters, digits and dashes, a letter first, got {value!r}")
+    if len(value) > _LONGEST_NAME:
+        raise ValueError(f"{value} has {len(value)} letters; the names of what Fluid makes of it allow {_LONGEST_NAME}")
+    return value
+
+
+def _object_name(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", value):
+        raise ValueError(f"expected the name of a Secret, got {value!r}")
+    return value
 
 
 def _bucket(value: object) -> object:
@@ -78,6 +92,7 @@ def _key(value: object) -> object:
     return value
 
 
+DatasetName = Annotated[str, BeforeValidator(_name)]
 Directory = Annotated[StrictStr, AfterValidator(_directory)]
 DataKey = Annotated[StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253), BeforeValidator(_key)]
 
@@ -85,7 +100,7 @@ DataKey = Annotated[StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", m
 class Secret(RoleSettings):
     """A Secret in the caches' namespace, and what it calls the bucket's keys."""
 
-    name: Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+    name: Annotated[StrictStr, BeforeValidator(_object_name)]
     """Name of the Secret in the namespace `storage.namespace`."""
     access_key_id: DataKey = "access-key-id"
     """Key of the Secret that holds the access key's id."""

@@ -166,7 +166,9 @@ async def test_a_dataset_is_bound_by_its_runtime_and_gets_a_bound_claim(space: S
     phases = {key: runtime["status"][key] for key in ("masterPhase", "workerPhase", "fusePhase", "workerNumberReady")}
     assert phases == {"masterPhase": "Ready", "workerPhase": "Ready", "fusePhase": "Ready", "workerNumberReady": 2}
     assert runtime["metadata"]["ownerReferences"][0]["uid"] == bound["metadata"]["uid"]
-    claim = await space.until("PersistentVolumeClaim", "bert", lambda c: c["status"]["phase"] == "Bound", "v1")
+    claim = await space.until(
+        "PersistentVolumeClaim", "bert", lambda c: c.get("status", {}).get("phase") == "Bound", "v1", 8
+    )
     assert claim["spec"]["volumeName"] == f"{space.namespace}-bert"
     volume = await kube.get("v1", "PersistentVolume", f"{space.namespace}-bert")
     assert (volume["status"]["phase"], volume["spec"]["storageClassName"]) == ("Bound", "fluid")

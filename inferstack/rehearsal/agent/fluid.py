@@ -26,6 +26,8 @@ _BUSY_SECONDS = 0.5
 """How often is looked whether pods have let go of a Dataset that is to go."""
 _SHORT_SECONDS = 1.0
 """How often is looked for nodes for workers that have none."""
+_VOLUME_SECONDS = 0.1
+"""How often is looked whether a new volume is offered to claims."""
 _SYNC_SECONDS = 15.0
 """How often a bound Dataset is looked at again; as often as Fluid does."""
 
@@ -148,8 +150,8 @@ class FluidController:
             loads = [load for load in self._loads.objects.values() if key_of_load(load) == key and not gone(load)]
             status = fluid_status.dataset_status(dataset, self._runtimes.objects.get(key), loads, bound, self._clock())
         await self._say(self._datasets, dataset, status)
-        if status["phase"] == "Bound":
-            await self._make_volume(dataset, physical or key)
+        if status["phase"] == "Bound" and not await self._make_volume(dataset, physical or key):
+            return _VOLUME_SECONDS
         return None
 
     async def _hold(self, informer: Informer, obj: Object, owner: Object | None = None) -> bool:
@@ -208,11 +210,22 @@ class FluidController:
         # What follows from it is looked at in the next run.
         self._queue.add(key_of_load(obj) if obj["kind"] == "DataLoad" else key_of(obj))
 
-    async def _make_volume(self, dataset: Object, home: str) -> None:
-        for wanted in (fluid_volume.make_volume(dataset, home), fluid_volume.make_claim(dataset)):
-            meta = wanted["metadata"]
-            if await self._kube.find("v1", wanted["kind"], meta["name"], meta.get("namespace")) is None:
-                await self._kube.create(wanted, field_manager=FIELD_MANAGER)
+    async def _make_volume(self, dataset: Object, home: str) -> bool:
+        """Have volume and claim of a Dataset; False where the claim must wait for the volume.
+
+        As Fluid does it: a claim that comes before its volume is seen, the controller manager looks at 15 s later only.
+        """
+        volume, claim = fluid_volume.make_volume(dataset, home), fluid_volume.make_claim(dataset)
+        found = await self._kube.find("v1", "PersistentVolume", volume["metadata"]["name"])
+        if found is None:
+            await self._kube.create(volume, field_manager=FIELD_MANAGER)
+            return False
+        if (found.get("status") or {}).get("phase", "Pending") == "Pending":
+            return False
+        meta = claim["metadata"]
+        if await self._kube.find("v1", "PersistentVolumeClaim", meta["name"], meta["namespace"]) is None:
+            await self._kube.create(claim, field_manager=FIELD_MANAGER)
+        return True
 
     async def _remove_volume(self, key: str) -> bool:
         """Delete claim and volume of a Dataset; False while they are there: pods protect the claim."""

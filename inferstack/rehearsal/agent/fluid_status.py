@@ -1,4 +1,4 @@
-"""What Fluid's controllers say of Datasets, AlluxioRuntimes and DataLoads. Pure; phases and names are Fluid 1.0.8's.
+"""What Fluid's controllers say of Datasets, AlluxioRuntimes and DataLoads. Pure; phases and names are Fluid's own.
 
 Simulated are the data and the time: a Dataset has the size that its annotation says, a DataLoad takes the seconds that
 its own says. Everything else follows from the objects.
