@@ -40,6 +40,7 @@ class Facts(BaseModel):
     module: str | None = None
     free: tuple[str, ...] = ()
     crd_files: tuple[str, ...] = ()
+    crd_exclusion: str | None = None
     values: dict[str, Any] = {}
 
     @model_validator(mode="after")

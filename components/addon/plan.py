@@ -105,7 +105,13 @@ def _from_chart(name: AddonName, facts: Facts, values: Values, settings: AddonSe
     """Return the plan of an add-on from its chart, and what is wrong with its values."""
     pin = pins()[name]
     archive = Archive(find(pin, settings.mirror))
-    found = [*archive.crds, *(crd for file in facts.crd_files for crd in archive.crds_of(file))]
+    kept = [crd for file in facts.crd_files for crd in archive.crds_of(file)]
+    if facts.crd_exclusion:
+        excluded: Any = [crd["metadata"]["name"] for crd in kept]
+        for key in reversed(facts.crd_exclusion.split(".")):
+            excluded = {key: excluded}
+        values = merge(values, excluded)
+    found = [*archive.crds, *kept]
     release = make_release(name, facts, chart_values(name, values, settings), settings, pin)
     plan = Plan(name, facts, Mode.CHART, tuple(map(owned, found)), release)
     return plan, list(_problems(name, values, settings, archive, facts))
