@@ -14,6 +14,8 @@ import promql_parser
 import pytest
 import yaml
 
+from components.gpu import GpuSettings
+from components.gpu.counters import make_csv
 from components.monitoring.alerts import make_alerts, make_rules
 from components.monitoring.dashboards import make_dashboards
 from components.monitoring.recording import expression, make_autoscaling_group
@@ -130,6 +132,12 @@ def test_dashboards_are_found_and_keep_their_address() -> None:
         assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"])
         known = {variable["name"] for variable in dashboard["templating"]["list"]} | {"__rate_interval"}
         assert set(re.findall(r"\$\{?(\w+)", text)) - {"__all"} <= known
+
+
+def test_what_is_asked_of_gpus_is_measured_by_default() -> None:
+    groups = load_role("gpu", GpuSettings, None).dcgm_exporter.groups
+    measured = set(re.findall(r"^DCGM_FI_\w+", make_csv(groups), re.MULTILINE))
+    assert {name for query in queries() for name in re.findall(r"DCGM_FI_\w+", query)} <= measured
 
 
 def test_dashboards_show_what_is_recorded() -> None:
