@@ -169,6 +169,8 @@ class Holder:
         except OSError as error:
             return _no_device(setting, error)
         now = str(struct.unpack("=i", raw)[0]) if len(raw) == 4 else "nothing"
+        if now == setting.value:
+            return Finding("ok", setting.key, now, setting.path)
         return Finding("differs", setting.key, f"{now}, would be held at {setting.value} {setting.unit}", setting.path)
 
     def hold(self, setting: Setting) -> Finding:
