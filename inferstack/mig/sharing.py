@@ -65,9 +65,11 @@ def parse(text: str) -> Sharing:
         ConfigError: the device plugin would not start with it; the message begins with the key at fault.
     """
     try:
-        content = yaml.safe_load(text) or {}
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"no YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        content = {}
     if not isinstance(content, dict):
         raise ConfigError("not a mapping")
     if (version := content.get("version") or "v1") != "v1":

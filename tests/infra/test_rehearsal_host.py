@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from testinfra.host import Host, get_host  # type: ignore[import-untyped]  # it ships no types
 
+from inferstack.project import cache_dir
 from inferstack.rehearsal.plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
@@ -49,3 +51,44 @@ def test_the_users_own_kubeconfig_is_untouched(rehearsal: Rehearsal) -> None:
     server = json.loads(rehearsal.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     own = Path.home() / ".kube" / "config"
     assert not own.exists() or server not in own.read_text()
+
+
+SECRETS = (b"PRIVATE KEY", b'"token":', b"client-key-data", b"passphrase")
+
+
+def files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def test_files_with_secrets_are_their_owners_alone(here: Host, rehearsal: Rehearsal) -> None:
+    found = {path for path in files(rehearsal.state) if any(secret in path.read_bytes() for secret in SECRETS)}
+    # The kubeconfig and the keys of the authority are among them, or this looks for the wrong thing.
+    assert {rehearsal.kubeconfig, rehearsal.state / "pki" / "ca.key"} <= found
+    assert {path for path in found if here.file(str(path)).mode & 0o077} == set()
+
+
+def test_nothing_in_the_state_can_be_changed_by_others(here: Host, rehearsal: Rehearsal) -> None:
+    for path in (rehearsal.state, *rehearsal.state.rglob("*")):
+        if not path.is_symlink() and (path.is_file() or path.is_dir()):
+            assert here.file(str(path)).mode & 0o022 == 0, path
+
+
+def test_logs_and_command_lines_hold_no_secret(rehearsal: Rehearsal) -> None:
+    keys = [path.read_text() for path in (rehearsal.state / "pki").glob("*.key")]
+    assert keys
+    # Any line of a key but its frame: enough to tell it by.
+    lines = {line for key in keys for line in key.splitlines() if line and "PRIVATE KEY" not in line}
+    said = [path.read_text(errors="replace") for path in files(rehearsal.state / "logs")]
+    said += [" ".join(psutil.Process(component.pid).cmdline()) for component in rehearsal.status()]
+    assert len(said) >= len(rehearsal.status())
+    assert not [line for line in lines for text in said if line in text]
+
+
+@pytest.mark.parametrize("kept", ["crds", "tools"])
+def test_what_is_kept_for_all_rehearsals_can_be_changed_by_its_owner_alone(here: Host, kept: str) -> None:
+    folder = cache_dir() / kept
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: everything was found on this machine")
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            assert here.file(str(path)).mode & 0o022 == 0, path

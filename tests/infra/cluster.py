@@ -1,0 +1,50 @@
+"""What the cluster says of a node, asked with the kubectl and KUBECONFIG of whoever runs the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from inferstack.rehearsal import tools
+
+Object = dict[str, Any]
+
+_SECONDS = 30
+
+
+class UnreachableError(Exception):
+    """No cluster answers; the message says why."""
+
+
+def get(kind: str, name: str, namespace: str | None = None) -> Object | None:
+    """Return an object, None where it (or its kind) is not there.
+
+    Raises:
+        UnreachableError: there is no kubectl, no KUBECONFIG, or no answer.
+    """
+    found = shutil.which("kubectl") or tools.locate("kubectl")
+    if found is None:
+        raise UnreachableError("there is no kubectl on this machine")
+    if "KUBECONFIG" not in os.environ:
+        raise UnreachableError("KUBECONFIG is not set")
+    where = ["--namespace", namespace] if namespace else []
+    command = [str(found), "get", kind, name, *where, "--output", "json", f"--request-timeout={_SECONDS}s"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * _SECONDS, check=False)
+    if done.returncode == 0:
+        return dict(json.loads(done.stdout))
+    if "NotFound" in done.stderr or "the server doesn't have a resource type" in done.stderr:
+        return None
+    raise UnreachableError(done.stderr.strip())
+
+
+def data_of(name: str, namespace: str, key: str) -> str:
+    """Return a key of a ConfigMap; skips the test where it is not there."""
+    found = get("configmap", name, namespace)
+    if found is None or key not in found.get("data", {}):
+        pytest.skip(f"the cluster has no ConfigMap {namespace}/{name} with a key {key}")
+    return str(found["data"][key])
