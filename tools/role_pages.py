@@ -35,7 +35,12 @@ TITLES = {
     "NodeGroup": "A group of nodes",
     "Nic": "A kind of network device",
     "JobMetadata": "The metadata of a job",
+    "AccessEntry": "An access entry",
     "Authentication": "An authentication",
+    "GpuNodes": "A group of GPU nodes on EKS",
+    "Upstream": "An upstream registry",
+    "ExtraNic": "A NIC of your own",
+    "NicSelector": "A choice of ports",
 }
 """Headings of models whose class name does not read well after "A"."""
 _HEAD = "| key | type | default | unit, meaning, reason |\n|---|---|---|---|"
@@ -151,7 +156,7 @@ def _constrained(base: str, metadata: tuple[Any, ...]) -> str:
     flat = [one for item in metadata for one in (item.metadata if isinstance(item, FieldInfo) else [item])]
     for one in flat:
         if isinstance(one, BeforeValidator):
-            return str(getattr(one.func, "__name__", base)).lstrip("_")
+            return str(getattr(one.func, "__name__", base)).lstrip("_").replace("_", " ")
         if isinstance(one, StringConstraints) and one.pattern:
             return f"{base} `{one.pattern}`"
     lowest = next((one.ge for one in flat if isinstance(one, Ge)), None)

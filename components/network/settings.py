@@ -9,11 +9,33 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstr
 
 from components.settings import DnsLabel, RoleSettings
 
-_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 
-LabelKey = Annotated[str, StringConstraints(pattern=rf"^({_SUBDOMAIN}/)?{_NAME}$", max_length=317)]
-Labels = dict[LabelKey, Annotated[str, StringConstraints(pattern=rf"^({_NAME})?$", max_length=63)]]
+
+def _label_key(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(rf"({_SUBDOMAIN}/)?{_NAME}", value):
+        raise ValueError(f"expected the key of a label such as example.com/rack, got {value!r}")
+    return value
+
+
+def _label_value(value: object) -> str:
+    if isinstance(value, bool):
+        word = str(value).lower()
+        raise ValueError(f'{word} without quotes is no text in YAML; write "{word}"')  # noqa: TRY004  # pydantic's way
+    if not isinstance(value, str) or not re.fullmatch(rf"({_NAME})?", value):
+        raise ValueError(f"expected the value of a label, up to 63 letters, digits, dots and dashes, got {value!r}")
+    return value
+
+
+def _domain(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 253 or not re.fullmatch(_SUBDOMAIN, value):
+        raise ValueError(f"expected a domain such as example.com, got {value!r}")
+    return value
+
+
+LabelKey = Annotated[str, BeforeValidator(_label_key)]
+Labels = dict[LabelKey, Annotated[str, BeforeValidator(_label_value)]]
 PciId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}$")]
 ResourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$", max_length=63)]
 """Letters, digits and underscores: what the operator's webhook takes."""
@@ -21,14 +43,14 @@ Vfs = Annotated[StrictInt, Field(ge=1, le=256)]
 LinkType = Literal["eth", "ib"]
 
 
-def _switch(value: object) -> object:
+def _on_or_off(value: object) -> object:
     if isinstance(value, bool):
         word = "on" if value else "off"
         raise ValueError(f'{word} without quotes is true or false in YAML; write "{word}"')  # noqa: TRY004  # pydantic's way
     return value
 
 
-def _share(value: object) -> object:
+def _number_or_percentage(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"[1-9]\d?%|100%", value):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
@@ -36,8 +58,8 @@ def _share(value: object) -> object:
     raise ValueError(f"expected a number from 1 or a percentage from 1% to 100%, got {value!r}")
 
 
-Switch = Annotated[Literal["on", "off"], BeforeValidator(_switch)]
-Share = Annotated[int | str, BeforeValidator(_share)]
+Switch = Annotated[Literal["on", "off"], BeforeValidator(_on_or_off)]
+Share = Annotated[int | str, BeforeValidator(_number_or_percentage)]
 
 
 class ExtraNic(RoleSettings):
@@ -149,7 +171,7 @@ class Sriov(RoleSettings):
     """Virtual functions of NICs."""
 
     enabled: StrictBool
-    resource_prefix: Annotated[str, StringConstraints(pattern=rf"^{_SUBDOMAIN}$", max_length=253)]
+    resource_prefix: Annotated[str, BeforeValidator(_domain)]
     node_selector: Annotated[Labels, Field(min_length=1)]
     disable_drain: StrictBool
     configuration_mode: Literal["daemon", "systemd"]

@@ -13,10 +13,14 @@ from inferstack.rehearsal.agent.hardware import Hardware
 from inferstack.rehearsal.agent.policy import Policy
 
 
+SRIOV_CAPABLE = "feature.node.kubernetes.io/network-sriov.capable"
+"""Of nodes with a NIC that can be cut; node feature discovery comes with the GPU operator."""
+
+
 def desired(
     hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool, config: str = ""
 ) -> Desired:
-    """Return the labels; none without the operator or a GPU.
+    """Return the labels; none without the operator, few without a GPU.
 
     A lost GPU changes no label: the driver still counts it until it is loaded anew.
 
@@ -27,9 +31,12 @@ def desired(
         pending: whether the MIG manager works.
         config: time-slicing configuration that the node asks for, empty where it asks for none.
     """
-    if policy is None or hardware.gpu is None:
+    if policy is None:
         return Desired()
-    labels = nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
+    capable = {SRIOV_CAPABLE: "true"} if hardware.ports else {}
+    if hardware.gpu is None:
+        return Desired(labels=capable)
+    labels = capable | nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
     if policy.feature_discovery:
         machine = hardware.instance_type
         found = gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)

@@ -252,6 +252,14 @@ def test_no_labels_without_operator_or_gpu() -> None:
     assert discovery.desired(hardware(gpu=None, gpus=0), MIXED, (), pending=False).labels == {}
 
 
+def test_nodes_with_nics_that_can_be_cut_are_known_by_a_label() -> None:
+    capable = {discovery.SRIOV_CAPABLE: "true"}
+    plain, both = hardware(gpu=None, gpus=0, nics=[NIC]), hardware(nics=[NIC])
+    assert discovery.desired(plain, None, (), pending=False).labels == {}
+    assert discovery.desired(plain, MIXED, (), pending=False).labels == capable
+    assert capable.items() < discovery.desired(both, MIXED, whole(2), pending=False).labels.items()
+
+
 def test_labels_with_the_operator() -> None:
     labels = discovery.desired(hardware(), MIXED, whole(2), pending=False).labels
     assert labels["feature.node.kubernetes.io/pci-10de.present"] == "true"

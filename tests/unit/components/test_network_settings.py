@@ -66,7 +66,7 @@ def test_a_whole_network_is_taken() -> None:
 SHAPES: list[tuple[Object, str]] = [
     ({"sriov": {"enabeld": True}}, f"{KEY}.enabeld: unknown key; did you mean enabled?"),
     ({"devices": "sriov"}, "inferstack:network.devices: unknown key"),
-    (sriov(nodeSelector={}, resourcePrefix="Open Shift"), f"{KEY}.resourcePrefix: string should match pattern"),
+    (sriov(nodeSelector={}, resourcePrefix="Open Shift"), f"{KEY}.resourcePrefix: expected a domain such as example.com"),
     (one(resourceName="mlnx-rdma"), f"{KEY}.policies.p.resourceName: string should match pattern"),
     (one(priority=100), f"{KEY}.policies.p.priority: input should be less than or equal to 99, got 100"),
     (one(priority=-1), f"{KEY}.policies.p.priority: input should be greater than or equal to 0"),
@@ -79,6 +79,9 @@ SHAPES: list[tuple[Object, str]] = [
      f"{KEY}.policies.p.nicSelector.deviceId: unknown key; did you mean deviceID?"),
     (one(nicSelector={"rootDevices": ["86:00.0"]}),
      f"{KEY}.policies.p.nicSelector.rootDevices[0]: string should match"),
+    (one(nodeSelector={"capable": True}),
+     f'{KEY}.policies.p.nodeSelector.capable: true without quotes is no text in YAML; write "true"'),
+    (one(nodeSelector={"a b": "c"}), f'{KEY}.policies.p.nodeSelector["a b"]'),
     (one(nodeSelector=None), f"{KEY}.policies.p.nodeSelector: expected a mapping, got null"),
     (sriov(policies={"p": {**POLICY, "nodeSelector": {}}}), f"{KEY}.policies.p.nodeSelector: "),
     (sriov(pools={"x": {**POOL, "maxUnavailable": 0}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
@@ -96,7 +99,8 @@ SHAPES: list[tuple[Object, str]] = [
     (sriov(networks={"n": {**NETWORK, "ipam": "{}"}}), f"{KEY}.networks.n.ipam: expected a mapping, got"),
     ({"efa": {"instanceTypes": ["p5"]}}, "inferstack:network.efa.instanceTypes[0]: string should match pattern"),
     ({"efa": {"tolerations": [{"efect": "NoSchedule"}]}}, "inferstack:network.efa.tolerations[0].efect: unknown key"),
-    ({"topology": {"levels": ["Leaf/x"]}}, "inferstack:network.topology.levels[0]: string should match pattern"),
+    ({"topology": {"levels": ["Leaf/x"]}},
+     "inferstack:network.topology.levels[0]: expected the key of a label such as example.com/rack, got"),
 ]  # fmt: skip
 
 
