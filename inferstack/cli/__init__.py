@@ -9,10 +9,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from inferstack.cli import crd, doctor, gpu, mirror, node, orphans, output, rehearsal, settings, stack, tools
+from inferstack.cli import crd, doctor, gpu, mirror, node, orphans, output, rehearsal, settings, stack, switches, tools
 from inferstack.errors import UserError
 
-_VERBS: tuple[ModuleType, ...] = (stack, settings, orphans, rehearsal, tools, node, gpu, crd, mirror, doctor)
+_VERBS: tuple[ModuleType, ...] = (stack, settings, orphans, rehearsal, tools, node, switches, gpu, crd, mirror, doctor)
 
 
 class _Group(TyperGroup):

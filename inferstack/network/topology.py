@@ -20,14 +20,6 @@ def below(nodes: Mapping[str, Labels], level: str) -> dict[str, tuple[str, ...]]
     return {switch: tuple(names) for switch, names in sorted(found.items())}
 
 
-def distance(one: Labels, other: Labels, levels: Sequence[str]) -> int:
-    """Return how many levels up the first common switch is: 0 for the nearest, ``len(levels)`` for none."""
-    for index, level in enumerate(levels):
-        if level in one and one[level] == other.get(level):
-            return index
-    return len(levels)
-
-
 def closest(nodes: Mapping[str, Labels], levels: Sequence[str], count: int) -> tuple[str, ...] | None:
     """Return ``count`` nodes below one switch as near as possible, or None where no switch has so many.
 

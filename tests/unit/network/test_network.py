@@ -77,14 +77,6 @@ def test_nodes_below_each_switch() -> None:
     assert topology.below(nodes, "leaf") == {"l1": ("a", "b"), "l2": ("c",)}
 
 
-def test_the_distance_of_nodes() -> None:
-    one = {"leaf": "l1", "block": "b1", "spine": "s1"}
-    assert topology.distance(one, one, LEVELS) == 0
-    assert topology.distance(one, {**one, "leaf": "l2"}, LEVELS) == 1
-    assert topology.distance(one, {"spine": "s1"}, LEVELS) == 2
-    assert topology.distance(one, {}, LEVELS) == topology.distance({}, {}, LEVELS) == 3
-
-
 def test_the_closest_nodes_leave_large_groups_whole() -> None:
     nodes = {f"big-{index}": {"leaf": "l1", "spine": "s"} for index in range(4)}
     nodes |= {f"small-{index}": {"leaf": "l2", "spine": "s"} for index in range(2)}
