@@ -140,16 +140,21 @@ def _check_registries(settings: AwsSettings) -> None:
 
 def _check_system(settings: AwsSettings) -> None:
     system, key = settings.system, f"{KEY}.system"
-    if system.min > system.max:
-        raise UserError(f"{key}.min: {system.min} nodes at least are more than the {system.max} at most ({key}.max).")
+    if system.min_nodes > system.max_nodes:
+        raise UserError(
+            f"{key}.minNodes: {system.min_nodes} nodes at least are more than the {system.max_nodes} at most."
+        )
     for index, name in enumerate(system.instance_types):
         if machine(f"{key}.instanceTypes[{index}]", name).gpu is not None:
             raise UserError(f"{key}.instanceTypes[{index}]: {name} has GPUs; its place is a group of {KEY}.gpu.")
 
 
 def _check_group(key: str, group: GpuNodes, settings: AwsSettings) -> None:
-    if not group.min <= group.desired <= group.max or group.max == 0:
-        raise UserError(f"{key}.desired: {group.desired} nodes do not lie between min {group.min} and max {group.max}.")
+    if not group.min_nodes <= group.desired_nodes <= group.max_nodes or group.max_nodes == 0:
+        raise UserError(
+            f"{key}.desiredNodes: {group.desired_nodes} nodes do not lie between minNodes {group.min_nodes} and "
+            f"maxNodes {group.max_nodes}, which is 1 or more."
+        )
     types = [machine(f"{key}.instanceTypes[{index}]", name) for index, name in enumerate(group.instance_types)]
     first = types[0]
     for index, found in enumerate(types):
@@ -174,10 +179,10 @@ def _check_group(key: str, group: GpuNodes, settings: AwsSettings) -> None:
 
 def _check_place(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     known = [zone.name for zone in settings.network.zones]
-    for index, zone in enumerate(group.zones):
+    for index, zone in enumerate(group.zone_names):
         if zone not in known:
-            raise UserError(f'{key}.zones[{index}]: "{zone}" is no zone of the VPC; it has {", ".join(known)}.')
-    number = len(group.zones or known)
+            raise UserError(f'{key}.zoneNames[{index}]: "{zone}" is no zone of the VPC; it has {", ".join(known)}.')
+    number = len(group.zone_names or known)
     for wanted, name in (
         (group.placement_group, "placementGroup"),
         (group.efa, "efa"),
@@ -185,7 +190,7 @@ def _check_place(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     ):
         if wanted and number != 1:
             raise UserError(
-                f"{key}.zones: {name} works within one zone, here are {number}; name the one that has the capacity."
+                f"{key}.zoneNames: {name} works within one zone, here are {number}; name the one that has the capacity."
             )
 
 

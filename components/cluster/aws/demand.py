@@ -11,9 +11,9 @@ from inferstack.aws.quotas import Group
 def quota_groups(settings: AwsSettings) -> Iterator[Group]:
     """Yield all groups of nodes, each at its largest."""
     system = settings.system
-    yield Group("system", system.instance_types, Capacity.ON_DEMAND.value, system.max)
+    yield Group("system", system.instance_types, Capacity.ON_DEMAND.value, system.max_nodes)
     for name, nodes in settings.gpu.items():
-        yield Group(name, nodes.instance_types, nodes.capacity.value, nodes.max)
+        yield Group(name, nodes.instance_types, nodes.capacity.value, nodes.max_nodes)
 
 
 def nat_gateways(settings: AwsSettings) -> int:

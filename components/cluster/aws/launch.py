@@ -176,7 +176,9 @@ def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
     if nodes.mig_layout:
         labels["nvidia.com/mig.config"] = nodes.mig_layout
     inputs = {
-        **make_node_group(names, group, ami=GPU_AMI, minimum=nodes.min, desired=nodes.desired, maximum=nodes.max),
+        **make_node_group(
+            names, group, ami=GPU_AMI, minimum=nodes.min_nodes, desired=nodes.desired_nodes, maximum=nodes.max_nodes
+        ),
         "capacity_type": nodes.capacity.value,
         "labels": labels,
         # Only what asks for GPUs goes there; the GPU operator's pods tolerate it, and so do InferenceJobs.

@@ -39,7 +39,12 @@ def _system(
         security_groups=[plane.security_group],
     )
     inputs = launch.make_node_group(
-        names, SYSTEM, ami=launch.SYSTEM_AMI, minimum=settings.min, desired=settings.min, maximum=settings.max
+        names,
+        SYSTEM,
+        ami=launch.SYSTEM_AMI,
+        minimum=settings.min_nodes,
+        desired=settings.min_nodes,
+        maximum=settings.max_nodes,
     )
     inputs |= {
         "capacity_type": Capacity.ON_DEMAND.value,
@@ -89,7 +94,7 @@ def _gpu(
         reservation=nodes.reservation,
         block_of=machine.name if nodes.capacity is Capacity.CAPACITY_BLOCK else None,
     )
-    subnets = [network.nodes[zone] for zone in nodes.zones or network.nodes]
+    subnets = [network.nodes[zone] for zone in nodes.zone_names or network.nodes]
     return _group(build, name, template, launch.make_gpu_group(names, name, nodes), subnets, plane, role, opts)
 
 

@@ -116,8 +116,8 @@ class SystemNodes(RoleSettings):
     """The nodes of the cluster's own pods."""
 
     instance_types: Annotated[tuple[str, ...], Field(min_length=1)]
-    min: Annotated[StrictInt, Field(ge=1, le=100)]
-    max: Annotated[StrictInt, Field(ge=1, le=100)]
+    min_nodes: Annotated[StrictInt, Field(ge=1, le=100)]
+    max_nodes: Annotated[StrictInt, Field(ge=1, le=100)]
     disk_gib: Gib
 
 
@@ -128,14 +128,14 @@ class GpuNodes(RoleSettings):
     """Types of the machine, best first. Several with the same GPUs let spot nodes come from more pools."""
     capacity: Capacity = Capacity.ON_DEMAND
     """How they are bought. SPOT nodes go with two minutes' notice; CAPACITY_BLOCK is GPU time that was bought ahead."""
-    min: Size = 0
+    min_nodes: Size = 0
     """Nodes at least. 0: a group that nobody uses costs nothing."""
-    desired: Size = 1
+    desired_nodes: Size = 1
     """Nodes at the beginning; later the autoscaler's or the console's number stays."""
-    max: Size = 1
+    max_nodes: Size = 1
     """Nodes at most."""
-    zones: tuple[str, ...] = ()
-    """Zones of the nodes, by name. Empty: all of the VPC's. One, for a placement group, EFA or a reservation."""
+    zone_names: tuple[str, ...] = ()
+    """Zones of the nodes. Empty: all of the VPC's. One, for a placement group, EFA or a reservation."""
     reservation: ReservationId | None = None
     """Capacity reservation or Capacity Block (cr-...) that the nodes are taken from, and from nowhere else."""
     placement_group: StrictBool = False

@@ -56,7 +56,7 @@ WORDS = [
 @functools.cache
 def words(service: str, shape: str) -> frozenset[str]:
     """Return the words of a shape."""
-    return frozenset(botocore.session.get_session().get_service_model(service).shape_for(shape).enum)
+    return frozenset(botocore.session.get_session().get_service_model(service).shape_for(shape).metadata["enum"])
 
 
 def at(value: Any, path: list[str]) -> list[Any]:

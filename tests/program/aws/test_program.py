@@ -63,7 +63,7 @@ def test_whoever_reads_no_models_has_no_role() -> None:
 
 def test_a_capacity_block() -> None:
     block = {"instanceTypes": ["p5en.48xlarge"], "capacity": "CAPACITY_BLOCK", "reservation": "cr-0123456789abcdef0"}
-    graph = record("prod", changed("prod", gpu={"h200": {**block, "zones": ["us-east-2a"], "efa": True}}))
+    graph = record("prod", changed("prod", gpu={"h200": {**block, "zoneNames": ["us-east-2a"], "efa": True}}))
     assert [text for invariant in INVARIANTS for text in invariant(graph)] == []
     template, group = graph.one("LaunchTemplate", "h200").inputs, graph.one("NodeGroup", "h200").inputs
     assert template["instanceType"] == "p5en.48xlarge"

@@ -9,7 +9,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.servicequotas.models import ServiceQuotasBackend
 
 from inferstack.aws import quotas
@@ -17,6 +16,8 @@ from inferstack.aws.quotas import Answer, Group, Need, look_up, need
 from inferstack.errors import UserError
 
 REGION = "us-east-2"
+ACCOUNT = "123456789012"
+"""That of moto."""
 LIMITS = {"L-417A185B": 768.0, "L-DB2E81BA": 64.0, "L-1216C47A": 100.0, "L-0263D0A3": 5.0}
 H100 = Group("h100", ("p5.48xlarge",), "ON_DEMAND", 4)
 SYSTEM = Group("system", ("m6i.2xlarge", "m6i.4xlarge"), "ON_DEMAND", 3)
@@ -101,7 +102,7 @@ def test_limit_and_use_of_others(account: boto3.Session) -> None:
     ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=1, MaxCount=1, TagSpecifications=ours)
     ec2.allocate_address(Domain="vpc")
     needs = need([H100, SYSTEM], nat_gateways=5, endpoints=0)
-    answers = {one.need.code: one for one in look_up(REGION, DEFAULT_ACCOUNT_ID, "prod", needs)}
+    answers = {one.need.code: one for one in look_up(REGION, ACCOUNT, "prod", needs)}
     gpus = answers["L-417A185B"]
     assert gpus.others == 2 * 96
     assert (gpus.limit, gpus.need.amount, gpus.enough) == (768, 768, False)
@@ -123,7 +124,7 @@ def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) 
         account.client("eks").create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": ["s"]})
     answers = {
         one.need.code: one
-        for one in look_up(REGION, DEFAULT_ACCOUNT_ID, "prod", need([H100], nat_gateways=1, endpoints=0))
+        for one in look_up(REGION, ACCOUNT, "prod", need([H100], nat_gateways=1, endpoints=0))
     }
     assert answers["L-417A185B"].others == 0
     assert answers["L-1194D53C"].others == 1
@@ -156,7 +157,7 @@ def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: py
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
     with pytest.raises(UserError, match=r"AWS refuses GetCallerIdentity: You may not\."):
-        look_up(REGION, DEFAULT_ACCOUNT_ID, "prod", [])
+        look_up(REGION, ACCOUNT, "prod", [])
 
 
 def test_enough_is_up_to_the_limit() -> None:

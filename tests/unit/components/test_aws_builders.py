@@ -22,7 +22,7 @@ from inferstack.aws.quotas import Group
 
 NAMES = Names("prod", "123456789012", "us-east-2", (("cost-center", "ml"),))
 KEY = "arn:aws:kms:us-east-2:123456789012:key/k"
-NODES = GpuNodes(instanceTypes=("p5.48xlarge",))  # type: ignore[call-arg]  # by the names of the file
+NODES = GpuNodes(instanceTypes=("p5.48xlarge",))
 
 
 def aws(**given: Any) -> AwsSettings:
@@ -75,10 +75,10 @@ def test_the_user_data_is_mime_with_one_node_config() -> None:
     data = launch.make_user_data(local_store=True)
     assert data is not None
     message = email.message_from_bytes(base64.b64decode(data))
-    (part,) = message.get_payload()  # type: ignore[misc]  # a list, for it is multipart
+    (part,) = [one for one in message.walk() if not one.is_multipart()]
     assert message.get_content_type() == "multipart/mixed"
-    assert part.get_content_type() == "application/node.eks.aws"  # type: ignore[union-attr]
-    config = yaml.safe_load(part.get_payload())  # type: ignore[union-attr, arg-type]
+    assert part.get_content_type() == "application/node.eks.aws"
+    config = yaml.safe_load(str(part.get_payload()))
     assert config == {
         "apiVersion": "node.eks.aws/v1alpha1",
         "kind": "NodeConfig",
@@ -192,7 +192,7 @@ def test_the_kubeconfig_asks_for_a_token() -> None:
 
 def test_demand_is_of_groups_at_their_largest() -> None:
     zones = [{"name": f"us-east-2{letter}", "nodes": "10.64.0.0/19", "public": "10.64.96.0/24"} for letter in "abc"]
-    gpu = {"l40s": {"instanceTypes": ["g6e.xlarge"], "capacity": "SPOT", "max": 5}}
+    gpu = {"l40s": {"instanceTypes": ["g6e.xlarge"], "capacity": "SPOT", "maxNodes": 5}}
     settings = aws(gpu=gpu, network={"zones": zones})
     assert list(quota_groups(settings)) == [
         Group("system", ("m6i.2xlarge", "m7i.2xlarge"), "ON_DEMAND", 6),

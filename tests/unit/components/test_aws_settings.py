@@ -30,7 +30,7 @@ GOOD: dict[str, Any] = {
         ]
     },
     "access": {"pulumi": {"principal": ROLE, "policy": "AmazonEKSClusterAdminPolicy"}},
-    "gpu": {"h100": {"instanceTypes": ["p5.48xlarge"], "zones": ["us-west-2a"]}},
+    "gpu": {"h100": {"instanceTypes": ["p5.48xlarge"], "zoneNames": ["us-west-2a"]}},
 }
 
 
@@ -61,7 +61,7 @@ def group(**keys: Any) -> dict[str, Any]:
 
 
 def test_good_settings_are_taken() -> None:
-    assert check(good()).aws.gpu["h100"].max == 1
+    assert check(good()).aws.gpu["h100"].max_nodes == 1
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -112,7 +112,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (good("logs.retentionDays", 10), f"{KEY}.logs.retentionDays: input should be 7, 14"),
     (good("logs.types", ["everything"]), f"{KEY}.logs.types[0]: input should be"),
     (good("addonVersions", {"vpc-cn": "v1"}), f"{KEY}.addonVersions.vpc-cn: input should be"),
-    (good("system.min", 9), f"{KEY}.system.min: 9 nodes at least are more than the 6 at most"),
+    (good("system.minNodes", 9), f"{KEY}.system.minNodes: 9 nodes at least are more than the 6 at most"),
     (good("system.instanceTypes", ["p5.48xlarge"]), f"{KEY}.system.instanceTypes[0]: p5.48xlarge has GPUs"),
     (
         good("system.instanceTypes", ["m6i.2xlrge"]),
@@ -142,12 +142,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         group(instanceTypes=["g6e.xlarge"], efa=True),
         f"{KEY}.gpu.h100.efa: g6e.xlarge has no EFA; types that have it: g6e.8",
     ),
-    (group(efa=True, zones=[]), f"{KEY}.gpu.h100.zones: efa works within one zone, here are 3"),
-    (group(placementGroup=True, zones=[]), f"{KEY}.gpu.h100.zones: placementGroup works within one zone"),
-    (group(reservation="cr-0123456789abcdef0", zones=[]), f"{KEY}.gpu.h100.zones: reservation works within one zone"),
-    (group(zones=["us-west-2d"]), f'{KEY}.gpu.h100.zones[0]: "us-west-2d" is no zone of the VPC; it has us-west-2a'),
-    (group(desired=3), f"{KEY}.gpu.h100.desired: 3 nodes do not lie between min 0 and max 1."),
-    (group(min=0, desired=0, max=0), f"{KEY}.gpu.h100.desired: 0 nodes do not lie between"),
+    (group(efa=True, zoneNames=[]), f"{KEY}.gpu.h100.zoneNames: efa works within one zone, here are 3"),
+    (group(placementGroup=True, zoneNames=[]), f"{KEY}.gpu.h100.zoneNames: placementGroup works within one zone"),
+    (
+        group(reservation="cr-0123456789abcdef0", zoneNames=[]),
+        f"{KEY}.gpu.h100.zoneNames: reservation works within one zone",
+    ),
+    (
+        group(zoneNames=["us-west-2d"]),
+        f'{KEY}.gpu.h100.zoneNames[0]: "us-west-2d" is no zone of the VPC; it has us-west-2a',
+    ),
+    (group(desiredNodes=3), f"{KEY}.gpu.h100.desiredNodes: 3 nodes do not lie between minNodes 0 and maxNodes 1"),
+    (group(minNodes=0, desiredNodes=0, maxNodes=0), f"{KEY}.gpu.h100.desiredNodes: 0 nodes do not lie between"),
     (
         group(capacity="SPOT", reservation="cr-0123456789abcdef0"),
         f"{KEY}.gpu.h100.reservation: spot nodes are never taken from a reservation",
