@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstra
 from components.gpu.counters import Group
 from components.settings import RoleSettings
 
-ConfigName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
+ConfigName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+([-_.]+[A-Za-z0-9]+)*$", max_length=63)]
 """Key of a ConfigMap and value of a node's label at once."""
 DriverVersion = Annotated[str, StringConstraints(pattern=r"^\d{3}(\.\d{2,3}(\.\d{2})?)?$")]
 Service = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9@_.:-]+\.service$")]
