@@ -47,10 +47,10 @@ def make_node(name: str, group: NodeGroup, zone: str) -> Object:
 def make_topology(name: str, zone: str) -> dict[str, str]:
     """Return the switches above a node as EKS labels them: layer 3 is the one that the machine hangs on.
 
-    Machines of a group were bought together, so those of one zone share it; above it each zone has one of a kind.
+    By the node's number in its group: 8 share a layer 3 and 64 a layer 2 with those of other groups in their zone.
     """
-    group = name.rpartition("-")[0]
-    layers = {1: f"nn-1-{zone}", 2: f"nn-2-{zone}", 3: f"nn-3-{zone}-{group}"}
+    number = int(name.rpartition("-")[2])
+    layers = {1: f"nn-1-{zone}", 2: f"nn-2-{zone}-{number // 64}", 3: f"nn-3-{zone}-{number // 8}"}
     return {f"topology.k8s.aws/network-node-layer-{layer}": switch for layer, switch in layers.items()}
 
 

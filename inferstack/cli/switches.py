@@ -70,7 +70,12 @@ def switches(
     rows = make_rows(nodes, levels)
     if not rows:
         raise UserError(f"No node has a label {' or '.join(levels)}; name those that this network has with --level.")
-    output.emit(make_closest(nodes, levels, closest) if closest else rows, form)
+    if closest:
+        output.emit(make_closest(nodes, levels, closest), form)
+    elif form is output.Format.TABLE:
+        output.emit([{**row, "nodes": ", ".join(row["nodes"])} for row in rows])
+    else:
+        output.emit(rows, form)
 
 
 async def _labels(kubeconfig: Path | None) -> dict[str, topology.Labels]:
