@@ -49,6 +49,7 @@ def check_gpu(
     findings = examine(asked, compatibility.load())
     wrong = [
         *_driver(settings),
+        *_brought(settings, groups),
         *_cdi(settings),
         *_tolerations(settings),
         *_sharing(settings, groups),
@@ -70,8 +71,8 @@ def make_asked(
     """Return what the preflight looks at; arguments as of `check_gpu`."""
     return Asked(
         operator=pins()["gpu-operator"].version if operator_is_ours else None,
-        driver=settings.driver.version,
-        installs_driver=settings.driver.enabled and operator_is_ours,
+        driver=settings.driver.version or (None if settings.driver.installed else _driver_of_image(groups)),
+        installs_driver=settings.driver.installed and operator_is_ours,
         proprietary=settings.driver.kernel_module_type is Modules.PROPRIETARY,
         gpus={group.key: group.gpu for group in groups},
         images=_images(),
@@ -90,23 +91,52 @@ def _images() -> Mapping[str, str]:
 
 def _driver(settings: GpuSettings) -> Iterator[str]:
     driver = settings.driver
-    if driver.enabled and driver.version and driver.version.count(".") < 2:
+    if driver.installed and driver.version and driver.version.count(".") < 2:
         yield (
             f"{KEY}.driver.version: {driver.version} is a branch, and the operator installs one version, such as "
             f"{_example(driver.version)}."
         )
-    if not driver.enabled and driver.kernel_module_type is not Modules.AUTO:
+    if not driver.installed and driver.kernel_module_type is not Modules.AUTO:
         yield (
             f"{KEY}.driver.kernelModuleType: is {driver.kernel_module_type}, and {KEY}.driver.enabled is false: the "
             "image of the nodes brings the modules; remove the key."
         )
-    if driver.rdma.enabled and not driver.enabled:
+    if driver.rdma.enabled and not driver.installed:
         yield (
             f"{KEY}.driver.rdma.enabled: the module for it comes with the driver, and {KEY}.driver.enabled is false; "
             "set GPUDirect RDMA up in the nodes' image."
         )
     if driver.rdma.use_host_mofed and not driver.rdma.enabled:
         yield f"{KEY}.driver.rdma.useHostMofed: says nothing while {KEY}.driver.rdma.enabled is false; turn that on."
+
+
+def settle(settings: GpuSettings, groups: Sequence[GpuGroup]) -> GpuSettings:
+    """Return the settings with driver and toolkit left out where the image of the nodes brings them."""
+    if not any(group.image in compatibility.load().node_images for group in groups):
+        return settings
+    changed = {
+        name: part.model_copy(update={"enabled": False})
+        for name, part in (("driver", settings.driver), ("toolkit", settings.toolkit))
+        if part.enabled is None
+    }
+    return settings.model_copy(update=changed)
+
+
+def _driver_of_image(groups: Sequence[GpuGroup]) -> str | None:
+    known = compatibility.load().node_images
+    found = {known[group.image].driver for group in groups if group.image in known}
+    return found.pop() if len(found) == 1 else None
+
+
+def _brought(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]:
+    known = compatibility.load().node_images
+    group = next((group for group in groups if group.image in known), None)
+    for name, part in (("driver", settings.driver), ("toolkit", settings.toolkit)):
+        if group and part.enabled:
+            yield (
+                f"{KEY}.{name}.enabled: the image of {group.key} ({group.image}) brings the {name} and takes no other; "
+                "remove the key."
+            )
 
 
 def _example(branch: str) -> str:
@@ -117,7 +147,7 @@ def _example(branch: str) -> str:
 def _cdi(settings: GpuSettings) -> Iterator[str]:
     if not settings.cdi.nri:
         return
-    for key, there in (("cdi.enabled", settings.cdi.enabled), ("toolkit.enabled", settings.toolkit.enabled)):
+    for key, there in (("cdi.enabled", settings.cdi.enabled), ("toolkit.enabled", settings.toolkit.installed)):
         if not there:
             yield f"{KEY}.cdi.nri: needs {KEY}.{key}, which is false; the chart fails otherwise."
 

@@ -72,6 +72,12 @@ class Image(_Row):
     cuda: Minor
 
 
+class NodeImage(_Row):
+    """An image of nodes that brings driver and container toolkit."""
+
+    driver: Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
+
+
 class Table(_Model):
     """The whole file."""
 
@@ -82,10 +88,11 @@ class Table(_Model):
     branches: dict[str, Branch]
     cuda: dict[str, Cuda]
     images: dict[str, Image]
+    node_images: dict[str, NodeImage]
 
     @model_validator(mode="after")
     def _sourced(self) -> Table:
-        tables = (self.operators, self.gpus, self.branches, self.cuda, self.images)
+        tables = (self.operators, self.gpus, self.branches, self.cuda, self.images, self.node_images)
         named = {row.source for table in tables for row in table.values()}
         named |= {row.nri_source for row in self.operators.values()}
         if unknown := sorted(named - self.sources.keys()):

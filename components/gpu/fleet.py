@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from components.cluster.aws.launch import GPU_AMI
 from components.cluster.settings import ClusterSettings
 from components.settings import PROJECT
 from inferstack.aws import catalogue as aws_catalogue
@@ -21,6 +22,8 @@ class GpuGroup:
     """Name of the board."""
     labels: Mapping[str, str]
     """Labels that the stack gives them."""
+    image: str | None = None
+    """What they start from, by the name of EKS; None where the stack does not say."""
 
 
 def gpu_groups(cluster: ClusterSettings) -> list[GpuGroup]:
@@ -31,5 +34,5 @@ def gpu_groups(cluster: ClusterSettings) -> list[GpuGroup]:
             found.append(GpuGroup(f"{PROJECT}:cluster.fleet.{name}", board, group.labels))
     for name, nodes in cluster.aws.gpu.items():
         if board := aws_catalogue.instance_type(nodes.instance_types[0]).gpu:
-            found.append(GpuGroup(f"{PROJECT}:cluster.aws.gpu.{name}", board, nodes.labels))
+            found.append(GpuGroup(f"{PROJECT}:cluster.aws.gpu.{name}", board, nodes.labels, GPU_AMI))
     return found

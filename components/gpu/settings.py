@@ -65,6 +65,17 @@ class Part(RoleSettings):
     enabled: StrictBool
 
 
+class Provided(RoleSettings):
+    """A part that the image of the nodes may bring."""
+
+    enabled: StrictBool | None
+
+    @property
+    def installed(self) -> bool:
+        """Whether the operator installs it."""
+        return self.enabled is not False
+
+
 class Rdma(RoleSettings):
     """GPUDirect RDMA."""
 
@@ -82,10 +93,9 @@ class Upgrade(RoleSettings):
     drain: StrictBool
 
 
-class Driver(RoleSettings):
+class Driver(Provided):
     """The driver."""
 
-    enabled: StrictBool
     version: DriverVersion | None
     kernel_module_type: Modules
     rdma: Rdma
@@ -173,7 +183,7 @@ class GpuSettings(RoleSettings):
     allocation: Annotated[Allocation, AfterValidator(_not_dra)]
     mig: Mig
     driver: Driver
-    toolkit: Part
+    toolkit: Provided
     cdi: Cdi
     time_slicing: TimeSlicing
     dcgm_exporter: Exporter

@@ -28,7 +28,7 @@ def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
             "tolerations": [_toleration(toleration) for toleration in settings.daemonsets.tolerations],
         },
         "driver": _driver(settings.driver),
-        "toolkit": {"enabled": settings.toolkit.enabled},
+        "toolkit": {"enabled": settings.toolkit.installed},
         "devicePlugin": {"enabled": True, "config": make_sharing(settings)},
         "gfd": {"enabled": True},
         "dcgmExporter": _exporter(settings, monitored=monitored),
@@ -54,7 +54,7 @@ def make_sharing(settings: GpuSettings) -> dict[str, Any]:
 
 
 def _driver(driver: Driver) -> dict[str, Any]:
-    if not driver.enabled:
+    if not driver.installed:
         return {"enabled": False}
     upgrade = driver.upgrade
     values = {

@@ -16,7 +16,7 @@ from components.cluster.access import Access
 from components.cluster.nodes import make_nodes
 from components.gpu import GpuSettings
 from components.gpu import builders as gpu_builders
-from components.gpu.checks import check_gpu
+from components.gpu.checks import check_gpu, settle
 from components.gpu.fleet import gpu_groups
 from components.gpu.layouts import check_fleet, make_layouts
 from components.inference import InferenceSettings
@@ -100,11 +100,12 @@ class PlatformSettings:
                     f"{PROJECT}:{key}: unknown key; {hint(f'{PROJECT}:{key}', names, otherwise='known are')}"
                 )
         place = _place(config.get("place"))
-        gpu = load_role("gpu", GpuSettings, config.get("gpu"))
+        cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
+        gpu = settle(load_role("gpu", GpuSettings, config.get("gpu")), gpu_groups(cluster))
         network = load_role("network", NetworkSettings, config.get("network"))
         loaded = cls(
             place=place,
-            cluster=load_role("cluster", ClusterSettings, config.get("cluster")),
+            cluster=cluster,
             addon=load_role("addon", AddonSettings, config.get("addon")),
             monitoring=load_role("monitoring", MonitoringSettings, config.get("monitoring")),
             security=load_role("security", SecuritySettings, config.get("security")),

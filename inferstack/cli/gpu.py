@@ -10,7 +10,7 @@ import typer
 from components.addon import AddonSettings, Mode
 from components.cluster import ClusterSettings, Place
 from components.gpu import GpuSettings, compatibility
-from components.gpu.checks import make_asked
+from components.gpu.checks import make_asked, settle
 from components.gpu.fleet import gpu_groups
 from components.gpu.preflight import Finding, State, examine
 from components.settings import PROJECT, load_role
@@ -57,13 +57,14 @@ def look(config: Mapping[str, Any]) -> tuple[GpuSettings, list[Finding]]:
         place = Place(config.get("place", ""))
     except ValueError:
         raise UserError(f"{PROJECT}:place: expected one of {', '.join(Place)}.") from None
-    settings = load_role("gpu", GpuSettings, config.get("gpu"))
     cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
+    groups = gpu_groups(cluster)
+    settings = settle(load_role("gpu", GpuSettings, config.get("gpu")), groups)
     addon = load_role("addon", AddonSettings, config.get("addon"))
     kubernetes, key = cluster.kubernetes(place)
     asked = make_asked(
         settings,
-        gpu_groups(cluster),
+        groups,
         kubernetes=kubernetes,
         kubernetes_key=key,
         operator_is_ours=addon.mode_of("gpu-operator") is not Mode.PRESENT,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from components.cluster.settings import ClusterSettings, Place
-from components.gpu.checks import check_gpu
+from components.gpu.builders import make_charts
+from components.gpu.checks import check_gpu, make_asked, settle
 from components.gpu.fleet import GpuGroup, gpu_groups
 from components.gpu.settings import GpuSettings
 from components.platform.settings import PlatformSettings
@@ -249,6 +251,33 @@ def test_what_goes_together_is_taken(given: dict[str, Any]) -> None:
     checked(given, A100, kubernetes=None)
 
 
+EKS = replace(L40S, image="AL2023_x86_64_NVIDIA")
+
+
+def test_where_the_image_brings_driver_and_toolkit_the_operator_installs_none() -> None:
+    settled = settle(load_role("gpu", GpuSettings, None), [EKS])
+    assert (settled.driver.enabled, settled.toolkit.enabled) == (False, False)
+    values = make_charts(settled, monitored=True)["gpu-operator"]
+    assert (values["driver"], values["toolkit"]) == ({"enabled": False}, {"enabled": False})
+    asked = make_asked(settled, [EKS], kubernetes="1.35", kubernetes_key="k", operator_is_ours=True)
+    # What the image has is held against its GPUs and images all the same.
+    assert (asked.driver, asked.installs_driver) == ("580", False)
+    check_gpu(settled, [EKS], kubernetes="1.35", kubernetes_key="k", operator_is_ours=True)
+
+
+@pytest.mark.parametrize("part", ["driver", "toolkit"])
+def test_a_part_that_the_image_brings_is_not_installed_a_second_time(part: str) -> None:
+    said, of = refusal({part: {"enabled": True}}, EKS), "inferstack:cluster.aws.gpu.l40s (AL2023_x86_64_NVIDIA)"
+    assert said.startswith(f"inferstack:gpu.{part}.enabled: the image of {of} brings the {part}")
+
+
+def test_elsewhere_the_operator_installs_both_unless_told() -> None:
+    for given, installs in ((None, True), ({"driver": {"enabled": False}}, False)):
+        settled = settle(load_role("gpu", GpuSettings, given), [H200])
+        assert settled.driver.installed is installs
+        assert settled.toolkit.installed
+
+
 def test_an_operator_that_is_there_installs_nothing_of_ours() -> None:
     checked({}, H200, kubernetes="1.30", ours=False)
 
@@ -260,7 +289,7 @@ def test_the_groups_of_a_fleet_and_of_node_groups_are_found() -> None:
     cluster = load_role("cluster", ClusterSettings, {"fleet": fleet, "aws": aws})
     assert gpu_groups(cluster) == [
         GpuGroup("inferstack:cluster.fleet.a", "H200", label),
-        GpuGroup("inferstack:cluster.aws.gpu.l40s", "L40S", {}),
+        GpuGroup("inferstack:cluster.aws.gpu.l40s", "L40S", {}, "AL2023_x86_64_NVIDIA"),
     ]
 
 
