@@ -87,7 +87,7 @@ class Upgrade(RoleSettings):
     """How a new driver comes onto nodes that work."""
 
     auto: StrictBool
-    max_parallel: Annotated[StrictInt, Field(ge=0, le=1000)]
+    max_parallel_nodes: Annotated[StrictInt, Field(ge=0, le=1000)]
     max_unavailable: Share
     eviction_seconds: Annotated[StrictInt, Field(ge=0, le=3600)]
     drain: StrictBool

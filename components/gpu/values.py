@@ -63,7 +63,7 @@ def _driver(driver: Driver) -> dict[str, Any]:
         "rdma": {"enabled": driver.rdma.enabled, "useHostMofed": driver.rdma.use_host_mofed},
         "upgradePolicy": {
             "autoUpgrade": upgrade.auto,
-            "maxParallelUpgrades": upgrade.max_parallel,
+            "maxParallelUpgrades": upgrade.max_parallel_nodes,
             "maxUnavailable": upgrade.max_unavailable,
             "gpuPodDeletion": {"timeoutSeconds": upgrade.eviction_seconds},
             "drain": {"enable": upgrade.drain},

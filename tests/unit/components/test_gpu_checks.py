@@ -53,7 +53,7 @@ def refusal(given: dict[str, Any], *groups: GpuGroup, kubernetes: str | None = "
         ({"driver": {"version": "595.91.7"}}, "driver.version: string should match pattern"),
         ({"driver": {"kernelModuleType": "closed"}}, "driver.kernelModuleType: input should be 'auto', 'open' or"),
         ({"driver": {"upgrade": {"maxUnavailable": "125%"}}}, "driver.upgrade.maxUnavailable: string should match"),
-        ({"driver": {"upgrade": {"maxParallel": -1}}}, "driver.upgrade.maxParallel: input should be greater than"),
+        ({"driver": {"upgrade": {"maxParallelNodes": -1}}}, "driver.upgrade.maxParallelNodes: input should be greater"),
         ({"mig": {"hostServices": ["nvsm"]}}, "mig.hostServices[0]: string should match pattern"),
         ({"mig": {"reboot": "yes"}}, "mig.reboot: input should be a valid boolean"),
         (shared(replicas=1), 'timeSlicing.configs.four.resources["nvidia.com/gpu"]: input should be greater than or'),

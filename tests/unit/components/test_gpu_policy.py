@@ -39,7 +39,7 @@ FULL: Object = {
         "version": "580.173.02",
         "kernelModuleType": "open",
         "rdma": {"enabled": True, "useHostMofed": True},
-        "upgrade": {"maxParallel": 2, "maxUnavailable": "10%", "drain": True, "evictionSeconds": 60},
+        "upgrade": {"maxParallelNodes": 2, "maxUnavailable": "10%", "drain": True, "evictionSeconds": 60},
     },
     "cdi": {"nri": True},
     "timeSlicing": {"default": "four", "configs": {"four": {"resources": {"nvidia.com/gpu": 4}}}},
