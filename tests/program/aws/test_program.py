@@ -12,6 +12,7 @@ import yaml
 from components.cluster import ClusterSettings
 from components.settings import load_role
 from inferstack.aws import catalogue
+from inferstack.project import project_root
 from tests.program.aws.conftest import Graph, record, settings_of
 from tests.program.aws.invariants import INVARIANTS
 
@@ -43,6 +44,17 @@ def test_the_outputs(prod: Graph) -> None:
     (user,) = kubeconfig["users"]
     assert user["user"]["exec"]["args"][-4:] == ["--cluster-name", "inferstack-prod", "--output", "json"]
     assert "token" not in user["user"]
+
+
+def test_every_kind_and_output_is_on_the_page(graphs: dict[str, Graph]) -> None:
+    page = (project_root() / "docs" / "roles" / "cluster.md").read_text().partition("## Variables")[0]
+    named = {one.type.rpartition(":")[2] for graph in graphs.values() for one in graph.all()}
+    named |= {key for graph in graphs.values() for key in graph.outputs()} | {"inferstack:cluster:AwsCluster"}
+    assert sorted(name for name in named if f"`{name}`" not in page) == []
+
+
+def test_the_runbook_says_how_many_invariants_there_are() -> None:
+    assert f"holds {len(INVARIANTS)} invariants" in (project_root() / "docs" / "aws.md").read_text()
 
 
 def test_the_kubernetes_provider_takes_the_content(prod: Graph) -> None:

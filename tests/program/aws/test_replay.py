@@ -92,7 +92,17 @@ def test_the_service_model_sees_a_wrong_parameter(prod: Graph) -> None:
         validate_parameters(wrong, _shape("eks", "CreateAddon"))
 
 
-def test_what_the_stack_makes_is_there(graph: Graph, replay: Replay, session: boto3.Session) -> None:
+def test_the_stack_is_made_found_and_taken_down(graph: Graph, replay: Replay, session: boto3.Session) -> None:
+    _check_what_is_there(graph, replay, session)
+    region = graph.provider().inputs["region"]
+    kinds = {one.kind for one in leftovers.find(region, graph.stack)}
+    assert {"ec2 vpc", "ec2 subnet", "ec2 natgateway", "iam role", "kms key", "s3 bucket", "logs log-group"} <= kinds
+    assert leftovers.find(region, "another") == []
+    replay.undo()
+    assert leftovers.find(region, graph.stack) == []
+
+
+def _check_what_is_there(graph: Graph, replay: Replay, session: boto3.Session) -> None:
     eks, name = session.client("eks"), f"inferstack-{graph.stack}"
     groups = eks.list_nodegroups(clusterName=name)["nodegroups"]
     assert set(groups) == {one.inputs["nodeGroupName"] for one in graph.of("NodeGroup")}
@@ -111,13 +121,3 @@ def test_what_the_stack_makes_is_there(graph: Graph, replay: Replay, session: bo
 def _template(session: boto3.Session, name: str) -> Any:
     versions = session.client("ec2").describe_launch_template_versions(LaunchTemplateName=name)
     return versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
-
-
-def test_a_teardown_leaves_nothing_and_before_it_everything_is_found(graph: Graph, replay: Replay) -> None:
-    region = graph.provider().inputs["region"]
-    before = leftovers.find(region, graph.stack)
-    kinds = {one.kind for one in before}
-    assert {"ec2 vpc", "ec2 subnet", "ec2 natgateway", "iam role", "kms key", "s3 bucket", "logs log-group"} <= kinds
-    assert leftovers.find(region, "another") == []
-    replay.undo()
-    assert leftovers.find(region, graph.stack) == []

@@ -73,7 +73,8 @@ class Terraform:
         ]
 
 
-@pytest.fixture(scope="module")
+# Of the session: the stacks' graphs are too, so the tests of this module do not run one after another.
+@pytest.fixture(scope="session")
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     """Terraform, or a skip that says what is missing."""
     if shutil.which("terraform") is None:
@@ -85,7 +86,7 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     return Terraform(tmp_path_factory.mktemp("terraform"), found)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def schemas(terraform: Terraform) -> Schema:
     """The provider's resource types."""
     return terraform.schemas()
