@@ -127,6 +127,10 @@ class Recording(mocks.MockMonitor):
         """Return all that is registered with the Kubernetes provider."""
         return [one for one in self.resources.values() if one.type.startswith("kubernetes:")]
 
+    def manifests(self) -> list[Registered]:
+        """Return the objects that the program gives as manifests: all but Helm releases."""
+        return [one for one in self.objects() if not one.type.startswith("kubernetes:helm.sh/")]
+
     def children(self, parent: Registered) -> list[Registered]:
         """Return what lies right below a component."""
         return [one for one in self.resources.values() if one.parent == parent.urn]

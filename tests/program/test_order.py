@@ -81,7 +81,12 @@ def test_a_job_comes_after_gpus_and_quotas(recording: Recording) -> None:
     (job,) = recording.kind("InferenceJob")
     needed = [*recording.kind("ResourceQuota"), *recording.kind("LimitRange"), *recording.kind("PriorityClass")]
     needed += [*recording.kind("ClusterPolicy"), *recording.kind("ClusterPolicyPatch"), *recording.kind("ConfigMap")]
-    needed += recording.children(recording.component("addon", "Addon"))
+    needed += [
+        below
+        for one in recording.resources.values()
+        if one.type == "inferstack:addon:Addon"
+        for below in recording.children(one)
+    ]
     assert {one.urn for one in needed} <= recording.before(job)
 
 
@@ -112,7 +117,7 @@ def test_nothing_depends_on_a_job(recording: Recording) -> None:
 def test_tenants_do_not_wait_for_one_another(machine: Machine) -> None:
     tenants = {"tenants": {"a": {"groups": ["g"]}, "b": {"groups": ["g"]}}}
     recording = machine.run("existing", tenancy=tenants)
-    of_a = {one.urn for one in recording.objects() if one.inputs["metadata"].get("namespace") == "a"}
-    of_b = [one for one in recording.objects() if one.inputs["metadata"].get("namespace") == "b"]
-    assert len(of_a) == len(of_b) == 6
+    of_a = {one.urn for one in recording.manifests() if one.inputs["metadata"].get("namespace") == "a"}
+    of_b = [one for one in recording.manifests() if one.inputs["metadata"].get("namespace") == "b"]
+    assert len(of_a) == len(of_b) == 16
     assert not [one.urn for one in of_b if recording.before(one) & of_a]

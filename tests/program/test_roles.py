@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from components.addon.catalogue import load as load_catalogue
 from components.platform.settings import ROLES
 from inferstack.api import crds
 from inferstack.operator.rbac import rules
@@ -18,44 +19,110 @@ from inferstack.versions import load as load_versions
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording
 
-# The components in their order, each with its parent.
-COMPONENTS = [
-    ("inferstack:platform:Platform", "platform", "pulumi:pulumi:Stack"),
-    ("inferstack:cluster:Cluster", "cluster", "inferstack:platform:Platform"),
-    ("inferstack:gpu:Gpu", "gpu", "inferstack:platform:Platform"),
-    ("inferstack:tenancy:Tenancy", "tenancy", "inferstack:platform:Platform"),
-    ("inferstack:inference:InferenceOperator", "inference", "inferstack:platform:Platform"),
-    ("inferstack:inference:InferenceJobs", "jobs", "inferstack:platform:Platform"),
-    ("inferstack:addon:Addon", "gpu-operator", "inferstack:gpu:Gpu"),
-]
-# Kubernetes objects of each component, by kind.
-TENANT = {"Namespace": 1, "LimitRange": 1, "ResourceQuota": 1, "NetworkPolicy": 3, "RoleBinding": 1}
-OPERATOR = {
-    "CustomResourceDefinition": 1,
-    "Namespace": 1,
-    "ServiceAccount": 1,
-    "ClusterRole": 1,
-    "ClusterRoleBinding": 1,
-    "PodDisruptionBudget": 1,
-    "Deployment": 1,
+# The components of all stacks, each below which other.
+COMPONENTS = {
+    "platform:Platform platform": "Stack",
+    "cluster:Cluster cluster": "Platform",
+    "monitoring:Monitoring monitoring": "Platform",
+    "security:Security security": "Platform",
+    "kernel:Kernel kernel": "Platform",
+    "wasm:Wasm wasm": "Platform",
+    "gpu:Gpu gpu": "Platform",
+    "network:Network network": "Platform",
+    "storage:Storage storage": "Platform",
+    "mesh:Mesh mesh": "Platform",
+    "tenancy:Tenancy tenancy": "Platform",
+    "mesh:Traffic traffic": "Platform",
+    "wasm:WasmSample wasm-sample": "Platform",
+    "storage:Caches caches": "Platform",
+    "network:TenantNetworks networks": "Platform",
+    "autoscaling:Autoscaling autoscaling": "Platform",
+    "inference:InferenceOperator inference": "Platform",
+    "inference:InferenceJobs jobs": "Platform",
+    "autoscaling:ScaledObjects scaled": "Platform",
+    "addon:Addon kube-prometheus-stack": "Monitoring",
+    "addon:Addon gpu-operator": "Gpu",
+    "addon:Addon istio-base": "Mesh",
+    "addon:Addon istiod": "Mesh",
+    "addon:Addon istio-cni": "Mesh",
+    "addon:Addon istio-gateway": "Mesh",
+    "addon:Addon keda": "Autoscaling",
+    "addon:Addon prometheus-adapter": "Autoscaling",
 }
+FURTHER = {
+    "local": {
+        "addon:Addon sriov-network-operator": "Network",
+        "addon:Addon aws-efa-k8s-device-plugin": "Network",
+        "addon:Addon fluid": "Storage",
+    },
+    "existing": {},
+}
+# Kubernetes objects of each component, by kind.
+TENANT = {"Namespace": 1, "LimitRange": 1, "ResourceQuota": 1, "NetworkPolicy": 7, "RoleBinding": 1}
+SAME = {
+    "platform:Platform": {},
+    "monitoring:Monitoring": {"Namespace": 1, "PodMonitor": 3, "PrometheusRule": 2, "ConfigMap": 2},
+    "security:Security": {"ValidatingAdmissionPolicy": 1, "ValidatingAdmissionPolicyBinding": 1},
+    "mesh:Mesh": {
+        "Namespace": 2,
+        "PeerAuthentication": 1,
+        "Telemetry": 1,
+        "PodMonitor": 1,
+        "ServiceMonitor": 1,
+        "PrometheusRule": 1,
+    },
+    "tenancy:Tenancy": {"PriorityClass": 3, "ClusterRole": 1, **TENANT},
+    "autoscaling:Autoscaling": {"Namespace": 2},
+    "inference:InferenceOperator": {
+        "CustomResourceDefinition": 1,
+        "Namespace": 1,
+        "ServiceAccount": 1,
+        "ClusterRole": 1,
+        "ClusterRoleBinding": 1,
+        "PodDisruptionBudget": 1,
+        "Deployment": 1,
+    },
+    "wasm:WasmSample": {},
+    "autoscaling:ScaledObjects": {},
+}
+NODE_AGENT = {"Namespace": 1, "ConfigMap": 2, "DaemonSet": 1}
 KINDS: dict[str, dict[str, dict[str, int]]] = {
     "local": {
-        "platform:Platform": {},
+        **SAME,
         "cluster:Cluster": {"Node": 9},
-        "gpu:Gpu": {"Namespace": 1, "ConfigMap": 1, "ClusterPolicy": 1},
-        "addon:Addon": {"CustomResourceDefinition": 1},
-        "tenancy:Tenancy": {"PriorityClass": 3, "ClusterRole": 1, **TENANT},
-        "inference:InferenceOperator": OPERATOR,
+        "kernel:Kernel": NODE_AGENT,
+        "wasm:Wasm": {**NODE_AGENT, "RuntimeClass": 1},
+        "gpu:Gpu": {"Namespace": 1, "ConfigMap": 2, "ClusterPolicy": 1},
+        "network:Network": {
+            "Namespace": 1,
+            "SriovOperatorConfig": 1,
+            "SriovNetworkPoolConfig": 1,
+            "SriovNetworkNodePolicy": 1,
+        },
+        "network:TenantNetworks": {"SriovNetwork": 1},
+        "storage:Storage": {"Namespace": 1},
+        "storage:Caches": {"Namespace": 1, "Dataset": 2, "AlluxioRuntime": 1, "DataLoad": 1},
+        "mesh:Traffic": {
+            "PeerAuthentication": 2,
+            "AuthorizationPolicy": 4,
+            "DestinationRule": 1,
+            "VirtualService": 1,
+            "EnvoyFilter": 4,
+            "Gateway": 1,
+        },
         "inference:InferenceJobs": {"InferenceJob": 1},
     },
     "existing": {
-        "platform:Platform": {},
+        **SAME,
         "cluster:Cluster": {},
+        "kernel:Kernel": {},
+        "wasm:Wasm": {},
         "gpu:Gpu": {"ConfigMap": 1, "ClusterPolicyPatch": 1},
-        "addon:Addon": {"CustomResourceDefinition": 1},
-        "tenancy:Tenancy": {"PriorityClass": 3, "ClusterRole": 1, **TENANT},
-        "inference:InferenceOperator": OPERATOR,
+        "network:Network": {},
+        "network:TenantNetworks": {},
+        "storage:Storage": {},
+        "storage:Caches": {},
+        "mesh:Traffic": {"PeerAuthentication": 1, "AuthorizationPolicy": 3, "DestinationRule": 1, "EnvoyFilter": 2},
         "inference:InferenceJobs": {},
     },
 }
@@ -67,11 +134,33 @@ def recording(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-def test_components_with_their_tokens_and_parents(recording: Recording) -> None:
+@pytest.mark.parametrize("stack", FURTHER)
+def test_components_with_their_tokens_and_parents(request: pytest.FixtureRequest, stack: str) -> None:
+    recording = request.getfixturevalue(stack)
     components = [one for one in recording.resources.values() if one.type.startswith("inferstack:")]
-    found = {(one.type, one.name, recording.resources[one.parent].type) for one in components}
-    assert found == set(COMPONENTS)
-    assert len(components) == len(COMPONENTS)
+    found = {
+        f"{one.type.removeprefix('inferstack:')} {one.name}": recording.resources[one.parent].type.rpartition(":")[2]
+        for one in components
+    }
+    assert found == {**COMPONENTS, **FURTHER[stack]}
+    assert len(components) == len(found)
+
+
+def test_an_addon_is_its_crds_a_marker_and_its_chart(local: Recording, existing: Recording) -> None:
+    for recording in (local, existing):
+        for addon in [one for one in recording.resources.values() if one.type == "inferstack:addon:Addon"]:
+            below = recording.children(addon)
+            kinds = Counter(one.type.rpartition(":")[2] for one in below)
+            mode = recording.outputs[addon.urn]["mode"]
+            assert kinds.pop("CustomResourceDefinition", 0) == len(load_catalogue()[addon.name].crds), addon.name
+            assert (
+                kinds
+                == {
+                    "rehearsed": {"ConfigMap": 1},
+                    "chart": {"ConfigMap": 1, "Release": 1},
+                    "present": {},
+                }[mode]
+            ), addon.name
 
 
 def test_every_role_with_settings_has_a_component(recording: Recording) -> None:
@@ -116,7 +205,7 @@ def test_every_object_asks_for_the_pinned_plugin(recording: Recording) -> None:
 
 
 def test_the_token_of_an_object_says_what_the_manifest_says(recording: Recording) -> None:
-    for one in recording.objects():
+    for one in recording.manifests():
         version, kind = one.inputs["apiVersion"], one.inputs["kind"]
         group = version if "/" in version else f"core/{version}"
         assert one.type in (f"kubernetes:{group}:{kind}", f"kubernetes:{group}:{kind}Patch")
@@ -125,7 +214,7 @@ def test_the_token_of_an_object_says_what_the_manifest_says(recording: Recording
 def test_no_two_resources_are_the_same_object(recording: Recording) -> None:
     identities = [
         (one.inputs["apiVersion"], one.inputs["kind"], meta.get("namespace"), meta["name"])
-        for one in recording.objects()
+        for one in recording.manifests()
         for meta in [one.inputs["metadata"]]
     ]
     assert len(identities) == len(set(identities))
@@ -133,7 +222,7 @@ def test_no_two_resources_are_the_same_object(recording: Recording) -> None:
 
 def test_names_in_the_state_are_not_left_to_the_engine(recording: Recording) -> None:
     # No name is made up at random, so the second run of an interrupted first finds what is there.
-    assert all(one.inputs["metadata"]["name"] for one in recording.objects())
+    assert all(one.inputs["metadata"]["name"] for one in recording.manifests())
 
 
 def test_nothing_is_protected_renamed_or_kept_back(recording: Recording) -> None:
@@ -188,8 +277,10 @@ def test_the_outputs_of_the_components(local: Recording, existing: Recording, ma
     assert outputs(local, "inference", "InferenceOperator") == {"deployment": "inferstack-operator"}
     assert outputs(local, "inference", "InferenceJobs") == {"endpoints": endpoints, "table": table}
     assert outputs(local, "platform", "Platform") == {"kubeconfig": kubeconfig, "endpoints": endpoints, "jobs": table}
-    assert outputs(local, "addon", "Addon") == {"mode": "rehearsed"}
-    assert outputs(existing, "addon", "Addon") == {"mode": "present"}
+    addon = local.get("inferstack:addon:Addon", "gpu-operator")
+    assert local.outputs[addon.urn] == {"mode": "rehearsed"}
+    addon = existing.get("inferstack:addon:Addon", "gpu-operator")
+    assert existing.outputs[addon.urn] == {"mode": "present"}
 
 
 def test_the_chart_of_an_addon(machine: Machine) -> None:
