@@ -233,7 +233,7 @@ async def test_no_more_nodes_of_a_pool_are_away_than_it_allows(
     seen: list[int] = []
 
     async def nodes() -> list[Object]:
-        found = (await kube.list("v1", "Node", labels=f"test/group={group}"))["items"]
+        found: list[Object] = (await kube.list("v1", "Node", labels=f"test/group={group}"))["items"]
         states = (await kube.list(GROUP, "SriovNetworkNodeState", NAMESPACE))["items"]
         mine = [state for state in states if state["metadata"]["name"] in names]
         seen.append(sum(state["metadata"]["annotations"][CURRENT_STATE] != IDLE for state in mine))

@@ -12,7 +12,6 @@ from inferstack.rehearsal.agent.desired import Desired
 from inferstack.rehearsal.agent.hardware import Hardware
 from inferstack.rehearsal.agent.policy import Policy
 
-
 SRIOV_CAPABLE = "feature.node.kubernetes.io/network-sriov.capable"
 """Of nodes with a NIC that can be cut; node feature discovery comes with the GPU operator."""
 
