@@ -101,6 +101,8 @@ class PlatformSettings:
                 )
         place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
+        # First: what follows asks the cluster for its machines.
+        cluster.check_place(place, datetime.datetime.now(datetime.UTC).date())
         gpu = settle(load_role("gpu", GpuSettings, config.get("gpu")), gpu_groups(cluster))
         network = load_role("network", NetworkSettings, config.get("network"))
         loaded = cls(
@@ -132,7 +134,6 @@ class PlatformSettings:
             UserError: naming the key at fault.
         """
         self.addon.check_place(self.place)
-        self.cluster.check_place(self.place, datetime.datetime.now(datetime.UTC).date())
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
         kubernetes, kubernetes_key = self.cluster.kubernetes(self.place)
         check_gpu(
