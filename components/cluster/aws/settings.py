@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
@@ -16,9 +17,6 @@ SecretArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:ecr-pullthroughcache/\S+$")
 ]
 ReservationId = Annotated[str, StringConstraints(pattern=r"^cr-[0-9a-f]{8,17}$")]
-ServiceAccount = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
 Size = Annotated[StrictInt, Field(ge=0, le=1000)]
 Gib = Annotated[StrictInt, Field(ge=20, le=16384)]
 # What CloudWatch Logs takes, from a week to ten years.
@@ -42,12 +40,21 @@ def cidr(value: object) -> str:
         raise ValueError(f"expected a network such as 10.64.0.0/16: {error}") from None
 
 
+def service_account(value: object) -> str:
+    """Check the name of a service account with its namespace."""
+    label = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    if not re.fullmatch(f"{label}/{label}", str(value)):
+        raise ValueError(f"expected namespace/name such as nlp/default, got {value}")
+    return str(value)
+
+
 def _not_everyone(value: str) -> str:
     if ipaddress.IPv4Network(value).prefixlen == 0:
         raise ValueError(f"{value} is everyone; name the networks that need it")
     return value
 
 
+ServiceAccount = Annotated[str, BeforeValidator(service_account)]
 Cidr = Annotated[str, BeforeValidator(cidr)]
 ClosedCidr = Annotated[str, BeforeValidator(cidr), AfterValidator(_not_everyone)]
 

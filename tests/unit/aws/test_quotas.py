@@ -123,8 +123,7 @@ def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) 
     for name in ("inferstack-prod", "somebodys"):
         account.client("eks").create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": ["s"]})
     answers = {
-        one.need.code: one
-        for one in look_up(REGION, ACCOUNT, "prod", need([H100], nat_gateways=1, endpoints=0))
+        one.need.code: one for one in look_up(REGION, ACCOUNT, "prod", need([H100], nat_gateways=1, endpoints=0))
     }
     assert answers["L-417A185B"].others == 0
     assert answers["L-1194D53C"].others == 1

@@ -123,7 +123,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         good("registries.gh", {"registry": "ghcr.io"}),
         f"{KEY}.registries.gh.credential: ECR wants credentials for ghcr.io",
     ),
-    (good("models.readers", ["nlp"]), f"{KEY}.models.readers[0]: string should match"),
+    (good("models.readers", ["nlp"]), f"{KEY}.models.readers[0]: expected namespace/name such as nlp/default, got nlp"),
     (good("keys.deletionDays", 3), f"{KEY}.keys.deletionDays: input should be greater than or equal to 7"),
     (
         group(instanceTypes=["p5.48xlrge"]),

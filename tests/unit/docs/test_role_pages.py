@@ -91,7 +91,7 @@ def test_every_title_is_of_a_model_that_a_page_shows(pages: ModuleType) -> None:
         (DnsLabel, "name"),
         (DnsLabel | None, "name or null"),
         (Quantity, "quantity"),
-        (Place, "`local` or `existing`"),
+        (Place, "`local` or `existing` or `aws`"),
         (Literal["a", "b"], "`a` or `b`"),
         (Annotated[StrictInt, Field(ge=0, le=5)], "integer, 0 to 5"),
         (Annotated[StrictInt, Field(ge=0)], "integer, 0 or more"),
