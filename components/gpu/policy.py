@@ -10,7 +10,7 @@ from components.gpu.values import make_cutting, make_sharing, make_values
 from components.objects import LABELS, Object
 
 POLICY = "cluster-policy"
-_OPERANDS = ("daemonsets", "toolkit", "gfd", "dcgmExporter", "validator", "psa", "mig")
+_OPERANDS = ("operator", "daemonsets", "toolkit", "gfd", "dcgmExporter", "validator", "psa", "mig")
 """Parts that are in the policy as they are in the values."""
 
 
@@ -44,7 +44,6 @@ def make_spec(values: Mapping[str, Any]) -> dict[str, Any]:
     if values["cdi"]["nriPluginEnabled"]:
         cdi["nriPluginEnabled"] = True
     return {
-        "operator": {},
         "dcgm": {"enabled": False},
         "nodeStatusExporter": {"enabled": False},
         "cdi": cdi,

@@ -19,6 +19,9 @@ def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
         monitored: whether the kinds of the Prometheus operator are served.
     """
     return {
+        # The chart's own. Left to the kind's default it would be the only field of its object; an update, which owns
+        # what the creation got by default and names nothing of it, would leave null there, and that is no object.
+        "operator": {"runtimeClass": "nvidia"},
         "nfd": {"enabled": settings.nfd.enabled},
         # The namespace is ours, and says already that its pods may use the host.
         "psa": {"enabled": False},

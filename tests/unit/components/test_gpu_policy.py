@@ -149,6 +149,17 @@ def test_a_difference_between_policy_and_chart_is_noticed() -> None:
     ]
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_no_object_of_a_policy_is_empty(case: str) -> None:
+    # Where the kind has defaults in it, an update would leave null of it.
+    def empty(value: Any, path: str) -> list[str]:
+        if not isinstance(value, dict):
+            return []
+        return [path] if not value else [one for key in value for one in empty(value[key], f"{path}.{key}")]
+
+    assert empty(policy(CASES[case])["spec"], "spec") == []
+
+
 def test_switched_off_and_installed_by_others_says_nothing_of_drivers() -> None:
     spec = policy({"driver": {"enabled": False}})["spec"]
     assert spec["driver"] == {"enabled": False}
