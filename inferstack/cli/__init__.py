@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -9,14 +11,25 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from inferstack.cli import crd, doctor, gpu, mirror, node, orphans, output, rehearsal, settings, stack, switches, tools
+from inferstack.cli import crd, node, output, rehearsal, stack, switches, tools
 from inferstack.errors import UserError
 
-_VERBS: tuple[ModuleType, ...] = (stack, settings, orphans, rehearsal, tools, node, switches, gpu, crd, mirror, doctor)
+_VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd)
+_PLANNING = ("settings", "orphans", "mirror", "gpu", "doctor")
+"""Commands whose modules, of the same names, read the whole program: a second that the others do without."""
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _Group(TyperGroup):
-    """Says that it was interrupted; typer itself ends with 130 and without a word."""
+    """Loads commands when they are asked for, and says that it was interrupted: typer ends with 130 and no word."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return [*super().list_commands(ctx), *_PLANNING]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, from its module where it is not loaded yet."""
+        return _load(cmd_name) if cmd_name in _PLANNING else super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was chosen."""
@@ -27,13 +40,21 @@ class _Group(TyperGroup):
             raise typer.Exit(130) from None
 
 
+@functools.cache
+def _load(name: str) -> Any:
+    """Return the command that a module registers."""
+    part = typer.Typer(context_settings=_HELP, pretty_exceptions_enable=False)
+    importlib.import_module(f"inferstack.cli.{name}").register(part)
+    return typer.main.get_group(part).commands[name]
+
+
 app = typer.Typer(
     cls=_Group,
     name="inferstack",
     help="Rehearse and run a GPU inference platform on Kubernetes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 for _verb in _VERBS:
     _verb.register(app)
