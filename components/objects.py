@@ -68,8 +68,8 @@ def make_namespace(name: str, *, privileged: bool, labels: Mapping[str, str] | N
 def make_pod_security(level: str, *modes: str) -> dict[str, str]:
     """Return the labels that hold a namespace to a Pod Security Standard.
 
-    The standards change with Kubernetes. They are pinned to the release that the rehearsal runs: an upgrade of a cluster
-    then refuses no pod that was let in before.
+    The standards change with Kubernetes. They are pinned to the release that the rehearsal runs: an upgrade of a
+    cluster then refuses no pod that was let in before.
 
     Args:
         level: privileged, baseline or restricted.

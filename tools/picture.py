@@ -22,17 +22,22 @@ def role_order(source: str) -> list[tuple[str, list[str]]]:
     """Return (variable, variables it is ordered after) for each role that the platform builds, in order."""
     tree = ast.parse(source)
     roles: dict[str, list[str]] = {}
+    gathered: dict[str, set[str]] = {}
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
             continue
-        target, call = node.targets[0], node.value
-        if not (isinstance(target, ast.Name) and isinstance(call.func, ast.Name) and call.func.id[0].isupper()):
-            continue
-        used = {
-            found.id for keyword in call.keywords for found in ast.walk(keyword.value) if isinstance(found, ast.Name)
-        }
-        roles[target.id] = [role for role in roles if role in used]
+        target, value = node.targets[0], node.value
+        if isinstance(value, ast.List):  # what several roles come after, under one name
+            gathered[target.id] = _names(value)
+        elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id[0].isupper():
+            used = {name for keyword in value.keywords for name in _names(keyword.value)}
+            used |= {role for name in used for role in gathered.get(name, ())}
+            roles[target.id] = [role for role in roles if role in used]
     return list(roles.items())
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
 
 
 def draw(root: Path) -> str:

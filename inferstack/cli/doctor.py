@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import platform
@@ -13,12 +14,18 @@ from typing import Annotated, Any
 
 import typer
 
+from components.addon import Mode, detect
+from components.addon.plan import resolve
+from components.cluster.access import Access, find_access
 from components.cluster.aws.demand import nat_gateways, quota_groups
 from components.cluster.aws.names import Names
 from components.cluster.settings import ClusterSettings, Place
-from components.settings import load_role
+from components.platform.settings import PlatformSettings
+from components.security.prerequisites import Feature, check_daemonsets, check_nodes, features
+from components.settings import PROJECT, load_role
 from inferstack import aws
 from inferstack.cli import output
+from inferstack.cli.cluster import connected
 from inferstack.cli.configuration import read_values
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.session import stack_file
@@ -50,13 +57,13 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    stack: Annotated[str, typer.Option("--stack", "-s", help="A stack on AWS: its quotas are looked at.")] = "local",
+    stack: Annotated[str, typer.Option("--stack", "-s", help="Its quotas on AWS, or its cluster and nodes.")] = "local",
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show what is in place; exit code 1 where something that is needed is missing."""
     values = read_values(stack_file(stack))
-    on_aws = values.get("inferstack:place") == "aws"
-    checks = list(examine_aws(stack, values) if on_aws else examine())
+    examined = {"aws": lambda: examine_aws(stack, values), "existing": lambda: examine_existing(values)}
+    checks = list(examined.get(str(values.get("inferstack:place")), examine)())
     output.emit([asdict(check) for check in checks], form)
     missing = [check.check for check in checks if check.state == "missing"]
     if missing:
@@ -107,6 +114,50 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
         return
     yield Check("aws account", "ok", f"{names.account} in {names.region}")
     yield from map(check_quota, answers)
+
+
+def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
+    """Look at a cluster that is there: what others have installed, and whether its nodes have what the roles need.
+
+    Raises:
+        UserError: the stack's settings are wrong.
+    """
+    yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
+    wanted = {"pulumi", "helm", "kubectl"}
+    yield from (check_tool(tool) for tool in tools.inspect() if tool.name in wanted)
+    settings = PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()})
+    try:
+        access = find_access(settings.place, settings.cluster, state_dir(), os.environ)
+        assert access is not None  # noqa: S101  # only a cluster that is to be made has none
+        charts = settings.charts()
+        present = detect.find_present(access, charts)
+        nodes, daemonsets = asyncio.run(_read(access))
+    except UserError as error:
+        yield Check("cluster", "missing", str(error))
+        return
+    yield Check("cluster", "ok", f"{access.server}, {len(nodes)} nodes")
+    for name in charts:
+        mode = resolve(settings.addon.mode_of(name), settings.place, present=name in present)
+        there = "somebody else has installed it" if name in present else "not there, or ours"
+        lacking = mode is Mode.PRESENT and name not in present
+        yield Check(f"add-on {name}", "missing" if lacking else "ok", f"{mode}: {there}")
+    asked = features(settings.security, wasm=False)
+    problems = [*check_nodes(nodes, asked), *check_daemonsets(daemonsets, settings.security)]
+    if settings.wasm.enabled:
+        chosen = settings.wasm.node_selector.items()
+        those = [node for node in nodes if chosen <= (node["metadata"].get("labels") or {}).items()]
+        problems += check_nodes(those, {Feature.WASM})
+    for problem in problems:
+        yield Check(problem.where, "missing" if problem.known else "note", f"{problem.text} ({problem.source})")
+    if not problems:
+        yield Check("nodes", "ok", f"have what is asked of them: {', '.join(sorted(asked)) or 'nothing in particular'}")
+
+
+async def _read(access: Access) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the nodes of a cluster and the DaemonSets of its kube-system."""
+    async with connected(access.kubeconfig, access.context) as kube:
+        nodes = (await kube.list("v1", "Node"))["items"]
+        return nodes, (await kube.list("apps/v1", "DaemonSet", "kube-system"))["items"]
 
 
 def check_quota(answer: aws.quotas.Answer) -> Check:

@@ -99,7 +99,7 @@ def find(objects: Iterable[Object], owned: Collection[Identity], releases: Colle
     facts = load_facts()
     # An add-on of the same name without our marker is somebody else's.
     ours = {obj["metadata"]["labels"][ADDON_LABEL] for obj in objects if ADDON_LABEL in _labels(obj)}
-    spaces = {name: facts[name].namespace for name in facts if name in ours and name not in releases}
+    spaces: dict[str, str] = {name: facts[name].namespace for name in facts if name in ours and name not in releases}
     jobs = {identity_of(obj)[1:] for obj in objects if obj["kind"] == "InferenceJob"}
     found = []
     for obj in objects:

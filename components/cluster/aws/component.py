@@ -39,6 +39,8 @@ class AwsCluster(pulumi.ComponentResource):
     """ARN of the role of those who read models, for ``eks.amazonaws.com/role-arn``; None where nobody does."""
     registry: pulumi.Output[str]
     """Prefix of cached images: ``<prefix>/<name of the registry>/<image>``."""
+    disk_key: pulumi.Output[str]
+    """ARN of the KMS key for persistent volumes."""
     ready: list[pulumi.Resource]
     """What Kubernetes objects depend on: nodes, add-ons and our own rights outlive them."""
 
@@ -79,6 +81,7 @@ class AwsCluster(pulumi.ComponentResource):
         self.kubeconfig = pulumi.Output.all(plane.cluster.endpoint, certificate).apply(
             lambda found: make_kubeconfig(names, str(found[0]), str(found[1]))
         )
+        self.disk_key = keys.disks.arn
         self.model_bucket = bucket.bucket
         self.model_role = readers.role.arn if readers else pulumi.Output.from_input(None)
         domain = f"{names.account}.dkr.ecr.{names.region}.{names.suffix}"

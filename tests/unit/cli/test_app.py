@@ -39,7 +39,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, TyperGroup):
             yield from _commands(command, (*path, name))
         else:
@@ -55,7 +57,16 @@ COMMANDS = [path for path in _commands(_root) if path != ("pulumi",)]
 def test_all_verbs_are_there() -> None:
     verbs = {path[0] for path in COMMANDS if path}
     assert {"up", "preview", "down", "destroy", "status", "outputs", "env", "crd", "doctor"} < verbs
+    assert {"settings", "orphans"} < verbs
+    assert {("mirror", "pack"), ("gpu", "preflight")} < set(COMMANDS)
     assert {("rehearsal", "logs"), ("tools", "ensure"), ("node", "mig")} < set(COMMANDS)
+
+
+def test_what_brings_a_platform_up_does_without_the_program_itself() -> None:
+    script = (
+        "import sys; from inferstack.cli import app; sys.exit(any(n.startswith('components') for n in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=project_root(), check=False).returncode == 0
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -95,7 +106,10 @@ def test_what_is_no_command_ends_with_2(arguments: list[str], state: Path) -> No
     [
         (["status"], r"There is no kubeconfig \S+/state/kubeconfig: start the rehearsal \(make up\) or name another"),
         (["node", "list"], r"There is no kubeconfig \S+/state/kubeconfig: "),
-        (["up", "-s", "none"], r'There is no stack "none" \(.*/stacks/Pulumi\.none\.yaml\); there are existing, local'),
+        (
+            ["up", "-s", "none"],
+            r'There is no stack "none" \(.*/stacks/Pulumi\.none\.yaml\); there are dev, existing, local',
+        ),
         (["up", "-c", "inferstack:place"], r"--config inferstack:place: expected KEY=VALUE, such as "),
         (["preview", "-c", "inferstack:place"], r"--config inferstack:place: expected KEY=VALUE, such as "),
         (["outputs"], r"there is no pulumi engine yet: "),

@@ -11,9 +11,6 @@ import yaml
 
 from components.cluster.nodes import make_hardware, make_nodes
 from components.cluster.settings import ClusterSettings, NodeGroup
-from components.gpu import builders as gpu
-from components.gpu.layouts import make_layouts
-from components.gpu.settings import GpuSettings
 from components.inference import operator_objects as operator
 from components.inference.settings import InferenceSettings
 from components.settings import load_role
@@ -43,33 +40,6 @@ def tenant() -> Tenant:
             "container": {"cpuLimit": "2"},
         }
     )
-
-
-def test_the_objects_of_the_gpu_role() -> None:
-    settings = load_role("gpu", GpuSettings, {"mig": {"strategy": "single"}, "driver": {"enabled": False}})
-    made = [
-        gpu.make_namespace(),
-        gpu.make_cluster_policy(settings),
-        gpu.make_policy_patch(settings),
-        gpu.make_values(settings),
-    ]
-    assert made == wanted("gpu")
-
-
-def test_the_patch_of_a_policy_owns_nothing_but_how_gpus_are_cut() -> None:
-    settings = load_role("gpu", GpuSettings, None)
-    assert gpu.make_policy_patch(settings)["spec"].keys() == {"mig", "migManager"}
-    # What both say is the same: an installed operator is cut as a rehearsed one.
-    assert gpu.make_policy_patch(settings)["spec"].items() <= gpu.make_cluster_policy(settings)["spec"].items()
-
-
-def test_the_layouts_are_one_file_that_the_mig_manager_reads() -> None:
-    settings = load_role("gpu", GpuSettings, {"mig": {"layouts": {"off": [{"devices": "all", "mig-enabled": False}]}}})
-    config_map = gpu.make_config_map(make_layouts(settings))
-    assert config_map["metadata"]["name"] == gpu.make_policy_patch(settings)["spec"]["migManager"]["config"]["name"]
-    assert config_map["metadata"]["namespace"] == gpu.make_namespace()["metadata"]["name"]
-    assert list(config_map["data"]) == ["config.yaml"]
-    assert {"off", "all-disabled", "all-balanced"} <= layout.parse_config(config_map["data"]["config.yaml"]).keys()
 
 
 def test_the_objects_of_a_tenant_with_its_namespace_first(tenant: Tenant) -> None:

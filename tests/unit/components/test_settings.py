@@ -210,11 +210,14 @@ def test_pythons_name_of_a_field_is_no_key_of_a_job() -> None:
     assert told == f"{key}: unknown key; did you mean priorityClassName?"
 
 
+KNOWN = ", ".join(sorted(f"inferstack:{name}" for name in ("place", *ROLES)))
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
         ({"gpuu": {}}, "inferstack:gpuu: unknown key; did you mean inferstack:gpu?"),
-        ({"zz": {}}, "inferstack:zz: unknown key; known are place, cluster, addon, gpu, tenancy, inference."),
+        ({"zz": {}}, f"inferstack:zz: unknown key; known are {KNOWN}."),
         ({"place": None}, "inferstack:place: is required; this release offers local, existing, aws."),
         ({"place": "moon"}, 'inferstack:place: this release does not offer "moon"; it offers local, existing, aws.'),
     ],
