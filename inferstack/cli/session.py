@@ -119,7 +119,7 @@ class Session:
         """Return the inputs of all Kubernetes objects in the stack's state."""
         return [
             found["inputs"]
-            for found in self._resources()
+            for found in self.resources()
             if found["type"].startswith("kubernetes:")
             and not found.get("external")
             and not found["type"].endswith("Patch")
@@ -128,16 +128,18 @@ class Session:
 
     def releases(self) -> set[str]:
         """Return the names of the Helm releases in the stack's state."""
-        return {found["inputs"]["name"] for found in self._resources() if found["type"] == _RELEASE}
+        return {found["inputs"]["name"] for found in self.resources() if found["type"] == _RELEASE}
 
     def cloud_names(self) -> set[str]:
         """Return ids and ARNs of the AWS resources in the stack's state."""
-        mine = [found for found in self._resources() if found["type"].startswith("aws:")]
+        mine = [found for found in self.resources() if found["type"].startswith("aws:")]
         return {name for found in mine for name in (found.get("id"), found.get("outputs", {}).get("arn")) if name}
 
-    def _resources(self) -> list[dict[str, Any]]:
+    def resources(self) -> list[dict[str, Any]]:
+        """Return all resources of the stack's state, in its order."""
         exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
-        return exported["deployment"].get("resources") or []
+        found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
+        return found
 
     def outputs(self, *, secrets: bool) -> dict[str, Any]:
         """Return the stack's outputs; secret ones as ``[secret]`` unless asked for."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inferstack.cli import jobs, output
+from inferstack.cli import jobs, output, roles
 from inferstack.cli.configuration import check_settings
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands to the application."""
     for command in (up, preview, down, destroy, status, outputs, env):
         app.command(command.__name__)(command)
+    app.command("roles")(list_roles)
     app.command("pulumi", context_settings={"ignore_unknown_options": True, "help_option_names": []})(pulumi)
 
 
@@ -62,10 +63,12 @@ def up(
                 raise typer.Exit(1)
         else:
             _update(session, "up")
+    lacking = _show_roles(session)
     rows, ready = asyncio.run(jobs.table(*kubeconfig_of(session), wait=wait))
     _show(rows)
-    if not ready:
-        raise UserError("Not all jobs are Ready: see the messages above, and `inferstack status`.")
+    if lacking or not ready:
+        what = "jobs are Ready" if not ready else "objects are there"
+        raise UserError(f"Not all {what}: see the messages above, and `inferstack status`.")
 
 
 def preview(stack: StackOption = "local", config: ConfigOption = None) -> None:
@@ -109,6 +112,15 @@ def status(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> N
     rows, ready = asyncio.run(jobs.table(*kubeconfig_of(Session(stack, output.say))))
     _show(rows, form)
     if not ready:
+        raise typer.Exit(1)
+
+
+def list_roles(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
+    """Show the roles of a stack: their add-ons, and their objects as the API server has them."""
+    session = Session(stack, output.say)
+    if not session.exists():
+        raise UserError(f"The stack {stack} has never been up here: `inferstack up -s {stack}` brings it up.")
+    if _show_roles(session, form):
         raise typer.Exit(1)
 
 
@@ -166,6 +178,18 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _show_roles(session: Session, form: Format = Format.TABLE) -> bool:
+    """Print the table of roles and tell whether anything is not there."""
+    resources = session.resources()
+    there, markers = asyncio.run(roles.read(*kubeconfig_of(session), resources=resources))
+    rows = roles.make_rows(resources, there, markers)
+    lacking = any(row["message"] for row in rows)
+    if not lacking:
+        rows = [{key: value for key, value in row.items() if key != "message"} for row in rows]
+    output.emit(rows, form)
+    return lacking
 
 
 def _show(rows: list[dict[str, Any]], form: Format = Format.TABLE) -> None:

@@ -54,7 +54,7 @@ class LoadBalancers:
         self._kube = kube
         self._queue = WorkQueue(self._reconcile, workers=1, name="load balancers")
         self._services = Informer(kube, "v1", "Service", on_change=self._changed, prune=prune)
-        self.informers = {"services": self._services}
+        self.informers: Mapping[str, Informer] = {"services": self._services}
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -78,7 +78,7 @@ def test_kubectls_own_place_where_nothing_is_said(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".kube").mkdir()
     path = write(tmp_path / ".kube" / "config", "a", current="a")
-    assert find_access(Place.EXISTING, settings(), tmp_path, {}).kubeconfig == path
+    assert find_access(Place.EXISTING, settings(), tmp_path, {}) == Access(path, "a", "https://127.0.0.1:1/a")
 
 
 @pytest.mark.parametrize(
