@@ -17,8 +17,15 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
-def hint(word: str, known: Iterable[str], *, otherwise: str = "there are") -> str:
-    """Return the end of a sentence about an unknown name: the one that was meant, or which there are."""
+def hint(word: str, known: Iterable[str], *, prefix: str = "", otherwise: str = "there are") -> str:
+    """Return the end of a sentence about an unknown name: the one that was meant, or which there are.
+
+    Args:
+        word: what was written.
+        known: what would do.
+        prefix: goes before the name that was meant.
+        otherwise: goes before the list of all, where none is close.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"{otherwise} {', '.join(names) or 'none'}."
+    return f"did you mean {prefix}{close[0]}?" if close else f"{otherwise} {', '.join(names) or 'none'}."

@@ -6,7 +6,7 @@ Three places, none of them the user's own configuration:
 * the state folder: ``.inferstack`` in the root, or ``$INFERSTACK_STATE``. Everything of one rehearsal
   (certificates, etcd data, logs, kubeconfig, Pulumi state) lives below it;
 * the cache folder: ``inferstack`` in the user's cache directory, or ``$INFERSTACK_CACHE``. Built tools, shared by
-  all clones; deleting it costs only time.
+  all clones; CRDs and charts of other projects. Deleting it costs only time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def state_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Return the folder for built tools; it may not exist yet."""
+    """Return the folder for built tools, CRDs and charts; it may not exist yet."""
     override = os.environ.get("INFERSTACK_CACHE")
     if override:
         return Path(override).resolve()

@@ -169,11 +169,12 @@ def _ejection(settings: MeshSettings) -> Iterator[str]:
     if not settings.by_failures:
         return
     share = settings.ejection.failure_percentage
-    least = -(-100 // share.threshold)
+    # Envoy ejects from the threshold on: the share of a single failure must lie below it.
+    least = 100 // share.threshold + 1
     if share.request_volume < least:
         yield (
             f"{_KEY}.ejection.failurePercentage.requestVolume: of {share.request_volume} requests a single failure is "
-            f"more than {share.threshold}%, so that any would eject; use {least} or more."
+            f"{share.threshold}% or more, so that any would eject; use {least} or more."
         )
 
 

@@ -95,10 +95,8 @@ class PlatformSettings:
         known = ("place", *ROLES)
         for key in config:
             if key not in known:
-                names = (f"{PROJECT}:{name}" for name in known)
-                raise UserError(
-                    f"{PROJECT}:{key}: unknown key; {hint(f'{PROJECT}:{key}', names, otherwise='known are')}"
-                )
+                meant = hint(key, known, prefix=f"{PROJECT}:", otherwise="known are")
+                raise UserError(f"{PROJECT}:{key}: unknown key; {meant}")
         place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         # First: what follows asks the cluster for its machines.

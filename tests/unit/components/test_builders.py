@@ -16,7 +16,7 @@ from components.inference.settings import InferenceSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from components.tenancy.settings import Tenant
-from inferstack.mig import catalogue, layout
+from inferstack.mig import catalogue
 
 Object = dict[str, Any]
 

@@ -100,7 +100,7 @@ def test_small_pools_are_looked_at_by_default() -> None:
     # Envoy's defaults are 5 hosts and 50 requests.
     assert value["failure_percentage_threshold"] == 5
     assert value["failure_percentage_minimum_hosts"] == 2
-    assert value["failure_percentage_request_volume"] == 20
+    assert value["failure_percentage_request_volume"] == 21
 
 
 def test_clusters_without_a_port_are_left_alone() -> None:

@@ -184,8 +184,8 @@ def test_values_that_cannot_be(given: Object, said: str) -> None:
         ),
         (
             {"ejection": {"failurePercentage": {"requestVolume": 10}}},
-            "inferstack:mesh.ejection.failurePercentage.requestVolume: of 10 requests a single failure is more than "
-            "5%, so that any would eject; use 20 or more.",
+            "inferstack:mesh.ejection.failurePercentage.requestVolume: of 10 requests a single failure is "
+            "5% or more, so that any would eject; use 21 or more.",
         ),
         (
             {"failover": [{"from": "us-west-2", "to": "us-west-2"}], "standbys": WEST},

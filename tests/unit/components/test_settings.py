@@ -210,7 +210,7 @@ def test_pythons_name_of_a_field_is_no_key_of_a_job() -> None:
     assert told == f"{key}: unknown key; did you mean priorityClassName?"
 
 
-KNOWN = ", ".join(sorted(f"inferstack:{name}" for name in ("place", *ROLES)))
+KNOWN = ", ".join(sorted(("place", *ROLES)))
 
 
 @pytest.mark.parametrize(
