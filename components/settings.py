@@ -30,6 +30,9 @@ PROJECT = "inferstack"
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """A name that Kubernetes takes as a label of a host name: namespaces, parts of node names."""
 
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
+"""Why a rule does not hold here: a sentence that a reviewer can judge; "ok" is none."""
+
 Location = tuple[str | int, ...]
 
 

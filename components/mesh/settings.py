@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
 
-from components.settings import DnsLabel, RoleSettings
+from components.settings import DnsLabel, Reason, RoleSettings
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?")
@@ -43,8 +43,6 @@ Address = Annotated[str, BeforeValidator(_address)]
 """An IP address or a full host name."""
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """As nodes carry it in topology.kubernetes.io/region."""
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
-"""A sentence that a reviewer can judge; "ok" is none."""
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Percent = Annotated[StrictInt, Field(ge=1, le=100)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=86400)]

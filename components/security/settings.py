@@ -9,10 +9,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
 
-from components.settings import DnsLabel, RoleSettings
+from components.settings import DnsLabel, Reason, RoleSettings
 
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
-"""A sentence that a reviewer can judge; "ok" is none."""
 _KERNEL = re.compile(r"\d+\.\d+[^\s]*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 

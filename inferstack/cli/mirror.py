@@ -109,9 +109,15 @@ def _row(name: AddonName, settings: PlatformSettings, packed: Path) -> Row:
 
 
 def _own(settings: PlatformSettings) -> Row:
-    """Return the images that no chart brings: the operator's, and those of the servers that jobs run."""
+    """Return the images that no chart brings: the operator's, the nodes' agents', those that jobs run."""
     images = dict(load_versions()["images"])
-    images.pop("python", None)  # the Containerfile's base, no part of a cluster
-    if settings.inference.operator.image:
-        images["operator"] = settings.inference.operator.image
-    return {"addon": "inferstack", "chart": "", "version": "", "repo": "", "images": sorted(images.values())}
+    python = images.pop("python")  # what the nodes' agents run in, and else the Containerfile's base
+    used = {**images, "operator": settings.inference.operator.image or images["operator"]}.values()
+    wasm, jobs = settings.wasm, settings.inference.jobs
+    found = {*used, *(job.spec["image"] for job in jobs if job.spec.get("image"))}
+    if settings.kernel.enabled:
+        found.add(settings.kernel.image or python)
+    if wasm.enabled:
+        found |= {wasm.installer_image or python, *([wasm.shim.image] if wasm.shim.image else [])}
+        found |= {wasm.sample.image} if wasm.sample else set()
+    return {"addon": "inferstack", "chart": "", "version": "", "repo": "", "images": sorted(found)}

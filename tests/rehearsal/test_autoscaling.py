@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from components.addon.catalogue import load as load_catalogue
-from components.addon.plan import rehearsed_crds
 from components.autoscaling.scaled import API_VERSION, make_authentication, make_scaled_object
 from components.autoscaling.settings import Authentication, ScaledJob
 from components.objects import Object
@@ -19,6 +17,7 @@ from inferstack.api import InferenceJobSpec, crds
 from inferstack.kube import ApiError, KubeClient
 from inferstack.rehearsal.agent.keda_objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal
 
@@ -30,18 +29,18 @@ GATEWAY = {"query": "sum(rate(istio_requests_total[1m]))", "threshold": "10", "a
 
 
 @pytest.fixture(scope="module")
-def kinds(plane: Rehearsal) -> None:
+def kinds(plane: Rehearsal) -> Iterator[None]:
     """KEDA's kinds, as a stack of the rehearsal brings them, and ours."""
 
     async def install() -> None:
         async with await KubeClient.connect(plane.kubeconfig) as kube:
-            wanted = [*rehearsed_crds("keda", load_catalogue()["keda"]), *crds()]
-            for crd in wanted:
+            for crd in crds():
                 await kube.apply(crd, field_manager=MANAGER)
-            for crd in wanted:
                 await _until(kube, crd, lambda found: _condition(found, "Established") == "True")
 
     asyncio.run(install())
+    with served(plane, crds_of("keda")):
+        yield
 
 
 def _condition(obj: Object, kind: str, key: str = "status") -> str | None:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from components.addon.catalogue import load as load_catalogue
-from components.addon.plan import rehearsed_crds
 from inferstack.api import constants
 from inferstack.kube import KubeClient
 from inferstack.rehearsal.agent.fluid_status import API_VERSION, MISSING, SECONDS
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
 pytestmark = pytest.mark.rehearsal
@@ -27,26 +26,10 @@ ONE = {"nvidia.com/gpu": 1}
 
 
 @pytest.fixture(scope="module")
-def kinds(plane: Rehearsal) -> None:
+def kinds(plane: Rehearsal) -> Iterator[None]:
     """Fluid's kinds, as a stack of the rehearsal brings them."""
-
-    async def install() -> None:
-        async with await KubeClient.connect(plane.kubeconfig) as kube:
-            crds = rehearsed_crds("fluid", load_catalogue()["fluid"])
-            for crd in crds:
-                await kube.apply(crd, field_manager=MANAGER)
-            async with asyncio.timeout(20):
-                for crd in crds:
-                    while not await _established(kube, crd["metadata"]["name"]):  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)
-
-    asyncio.run(install())
-
-
-async def _established(kube: KubeClient, name: str) -> bool:
-    crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-    conditions = (crd.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    with served(plane, crds_of("fluid")):
+        yield
 
 
 @pytest.fixture(scope="module")

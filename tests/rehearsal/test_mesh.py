@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from components.addon.catalogue import AddonName
-from components.addon.catalogue import load as load_catalogue
-from components.addon.plan import rehearsed_crds
 from components.mesh import MeshSettings, builders, metrics, traffic
 from components.mesh.objects import INGRESS, ROOT
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from inferstack.kube import ApiError, KubeClient
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal
 
@@ -55,38 +54,16 @@ SETTINGS: dict[str, Object] = {
 def kinds(plane: Rehearsal) -> Iterator[None]:
     """The real kinds of Istio and of the Prometheus operator, and the mesh's namespaces."""
 
-    async def install() -> list[str]:
-        catalogue = load_catalogue()
+    async def make() -> None:
         async with await KubeClient.connect(plane.kubeconfig) as kube:
-            crds = [crd for addon in KINDS for crd in rehearsed_crds(addon, catalogue[addon])]
-            for crd in crds:
-                await kube.apply(crd, field_manager=MANAGER)
             for name in (ROOT, INGRESS):
                 await kube.apply(
                     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER
                 )
-            names = [crd["metadata"]["name"] for crd in crds]
-            async with asyncio.timeout(30):
-                for name in names:
-                    while not await established(kube, name):  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)
-            return names
 
-    async def remove(names: list[str]) -> None:
-        async with await KubeClient.connect(plane.kubeconfig) as kube:
-            for name in names:
-                await kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-
-    names = asyncio.run(install())
-    yield
-    asyncio.run(remove(names))
-
-
-async def established(kube: KubeClient, name: str) -> bool:
-    """Whether the API server serves a kind."""
-    crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-    conditions = (crd.get("status") or {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    with served(plane, crds_of(*KINDS)):
+        asyncio.run(make())
+        yield
 
 
 def placed(value: Any, tenant: str) -> Any:

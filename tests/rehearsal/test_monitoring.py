@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterator
 
 import pytest
 
-from components.addon.catalogue import load as load_catalogue
-from components.addon.plan import rehearsed_crds
 from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors, make_operator_monitor
 from components.monitoring.dashboards import make_dashboards
@@ -17,6 +15,7 @@ from components.settings import load_role
 from components.tenancy.builders import make_monitoring_policy
 from inferstack.kube import ApiError, KubeClient
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal
 
@@ -24,26 +23,10 @@ MANAGER = "test"
 
 
 @pytest.fixture(scope="module")
-def kinds(plane: Rehearsal) -> None:
+def kinds(plane: Rehearsal) -> Iterator[None]:
     """The Prometheus operator's kinds, as a stack of the rehearsal brings them."""
-
-    async def install() -> None:
-        async with await KubeClient.connect(plane.kubeconfig) as kube:
-            crds = rehearsed_crds("kube-prometheus-stack", load_catalogue()["kube-prometheus-stack"])
-            for crd in crds:
-                await kube.apply(crd, field_manager=MANAGER)
-            async with asyncio.timeout(20):
-                for crd in crds:
-                    while not await _established(kube, crd["metadata"]["name"]):  # noqa: ASYNC110
-                        await asyncio.sleep(0.05)
-
-    asyncio.run(install())
-
-
-async def _established(kube: KubeClient, name: str) -> bool:
-    crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-    conditions = (crd.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    with served(plane, crds_of("kube-prometheus-stack")):
+        yield
 
 
 def _moved(obj: Object, namespace: str) -> Object:
