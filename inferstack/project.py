@@ -1,10 +1,11 @@
 """Where the project keeps its files.
 
-Three places, none of them the user's own configuration:
+Four places, none of them the user's own configuration:
 
 * the project root: the folder with ``Pulumi.yaml``;
 * the state folder: ``.inferstack`` in the root, or ``$INFERSTACK_STATE``. Everything of one rehearsal
   (certificates, etcd data, logs, kubeconfig, Pulumi state) lives below it;
+* the stacks' folder: ``stacks`` in the root, or ``$INFERSTACK_STACKS`` where an inventory is kept elsewhere;
 * the cache folder: ``inferstack`` in the user's cache directory, or ``$INFERSTACK_CACHE``. Built tools, shared by
   all clones; CRDs and charts of other projects. Deleting it costs only time.
 """
@@ -24,6 +25,12 @@ def state_dir() -> Path:
     """Return the state folder of this project; it may not exist yet."""
     override = os.environ.get("INFERSTACK_STATE")
     return Path(override).resolve() if override else project_root() / ".inferstack"
+
+
+def stacks_dir() -> Path:
+    """Return the folder of the stacks' files: ``stacks`` in the root, or ``$INFERSTACK_STACKS``."""
+    override = os.environ.get("INFERSTACK_STACKS")
+    return Path(override).resolve() if override else project_root() / "stacks"
 
 
 def cache_dir() -> Path:

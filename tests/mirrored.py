@@ -9,6 +9,7 @@ import yaml
 
 from components.addon.catalogue import load
 from components.addon.plan import rehearsed_crds
+from components.gpu.builders import make_cluster_policy
 from components.platform.settings import PlatformSettings
 from components.settings import merge
 from inferstack.charts import pins
@@ -61,14 +62,24 @@ def make_mirror(folder: Path) -> None:
             values[inside] = merge(values.get(inside) or {}, ours.get(inside) or {})
         crds = rehearsed_crds(name, facts)
         files = dict.fromkeys(facts.crd_files, yaml.safe_dump_all(crds))
-        make_chart(folder, pin, values, [] if files else crds, templates=_TEMPLATES, files=files)
+        # The real chart makes the policy of its values; without one the nodes have no GPUs.
+        own = {"policy.yaml": yaml.safe_dump(_policy())} if name == "gpu-operator" else {}
+        make_chart(folder, pin, values, [] if files else crds, templates={**_TEMPLATES, **own}, files=files)
+
+
+def _policy() -> dict[str, Any]:
+    settings = _settings(project_root() / "stacks" / "Pulumi.local.yaml")
+    return make_cluster_policy(settings.gpu, monitored=settings.monitoring.enabled)
+
+
+def _settings(path: Path) -> PlatformSettings:
+    config = yaml.safe_load(path.read_text())["config"]
+    return PlatformSettings.load({key.removeprefix("inferstack:"): value for key, value in config.items()})
 
 
 def _charts_of_all_stacks() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((project_root() / "stacks").glob("Pulumi.*.yaml")):
-        config = yaml.safe_load(path.read_text())["config"]
-        settings = PlatformSettings.load({key.removeprefix("inferstack:"): value for key, value in config.items()})
-        for name, values in settings.charts().items():
+        for name, values in _settings(path).charts().items():
             found[name] = merge(found.get(name, {}), merge(values, load()[name].values))
     return found

@@ -16,7 +16,7 @@ from typing import IO, Any
 from inferstack.cli.configuration import check_settings, read_values, to_keep, with_salt
 from inferstack.cli.interrupts import Interrupts
 from inferstack.errors import UserError
-from inferstack.project import project_root, state_dir
+from inferstack.project import project_root, stacks_dir, state_dir
 from inferstack.rehearsal.providers.engine import Engine
 
 Report = Callable[[str], None]
@@ -41,7 +41,7 @@ def stack_file(stack: str) -> Path:
     Raises:
         UserError: there is no such stack.
     """
-    source = project_root() / "stacks" / f"Pulumi.{stack}.yaml"
+    source = stacks_dir() / f"Pulumi.{stack}.yaml"
     if not source.exists():
         known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
         raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')

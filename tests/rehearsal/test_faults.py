@@ -1,5 +1,8 @@
 """Thirty kills -9, spread over what takes part in an ``up``: after each the next ``up`` converges, nothing is left.
 
+Five of them in the stack as it ships, with all roles; the others, as a namespace takes five seconds to go and all roles
+have a dozen, in one with GPUs, tenants and jobs only.
+
 Each case: begin an ``up`` from an empty cluster, kill one process at one moment, let the ``up`` end as it may, run
 ``up`` again (it must succeed and the job must be Ready), ``destroy`` (no object may be left that was not there before
 the first ``up``).
@@ -16,14 +19,21 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
+from inferstack.project import project_root
 from inferstack.rehearsal.plane import Rehearsal
 from tests.rehearsal.command import Command, Held
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 TARGETS = ("engine", "provider", "operator", "kube-apiserver", "etcd")
-KILLS_PER_TARGET = 6
+KILLS_PER_TARGET = {"small": 5, "whole": 1}
+CASES = [
+    (size, target, moment) for size, kills in KILLS_PER_TARGET.items() for target in TARGETS for moment in range(kills)
+]
+WITHOUT = ("monitoring", "security", "kernel", "wasm", "network", "storage", "mesh", "autoscaling")
+"""Roles that the small stack does without."""
 
 
 @dataclass
@@ -31,6 +41,7 @@ class Bench:
     """A rehearsal of its own, and when its processes live during an ``up``."""
 
     command: Command
+    size: str
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     """For each target, from when to when (seconds after the start) it runs in an ``up`` that nobody disturbs."""
 
@@ -95,10 +106,26 @@ def kill_during_up(bench: Bench, target: str, share: float) -> bool:
     return killed
 
 
+def write_small(folder: Path) -> None:
+    """Write the stack local without most of its roles."""
+    content = yaml.safe_load((project_root() / "stacks" / "Pulumi.local.yaml").read_text())
+    config = content["config"]
+    for role in WITHOUT:
+        config[f"inferstack:{role}"] = {"sriov": {"enabled": False}} if role == "network" else {"enabled": False}
+    config["inferstack:security"] = {"encryption": {"mode": "none", "required": False}}
+    for job in config["inferstack:inference"]["jobs"]:
+        job["spec"].pop("cache", None)
+    (folder / "Pulumi.local.yaml").write_text(yaml.safe_dump(content))
+
+
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    state = tmp_path_factory.mktemp("faults") / "state"
-    made = Bench(Command(state))
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("faults")
+    state = folder / "state"
+    made = Bench(Command(state), request.param)
+    if request.param == "small":
+        write_small(folder)
+        made.command.environment["INFERSTACK_STACKS"] = str(folder)
     Rehearsal(state).start(lambda _: None)
     try:
         yield made
@@ -121,11 +148,10 @@ def before(bench: Bench) -> Held:
     return held
 
 
-@pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("bench", "target", "moment"), CASES, indirect=["bench"])
 def test_the_next_up_converges_and_nothing_is_left(bench: Bench, before: Held, target: str, moment: int) -> None:
     # A run may be quicker than the one that was watched: then nobody was killed, and it is tried again a bit earlier.
-    shares = [(moment + 0.5) / KILLS_PER_TARGET * earlier for earlier in (1, 0.7, 0.4, 0.2)]
+    shares = [(moment + 0.5) / KILLS_PER_TARGET[bench.size] * earlier for earlier in (1, 0.7, 0.4, 0.2)]
     for share in shares:
         if kill_during_up(bench, target, share):
             break
