@@ -10,7 +10,7 @@ from components.addon.catalogue import AddonName, load
 from components.addon.plan import ADDON_LABEL
 from components.cluster.access import Access
 from inferstack.errors import UserError
-from inferstack.kube import KubeClient
+from inferstack.kube import KubeClient, KubeconfigError
 from inferstack.kube.informer import TROUBLE
 
 _SECONDS = 20.0
@@ -48,7 +48,7 @@ async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[Addo
 
             asked = [addon for addon in wanted if addon not in ours]
             there = await asyncio.gather(*map(is_there, asked))
-    except TROUBLE as error:
+    except (KubeconfigError, *TROUBLE) as error:
         raise UserError(
             f"What is installed in {access.server} (context {access.context}) cannot be looked up: "
             f"{str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."

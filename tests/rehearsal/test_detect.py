@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from components.addon.catalogue import AddonName, load
+from components.addon.catalogue import AddonName
 from components.addon.detect import find_present
 from components.addon.plan import make_addons
 from components.addon.settings import AddonSettings
@@ -16,8 +18,8 @@ from components.cluster.settings import Place
 from components.settings import load_role
 from inferstack.errors import UserError
 from inferstack.kube import KubeClient
-from inferstack.rehearsal import crds
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal
 
@@ -26,41 +28,38 @@ ASKED: tuple[AddonName, ...] = ("keda", "istiod", "prometheus-adapter", "fluid")
 
 def access_of(plane: Rehearsal) -> Access:
     """Return the access that the program would use."""
-    return Access(plane.kubeconfig, "rehearsal", "https://127.0.0.1")
+    content = json.loads(plane.kubeconfig.read_text())
+    return Access(plane.kubeconfig, content["current-context"], content["clusters"][0]["cluster"]["server"])
 
 
 @pytest.fixture
-async def keda(kube: KubeClient) -> AsyncIterator[None]:
+def keda(plane: Rehearsal) -> Iterator[None]:
     """Somebody has installed KEDA's kinds."""
-    made = crds.load("keda", load()["keda"].crds)
-    for crd in made:
-        await kube.create(crd, field_manager="somebody")
-    yield
-    for crd in made:
-        await kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
+    with served(plane, crds_of("keda")):
+        yield
 
 
-async def test_nothing_is_there(plane: Rehearsal) -> None:
+def test_nothing_is_there(plane: Rehearsal) -> None:
     assert find_present(access_of(plane), ASKED) == frozenset()
 
 
-async def test_what_somebody_else_installed_is_present(plane: Rehearsal, keda: None) -> None:
+def test_what_somebody_else_installed_is_present(plane: Rehearsal, keda: None) -> None:
     assert find_present(access_of(plane), ASKED) == {"keda"}
 
 
 async def test_what_we_installed_ourselves_is_not(
     plane: Rehearsal, keda: None, kube: KubeClient, namespace: str
 ) -> None:
+    # The marker is what counts, in whichever namespace it is.
     plan = make_addons(load_role("addon", AddonSettings, None), Place.LOCAL, {"keda": {}}, ())["keda"]
     marker = {**plan.marker, "metadata": {**plan.marker["metadata"], "namespace": namespace}}
     await kube.create(marker, field_manager=f"test-{secrets.token_hex(2)}")
     assert find_present(access_of(plane), ASKED) == frozenset()
 
 
-def test_a_cluster_that_does_not_answer(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("away") / "kubeconfig"
-    text = plane.kubeconfig.read_text()
-    server = next(part for part in text.split('"') if part.startswith("https://"))
-    path.write_text(text.replace(server, "https://127.0.0.1:1"))
+def test_a_cluster_that_does_not_answer(plane: Rehearsal, tmp_path: Path) -> None:
+    access = access_of(plane)
+    path = tmp_path / "kubeconfig"
+    path.write_text(plane.kubeconfig.read_text().replace(access.server, "https://127.0.0.1:1"))
     with pytest.raises(UserError, match=r"^What is installed in .* cannot be looked up: .*inferstack:addon\.modes"):
-        find_present(Access(path, "rehearsal", "https://127.0.0.1:1"), ASKED)
+        find_present(Access(path, access.context, "https://127.0.0.1:1"), ASKED)
