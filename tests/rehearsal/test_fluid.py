@@ -150,7 +150,7 @@ async def test_a_dataset_is_bound_by_its_runtime_and_gets_a_bound_claim(space: S
     assert phases == {"masterPhase": "Ready", "workerPhase": "Ready", "fusePhase": "Ready", "workerNumberReady": 2}
     assert runtime["metadata"]["ownerReferences"][0]["uid"] == bound["metadata"]["uid"]
     claim = await space.until(
-        "PersistentVolumeClaim", "bert", lambda c: c.get("status", {}).get("phase") == "Bound", "v1", 8
+        "PersistentVolumeClaim", "bert", lambda c: c.get("status", {}).get("phase") == "Bound", "v1", 20
     )
     assert claim["spec"]["volumeName"] == f"{space.namespace}-bert"
     volume = await kube.get("v1", "PersistentVolume", f"{space.namespace}-bert")
@@ -270,7 +270,7 @@ async def test_a_job_may_start_without_its_cache_and_takes_it_up_when_it_changes
 
 async def test_a_wait_that_is_too_long_is_told(space: Space) -> None:
     await space.dataset()
-    await space.job(timeoutSeconds=1)
+    await space.job(timeoutSeconds=6)
     await space.condition("nlp", "Progressing", "True", "DatasetNotBound")
     await space.condition("nlp", "Degraded", "True", "CacheTimeout")
     await space.runtime()

@@ -28,6 +28,8 @@ def build_controller_manager(config: PlaneConfig) -> Component:
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
             *(f"--concurrent-{kind}-syncs=20" for kind in workers),
+            # A claim that comes before its volume was seen waits for the next look, fifteen seconds by default.
+            "--pvclaimbinder-sync-period=1s",
             "--profiling=false",
             "--v=1",
         ),
