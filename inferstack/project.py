@@ -27,10 +27,10 @@ def state_dir() -> Path:
     return Path(override).resolve() if override else project_root() / ".inferstack"
 
 
-def stacks_dir() -> Path:
-    """Return the folder of the stacks' files: ``stacks`` in the root, or ``$INFERSTACK_STACKS``."""
+def stacks_dir(root: Path) -> Path:
+    """Return the folder of the stacks' files: ``stacks`` in the project's root, or ``$INFERSTACK_STACKS``."""
     override = os.environ.get("INFERSTACK_STACKS")
-    return Path(override).resolve() if override else project_root() / "stacks"
+    return Path(override).resolve() if override else root / "stacks"
 
 
 def cache_dir() -> Path:

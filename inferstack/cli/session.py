@@ -41,7 +41,7 @@ def stack_file(stack: str) -> Path:
     Raises:
         UserError: there is no such stack.
     """
-    source = stacks_dir() / f"Pulumi.{stack}.yaml"
+    source = stacks_dir(project_root()) / f"Pulumi.{stack}.yaml"
     if not source.exists():
         known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
         raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')

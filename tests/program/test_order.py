@@ -116,7 +116,7 @@ def test_nothing_depends_on_a_job(recording: Recording) -> None:
 
 def test_tenants_do_not_wait_for_one_another(machine: Machine) -> None:
     tenants = {"tenants": {"a": {"groups": ["g"]}, "b": {"groups": ["g"]}}}
-    recording = machine.run("existing", tenancy=tenants)
+    recording = machine.run("existing", tenancy=tenants, mesh={})
     made = recording.children(recording.component("tenancy", "Tenancy"))
     of_a = {one.urn for one in made if one.inputs["metadata"].get("namespace") == "a"}
     of_b = [one for one in made if one.inputs["metadata"].get("namespace") == "b"]

@@ -122,7 +122,7 @@ KINDS: dict[str, dict[str, dict[str, int]]] = {
         "network:TenantNetworks": {},
         "storage:Storage": {},
         "storage:Caches": {},
-        "mesh:Traffic": {"PeerAuthentication": 1, "AuthorizationPolicy": 3, "DestinationRule": 1, "EnvoyFilter": 2},
+        "mesh:Traffic": {"PeerAuthentication": 2, "AuthorizationPolicy": 6, "DestinationRule": 1, "EnvoyFilter": 2},
         "inference:InferenceJobs": {},
     },
 }
