@@ -10,6 +10,7 @@ the first ``up``).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -28,10 +29,7 @@ from tests.rehearsal.command import Command, Held
 pytestmark = [pytest.mark.rehearsal, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 TARGETS = ("engine", "provider", "operator", "kube-apiserver", "etcd")
-KILLS_PER_TARGET = {"small": 5, "whole": 1}
-CASES = [
-    (size, target, moment) for size, kills in KILLS_PER_TARGET.items() for target in TARGETS for moment in range(kills)
-]
+KILLS_PER_TARGET = 5
 WITHOUT = ("monitoring", "security", "kernel", "wasm", "network", "storage", "mesh", "autoscaling")
 """Roles that the small stack does without."""
 
@@ -41,7 +39,8 @@ class Bench:
     """A rehearsal of its own, and when its processes live during an ``up``."""
 
     command: Command
-    size: str
+    before: Held = field(default_factory=set)
+    """What the fresh control plane holds."""
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     """For each target, from when to when (seconds after the start) it runs in an ``up`` that nobody disturbs."""
 
@@ -119,41 +118,59 @@ def write_small(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A rehearsal for the stack of a few roles."""
     folder = tmp_path_factory.mktemp("faults")
-    state = folder / "state"
-    made = Bench(Command(state), request.param)
-    if request.param == "small":
-        write_small(folder)
-        made.command.environment["INFERSTACK_STACKS"] = str(folder)
-    Rehearsal(state).start(lambda _: None)
-    try:
+    write_small(folder)
+    with prepared(folder, {"INFERSTACK_STACKS": str(folder)}) as made:
         yield made
-    finally:
-        Rehearsal(state).stop(purge=True)
 
 
 @pytest.fixture(scope="module")
-def before(bench: Bench) -> Held:
-    """What a fresh control plane holds; also warms up, and times an ``up`` that nobody disturbs."""
-    bench.command.must("up", "-s", "local")
-    bench.command.must("destroy", "-s", "local", "--yes")
-    held = bench.command.settled()
-    bench.windows = watch_an_up(bench)
-    assert set(bench.command.readiness().values()) == {"True"}
-    bench.command.must("destroy", "-s", "local", "--yes")
-    assert bench.command.held() == held
-    # A fresh plane's own objects only: nothing of ours may hide in the reference.
-    assert not [entry for entry in held if "inferstack" in entry[2] or entry[0] in ("Node", "InferenceJob", "Pod")]
-    return held
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A rehearsal for the stack as it ships."""
+    with prepared(tmp_path_factory.mktemp("faults"), {}) as made:
+        yield made
 
 
-@pytest.mark.parametrize(("bench", "target", "moment"), CASES, indirect=["bench"])
-def test_the_next_up_converges_and_nothing_is_left(bench: Bench, before: Held, target: str, moment: int) -> None:
+@contextlib.contextmanager
+def prepared(folder: Path, environment: dict[str, str]) -> Iterator[Bench]:
+    """Start a control plane, warm everything up, and time an ``up`` that nobody disturbs."""
+    made = Bench(Command(folder / "state"))
+    made.command.environment |= environment
+    Rehearsal(folder / "state").start(lambda _: None)
+    try:
+        made.command.must("up", "-s", "local")
+        made.command.must("destroy", "-s", "local", "--yes")
+        made.before = made.command.settled()
+        made.windows = watch_an_up(made)
+        assert set(made.command.readiness().values()) == {"True"}
+        made.command.must("destroy", "-s", "local", "--yes")
+        assert made.command.held() == made.before
+        # A fresh plane's own objects only: nothing of ours may hide in the reference.
+        ours = ("Node", "InferenceJob", "Pod")
+        assert not [entry for entry in made.before if "inferstack" in entry[2] or entry[0] in ours]
+        yield made
+    finally:
+        Rehearsal(folder / "state").stop(purge=True)
+
+
+@pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_next_up_converges_and_nothing_is_left(small: Bench, target: str, moment: int) -> None:
+    kill_and_go_on(small, target, (moment + 0.5) / KILLS_PER_TARGET)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_with_all_roles(whole: Bench, target: str) -> None:
+    kill_and_go_on(whole, target, 0.5)
+
+
+def kill_and_go_on(bench: Bench, target: str, share: float) -> None:
+    """Kill ``target`` in an ``up``, then see that the next one converges and a ``destroy`` leaves nothing."""
     # A run may be quicker than the one that was watched: then nobody was killed, and it is tried again a bit earlier.
-    shares = [(moment + 0.5) / KILLS_PER_TARGET[bench.size] * earlier for earlier in (1, 0.7, 0.4, 0.2)]
-    for share in shares:
-        if kill_during_up(bench, target, share):
+    for earlier in (1, 0.7, 0.4, 0.2):
+        if kill_during_up(bench, target, share * earlier):
             break
         bench.command.must("destroy", "-s", "local", "--yes")
     else:
@@ -165,4 +182,4 @@ def test_the_next_up_converges_and_nothing_is_left(bench: Bench, before: Held, t
     assert states
     assert set(states.values()) == {"True"}
     bench.command.must("destroy", "-s", "local", "--yes")
-    assert bench.command.held() == before
+    assert bench.command.held() == bench.before
