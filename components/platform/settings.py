@@ -151,15 +151,16 @@ class PlatformSettings:
         check_wasm(self.wasm, self.tenancy.tenants)
         check_mesh(self.mesh, self.tenancy.tenants, self.jobs)
         check_network(self.network, self.tenancy.tenants, machines_of(make_nodes(self.cluster)))
+        jobs = make_jobs(self.inference, self.tenancy.tenants)
         check_storage(
             self.storage,
             tenants=self.tenancy.tenants,
-            jobs=make_jobs(self.inference, self.tenancy.tenants),
+            jobs=jobs,
             fleet=self.cluster.fleet,
         )
         check_autoscaling(
             self.autoscaling,
-            jobs=make_jobs(self.inference, self.tenancy.tenants),
+            jobs=jobs,
             tenants=self.tenancy.tenants,
             prometheus_url=self.monitoring.prometheus_url,
             chart_values=self.addon.values,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,8 @@ def list_(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
     """Show the charts that a stack uses, each with its images; charts come from its mirror, or are pulled."""
     settings = _settings(stack)
     tools.ensure(["helm"], report=output.say)
-    rows = [_row(name, settings, find(pins()[name], settings.addon.mirror)) for name in settings.charts()]
+    charts = settings.charts()
+    rows = [_row(name, values, settings, find(pins()[name], settings.addon.mirror)) for name, values in charts.items()]
     rows.append(_own(settings))
     if form is Format.TABLE:
         rows = [{**row, "images": "\n".join(row["images"])} for row in rows]
@@ -57,13 +59,13 @@ def pack(
     settings = _settings(stack)
     tools.ensure(["helm", *(["crane"] if images else [])], report=output.say)
     rows: list[Row] = []
-    for name in settings.charts():
+    for name, values in settings.charts().items():
         packed = to / pins()[name].file
         is_new = not packed.is_file()
         if is_new:
             pull(pins()[name], to)
         output.say(f"{packed.name}: {'pulled' if is_new else 'is there'}")
-        rows.append(_row(name, settings, packed))
+        rows.append(_row(name, values, settings, packed))
     rows.append(_own(settings))
     wanted = sorted({image for row in rows for image in row["images"]})
     listed = mirror.write_list(to, wanted)
@@ -101,9 +103,9 @@ def _settings(stack: str) -> PlatformSettings:
     return PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()})
 
 
-def _row(name: AddonName, settings: PlatformSettings, packed: Path) -> Row:
+def _row(name: AddonName, asked: Mapping[str, Any], settings: PlatformSettings, packed: Path) -> Row:
     pin = pins()[name]
-    values = chart_values(name, settings.charts()[name], settings.addon)
+    values = chart_values(name, asked, settings.addon)
     images = images_of(render(packed, name, load_facts()[name].namespace, values))
     return {"addon": name, "chart": pin.chart, "version": pin.version, "repo": pin.repo, "images": images}
 
