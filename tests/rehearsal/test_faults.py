@@ -97,8 +97,9 @@ def kill_during_up(bench: Bench, target: str, share: float) -> bool:
     killed = False
     while not killed and up.poll() is None:
         if time.monotonic() >= due and (process := find_target(target, bench.command.state, up)):
-            process.kill()
-            killed = True
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+                process.kill()
+                killed = True
         else:
             time.sleep(0.01)
     up.wait(timeout=300)

@@ -100,7 +100,7 @@ async def guard(kube: KubeClient) -> AsyncIterator[None]:
 @pytest.fixture
 async def node(kube: KubeClient) -> AsyncIterator[str]:
     """A simulated node with a label of its own."""
-    name = f"n-{secrets.token_hex(4)}"
+    name = f"n{secrets.token_hex(4)}-0"
     group = NodeGroup.model_validate({"instanceType": "m6i.2xlarge", "labels": {"test/node": name}})
     await kube.create(make_node(name, group, "zone-a"), field_manager=MANAGER)
     yield name

@@ -26,7 +26,8 @@ def build_kwok(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"http://{config.host}:{config.ports.kwok}/healthz"),
         ports=(config.ports.kwok,),
-        needs=("kube-apiserver",),
+        # It does not try again what failed while etcd was away: pods stay Pending, leases stale.
+        needs=("etcd", "kube-apiserver"),
         restart_with_needs=True,
         prepare=release_nodes,
     )

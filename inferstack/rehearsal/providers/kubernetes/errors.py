@@ -44,6 +44,15 @@ REACHING = (aiohttp.ClientError, TimeoutError)
 """What the client raises when no answer came."""
 
 
+def is_uncertain(error: Exception) -> bool:
+    """Tell whether a request may have been carried out all the same.
+
+    True without an answer, and with an answer 5xx: an API server that loses etcd while it writes says 500 or 504 and
+    does not know itself.
+    """
+    return isinstance(error, REACHING) or (isinstance(error, ApiError) and error.code >= 500)
+
+
 def explain(error: ApiError | UnknownKindError | aiohttp.ClientError | TimeoutError, manager: str = "") -> str:
     """Say what the API server refused, without the contents of the object."""
     if isinstance(error, UnknownKindError):

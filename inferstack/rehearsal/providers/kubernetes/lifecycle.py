@@ -12,7 +12,7 @@ from inferstack.kube import ApiError, UnknownKindError
 from inferstack.kube.client import APPLY, JSON_PATCH
 from inferstack.rehearsal.providers.kubernetes import diff, fields, readiness, waiting
 from inferstack.rehearsal.providers.kubernetes.cluster import Cluster
-from inferstack.rehearsal.providers.kubernetes.errors import REACHING, OperationError, PartialError, explain
+from inferstack.rehearsal.providers.kubernetes.errors import REACHING, OperationError, PartialError, explain, is_uncertain
 from inferstack.rehearsal.providers.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, annotation
 
 Object = dict[str, Any]
@@ -59,7 +59,7 @@ async def create(cluster: Cluster, target: Target, tell: waiting.Tell) -> Object
     except (ApiError, UnknownKindError, *REACHING) as error:
         if target.preview and _hides_preview(error):
             raise NoPreviewError from error
-        if not isinstance(error, REACHING):  # without an answer the object may well be there
+        if not is_uncertain(error):
             cluster.in_flight.end(target.urn)
         raise OperationError(
             f"resource {target.urn!r} was not successfully created by the Kubernetes API server: "
