@@ -11,10 +11,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from inferstack.cli import crd, node, output, rehearsal, stack, switches, tools
+from inferstack.cli import crd, node, output, rehearsal, stack, state, switches, tools
 from inferstack.errors import UserError
 
-_VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd)
+_VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd, state)
 _PLANNING = ("settings", "orphans", "mirror", "gpu", "doctor")
 """Commands whose modules, of the same names, read the whole program: a second that the others do without."""
 _HELP = {"help_option_names": ["-h", "--help"]}

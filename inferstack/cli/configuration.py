@@ -1,4 +1,4 @@
-"""A stack's configuration file: its values, and the salt of those that are encrypted."""
+"""A stack's configuration file: its values, and the salt (with a cloud's key: the data key) of those encrypted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import yaml
 
 from inferstack.errors import UserError
 
-_SALT = re.compile(r"^encryptionsalt:.*\n?", re.MULTILINE)
+_SALT = re.compile(r"^(?:encryptionsalt|encryptedkey):.*\n?", re.MULTILINE)
+_PROVIDER = re.compile(r"^secretsprovider:.*\n?", re.MULTILINE)
+"""The engine takes a passphrase's name away again, for that is its default; in the user's file it stays."""
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -61,9 +63,12 @@ def to_keep(source: str, copy: str) -> str:
         source: the user's file, which stays as it is where only the salt is another.
         copy: the engine's; its salt comes along with values that are encrypted.
     """
-    before, after = (yaml.safe_load(_SALT.sub("", text)) or {} for text in (source, copy))
+    before, after = (yaml.safe_load(_PROVIDER.sub("", _SALT.sub("", text))) or {} for text in (source, copy))
     if before == after:
         return source
+    named = _PROVIDER.search(source)
+    if named and not _PROVIDER.search(copy):
+        copy = named[0].rstrip("\n") + "\n" + copy
     return copy if _has_encrypted(after) else _SALT.sub("", copy)
 
 

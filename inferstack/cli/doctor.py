@@ -30,12 +30,13 @@ from inferstack.cli.configuration import read_values
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.session import stack_file
 from inferstack.errors import UserError
-from inferstack.project import cache_dir, state_dir
+from inferstack.project import cache_dir, project_root, state_dir
 from inferstack.rehearsal import crds, tools
 from inferstack.rehearsal.plane import Rehearsal
 from inferstack.rehearsal.providers import plugins
 from inferstack.rehearsal.tools import build
 from inferstack.rehearsal.tools.catalogue import group_of, groups
+from inferstack.state.place import backend_of, find_problems, provider_of
 
 _LOW_DISK_GIB = 2.0
 """etcd, logs and Pulumi's state take some hundred MiB; below this something else soon fills the disk."""
@@ -100,6 +101,7 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
     )
     wanted = {"pulumi", "helm"}
     yield from (check_tool(tool) for tool in tools.inspect() if tool.name in wanted)
+    yield from check_state(stack)
     settings = load_role("cluster", ClusterSettings, values.get("inferstack:cluster"))
     settings.check_place(Place.AWS, datetime.datetime.now(datetime.UTC).date())
     place = settings.aws
@@ -158,6 +160,15 @@ async def _read(access: Access) -> tuple[list[dict[str, Any]], list[dict[str, An
     async with connected(access.kubeconfig, access.context) as kube:
         nodes = (await kube.list("v1", "Node"))["items"]
         return nodes, (await kube.list("apps/v1", "DaemonSet", "kube-system"))["items"]
+
+
+def check_state(stack: str) -> Iterator[Check]:
+    """Say where the state of a stack on AWS is kept and who encrypts its secrets."""
+    backend, provider = backend_of(project_root(), os.environ), provider_of(stack_file(stack))
+    problems = find_problems(stack, "aws", backend, provider)
+    yield from (Check("state", "missing", problem) for problem in problems)
+    if not problems:
+        yield Check("state", "ok", f"in {backend}, secrets by {provider}")
 
 
 def check_quota(answer: aws.quotas.Answer) -> Check:

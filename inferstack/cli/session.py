@@ -18,6 +18,8 @@ from inferstack.cli.interrupts import Interrupts
 from inferstack.errors import UserError
 from inferstack.project import project_root, stacks_dir, state_dir
 from inferstack.rehearsal.providers.engine import Engine
+from inferstack.state import place
+from inferstack.state.rotate import folder_of
 
 Report = Callable[[str], None]
 Event = dict[str, Any]
@@ -70,7 +72,7 @@ class Session:
         self.state = state_dir()
         self.source = stack_file(stack)
         self._folder = self.state / "stacks"
-        self.engine = Engine(self.root, self.state, configuration=self._folder, report=report)
+        self.engine = Engine(self.root, self.state, configuration=self._folder, stack=stack, report=report)
         self.config_file = self._folder / f"Pulumi.{stack}.yaml"
         self._selected = False
 
@@ -83,12 +85,37 @@ class Session:
         return read_values(self.config_file if self._selected else self.source)
 
     def select(self) -> None:
-        """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date."""
-        read_values(self.source)  # a file that cannot be read is told before anything is made
+        """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date.
+
+        Raises:
+            UserError: the state would be kept where it must not, or a rotation of its secrets was interrupted.
+        """
+        self.check_place()  # what is wrong with the file is told before anything is made
+        if folder_of(self.state, self.stack).exists():
+            raise UserError(
+                f"A rotation of the secrets of stack {self.stack} was interrupted: "
+                f"`inferstack state rotate -s {self.stack}` ends it."
+            )
+        self.create()
+
+    def check_place(self) -> None:
+        """Refuse to work on a stack whose state would be kept where it must not.
+
+        Raises:
+            UserError: it would.
+        """
+        where = str(read_values(self.source).get("inferstack:place"))
+        backend = place.backend_of(self.root, os.environ)
+        place.refuse(place.find_problems(self.stack, where, backend, place.provider_of(self.source)))
+
+    def create(self) -> None:
+        """Do what `select` does, without its refusals."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
         (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
-        self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack])
+        named = place.provider_of(self.source)
+        chosen = ["--secrets-provider", named] if named else []
+        self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack, *chosen])
         kept = self.config_file.read_text() if self.config_file.exists() else ""
         self.config_file.write_text(with_salt(self.source.read_text(), kept))
         self._selected = True
@@ -137,7 +164,7 @@ class Session:
 
     def resources(self) -> list[dict[str, Any]]:
         """Return all resources of the stack's state, in its order."""
-        exported = json.loads(self._checked(["stack", "export", "--stack", self.stack]))
+        exported = json.loads(self.export())
         found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
         return found
 
@@ -148,6 +175,10 @@ class Session:
             self._checked(["stack", "output", "--json", "--stack", self.stack, *shown])
         )
         return content
+
+    def export(self) -> str:
+        """Return the stack's state as the engine exports it, secrets encrypted."""
+        return self._checked(["stack", "export", "--stack", self.stack])
 
     def remove(self) -> None:
         """Forget an empty stack and the copy of its configuration."""

@@ -15,6 +15,8 @@ from inferstack.errors import UserError
 from inferstack.rehearsal.providers import plugins, recovery
 from inferstack.rehearsal.providers.lifeline import ending_with_us
 from inferstack.rehearsal.providers.state.service import serving
+from inferstack.state.place import backend_of
+from inferstack.state.rotate import passphrase_of
 
 # Commands that write the stack's state: what an interrupted run left is mended before them.
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
@@ -49,6 +51,7 @@ class Engine:
         state_dir: where state, passphrase and plugins live.
         binary: the ``pulumi`` to run; by default the one that the tools resolve.
         configuration: folder of the stacks' configuration files where it is not the project's own.
+        stack: the stack to work on: one whose passphrase was rotated has its own.
         report: takes a sentence for a person now and then.
     """
 
@@ -59,11 +62,13 @@ class Engine:
         *,
         binary: Path | None = None,
         configuration: Path | None = None,
+        stack: str = "",
         report: Callable[[str], None] = _silent,
     ) -> None:
         self.project_root = project_root
         self.state_dir = state_dir
         self.configuration = configuration
+        self.stack = stack
         self.report = report
         self._binary = binary
         self._prepared = False
@@ -91,11 +96,12 @@ class Engine:
         """The engine's own folder: plugins, workspaces, credentials."""
         return Path(os.environ.get("PULUMI_HOME") or self.state_dir / "pulumi-home")
 
-    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    def environment(self, extra: Mapping[str, str] | None = None, *, stack: str = "") -> dict[str, str]:
         """Return the variables the engine runs with; what the user has set in theirs stays.
 
-        A team's backend (``PULUMI_BACKEND_URL``), secrets (``PULUMI_CONFIG_PASSPHRASE`` or ``_FILE``) and
-        ``PULUMI_HOME`` are used as they are; otherwise all of these lie in the state folder.
+        A team's backend (``PULUMI_BACKEND_URL``, or ``backend`` in ``Pulumi.yaml``), secrets
+        (``PULUMI_CONFIG_PASSPHRASE`` or ``_FILE``) and ``PULUMI_HOME`` are used as they are; otherwise all of these lie
+        in the state folder.
         """
         own = {
             "PULUMI_HOME": str(self.pulumi_home),
@@ -108,9 +114,10 @@ class Engine:
         if not os.environ.get("PULUMI_BACKEND_URL"):
             # Without the sidecar files: the engine never reads the checksums in them, and writing them for each
             # of its checkpoints took a fifth of an update's time.
-            own["PULUMI_BACKEND_URL"] = f"file://{self._ensure_folder('pulumi')}?metadata=skip"
+            named = backend_of(self.project_root, {})
+            own["PULUMI_BACKEND_URL"] = named or f"file://{self._ensure_folder('pulumi')}?metadata=skip"
         if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and not os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
-            own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase())
+            own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase(stack or self.stack))
         path = f"{self.binary.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         return {**os.environ, **own, "PATH": path, **(extra or {})}
 
@@ -119,8 +126,10 @@ class Engine:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _passphrase(self) -> Path:
-        """Return the file of the passphrase that encrypts this project's secrets, made once."""
+    def _passphrase(self, stack: str) -> Path:
+        """Return the file of the passphrase that encrypts a stack's secrets: the project's, made once, or its own."""
+        if stack and (own := passphrase_of(self.state_dir, stack)).exists():
+            return own
         file = self.state_dir / "passphrase"
         if not file.exists():
             self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -225,12 +234,13 @@ class Engine:
     def _plain(self, args: Sequence[str]) -> str:
         """Run the engine for the recovery and return what it printed on stdout."""
         chosen: list[str] = []
+        stack = args[args.index("--stack") + 1]
         if self.configuration is not None and args[0] == "refresh":
-            chosen = ["--config-file", str(self.configuration / f"Pulumi.{args[args.index('--stack') + 1]}.yaml")]
+            chosen = ["--config-file", str(self.configuration / f"Pulumi.{stack}.yaml")]
         done = subprocess.run(
             [self.binary, *args, *chosen, "--non-interactive"],
             cwd=self.project_root,
-            env=self.environment(),
+            env=self.environment(stack=stack),
             capture_output=True,
             text=True,
             check=False,

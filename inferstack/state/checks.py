@@ -1,0 +1,164 @@
+"""What must hold of an exported state, pure: each fault names the resource that has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+KNOWN_VERSIONS = frozenset({3, 4})
+"""Versions of the exported form that the engine of ``versions.yaml`` reads (its apitype package)."""
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""Key under which the engine marks special values; so in its documentation of the wire format."""
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # the mark, not a secret
+"""The mark of a secret."""
+
+_ALWAYS_SECRET = {
+    "kubernetes:core/v1:Secret": ("data", "stringData"),
+    "pulumi:providers:kubernetes": ("kubeconfig",),
+}
+"""Properties that are secret whether or not the program said so."""
+_LOOKS_SECRET = {
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
+    "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
+    "a client key of a kubeconfig": re.compile(r"client-key-data[\"']?\s*:\s*[\"']?[A-Za-z0-9+/]{16}"),
+}
+"""What nobody keeps in plain; tried on each plain text of the state."""
+_PATHS = ("inputs", "outputs")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong."""
+
+    resource: str
+    """URN at fault; ``(state)`` where it is the whole."""
+    fault: str
+
+
+WHOLE = "(state)"
+
+
+def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
+    """Return all that is wrong with an export.
+
+    Args:
+        content: what ``pulumi stack export`` writes, parsed.
+        provider: type of secrets provider that the stack is to have: ``passphrase`` or a scheme such as ``awskms``;
+            None where any will do.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("deployment"), dict):
+        return [Fault(WHOLE, "no export of the engine: expected an object with version and deployment")]
+    if content.get("version") not in KNOWN_VERSIONS:
+        return [Fault(WHOLE, f"version {content.get('version')} of the form is not known; upgrade this program")]
+    deployment = content["deployment"]
+    resources = deployment.get("resources") or []
+    if not isinstance(resources, list) or not all(_is_resource(one) for one in resources):
+        return [Fault(WHOLE, "resources must be a list of objects, each with urn and type")]
+    return [
+        *_provider_faults(deployment, resources, provider),
+        *_order_faults(resources),
+        *_pending_faults(deployment),
+        *(fault for resource in resources for fault in _secret_faults(resource)),
+    ]
+
+
+def secrets_provider(deployment: Json) -> str:
+    """Return the type of a state's secrets provider: ``passphrase``, a scheme such as ``awskms``, or nothing."""
+    found = deployment.get("secrets_providers") or {}
+    url = str((found.get("state") or {}).get("url", ""))
+    return url.partition("://")[0] if url else str(found.get("type", ""))
+
+
+def _is_resource(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("urn"), str) and isinstance(one.get("type"), str)
+
+
+def _provider_faults(deployment: Json, resources: list[Json], provider: str | None) -> Iterator[Fault]:
+    found = secrets_provider(deployment)
+    if not found and resources:
+        yield Fault(WHOLE, "names no secrets provider: its secrets cannot be told from plain values")
+    elif provider is not None and found and found != provider:
+        yield Fault(
+            WHOLE, f"secrets are encrypted by {found}, the stack is to use {provider}: `inferstack state rotate`"
+        )
+
+
+def _order_faults(resources: list[Json]) -> Iterator[Fault]:
+    """The engine reads top down: whatever a resource refers to must stand above it."""
+    above: set[str] = set()
+    ids: set[str] = set()
+    for resource in resources:
+        urn = resource["urn"]
+        # Of one that is being replaced, the old one stays in the list, marked, until it is deleted.
+        if urn in above and not resource.get("delete"):
+            yield Fault(urn, "is there twice")
+        yield from (Fault(urn, f"{how} {other} is not above it") for how, other in _references(resource, above, ids))
+        if not resource.get("delete"):
+            above.add(urn)
+        ids.add(f"{urn}::{resource.get('id', '')}")
+
+
+def _references(resource: Json, above: set[str], ids: set[str]) -> Iterator[tuple[str, str]]:
+    parent = resource.get("parent")
+    if parent and parent not in above:
+        yield "parent", parent
+    provider = resource.get("provider")
+    if provider and provider not in ids:
+        yield "provider", provider
+    for other in resource.get("dependencies") or []:
+        if other not in above:
+            yield "dependency", other
+    for name, others in (resource.get("propertyDependencies") or {}).items():
+        for other in others or []:
+            if other not in above:
+                yield f"dependency of {name}", other
+
+
+def _pending_faults(deployment: Json) -> Iterator[Fault]:
+    for operation in deployment.get("pending_operations") or []:
+        urn = (operation.get("resource") or {}).get("urn", WHOLE)
+        yield Fault(urn, f"was being worked on ({operation.get('type')}) when a run ended: the next up settles it")
+
+
+def _secret_faults(resource: Json) -> Iterator[Fault]:
+    urn = resource["urn"]
+    secret = {*_ALWAYS_SECRET.get(resource["type"], ()), *(resource.get("additionalSecretOutputs") or [])}
+    for path in _PATHS:
+        properties = resource.get(path) or {}
+        for name in sorted(secret & properties.keys()):
+            if not is_encrypted(properties[name]) and not _is_empty(properties[name]):
+                yield Fault(urn, f"{path}.{name} is secret and not encrypted")
+        yield from (Fault(urn, f"{where}: {what}") for where, what in _plain_secrets(properties, path))
+
+
+def is_encrypted(value: Any) -> bool:
+    """Tell whether a value is a secret in its encrypted form, or a container of such values only."""
+    if isinstance(value, dict):
+        if value.get(SIGNATURE) == SECRET:
+            return isinstance(value.get("ciphertext"), str) and "plaintext" not in value
+        return bool(value) and all(map(is_encrypted, value.values()))
+    return isinstance(value, list) and bool(value) and all(map(is_encrypted, value))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", {}, [])
+
+
+def _plain_secrets(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield the places of secrets in plain: those with the mark, and texts that look like one."""
+    if isinstance(value, dict):
+        if value.get(SIGNATURE) == SECRET:
+            if not is_encrypted(value):
+                yield where, "a secret that is not encrypted"
+            return
+        for key, inner in value.items():
+            yield from _plain_secrets(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _plain_secrets(inner, f"{where}[{index}]")
+    elif isinstance(value, str):
+        yield from ((where, f"{what} in plain") for what, form in _LOOKS_SECRET.items() if form.search(value))

@@ -1,0 +1,183 @@
+"""New keys for a stack's secrets, so that a kill at any moment costs neither the state nor the secrets.
+
+What is needed to go back lies in one folder, which appears whole before anything changes and goes last:
+
+1. ``begin``: the state, the configuration and, for a passphrase, the new one are written down;
+2. ``change``: the engine encrypts configuration and state anew (two writes, in between neither key reads both);
+3. ``verify``: all secrets of both are read with the new key;
+4. ``commit``: the new passphrase takes the place of the stack's old one;
+5. ``end``: the folder is removed.
+
+Whoever finds the folder goes on: where the new key reads all, from step 4; else state and configuration are put back.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from inferstack.errors import UserError
+from inferstack.state.backup import parse, sync_folder, write_new
+from inferstack.state.place import PASSPHRASE, type_of
+
+_BYTES = 32
+"""Of randomness in a passphrase."""
+
+
+class Stack(Protocol):
+    """A stack as its engine works on it."""
+
+    config_file: Path
+    """The engine's configuration of the stack, with the salt or key of its secrets."""
+
+    def export(self) -> str:
+        """Return the state, secrets encrypted."""
+
+    def load(self, file: Path) -> None:
+        """Put an exported state in the place of the present one."""
+
+    def change(self, provider: str, passphrase: Path | None) -> None:
+        """Encrypt configuration and state anew."""
+
+    def readable(self, passphrase: Path | None) -> bool:
+        """Tell whether all secrets can be read; with the stack's own passphrase where none is given."""
+
+
+def _nothing(_: str) -> None:
+    return
+
+
+class Rotation:
+    """One rotation, or what an interrupted one left.
+
+    Args:
+        state_dir: the state folder.
+        name: of the stack.
+        stack: to work on.
+        reached: called with the name of each step that is done.
+    """
+
+    def __init__(self, state_dir: Path, name: str, stack: Stack, reached: Callable[[str], None] = _nothing) -> None:
+        self._folder = folder_of(state_dir, name)
+        self._own = passphrase_of(state_dir, name)
+        self._stack = stack
+        self._reached = reached
+
+    @property
+    def fresh(self) -> Path:
+        """The new passphrase, while it is on its way."""
+        return self._folder / PASSPHRASE
+
+    def begin(self, provider: str) -> None:
+        """Write down what is needed to go back."""
+        draft = self._folder.with_name(f"{self._folder.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700, parents=True)
+        write_new(draft / "state.json", self._stack.export())
+        write_new(draft / "config.yaml", self._stack.config_file.read_text())
+        if type_of(provider) == PASSPHRASE:
+            write_new(draft / PASSPHRASE, secrets.token_urlsafe(_BYTES))
+        draft.rename(self._folder)
+        sync_folder(self._folder.parent)
+        self._reached("begin")
+
+    def change(self, provider: str) -> None:
+        """Have the engine encrypt all anew, and see that the new key reads it.
+
+        Raises:
+            UserError: it does not; all is as it was before.
+        """
+        self._stack.change(provider, self._new())
+        self._reached("change")
+        if not self._forward():
+            self.go_back()
+            raise UserError("The new key does not read what was encrypted with it; the old one is in use again.")
+        self._reached("verify")
+
+    def settle(self) -> bool:
+        """Go on with what an interrupted rotation left, forwards or back; tell whether the new key is in use.
+
+        Raises:
+            UserError: neither is possible.
+        """
+        if self._forward():
+            self.commit()
+            return True
+        self.go_back()
+        return False
+
+    def commit(self) -> None:
+        """Make the new passphrase the stack's own; `end` must follow."""
+        if (new := self._new()) is not None:
+            self._own.parent.mkdir(mode=0o700, exist_ok=True)
+            draft = self._own.with_name(f".{self._own.name}")
+            draft.unlink(missing_ok=True)
+            write_new(draft, new.read_text())
+            draft.replace(self._own)
+            sync_folder(self._own.parent)
+        self._reached("commit")
+
+    def end(self) -> None:
+        """Forget how to go back."""
+        gone = self._folder.with_name(f"{self._folder.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        self._folder.rename(gone)  # half a folder would look like a rotation
+        shutil.rmtree(gone)
+        self._reached("end")
+
+    def go_back(self) -> None:
+        """Put state and configuration back as they were.
+
+        Raises:
+            UserError: somebody has changed the state since, or the old key does not read it either.
+        """
+        saved = self._folder / "state.json"
+        then, now = (_written(text) for text in (saved.read_text(), self._stack.export()))
+        if then != now:
+            raise UserError(
+                f"The state has been changed ({now}) since the rotation began ({then}). Look at both, put the right "
+                f"one in place with `pulumi stack import`, then remove {self._folder}."
+            )
+        config = self._stack.config_file
+        draft = config.with_name(f".{config.name}")
+        draft.unlink(missing_ok=True)
+        write_new(draft, (self._folder / "config.yaml").read_text())
+        draft.replace(config)
+        self._stack.load(saved)
+        if not self._stack.readable(None):
+            raise UserError(
+                f"The old key does not read the state that it wrote; all that is known is in {self._folder}."
+            )
+
+    def _forward(self) -> bool:
+        """Tell whether the new key is that of the state and reads all; a state without a secret is read by any key."""
+        then, now = (_key(text) for text in ((self._folder / "state.json").read_text(), self._stack.export()))
+        return then != now and self._stack.readable(self._new())
+
+    def _new(self) -> Path | None:
+        return self.fresh if self.fresh.exists() else None
+
+
+def folder_of(state_dir: Path, name: str) -> Path:
+    """Return the folder of a rotation under way."""
+    return state_dir / f"rotation.{name}"
+
+
+def passphrase_of(state_dir: Path, name: str) -> Path:
+    """Return the file of a stack's own passphrase, there after its first rotation."""
+    return state_dir / "passphrases" / name
+
+
+def _key(text: str) -> object:
+    """Return how a state names its key: with a salt or an encrypted key, either new with each rotation."""
+    return parse(text)["deployment"].get("secrets_providers")
+
+
+def _written(text: str) -> str:
+    """Return when a state was last written by an update; encrypting it anew keeps that."""
+    manifest = parse(text)["deployment"].get("manifest") or {}
+    return json.dumps(manifest.get("time"))

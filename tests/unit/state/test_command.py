@@ -1,0 +1,53 @@
+"""``inferstack state`` with the real engine: a backup that is verified and put back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferstack.rehearsal import tools
+from tests.rehearsal.command import Command
+
+pytestmark = pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
+
+ROOT = "urn:pulumi:local::inferstack::pulumi:pulumi:Stack::inferstack-local"
+
+
+def _export(command: Command) -> dict[str, Any]:
+    told = command.must("pulumi", "stack", "export")
+    content: dict[str, Any] = json.loads(told[told.index("\n{") if not told.startswith("{") else 0 :])
+    return content
+
+
+def _load(command: Command, content: dict[str, Any], folder: Path) -> None:
+    (folder / "in.json").write_text(json.dumps(content))
+    command.must("pulumi", "stack", "import", "--file", str(folder / "in.json"))
+
+
+def test_a_backup_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
+    command = Command(tmp_path / "state")
+    command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
+    empty = _export(command)
+    full = json.loads(json.dumps(empty))
+    full["deployment"]["resources"] = [
+        {"urn": ROOT, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": {"endpoint": "here"}}
+    ]
+    _load(command, full, tmp_path)
+
+    [made] = json.loads(command.must("state", "backup", "-o", "json"))
+    assert (made["stack"], made["resources"]) == ("local", 1)
+    command.must("state", "verify", "-s", "local", made["file"])
+    _load(command, empty, tmp_path)
+    command.must("pulumi", "stack", "import", "--file", made["file"])
+
+    [back] = _export(command)["deployment"]["resources"]
+    assert (back["urn"], back["outputs"]) == (ROOT, {"endpoint": "here"})
+
+    Path(made["file"]).write_text(Path(made["file"]).read_text() + " ")
+    code, told = command.run("state", "verify", made["file"])
+    assert code == 1
+    assert "by its manifest" in told
