@@ -63,9 +63,9 @@ def up(
                 raise typer.Exit(1)
         else:
             _update(session, "up")
-    lacking = _show_roles(session)
-    rows, ready = asyncio.run(jobs.table(*kubeconfig_of(session), wait=wait))
-    _show(rows)
+        lacking = _show_roles(session)
+        rows, ready = asyncio.run(jobs.table(*kubeconfig_of(session), wait=wait))
+        _show(rows)
     if lacking or not ready:
         what = "jobs are Ready" if not ready else "objects are there"
         raise UserError(f"Not all {what}: see the messages above, and `inferstack status`.")

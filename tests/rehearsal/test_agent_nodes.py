@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from inferstack.kube import KubeClient
+from inferstack.kube.client import STRATEGIC
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config
 from inferstack.rehearsal.plane import Rehearsal
 
@@ -272,21 +273,30 @@ async def test_lost_gpus(kube: KubeClient, make_nodes: MakeNodes) -> None:
     await _until(kube, _node(name), lambda node: _allocatable(node) == "8")
 
 
-def _ready(node: Object) -> str | None:
-    conditions = node.get("status", {}).get("conditions") or []
+def _ready(obj: Object) -> str | None:
+    conditions = obj.get("status", {}).get("conditions") or []
     return next((entry["status"] for entry in conditions if entry["type"] == "Ready"), None)
 
 
-async def test_not_ready_and_back(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_not_ready_and_back(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes()
     await _until(kube, _node(name), lambda node: _ready(node) == "True")
+    bound = {"nodeName": name, "containers": [{"name": "c", "image": "registry.invalid/c"}]}
+    pod: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": bound}
+    await kube.create(pod, field_manager=MANAGER)
+    reference = ("v1", "Pod", name)
+    await _until(kube, reference, lambda pod: _ready(pod) == "True")
     await _annotate(kube, name, "not-ready", "true")
     await _until(kube, _node(name), lambda node: _ready(node) == "False")
     # The real node controller draws its conclusion.
     tainted = "node.kubernetes.io/not-ready"
     await _until(kube, _node(name), lambda node: any(t["key"] == tainted for t in node["spec"].get("taints") or []))
+    # As the node controller does it for a silent node, 40 s after its last word.
+    silent = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    await kube.patch("v1", "Pod", name, silent, namespace, content_type=STRATEGIC, subresource="status")
     await _annotate(kube, name, "not-ready", None)
     await _until(kube, _node(name), lambda node: _ready(node) == "True" and not node["spec"].get("taints"))
+    await _until(kube, reference, lambda pod: _ready(pod) == "True")
 
 
 async def test_single_strategy_and_no_operator(kube: KubeClient, make_nodes: MakeNodes) -> None:

@@ -18,6 +18,7 @@ from inferstack.rehearsal.agent.keda import KedaController
 from inferstack.rehearsal.agent.load_balancer import LoadBalancers
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
+from inferstack.rehearsal.agent.readiness import Readiness
 from inferstack.rehearsal.agent.sriov_networks import SriovNetworkController
 from inferstack.rehearsal.agent.sriov_operator import SriovController
 
@@ -52,10 +53,12 @@ async def run(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with await KubeClient.connect(options.kubeconfig) as kube:
+        readiness = Readiness(kube)
         nodes = NodeController(
             kube,
             policy=lambda: policies.current,
             functions=lambda name: sriov.functions(name),  # noqa: PLW0108  # it is made below
+            seen=readiness.seen,
             mig_seconds=options.mig_seconds,
         )
         sriov = SriovController(kube, on_change=nodes.changed)
@@ -91,7 +94,7 @@ async def run(options: Options) -> None:
             await sriov.known()
             await nodes.run()
 
-        parts = [policies.run(), play_nodes(), pods.run(), *(player.run() for player in players)]
+        parts = [policies.run(), play_nodes(), readiness.run(), pods.run(), *(player.run() for player in players)]
         work = [asyncio.create_task(part) for part in parts]
         stopping = asyncio.create_task(stop.wait())
         log.info("playing the nodes of %s", kube.access.server)

@@ -82,6 +82,7 @@ class NodeController:
         kube: connected client.
         policy: returns the current policy, None without the GPU operator.
         functions: returns the virtual functions of a node by resource, as the SR-IOV operator has set them up.
+        seen: is told of each node as it is now, None where it is gone.
         mig_seconds: how long the MIG manager takes where the hardware does not say.
         workers: nodes that are written at once.
     """
@@ -92,12 +93,14 @@ class NodeController:
         *,
         policy: Callable[[], Policy | None],
         functions: Callable[[str], Mapping[str, int]],
+        seen: Callable[[str, Object | None], None],
         mig_seconds: float,
         workers: int = 16,
     ) -> None:
         self._kube = kube
         self._policy = policy
         self._functions = functions
+        self._seen = seen
         self._mig_seconds = mig_seconds
         self._queue = WorkQueue(self._reconcile, workers=workers, name="nodes")
         self.nodes = Informer(kube, "v1", "Node", on_change=self._changed, prune=prune)
@@ -127,6 +130,7 @@ class NodeController:
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         name = key_of(newer_of(before, after))
+        self._seen(name, after)
         if after is None:
             self._queue.forget(name)
             self._pending_since.pop(name, None)

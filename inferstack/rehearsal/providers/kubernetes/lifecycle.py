@@ -12,7 +12,13 @@ from inferstack.kube import ApiError, UnknownKindError
 from inferstack.kube.client import APPLY, JSON_PATCH
 from inferstack.rehearsal.providers.kubernetes import diff, fields, readiness, waiting
 from inferstack.rehearsal.providers.kubernetes.cluster import Cluster
-from inferstack.rehearsal.providers.kubernetes.errors import REACHING, OperationError, PartialError, explain, is_uncertain
+from inferstack.rehearsal.providers.kubernetes.errors import (
+    REACHING,
+    OperationError,
+    PartialError,
+    explain,
+    is_uncertain,
+)
 from inferstack.rehearsal.providers.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, annotation
 
 Object = dict[str, Any]
