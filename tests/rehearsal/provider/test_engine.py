@@ -179,7 +179,6 @@ def test_a_policy_pack_runs_through_the_language_host(program: Program, tmp_path
         "PolicyPack('tests', enforcement_level=EnforcementLevel.MANDATORY, policies=[\n"
         "    ResourceValidationPolicy(name='owned', description='Owned.', validate=validate)])\n"
     )
-    pytest.importorskip("pulumi_policy")
     program.write('k8s.core.v1.ConfigMap("c", metadata={"name": "c"}, opts=opts())')
     assert "a ConfigMap needs an owner" in program.fails("preview", "--policy-pack", str(pack))
     program.write('k8s.core.v1.ConfigMap("c", metadata={"name": "c"}, data={"owner": "me"}, opts=opts())')

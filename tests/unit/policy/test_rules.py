@@ -1,0 +1,70 @@
+"""Each rule against its own examples, and what it must bring along."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from inferstack.policy.evaluate import Finding, apply
+from inferstack.policy.examples import stack_of
+from inferstack.policy.model import Example, Rule
+from inferstack.policy.registry import function, rules
+from inferstack.policy.settings import PolicySettings
+
+TODAY = dt.date(2026, 11, 25)
+
+
+def settings(**given: Any) -> PolicySettings:
+    return PolicySettings.model_validate(
+        {
+            "enforcement": "mandatory",
+            "admission": True,
+            "levels": {},
+            "config": {},
+            "exceptions": [],
+            "maxExceptionDays": 90,
+            **given,
+        }
+    )
+
+
+def findings(rule: Rule, example: Example) -> list[Finding]:
+    held = settings(config={rule.id: example.config} if example.config else {})
+    said = list(apply(rule, stack_of(example), held, TODAY))
+    assert all(isinstance(one, Finding) for one in said), "an example leaves nothing unknown"
+    return [one for one in said if isinstance(one, Finding)]
+
+
+def examples(kind: str) -> list[Any]:
+    return [
+        pytest.param(rule, example, id=f"{rule.id}-{number}")
+        for rule in rules().values()
+        for number, example in enumerate(rule.good if kind == "good" else rule.bad)
+    ]
+
+
+@pytest.mark.parametrize(("rule", "example"), examples("good"))
+def test_nothing_is_said_of_what_is_right(rule: Rule, example: Example) -> None:
+    assert findings(rule, example) == []
+
+
+@pytest.mark.parametrize(("rule", "example"), examples("bad"))
+def test_what_is_wrong_is_found(rule: Rule, example: Example) -> None:
+    found = findings(rule, example)
+    assert found, f"{rule.id} says nothing of: {example.title}"
+    assert all(one.rule is rule and one.message for one in found)
+    assert "cannot be evaluated" not in " ".join(one.message for one in found), found
+
+
+@pytest.mark.parametrize("rule", list(rules().values()), ids=list(rules()))
+def test_a_rule_names_what_a_reader_needs(rule: Rule) -> None:
+    assert rule.title.endswith(".")
+    assert rule.why.endswith(".")
+    assert rule.fix.endswith(".")
+    assert len({example.title for example in (*rule.good, *rule.bad)}) == len(rule.good) + len(rule.bad)
+    if rule.check:
+        assert callable(function(rule.check.function))
+    for option in rule.config.values():
+        assert option.description.endswith(".")

@@ -1,0 +1,95 @@
+"""Levels, configuration and exceptions of a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from inferstack.policy.evaluate import apply
+from inferstack.policy.examples import stack_of
+from inferstack.policy.model import Level
+from inferstack.policy.registry import find, rules
+from inferstack.policy.resource import UNKNOWN, Resource, Stack, UnknownError, get, has_unknown
+from tests.unit.policy.test_rules import TODAY, settings
+
+RULE = find("pods-not-privileged")
+LEAVE = {
+    "rule": RULE.id,
+    "resource": "Pod nlp/serv*",
+    "owner": "nlp",
+    "reason": "its profiler reads the counters of the CPU",
+    "expires": "2026-11-25",
+}
+
+
+def messages(**given: Any) -> list[str]:
+    held = settings(**given)
+    return [type(one).__name__ for one in apply(RULE, stack_of(RULE.bad[0]), held, TODAY)]
+
+
+def test_an_exception_holds_to_its_last_day_and_not_longer() -> None:
+    assert messages() == ["Finding"]
+    assert messages(exceptions=[LEAVE]) == []
+    assert messages(exceptions=[{**LEAVE, "expires": "2026-11-24"}]) == ["Finding"]
+    assert settings(exceptions=[{**LEAVE, "expires": "2026-11-24"}]).expired(RULE.id, "Pod nlp/server", TODAY)
+
+
+@pytest.mark.parametrize("resource", ["Pod nlp/serve", "Pod vision/server", "pod nlp/server", "Deployment nlp/server"])
+def test_an_exception_is_for_what_it_names(resource: str) -> None:
+    assert messages(exceptions=[{**LEAVE, "resource": resource}]) == ["Finding"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"levels": {"pods-not-priviliged": "advisory"}}, "did you mean pods-not-privileged"),
+        ({"levels": {RULE.id: "remediate"}}, "no safe remedy"),
+        ({"levels": {RULE.id: "warn"}}, "disabled"),
+        ({"config": {RULE.id: {"systemNamespace": []}}}, "did you mean systemNamespaces"),
+        ({"config": {RULE.id: {"systemNamespaces": "kube-system"}}}, "expected array of string"),
+        ({"config": {RULE.id: {"systemNamespaces": [1]}}}, "expected array of string"),
+        ({"exceptions": [{**LEAVE, "rule": "no-such-rule"}]}, "there is no rule"),
+        ({"exceptions": [{**LEAVE, "reason": "ok"}]}, "at least 10"),
+        ({"exceptions": [{**LEAVE, "expires": "never"}]}, "date"),
+        ({"exceptions": [{key: value for key, value in LEAVE.items() if key != "owner"}]}, "owner"),
+    ],
+)
+def test_what_does_not_fit_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        settings(**given)
+
+
+def test_a_stack_sets_levels_and_configuration() -> None:
+    held = settings(
+        enforcement="advisory",
+        levels={RULE.id: "mandatory"},
+        config={RULE.id: {"systemNamespaces": ["nlp"]}},
+    )
+    assert held.level(RULE) is Level.MANDATORY
+    others = [rule for rule in rules().values() if rule is not RULE]
+    assert {held.level(rule) for rule in others} == {Level.ADVISORY}
+    assert messages(config={RULE.id: {"systemNamespaces": ["nlp"]}}) == []
+
+
+def test_no_verdict_rests_on_a_value_that_a_preview_does_not_know() -> None:
+    manifest = {**RULE.bad[0].resources[0]}
+    assert not has_unknown(manifest)
+    unknown = {**manifest, "metadata": {**manifest["metadata"], "annotations": {"note": UNKNOWN}}}
+    token = "kubernetes:core/v1:Pod"
+    stack = Stack("prod", (Resource("urn", token, "server", unknown),))
+    assert [type(one).__name__ for one in apply(RULE, stack, settings(), TODAY)] == ["Undecided"]
+    harmless = {**RULE.good[0].resources[0], "status": UNKNOWN}
+    assert list(apply(RULE, Stack("prod", (Resource("urn", token, "s", harmless),)), settings(), TODAY)) == []
+    for look in (bool, len, list, hash, lambda value: value == 1, lambda value: value["a"]):
+        with pytest.raises((UnknownError, TypeError)):
+            look(UNKNOWN)
+    with pytest.raises(UnknownError):
+        get({"a": UNKNOWN}, "a", "b")
+
+
+def test_a_path_that_is_not_there_has_its_default() -> None:
+    assert get({"a": [{"b": 1}]}, "a", 0, "b") == 1
+    assert get({"a": [{"b": 1}]}, "a", 1, "b", default="none") == "none"
+    assert get({"a": 1}, "a", "b") is None
