@@ -21,10 +21,11 @@ from inferstack.policy.settings import PolicyException, PolicySettings
 API = "admissionregistration.k8s.io/v1"
 PREFIX = "inferstack-"
 """Of the names of policies and bindings; the rule's id follows."""
-_LABEL = "object.kind + ' ' + (variables.objectNamespace == '' ? '' : variables.objectNamespace + '/') + variables.objectName"
+_LABEL = "object.kind + ' ' + variables.objectPath"
 _NAMING = {
     "objectNamespace": VARIABLES["objectNamespace"],
     "objectName": "has(object.metadata.name) ? object.metadata.name : object.metadata.generateName",
+    "objectPath": "(variables.objectNamespace == '' ? '' : variables.objectNamespace + '/') + variables.objectName",
 }
 
 

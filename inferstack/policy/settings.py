@@ -25,7 +25,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class PolicyException(_Settings):
@@ -79,6 +81,14 @@ class PolicySettings(_Settings):
         for name, given in self.config.items():
             _check(rules()[name], given)
         return self
+
+    @classmethod
+    def strict(cls, config: Mapping[str, Mapping[str, Any]] | None = None) -> PolicySettings:
+        """Return settings without exceptions, under which every finding counts; ``config`` is by rule."""
+        given = {name: dict(values) for name, values in (config or {}).items()}
+        return cls(
+            enforcement=Level.MANDATORY, admission=True, levels={}, config=given, exceptions=(), max_exception_days=90
+        )
 
     def level(self, rule: Rule) -> Level:
         """Return what a finding of a rule does in this stack."""

@@ -16,7 +16,7 @@ from inferstack.kube import ApiError, KubeClient
 from inferstack.policy.admission import make_policy
 from inferstack.policy.examples import TENANTS
 from inferstack.policy.model import Example, Rule
-from inferstack.policy.registry import rules
+from inferstack.policy.registry import find, rules
 from tests.unit.policy.test_rules import findings, settings
 
 pytestmark = pytest.mark.rehearsal
@@ -114,3 +114,26 @@ async def test_both_gates_judge_alike(kube: KubeClient, place: Place, rule: Rule
         finally:
             for made in (binding, policy):
                 await kube.delete(made["apiVersion"], made["kind"], made["metadata"]["name"], propagation="Background")
+
+
+@pytest.mark.parametrize("rule", [find("pods-not-privileged")], ids=["pods-not-privileged"])
+async def test_an_exception_holds_at_the_api_server_too(kube: KubeClient, place: Place, rule: Rule) -> None:
+    pod, deployment = rule.bad
+    leave = {
+        "rule": rule.id,
+        "resource": f"Pod {place.names['nlp']}/ser*",
+        "owner": "nlp",
+        "reason": "its profiler reads the counters of the CPU",
+        "expires": TODAY,
+    }
+    ended = {**leave, "resource": "*", "expires": TODAY - dt.timedelta(days=1)}
+    held = settings(exceptions=[ended, leave])
+    policy, binding = make_policy(rule, held, TODAY, tenant_label="inferstack.dev/tenant", labels={})
+    binding["spec"]["matchResources"] = {"namespaceSelector": {"matchLabels": {place.label: "true"}}}
+    for made in (policy, binding):
+        await kube.create(made, field_manager=MANAGER)
+    try:
+        assert [bool(said) for said in await settled(kube, [pod, deployment], [False, True], place)] == [False, True]
+    finally:
+        for made in (binding, policy):
+            await kube.delete(made["apiVersion"], made["kind"], made["metadata"]["name"], propagation="Background")

@@ -1,0 +1,86 @@
+"""The rules that stacks are held to: listed, explained, tried on their own examples."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.errors import UserError
+from inferstack.policy.evaluate import apply
+from inferstack.policy.examples import stack_of
+from inferstack.policy.model import Example, Rule
+from inferstack.policy.pages import explain as page_of
+from inferstack.policy.registry import find, rules
+from inferstack.policy.settings import PolicySettings
+
+app = typer.Typer(help="List, explain and try the rules of stacks and Kubernetes objects.", no_args_is_help=True)
+
+Row = dict[str, Any]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    parent.add_typer(app, name="policy")
+
+
+@app.command("list")
+def list_(form: FormatOption = Format.TABLE) -> None:
+    """Show all rules: what each holds, how severe it is and who judges by it."""
+    output.emit([_row(rule) for rule in rules().values()], form)
+
+
+@app.command()
+def explain(
+    rule: Annotated[str, typer.Argument(help="Id of a rule, as `inferstack policy list` shows it.")],
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show one rule: why it is there, what to do, its configuration, and examples of right and wrong."""
+    found = find(rule)
+    if form is Format.TABLE:
+        typer.echo(page_of(found), nl=False)
+    else:
+        output.emit([found.model_dump(mode="json", by_alias=True, exclude_none=True)], form)
+
+
+@app.command("test")
+def try_(
+    names: Annotated[list[str] | None, typer.Argument(help="Ids of rules; by default all.")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Try rules on their own examples; exit code 1 where one lets a wrong one pass or blames a right one."""
+    chosen = [find(name) for name in names] if names else list(rules().values())
+    rows = [row for rule in chosen for row in _tried(rule)]
+    failed = [row for row in rows if row["verdict"] != row["wanted"]]
+    output.emit(rows if form is not Format.TABLE else failed, form)
+    output.say(f"{len(chosen)} rules, {len(rows)} examples, {len(failed)} judged wrongly")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _row(rule: Rule) -> Row:
+    return {
+        "rule": rule.id,
+        "category": rule.category,
+        "severity": rule.severity.value,
+        "gates": "preview, API server" if rule.cel else "preview",
+        "title": rule.title,
+    }
+
+
+def _tried(rule: Rule) -> Iterator[Row]:
+    for wanted, examples in (("good", rule.good), ("bad", rule.bad)):
+        for example in examples:
+            yield {"rule": rule.id, "example": example.title, "wanted": wanted, "verdict": _verdict(rule, example)}
+
+
+def _verdict(rule: Rule, example: Example) -> str:
+    if any(name not in rule.config for name in example.config):
+        raise UserError(f"{rule.id}: the example “{example.title}” configures what the rule does not know.")
+    held = PolicySettings.strict({rule.id: example.config} if example.config else {})
+    today = datetime.datetime.now(datetime.UTC).date()
+    return "bad" if list(apply(rule, stack_of(example), held, today)) else "good"
