@@ -141,7 +141,8 @@ def pulumi(
     """Run any pulumi command on a stack, such as: inferstack pulumi -s existing refresh --preview-only."""
     session = Session(stack, output.say)
     with _interruptible(), only_one(session.state, output.say), contextlib.ExitStack() as contexts:
-        if _NEED_CLUSTER.isdisjoint(arguments):
+        # `pulumi stack import` puts a state back, `pulumi import` reads the cluster.
+        if "stack" in arguments[:1] or _NEED_CLUSTER.isdisjoint(arguments):
             session.engine.prepare()
             session.select()
         else:

@@ -51,3 +51,4 @@ def test_a_backup_comes_back(tmp_path: Path) -> None:
     code, told = command.run("state", "verify", made["file"])
     assert code == 1
     assert "by its manifest" in told
+    assert not (command.state / "kubeconfig").exists(), "a state is put back without a control plane"
