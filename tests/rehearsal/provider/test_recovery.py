@@ -56,7 +56,21 @@ async def begin(program: Program, kube: KubeClient, namespace: str) -> subproces
                 seen.add(obj["metadata"]["name"])
             if len(seen) == 5:
                 break
+        # The engine hears of them a moment later; one that it has not heard of gets another random name next time.
+        while await asyncio.to_thread(recorded, program) < 5:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.05)
     return process
+
+
+def recorded(program: Program) -> int:
+    """Return how many ConfigMaps the engine has written into the stack's state."""
+    for checkpoint in (program.engine.state_dir / "pulumi" / ".pulumi" / "stacks").glob("*/test.json"):
+        try:
+            latest = json.loads(checkpoint.read_bytes())["checkpoint"].get("latest") or {}
+        except ValueError:  # it is being written
+            return 0
+        return sum(one["type"].endswith(":ConfigMap") for one in latest.get("resources") or [])
+    return 0
 
 
 async def left(kube: KubeClient, namespace: str) -> list[str]:

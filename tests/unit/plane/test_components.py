@@ -27,7 +27,7 @@ def test_kwok_whole() -> None:
         ),
         probe=Probe("http://127.0.0.1:20007/healthz"),
         ports=(20007,),
-        needs=("kube-apiserver",),
+        needs=("etcd", "kube-apiserver"),
         restart_with_needs=True,
         prepare=release_nodes,
     )
