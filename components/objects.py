@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from inferstack.tokens import token
 from inferstack.versions import load as load_versions
 
 Object = dict[str, Any]
@@ -39,11 +40,6 @@ class KubeObject(pulumi.CustomResource):
         versioned = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=plugin_version()))
         kind = token(manifest["apiVersion"], manifest["kind"]) + ("Patch" if patch else "")
         super().__init__(kind, name, dict(manifest), versioned)
-
-
-def token(api_version: str, kind: str) -> str:
-    """Return the Pulumi type token of a kind: ``v1``/``Pod`` is ``kubernetes:core/v1:Pod``."""
-    return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
 
 
 @functools.cache

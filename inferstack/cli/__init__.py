@@ -16,7 +16,7 @@ from inferstack.errors import UserError
 
 _VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd, state)
 _PLANNING = ("settings", "orphans", "mirror", "gpu", "doctor", "policy")
-"""Commands whose modules, of the same names, read the whole program: a second that the others do without."""
+"""Commands whose modules, of the same names, load much, most the whole program: the others do without that second."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from inferstack.cli.cluster import connected
 from inferstack.kube import KubeClient, UnknownKindError
+from inferstack.kube.conditions import condition_status, find_condition
 
 API_VERSION, KIND = "deepseek.ai/v1", "InferenceJob"
 Object = dict[str, Any]
@@ -45,7 +46,7 @@ async def wait_ready(kube: KubeClient, seconds: float) -> None:
 
 def is_ready(job: Mapping[str, Any]) -> bool:
     """Tell whether a job is Ready, and says so of its present spec."""
-    condition = _condition(job, "Ready")
+    condition = find_condition(job, "Ready")
     observed = condition.get("observedGeneration", job["metadata"].get("generation"))
     return condition.get("status") == "True" and observed == job["metadata"].get("generation")
 
@@ -62,8 +63,8 @@ def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -
             and pod["metadata"]["labels"].get("inferstack.dev/job") == name
             and pod.get("status", {}).get("phase") == "Running"
         ]
-        ready = [pod for pod in own if _pod_ready(pod)]
-        message = "" if is_ready(job) else _condition(job, "Ready").get("message", "no status yet")
+        ready = [pod for pod in own if condition_status(pod, "Ready") == "True"]
+        message = "" if is_ready(job) else find_condition(job, "Ready").get("message", "no status yet")
         rows.append(
             {
                 "job": name,
@@ -118,16 +119,6 @@ def age(created: str, now: datetime.datetime) -> str:
 
 def _key(job: Mapping[str, Any]) -> tuple[str, str]:
     return job["metadata"]["namespace"], job["metadata"]["name"]
-
-
-def _condition(job: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    conditions = job.get("status", {}).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == kind), {})
-
-
-def _pod_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def _requests(pod: Mapping[str, Any]) -> dict[str, int]:

@@ -10,13 +10,10 @@ import typer
 
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
-from inferstack.errors import UserError
-from inferstack.policy.evaluate import apply
-from inferstack.policy.examples import stack_of
-from inferstack.policy.model import Example, Rule
+from inferstack.policy.examples import judge
+from inferstack.policy.model import Rule
 from inferstack.policy.pages import explain as page_of
 from inferstack.policy.registry import find, rules
-from inferstack.policy.settings import PolicySettings
 
 app = typer.Typer(help="List, explain and try the rules of stacks and Kubernetes objects.", no_args_is_help=True)
 
@@ -54,7 +51,8 @@ def try_(
 ) -> None:
     """Try rules on their own examples; exit code 1 where one lets a wrong one pass or blames a right one."""
     chosen = [find(name) for name in names] if names else list(rules().values())
-    rows = [row for rule in chosen for row in _tried(rule)]
+    today = datetime.datetime.now(datetime.UTC).date()
+    rows = [row for rule in chosen for row in _tried(rule, today)]
     failed = [row for row in rows if row["verdict"] != row["wanted"]]
     output.emit(rows if form is not Format.TABLE else failed, form)
     output.say(f"{len(chosen)} rules, {len(rows)} examples, {len(failed)} judged wrongly")
@@ -72,15 +70,8 @@ def _row(rule: Rule) -> Row:
     }
 
 
-def _tried(rule: Rule) -> Iterator[Row]:
+def _tried(rule: Rule, today: datetime.date) -> Iterator[Row]:
     for wanted, examples in (("good", rule.good), ("bad", rule.bad)):
         for example in examples:
-            yield {"rule": rule.id, "example": example.title, "wanted": wanted, "verdict": _verdict(rule, example)}
-
-
-def _verdict(rule: Rule, example: Example) -> str:
-    if any(name not in rule.config for name in example.config):
-        raise UserError(f"{rule.id}: the example “{example.title}” configures what the rule does not know.")
-    held = PolicySettings.strict({rule.id: example.config} if example.config else {})
-    today = datetime.datetime.now(datetime.UTC).date()
-    return "bad" if list(apply(rule, stack_of(example), held, today)) else "good"
+            verdict = "bad" if judge(rule, example, today) else "good"
+            yield {"rule": rule.id, "example": example.title, "wanted": wanted, "verdict": verdict}

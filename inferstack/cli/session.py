@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -76,6 +77,11 @@ class Session:
         self.config_file = self._folder / f"Pulumi.{stack}.yaml"
         self._selected = False
 
+    @functools.cached_property
+    def provider(self) -> str | None:
+        """The secrets provider that the stack's own file names; None where it names none."""
+        return place.provider_of(self.source)
+
     def configuration(self) -> dict[str, Any]:
         """Return the stack's values: those of its own file, after `select` those that the engine is given.
 
@@ -106,15 +112,14 @@ class Session:
         """
         where = str(read_values(self.source).get("inferstack:place"))
         backend = place.backend_of(self.root, os.environ)
-        place.refuse(place.find_problems(self.stack, where, backend, place.provider_of(self.source)))
+        place.refuse(place.find_problems(self.stack, where, backend, self.provider))
 
     def create(self) -> None:
         """Do what `select` does, without its refusals."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
         (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
-        named = place.provider_of(self.source)
-        chosen = ["--secrets-provider", named] if named else []
+        chosen = ["--secrets-provider", self.provider] if self.provider else []
         self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack, *chosen])
         kept = self.config_file.read_text() if self.config_file.exists() else ""
         self.config_file.write_text(with_salt(self.source.read_text(), kept))

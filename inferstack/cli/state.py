@@ -18,7 +18,7 @@ from inferstack.cli.stack import StackOption
 from inferstack.errors import UserError
 from inferstack.state.backup import check_file, parse, write_backup
 from inferstack.state.checks import find_faults
-from inferstack.state.place import PASSPHRASE, provider_of, type_of
+from inferstack.state.place import PASSPHRASE, type_of
 from inferstack.state.rotate import Rotation, folder_of
 
 app = typer.Typer(help="Back up a stack's state, verify it, rotate the key of its secrets.", no_args_is_help=True)
@@ -53,11 +53,11 @@ def verify(
 ) -> None:
     """Look whether a state is whole and its secrets are encrypted; exit code 1 where anything is wrong."""
     if file is not None:
-        provider = type_of(provider_of(Session(stack, output.say).source)) if stack else None
+        provider = type_of(Session(stack, output.say).provider) if stack else None
         faults = check_file(file, stack=stack, provider=provider)
     else:
         session = _existing(stack or "local")
-        faults = find_faults(parse(session.export()), provider=type_of(provider_of(session.source)))
+        faults = find_faults(parse(session.export()), provider=type_of(session.provider))
     output.emit([asdict(fault) for fault in faults], form)
     if faults:
         raise UserError(f"{len(faults)} faults: see above, and docs/runbooks/state-restore.md.")
@@ -72,7 +72,7 @@ def rotate(stack: StackOption = "local") -> None:
     passphrase is drawn anew. Exit code 1 where it failed; all is as before then.
     """
     session = _existing(stack)
-    provider = provider_of(session.source) or PASSPHRASE
+    provider = session.provider or PASSPHRASE
     if type_of(provider) == PASSPHRASE:
         _refuse_own(session)
     with only_one(session.state, output.say):
@@ -82,9 +82,7 @@ def rotate(stack: StackOption = "local") -> None:
             output.say(f"ended an interrupted rotation: {'the new' if forward else 'the old'} key is in use")
         else:
             session.select()
-            rotation.begin(provider)
-            rotation.change(provider)
-            rotation.commit()
+            rotation.renew(provider)
         session.keep_configuration()
         rotation.end()
     output.say(f"the secrets of stack {stack} are encrypted by {type_of(provider)}; back the state up anew")

@@ -45,7 +45,7 @@ def make_policy(
     if check is None or level is Level.DISABLED:
         return []
     name = PREFIX + rule.id
-    exceptions = [e for e in settings.exceptions if e.rule == rule.id and today <= e.expires]
+    exceptions = [e for e in settings.exceptions if e.rule == rule.id and e.holds(today)]
     config = settings.config_of(rule)
     variables = {
         **{key: literal(value) for key, value in config.items()},

@@ -89,9 +89,8 @@ def apply(rule: Rule, stack: Stack, settings: PolicySettings, today: dt.date) ->
         except UnknownError:
             yield Undecided(rule, None)
             return
-        yield from (
-            Finding(rule, resource, message) for resource, message in found if _counts(rule, resource, settings, today)
-        )
+        findings = (Finding(rule, resource, message) for resource, message in found)
+        yield from (one for one in findings if settings.excepted(rule.id, one.label, today) is None)
         return
     for resource in stack.resources:
         try:
@@ -99,9 +98,5 @@ def apply(rule: Rule, stack: Stack, settings: PolicySettings, today: dt.date) ->
         except UnknownError:
             yield Undecided(rule, resource)
             continue
-        if said and _counts(rule, resource, settings, today):
+        if said and settings.excepted(rule.id, resource.label, today) is None:
             yield from (Finding(rule, resource, message) for message in said)
-
-
-def _counts(rule: Rule, resource: Resource | None, settings: PolicySettings, today: dt.date) -> bool:
-    return settings.excepted(rule.id, resource.label if resource else "stack", today) is None

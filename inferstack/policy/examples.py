@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
-from inferstack.policy.model import Example
+from inferstack.policy.evaluate import Finding, Undecided, apply
+from inferstack.policy.model import Example, Rule
 from inferstack.policy.resource import Resource, Stack
+from inferstack.policy.settings import PolicySettings
+from inferstack.tokens import token
 
 TENANTS = frozenset({"nlp", "vision"})
 """Namespaces that examples use as tenants'."""
@@ -17,18 +21,21 @@ def stack_of(example: Example) -> Stack:
     return Stack(example.stack, resources, TENANTS, example.settings)
 
 
+def judge(rule: Rule, example: Example, today: dt.date) -> list[Finding | Undecided]:
+    """Return what a rule says of an example, under the example's configuration and without exceptions."""
+    return list(apply(rule, stack_of(example), PolicySettings.strict({rule.id: example.config}), today))
+
+
 def resource_of(given: dict[str, Any], stack: str) -> Resource:
     """Return a resource out of a manifest, or of ``{type, name, properties, protect}``."""
     if "kind" in given and "apiVersion" in given:
-        version = given["apiVersion"]
-        token = f"kubernetes:{version if '/' in version else f'core/{version}'}:{given['kind']}"
-        name = given["metadata"].get("name", "generated")
-        return Resource(urn_of(stack, token, name), token, name, given)
-    token, name = given["type"], given["name"]
+        type_, name = token(given["apiVersion"], given["kind"]), given["metadata"].get("name", "generated")
+        return Resource(urn_of(stack, type_, name), type_, name, given)
+    type_, name = given["type"], given["name"]
     properties, protect = given.get("properties", {}), given.get("protect", False)
-    return Resource(urn_of(stack, token, name), token, name, properties, protect=protect)
+    return Resource(urn_of(stack, type_, name), type_, name, properties, protect=protect)
 
 
-def urn_of(stack: str, token: str, name: str) -> str:
+def urn_of(stack: str, type_: str, name: str) -> str:
     """Return the URN that Pulumi gives a resource without a parent."""
-    return f"urn:pulumi:{stack}::inferstack::{token}::{name}"
+    return f"urn:pulumi:{stack}::inferstack::{type_}::{name}"

@@ -11,8 +11,12 @@ from pydantic.alias_generators import to_camel
 from inferstack.policy.kinds import KINDS, WORKLOADS
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+class Data(BaseModel):
+    """Base of all that rules and their settings are made of: immutable, unknown keys refused, keys in camelCase."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class Severity(enum.StrEnum):
@@ -36,7 +40,7 @@ class Level(enum.StrEnum):
     """The program's input is mended; for rules with a remedy."""
 
 
-class Framework(_Data):
+class Framework(Data):
     """Where a rule comes from."""
 
     name: Literal[
@@ -56,7 +60,7 @@ class Framework(_Data):
     """Number or name of the control there."""
 
 
-class Cel(_Data):
+class Cel(Data):
     """A check of one Kubernetes object in CEL, evaluated by the policy pack and by the API server alike.
 
     What is here must be in both dialects: macros (``has``, ``all``, ``exists``, ``filter``, ``map``), operators,
@@ -92,7 +96,7 @@ class Cel(_Data):
         return tuple(dict.fromkeys(named))
 
 
-class Check(_Data):
+class Check(Data):
     """A check in Python: ``module.function`` below `inferstack.policy.checks`."""
 
     function: str
@@ -100,7 +104,7 @@ class Check(_Data):
     """Tokens of the resources it looks at, one by one; empty: it is given the stack as a whole."""
 
 
-class Option(_Data):
+class Option(Data):
     """One key of a rule's configuration, as JSON schema has it."""
 
     type: Literal["string", "integer", "number", "boolean", "array", "object"]
@@ -113,7 +117,7 @@ class Option(_Data):
     minimum: float | None = None
 
 
-class Example(_Data):
+class Example(Data):
     """Resources that are right or wrong by a rule; tests feed them to both gates, pages show the first of each."""
 
     title: str
@@ -127,7 +131,7 @@ class Example(_Data):
     """The stack's own values by role, where a rule looks at them."""
 
 
-class Rule(_Data):
+class Rule(Data):
     """One rule."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$")
@@ -152,6 +156,13 @@ class Rule(_Data):
     def _one_check(self) -> Self:
         if (self.cel is None) == (self.check is None):
             raise ValueError("has cel or check, one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _known_keys(self) -> Self:
+        for example in (*self.good, *self.bad):
+            if unknown := example.config.keys() - self.config.keys():
+                raise ValueError(f"the example “{example.title}” configures what there is not: {', '.join(unknown)}")
         return self
 
     @property

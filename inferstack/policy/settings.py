@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool, StringConstraints, model_validator
 
 from inferstack.errors import hint
-from inferstack.policy.model import Level, Option, Rule
+from inferstack.policy.model import Data, Level, Option, Rule
 from inferstack.policy.registry import rules
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -24,13 +23,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
-
-
-class PolicyException(_Settings):
+class PolicyException(Data):
     """Leave for some resources to break one rule, until a day."""
 
     rule: str
@@ -55,12 +48,16 @@ class PolicyException(_Settings):
         """``resource`` as a regular expression in RE2's syntax, which Python's ``re`` reads alike."""
         return "^" + ".*".join(map(re.escape, self.resource.split("*"))) + "$"
 
+    def holds(self, today: dt.date) -> bool:
+        """Tell whether it has not ended."""
+        return today <= self.expires
+
     def covers(self, rule: str, label: str) -> bool:
         """Tell whether it is about this rule and this resource, whatever the day."""
         return rule == self.rule and re.search(self.pattern, label) is not None
 
 
-class PolicySettings(_Settings):
+class PolicySettings(Data):
     """See ``policies`` in the defaults of the security role."""
 
     enforcement: Literal[Level.ADVISORY, Level.MANDATORY]
@@ -100,11 +97,11 @@ class PolicySettings(_Settings):
 
     def excepted(self, rule: str, label: str, today: dt.date) -> PolicyException | None:
         """Return the exception that holds for a resource today, if there is one."""
-        return next((e for e in self.exceptions if e.covers(rule, label) and today <= e.expires), None)
+        return next((e for e in self.exceptions if e.covers(rule, label) and e.holds(today)), None)
 
     def expired(self, rule: str, label: str, today: dt.date) -> PolicyException | None:
         """Return the exception that held for a resource and has ended, if there is one."""
-        return next((e for e in self.exceptions if e.covers(rule, label) and today > e.expires), None)
+        return next((e for e in self.exceptions if e.covers(rule, label) and not e.holds(today)), None)
 
 
 def _check(rule: Rule, given: Mapping[str, Any]) -> None:

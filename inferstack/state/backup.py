@@ -99,6 +99,19 @@ def write_new(path: Path, text: str) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def write_over(path: Path, text: str) -> None:
+    """Put a file with mode 0600 in the place of one that may be there, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    write_new(draft, text)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk."""
     handle = os.open(folder, os.O_RDONLY)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inferstack.errors import UserError
-from inferstack.state.backup import parse, sync_folder, write_new
+from inferstack.state.backup import parse, sync_folder, write_new, write_over
 from inferstack.state.place import PASSPHRASE, type_of
 
 _BYTES = 32
@@ -72,6 +72,16 @@ class Rotation:
         """The new passphrase, while it is on its way."""
         return self._folder / PASSPHRASE
 
+    def renew(self, provider: str) -> None:
+        """Have the stack use a new key; `end` must follow.
+
+        Raises:
+            UserError: it failed; all is as it was before.
+        """
+        self.begin(provider)
+        self.change(provider)
+        self.commit()
+
     def begin(self, provider: str) -> None:
         """Write down what is needed to go back."""
         draft = self._folder.with_name(f"{self._folder.name}.draft")
@@ -114,11 +124,7 @@ class Rotation:
         """Make the new passphrase the stack's own; `end` must follow."""
         if (new := self._new()) is not None:
             self._own.parent.mkdir(mode=0o700, exist_ok=True)
-            draft = self._own.with_name(f".{self._own.name}")
-            draft.unlink(missing_ok=True)
-            write_new(draft, new.read_text())
-            draft.replace(self._own)
-            sync_folder(self._own.parent)
+            write_over(self._own, new.read_text())
         self._reached("commit")
 
     def end(self) -> None:
@@ -142,11 +148,7 @@ class Rotation:
                 f"The state has been changed ({now}) since the rotation began ({then}). Look at both, put the right "
                 f"one in place with `pulumi stack import`, then remove {self._folder}."
             )
-        config = self._stack.config_file
-        draft = config.with_name(f".{config.name}")
-        draft.unlink(missing_ok=True)
-        write_new(draft, (self._folder / "config.yaml").read_text())
-        draft.replace(config)
+        write_over(self._stack.config_file, (self._folder / "config.yaml").read_text())
         self._stack.load(saved)
         if not self._stack.readable(None):
             raise UserError(

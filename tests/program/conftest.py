@@ -26,6 +26,8 @@ from tests.mirrored import make_mirror
 from tests.program import aws_outputs
 
 Object = dict[str, Any]
+STACKS = sorted(path.suffixes[0].removeprefix(".") for path in project_root().glob("stacks/Pulumi.*.yaml"))
+"""Names of the stacks that ship."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pytest
 
 from inferstack.kube.documents import crds_in
 from inferstack.project import project_root
+from tests.program.conftest import STACKS
 
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording, Registered
 
 REFERENCE = project_root().parent / "shared" / "reference" / "crds"
-STACKS = sorted(path.suffixes[0].removeprefix(".") for path in project_root().glob("stacks/Pulumi.*.yaml"))
 BUILT_IN = {
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",

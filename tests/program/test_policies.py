@@ -11,9 +11,8 @@ import pytest
 from inferstack.policy.evaluate import Finding, Undecided, evaluate
 from inferstack.policy.resource import Resource, Stack
 from inferstack.policy.settings import PolicySettings
-from tests.program.conftest import Machine, Recording, stack_config
+from tests.program.conftest import STACKS, Machine, Recording, stack_config
 
-STACKS = ("local", "existing", "dev", "staging", "prod")
 TODAY = dt.date(2026, 11, 25)
 
 

@@ -12,11 +12,11 @@ from pulumi.runtime.rpc import _special_secret_sig, _special_sig_key
 from components.platform import PlatformSettings
 from components.platform.settings import ROLES
 from inferstack.project import project_root
+from tests.program.conftest import STACKS
 
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording
 
-STACKS = sorted(path.suffixes[0].removeprefix(".") for path in project_root().glob("stacks/Pulumi.*.yaml"))
 ONE_GPU = {"nvidia.com/gpu": 1}
 JOB = {"metadata": {"name": "a"}, "spec": {"model": "bert", "resources": {"requests": ONE_GPU, "limits": ONE_GPU}}}
 

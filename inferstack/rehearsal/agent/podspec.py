@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferstack.kube.conditions import condition_status
+
 Object = dict[str, Any]
 
 HEALTH_PORT = "INFERSTACK_HEALTH_PORT"
@@ -234,5 +236,5 @@ def reported(pod: Mapping[str, Any]) -> tuple[str | None, bool, int, bool]:
     status = pod.get("status") or {}
     containers = status.get("containerStatuses") or [{}]
     ran = bool(containers[0].get("containerID"))
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+    ready = condition_status(pod, "Ready") == "True"
     return status.get("phase"), ready, int(containers[0].get("restartCount", 0)), ran

@@ -11,6 +11,7 @@ from typing import Any
 
 from inferstack.kube import ApiError, KubeClient
 from inferstack.kube.client import STRATEGIC
+from inferstack.kube.conditions import condition_status
 from inferstack.kube.workqueue import WorkQueue
 from inferstack.rehearsal.agent import FIELD_MANAGER
 from inferstack.rehearsal.agent.podspec import SELECTOR
@@ -24,18 +25,12 @@ _PAUSE = 3.0
 """Seconds between looks: the node controller may still be at the pods while the node is ready again."""
 
 
-def condition(obj: Mapping[str, Any], kind: str) -> str | None:
-    """Return the status of a condition, None where there is no such condition."""
-    listed = (obj.get("status") or {}).get("conditions") or []
-    return next((entry["status"] for entry in listed if entry["type"] == kind), None)
-
-
 def is_forgotten(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod's containers are ready and it is not; pods that a process plays tell it themselves."""
     labels = pod["metadata"].get("labels") or {}
     if _PLAYED.items() <= labels.items() or pod["metadata"].get("deletionTimestamp"):
         return False
-    return condition(pod, "ContainersReady") == "True" and condition(pod, "Ready") == "False"
+    return condition_status(pod, "ContainersReady") == "True" and condition_status(pod, "Ready") == "False"
 
 
 class Readiness:
@@ -57,7 +52,7 @@ class Readiness:
 
     def seen(self, name: str, node: Mapping[str, Any] | None) -> None:
         """Take note of a node as it is now, None where it is gone; a new one has told nothing yet and is not back."""
-        ready = condition(node, "Ready") if node else None
+        ready = condition_status(node, "Ready") if node else None
         if ready in ("False", "Unknown"):
             self._silent.add(name)
         elif name in self._silent:

@@ -111,11 +111,10 @@ class Engine:
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             **{name: value for name, value in _TUNING.items() if name not in os.environ},
         }
-        if not os.environ.get("PULUMI_BACKEND_URL"):
-            # Without the sidecar files: the engine never reads the checksums in them, and writing them for each
-            # of its checkpoints took a fifth of an update's time.
-            named = backend_of(self.project_root, {})
-            own["PULUMI_BACKEND_URL"] = named or f"file://{self._ensure_folder('pulumi')}?metadata=skip"
+        # Without the sidecar files: the engine never reads the checksums in them, and writing them for each of its
+        # checkpoints took a fifth of an update's time.
+        named = backend_of(self.project_root, os.environ)
+        own["PULUMI_BACKEND_URL"] = named or f"file://{self._ensure_folder('pulumi')}?metadata=skip"
         if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and not os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
             own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase(stack or self.stack))
         path = f"{self.binary.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inferstack.policy.evaluate import Finding, apply
-from inferstack.policy.examples import stack_of
+from inferstack.policy.evaluate import Finding
+from inferstack.policy.examples import judge
 from inferstack.policy.model import Example, Rule
 from inferstack.policy.registry import function, rules
 from inferstack.policy.settings import PolicySettings
@@ -17,22 +17,11 @@ TODAY = dt.date(2026, 11, 25)
 
 
 def settings(**given: Any) -> PolicySettings:
-    return PolicySettings.model_validate(
-        {
-            "enforcement": "mandatory",
-            "admission": True,
-            "levels": {},
-            "config": {},
-            "exceptions": [],
-            "maxExceptionDays": 90,
-            **given,
-        }
-    )
+    return PolicySettings.model_validate({**PolicySettings.strict().model_dump(by_alias=True), **given})
 
 
 def findings(rule: Rule, example: Example) -> list[Finding]:
-    held = settings(config={rule.id: example.config} if example.config else {})
-    said = list(apply(rule, stack_of(example), held, TODAY))
+    said = judge(rule, example, TODAY)
     assert all(isinstance(one, Finding) for one in said), "an example leaves nothing unknown"
     return [one for one in said if isinstance(one, Finding)]
 

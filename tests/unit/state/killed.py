@@ -22,8 +22,4 @@ def reached(step: str) -> None:
 
 session.select()
 rotation = Rotation(session.state, name, Keys(session), reached)
-rotation.begin("passphrase")
-rotation.change("passphrase")
-rotation.commit()
-session.keep_configuration()
-rotation.end()
+rotation.renew("passphrase")

@@ -66,12 +66,16 @@ def test_a_rotation_makes_the_old_passphrase_useless(command: Command, tmp_path:
     assert "incorrect passphrase" in old.stderr
 
 
-@pytest.mark.parametrize(("step", "forward"), [("begin", False), ("change", True), ("commit", True)])
-def test_a_kill_costs_nothing(command: Command, step: str, forward: bool) -> None:
+def _kill(command: Command, step: str) -> int:
+    """Rotate until the step and be killed there; return how the process ended."""
     script = Path(__file__).with_name("killed.py")
     environment = {**os.environ, **command.environment, "PYTHONPATH": str(project_root())}
-    done = subprocess.run([sys.executable, script, "local", step], env=environment, check=False, timeout=120)
-    assert done.returncode == -9
+    return subprocess.run([sys.executable, script, "local", step], env=environment, check=False, timeout=120).returncode
+
+
+@pytest.mark.parametrize(("step", "forward"), [("begin", False), ("change", True), ("commit", True)])
+def test_a_kill_costs_nothing(command: Command, step: str, forward: bool) -> None:
+    assert _kill(command, step) == -9
     assert folder_of(command.state, "local").is_dir()
     with pytest.raises(UserError, match="inferstack state rotate -s local"):
         Session("local", lambda _: None).select()
@@ -86,9 +90,7 @@ def test_a_kill_costs_nothing(command: Command, step: str, forward: bool) -> Non
 def test_a_kill_between_the_engines_two_writes_goes_back(command: Command) -> None:
     checkpoint = command.state / "pulumi" / ".pulumi" / "stacks" / "inferstack" / "local.json"
     before = checkpoint.read_bytes()
-    script = Path(__file__).with_name("killed.py")
-    environment = {**os.environ, **command.environment, "PYTHONPATH": str(project_root())}
-    subprocess.run([sys.executable, script, "local", "change"], env=environment, check=False, timeout=120)
+    assert _kill(command, "change") == -9
     checkpoint.write_bytes(before)  # the configuration is written first
 
     assert "the old key is in use" in command.must("state", "rotate")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.kube.conditions import condition_status, conditions_of, find_condition
 from inferstack.rehearsal.providers.kubernetes import jsonpath
 from inferstack.rehearsal.providers.kubernetes.objects import SKIP_AWAIT, WAIT_FOR, annotation
 
@@ -75,21 +76,12 @@ def _check(expression: str) -> tuple[str, Callable[[Object], bool]]:
         return expression, lambda obj: jsonpath.matches(path, obj)
     if expression.startswith("condition="):
         kind, _, status = expression.removeprefix("condition=").partition("=")
-        return expression, lambda obj: condition(obj, kind) == (status.strip("'\"") or "True").capitalize()
+        return expression, lambda obj: condition_status(obj, kind) == (status.strip("'\"") or "True").capitalize()
     raise WaitForError(f'{WAIT_FOR}: expected a "jsonpath=" or "condition=" prefix, got {expression!r}')
 
 
-def _conditions(obj: Object) -> list[Mapping[str, Any]]:
-    return (obj.get("status") or {}).get("conditions") or []
-
-
-def condition(obj: Object, kind: str) -> str | None:
-    """Return the status of one condition."""
-    return next((str(c.get("status")) for c in _conditions(obj) if c.get("type") == kind), None)
-
-
 def _why(obj: Object, kind: str) -> str:
-    found = next((c for c in _conditions(obj) if c.get("type") == kind), {})
+    found = find_condition(obj, kind)
     return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
 
 
@@ -119,7 +111,7 @@ def _with_reason(text: str, obj: Object) -> str:
     failing = next(
         (
             _why(obj, str(c["type"]))
-            for c in _conditions(obj)
+            for c in conditions_of(obj)
             if (c.get("type") == "ReplicaFailure" and c.get("status") == "True")
             or (c.get("type") == "Progressing" and c.get("status") == "False")
         ),
@@ -160,9 +152,9 @@ def _daemon_set(obj: Object) -> Progress:
 
 
 def _job(obj: Object) -> Progress:
-    if condition(obj, "Failed") == "True":
+    if condition_status(obj, "Failed") == "True":
         return Progress(False, f"the Job failed: {_why(obj, 'Failed')}", failed=True)
-    if condition(obj, "Complete") == "True":
+    if condition_status(obj, "Complete") == "True":
         return READY
     status = obj.get("status") or {}
     wanted = obj["spec"].get("completions") or obj["spec"].get("parallelism") or 1
@@ -171,16 +163,16 @@ def _job(obj: Object) -> Progress:
 
 def _pod(obj: Object) -> Progress:
     phase = (obj.get("status") or {}).get("phase")
-    if phase == "Succeeded" or condition(obj, "Ready") == "True":
+    if phase == "Succeeded" or condition_status(obj, "Ready") == "True":
         return READY
     return Progress(False, pod_trouble(obj) or f"the Pod is {phase or 'Pending'}")
 
 
 def pod_trouble(pod: Object) -> str:
     """Say in one line what keeps a Pod from being ready, "" where nothing does."""
-    if condition(pod, "Ready") == "True":
+    if condition_status(pod, "Ready") == "True":
         return ""
-    if condition(pod, "PodScheduled") == "False":
+    if condition_status(pod, "PodScheduled") == "False":
         return _why(pod, "PodScheduled")
     waiting = [
         f"container {c['name']}: {': '.join(str(state[k]) for k in ('reason', 'message') if state.get(k))}"
@@ -219,9 +211,11 @@ def _ingress(obj: Object) -> Progress:
 
 
 def _definition(obj: Object) -> Progress:
-    if condition(obj, "NamesAccepted") == "False":
+    if condition_status(obj, "NamesAccepted") == "False":
         return Progress(False, _why(obj, "NamesAccepted"))
-    return READY if condition(obj, "Established") == "True" else Progress(False, "the kind is not established yet")
+    return (
+        READY if condition_status(obj, "Established") == "True" else Progress(False, "the kind is not established yet")
+    )
 
 
 def _load_balancer(obj: Object) -> Progress:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from google.protobuf import struct_pb2
 
-_SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
-_SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # the protocol's mark, no secret
+from inferstack.state.checks import SECRET, SIGNATURE
+
 _OUTPUT: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 _UNKNOWNS: Final = frozenset(
     {
@@ -82,7 +82,7 @@ def _decode(value: struct_pb2.Value) -> Any:
         return UNKNOWN if text in _UNKNOWNS else text
     if kind == "struct_value":
         fields = value.struct_value.fields
-        if _SIGNATURE in fields:
+        if SIGNATURE in fields:
             return _decode_marked(fields)
         return {_DASHED.get(key, key): _decode(item) for key, item in fields.items()}
     if kind == "list_value":
@@ -96,8 +96,8 @@ def _decode(value: struct_pb2.Value) -> Any:
 
 
 def _decode_marked(fields: Mapping[str, struct_pb2.Value]) -> Any:
-    mark = fields[_SIGNATURE].string_value
-    if mark == _SECRET:
+    mark = fields[SIGNATURE].string_value
+    if mark == SECRET:
         inner = _decode(fields["value"])
         return UNKNOWN if inner is UNKNOWN else Secret(inner)
     if mark == _OUTPUT:
@@ -105,7 +105,7 @@ def _decode_marked(fields: Mapping[str, struct_pb2.Value]) -> Any:
         hidden = "secret" in fields and fields["secret"].bool_value
         return Secret(inner) if hidden and inner is not UNKNOWN else inner
     # Assets, archives and references to resources: a chart given as an archive carries its path.
-    return {key: _decode(item) for key, item in fields.items() if key != _SIGNATURE}
+    return {key: _decode(item) for key, item in fields.items() if key != SIGNATURE}
 
 
 def encode(properties: Mapping[str, Any]) -> struct_pb2.Struct:
@@ -138,7 +138,7 @@ def _encode(target: struct_pb2.Value, value: Any) -> None:
             _encode(values.add(), item)
     elif isinstance(value, Secret):
         fields = target.struct_value.fields
-        fields[_SIGNATURE].string_value = _SECRET
+        fields[SIGNATURE].string_value = SECRET
         _encode(fields["value"], value.value)
     elif value is UNKNOWN:
         target.string_value = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
