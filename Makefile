@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help up down test lint lock bench clean run-venv test-venv
+.PHONY: help up down test lint lock sbom bench clean run-venv test-venv
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -28,6 +28,10 @@ lint: test-venv ## Format, lint, types and layers
 
 lock: test-venv ## Pin what requirements/*.in asks for (LOCK_FLAGS=--upgrade: newer versions)
 	@for name in run operator test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
+
+sbom: run-venv ## What the project is made of, as CycloneDX JSON, to build/sbom.json
+	@mkdir -p build
+	@$(BIN)/inferstack sbom --file build/sbom.json
 
 bench: test-venv ## Benchmarks against named peers; prints ratios
 	@$(BIN)/python -m benchmarks.apply

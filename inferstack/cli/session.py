@@ -195,7 +195,14 @@ class Session:
         """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
         # By variables: not every command has these options.
         chosen = {"PULUMI_STACK": self.stack, "PULUMI_OPTION_CONFIG_FILE": str(self.config_file)}
+        if "--event-log" in args:
+            chosen |= _EVENTS
         return self.engine.run(args, environment=chosen)
+
+    def quietly(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run ``pulumi ARGS`` for this stack without questions, and return what it printed."""
+        chosen = ["--stack", self.stack, "--config-file", str(self.config_file)]
+        return self.engine.output([*args, "--non-interactive", "--color", "never", *chosen], environment=_EVENTS)
 
     def keep_configuration(self) -> None:
         """Carry into the user's file what a command such as ``config set`` has written into the copy."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inferstack.cli import jobs, output, roles
+from inferstack.cli import jobs, output, preview_report, roles
 from inferstack.cli.configuration import check_settings
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
@@ -53,7 +53,7 @@ def up(
 ) -> None:
     """Bring a stack up and show its jobs. In the rehearsal this starts the control plane first."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say), _started(session, config):
+    with interruptible(), only_one(session.state, output.say), started(session, config):
         if preview and not yes:
             if session.pulumi(["preview"]):
                 raise typer.Exit(1)
@@ -71,11 +71,17 @@ def up(
         raise UserError(f"Not all {what}: see the messages above, and `inferstack status`.")
 
 
-def preview(stack: StackOption = "local", config: ConfigOption = None) -> None:
+def preview(
+    stack: StackOption = "local",
+    config: ConfigOption = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write changes, findings and cost to this file as well, as JSON.")
+    ] = None,
+) -> None:
     """Show what an up would change."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say), _started(session, config):
-        code = session.pulumi(["preview", "--diff"])
+    with interruptible(), only_one(session.state, output.say), started(session, config):
+        code = preview_report.run(session, ["preview", "--diff"], report)
     if code:
         raise typer.Exit(code)
 
@@ -86,7 +92,7 @@ def down(stack: StackOption = "local") -> None:
     if not session.state.exists() or not (_has_plane(session) or session.exists()):
         output.say(f"nothing to take down: {session.state} knows neither a control plane nor the stack {stack}")
         return
-    with _interruptible(), only_one(session.state, output.say):
+    with interruptible(), only_one(session.state, output.say):
         _destroy(session)
         session.remove()
         if _is_local(session):
@@ -103,7 +109,7 @@ def destroy(
     session = Session(stack, output.say)
     if not yes:
         typer.confirm(f"Delete all objects of the stack {stack}?", abort=True, err=True)
-    with _interruptible(), only_one(session.state, output.say):
+    with interruptible(), only_one(session.state, output.say):
         _destroy(session)
 
 
@@ -140,13 +146,13 @@ def pulumi(
 ) -> None:
     """Run any pulumi command on a stack, such as: inferstack pulumi -s existing refresh --preview-only."""
     session = Session(stack, output.say)
-    with _interruptible(), only_one(session.state, output.say), contextlib.ExitStack() as contexts:
+    with interruptible(), only_one(session.state, output.say), contextlib.ExitStack() as contexts:
         # `pulumi stack import` puts a state back, `pulumi import` reads the cluster.
         if "stack" in arguments[:1] or _NEED_CLUSTER.isdisjoint(arguments):
             session.engine.prepare()
             session.select()
         else:
-            contexts.enter_context(_started(session))
+            contexts.enter_context(started(session))
         code = session.pulumi(arguments)
         session.keep_configuration()
     if code:
@@ -172,7 +178,7 @@ def env(stack: StackOption = "local") -> None:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Treat SIGTERM as an interrupt, so that the engine ends what it has begun whoever stops us."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -208,7 +214,7 @@ def _has_plane(session: Session) -> bool:
 
 
 @contextlib.contextmanager
-def _started(session: Session, config: list[str] | None = None) -> Iterator[None]:
+def started(session: Session, config: list[str] | None = None) -> Iterator[None]:
     """Have everything in place that the engine needs, and keep the rehearsal up while it works.
 
     Args:
@@ -268,7 +274,7 @@ def _destroy(session: Session) -> None:
     Raises:
         UserError: something is left, with its kind and name.
     """
-    with _started(session):
+    with started(session):
         owned = session.objects()
         if not owned:
             output.say(f"the stack {session.stack} holds no object")

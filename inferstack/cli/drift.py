@@ -1,0 +1,69 @@
+"""What differs between a stack's state and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.preview_report import event_log, make_change, read
+from inferstack.cli.session import Session, only_one
+from inferstack.cli.stack import StackOption, interruptible, started
+from inferstack.errors import UserError
+
+_WHAT = {"update": "changed", "delete": "gone", "replace": "changed"}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One resource that is not as the state has it."""
+
+    what: str
+    """changed or gone."""
+    type: str
+    name: str
+    paths: tuple[str, ...]
+    """Names of the properties that differ, where the provider tells."""
+
+    def row(self) -> dict[str, str]:
+        """Return the row of a table."""
+        return {"what": self.what, "type": self.type, "name": self.name, "properties": ", ".join(self.paths)}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.command()(drift)
+
+
+def drift(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
+    """Look for what was changed or removed behind the stack's back; nothing is changed, neither there nor in the state.
+
+    Exit code 0: all is as the state has it; 2: something is not; 1: it could not be told.
+    """
+    session = Session(stack, output.say)
+    if not session.exists():
+        raise UserError(f"The stack {stack} has never been up here: `inferstack up -s {stack}` brings it up.")
+    with interruptible(), only_one(session.state, output.say), started(session):
+        log = event_log(session, "refresh")
+        done = session.quietly(["refresh", "--preview-only", "--event-log", str(log)])
+    if done.returncode:
+        told = (done.stderr.strip() or done.stdout.strip()).splitlines()[-5:]
+        raise UserError(f"The stack {stack} could not be compared with what is there:\n" + "\n".join(told))
+    found = find(read(log))
+    output.emit([one.row() for one in found], form)
+    output.say(f"{len(found)} resources are not as the state has them")
+    if found:
+        raise typer.Exit(2)
+
+
+def find(events: Iterable[Mapping[str, Any]]) -> list[Drift]:
+    """Return what a refresh found, from the engine's events: those that tell its results."""
+    told = [event["resOutputsEvent"]["metadata"] for event in events if "resOutputsEvent" in event]
+    changes = [make_change(_WHAT[one["op"]], one) for one in told if one["op"] in _WHAT]
+    return sorted(
+        (Drift(one.op, one.type, one.name, one.paths) for one in changes), key=lambda one: (one.type, one.name)
+    )

@@ -1,0 +1,1 @@
+"""What the project is made of: packages, modules, charts and images, their hashes, licences and newer versions."""
