@@ -62,8 +62,24 @@ def drift(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
 
 def find(events: Iterable[Mapping[str, Any]]) -> list[Drift]:
     """Return what a refresh found, from the engine's events: those that tell its results."""
-    told = [event["resOutputsEvent"]["metadata"] for event in events if "resOutputsEvent" in event]
-    changes = [make_change(_WHAT[one["op"]], one) for one in told if one["op"] in _WHAT]
-    return sorted(
-        (Drift(one.op, one.type, one.name, one.paths) for one in changes), key=lambda one: (one.type, one.name)
-    )
+    found = []
+    for event in events:
+        told = event["resOutputsEvent"]["metadata"] if "resOutputsEvent" in event else {"op": "same"}
+        if told["op"] not in _WHAT:
+            continue
+        change = make_change(_WHAT[told["op"]], told)
+        paths = tuple(path for path in change.paths if not _is_left_out(told, path))
+        if paths or not change.paths:
+            found.append(Drift(change.op, change.type, change.name, paths))
+    return sorted(found, key=lambda one: (one.type, one.name))
+
+
+def _is_left_out(told: Mapping[str, Any], path: str) -> bool:
+    """Tell whether a difference is only that an API server leaves out what is false, zero or empty."""
+    kind = ((told.get("detailedDiff") or {}).get(path) or {}).get("diffKind")
+    value: Any = (told.get("old") or {}).get("inputs")
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return kind == "delete" and not value

@@ -73,8 +73,8 @@ def _overview(reports: list[Report]) -> list[str]:
         cells = [code(report["stack"]), *(str(counts.get(op, 0)) for op in _OPS), findings, *_money(cost)]
         lines.append(f"| {' | '.join(cells)} |")
     note = (
-        "Costs are estimates: on-demand list prices of nodes, control plane, NAT gateways, endpoints and keys that run all "
-        "month. Disks, traffic, logs and load balancers are not counted."
+        "Costs are estimates: on-demand list prices of nodes, control plane, NAT gateways, endpoints and keys that run "
+        "all month. Disks, traffic, logs and load balancers are not counted."
     )
     return [*lines, "", note, ""]
 

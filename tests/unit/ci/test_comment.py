@@ -1,0 +1,149 @@
+"""The comment on a pull request."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.ci.scripts import FOLDER, load
+
+comment: ModuleType = load("comment")
+
+
+def report(stack: str = "dev", **parts: Any) -> dict[str, Any]:
+    """Return a report as ``inferstack preview --report`` writes it."""
+    cost = {"before": 0, "after": 0, "items": [], "unknown": []}
+    return {"stack": stack, "counts": {}, "changes": [], "findings": [], "errors": [], "cost": cost, **parts}
+
+
+def change(op: str, name: str) -> dict[str, Any]:
+    return {"op": op, "type": "aws:eks/nodeGroup:NodeGroup", "name": name, "paths": ["scalingConfig.maxSize"]}
+
+
+words = st.text(st.characters(codec="utf-8"), max_size=300)
+changes = st.lists(
+    st.fixed_dictionaries(
+        {"op": st.sampled_from(["create", "update", "replace", "delete"]), "type": words, "name": words}
+    ).map(lambda one: {**one, "paths": [one["name"]]}),
+    max_size=30,
+)
+
+
+@given(changes, words, st.integers(min_value=600, max_value=70_000))
+@settings(max_examples=60, deadline=None)
+def test_it_is_never_too_long_and_has_its_marker(made: list[dict[str, Any]], error: str, limit: int) -> None:
+    text = comment.render([report(changes=made, errors=[error])] * 3, limit)
+    assert len(text) <= limit
+    assert text.startswith(comment.MARKER)
+    assert text.count("<details>") == text.count("</details>") or "(cut:" in text
+
+
+@given(words)
+@settings(max_examples=80, deadline=None)
+def test_nobodys_text_leaves_its_cell(word: str) -> None:
+    finding = {"level": "mandatory", "rule": word, "resource": word, "message": word}
+    lines = comment.render([report(findings=[finding])]).splitlines()
+    (row,) = [line for line in lines if line.startswith("| mandatory")]
+    assert row.replace("\\|", "").count("|") == 5
+    assert "<script" not in row
+    assert "@" not in row.replace("@\u200b", "").replace("`", "") or "`" in row
+
+
+def test_many_changes_are_folded_and_few_are_not() -> None:
+    few = comment.render([report(changes=[change("create", str(index)) for index in range(comment.FOLD)])])
+    many = comment.render([report(changes=[change("create", str(index)) for index in range(comment.FOLD + 1)])])
+    assert "<details>" not in few
+    assert "<summary>11 changes</summary>" in many
+
+
+def test_what_cannot_be_undone_is_not_what_is_cut() -> None:
+    made = [*(change("create", f"new-{index}") for index in range(2000)), change("delete", "the-database")]
+    text = comment.render([report(changes=made)])
+    assert len(text) <= comment.LIMIT
+    assert "the-database" in text
+    assert "more are in the job's artifacts" in text
+
+
+def test_costs_now_and_after_and_what_has_no_price() -> None:
+    cost = {
+        "before": 1000.4,
+        "after": 161_718.6,
+        "items": [{"what": "h100", "usd": 161_718.6}],
+        "unknown": ["x: 1 x p5e"],
+    }
+    text = comment.render([report(cost=cost)])
+    assert "| 1,000 | ≥ 161,719 | +160,718 |" in text
+    assert "Without a price: `x: 1 x p5e`" in text
+    assert "estimates" in text
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "AKIA" + "ABCDEFGHIJKLMNOP",
+        "ghp_" + "a" * 36,
+        "glpat-" + "b" * 20,
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
+    ],
+)
+def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
+    finding = {"level": "advisory", "rule": "no-plain-secrets", "resource": secret, "message": f"{secret} is plain"}
+    leaky = {**change("create", secret), "paths": [secret]}
+    text = comment.render([report(findings=[finding], errors=[f"said {secret}"], changes=[leaky])])
+    assert "[hidden]" in text
+    assert secret.splitlines()[0][:24] not in text
+    assert "MIIEow" not in text
+
+
+def test_no_report_is_said() -> None:
+    assert "No stack could be previewed" in comment.render([])
+
+
+class Api:
+    """Comments of a pull request, as GitHub's API serves them."""
+
+    def __init__(self, *comments: dict[str, Any]) -> None:
+        self.comments = list(comments)
+        self.calls: list[tuple[str, str, Any]] = []
+
+    def __call__(self, method: str, path: str, content: dict[str, str] | None) -> Any:
+        self.calls.append((method, path, content))
+        return self.comments if path.endswith("page=1") else []
+
+
+def said(identity: int, kind: str, body: str) -> dict[str, Any]:
+    return {"id": identity, "body": body, "user": {"type": kind}}
+
+
+def test_ours_is_written_over_and_nobody_elses() -> None:
+    mine, person = said(7, "Bot", f"{comment.MARKER}\nold"), said(6, "User", f"{comment.MARKER}\nmine")
+    api = Api(person, mine)
+    assert comment.post("new", "o/r", 12, api) == "updated"
+    assert api.calls[-1] == ("PATCH", "/repos/o/r/issues/comments/7", {"body": "new"})
+
+
+def test_the_first_one_is_made() -> None:
+    api = Api(said(1, "Bot", "another pipeline's"))
+    assert comment.post("new", "o/r", 12, api) == "created"
+    assert api.calls[-1] == ("POST", "/repos/o/r/issues/12/comments", {"body": "new"})
+
+
+def test_the_command_writes_the_comment_and_says_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "preview-dev").mkdir()
+    (tmp_path / "preview-dev" / "dev.json").write_text(json.dumps(report()))
+    call = [sys.executable, str(FOLDER / "comment.py"), str(tmp_path)]
+    done = subprocess.run([*call, "--to", str(tmp_path / "c.md")], check=True, env={}, capture_output=True)
+    assert done.stdout == b""
+    assert "#### `dev`" in (tmp_path / "c.md").read_text()
+    failed = subprocess.run([*call, "--post"], check=False, env={"PR_NUMBER": "1"}, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "GITHUB_TOKEN must be set" in failed.stderr
