@@ -1,0 +1,120 @@
+"""Which pins are behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+from typer.testing import CliRunner
+
+from inferstack.cli import app, versions
+from inferstack.supply import newest
+from inferstack.supply.images import Image
+from inferstack.supply.modules import Module
+from inferstack.supply.newest import Row, State
+
+PIP = "aiohttp (3.15.0)\nAvailable versions: 3.15.0, 3.14.5, 4.0.0a1\n  INSTALLED: 3.14.5\n"
+GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v1.10.0", "v1.11.0-rc.1"]})
+
+
+@pytest.mark.parametrize(
+    ("pinned", "offered", "found"),
+    [
+        ("1.2.3", ["1.2.3", "1.10.0"], "1.10.0"),
+        ("1.2.3", ["1.2.2"], "1.2.3"),
+        ("1.2.3", ["2.0.0rc1", "2.0.0b1"], None),
+        ("v1.2.3", ["1.3.0"], "1.3.0"),
+        ("3.11-slim", ["3.12-slim", "3.13-alpine", "3.12.1-slim", "latest"], "3.12-slim"),
+        ("25.03-py3", ["25.04-py3", "25.05-py3-sdk", "26.01-vllm"], "25.04-py3"),
+        ("cuda-1.8", ["cuda-1.9", "cuda-1.8.1", "cpu-2.0"], "cuda-1.9"),
+        ("nothing", ["1.0"], None),
+    ],
+)
+def test_the_newest_of_the_same_form(pinned: str, offered: list[str], found: str | None) -> None:
+    assert newest.newest(pinned, offered) == found
+
+
+class Client:
+    """Answers as a registry's client does."""
+
+    def __init__(self, out: str, code: int = 0, err: str = "") -> None:
+        self.answer = (code, out, err)
+        self.commands: list[Sequence[str]] = []
+
+    def __call__(self, command: Sequence[str]) -> tuple[int, str, str]:
+        self.commands.append(command)
+        return self.answer
+
+
+def test_each_registry_is_asked_by_its_own_client() -> None:
+    pip, go, helm, crane = (
+        Client(PIP),
+        Client(GO),
+        Client("name: keda\nversion: 2.21.0\n"),
+        Client("v0.11.0\nv0.12.0\n"),
+    )
+    chart = {"chart": "keda", "version": "2.20.2", "repo": "https://x.example"}
+    rows = [
+        newest.answer(newest.of_package("aiohttp", "3.14.5", "python"), pip),
+        newest.answer(newest.of_module("crane", Module("a.b/c", "v1.2.3", ""), "go"), go),
+        newest.answer(newest.of_chart("keda", chart, "helm"), helm),
+        newest.answer(newest.of_image(Image("vllm", "r.example/v", "v0.11.0", "", "x"), "crane"), crane),
+    ]
+    assert [(row.newest, row.state) for row in rows] == [
+        ("3.15.0", State.BEHIND),
+        ("v1.10.0", State.BEHIND),
+        ("2.21.0", State.BEHIND),
+        ("v0.12.0", State.BEHIND),
+    ]
+    assert helm.commands == [("helm", "show", "chart", "keda", "--repo", "https://x.example")]
+    newest.answer(newest.of_chart("keda", {**chart, "repo": "oci://r.example/c"}, "helm"), helm)
+    assert helm.commands[-1] == ("helm", "show", "chart", "oci://r.example/c/keda")
+
+
+def test_a_registry_that_does_not_answer_is_no_success() -> None:
+    row = newest.answer(newest.of_package("a", "1.0", "/x/python"), Client("", 1, "trying\nno such host\n"))
+    assert (row.state, row.note) == (State.UNKNOWN, "python could not tell: no such host")
+    late = newest.answer(newest.of_package("a", "1.0", "python"), Client("Available versions: 1.0b1\n"))
+    assert late.state is State.UNKNOWN
+
+
+def test_a_client_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest, "SECONDS", 0.01)
+    code, _, err = newest.call(["sleep", "5"])
+    assert (code, err) == (124, "no answer within 0 s")
+    assert newest.call(["true"]) == (0, "", "")
+
+
+def row(state: State) -> Row:
+    return Row("python", "a", "1", "", state)
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        ([State.CURRENT, State.OURS], 0),
+        ([State.CURRENT, State.UNKNOWN], 1),
+        ([State.UNKNOWN, State.BEHIND], 2),
+        ([], 0),
+    ],
+)
+def test_the_exit_code_says_how_it_stands(states: list[State], code: int) -> None:
+    assert versions.exit_code([row(state) for state in states]) == code
+
+
+def test_the_command_asks_for_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, 1, "", "no such host")
+
+    monkeypatch.setattr("inferstack.supply.newest.subprocess.run", run)
+    done = CliRunner().invoke(app, ["versions", "check", "--kind", "python", "-o", "json"])
+    assert done.exit_code == 1
+    rows = json.loads(done.stdout)
+    assert "pulumi" in asked
+    assert {one["state"] for one in rows} == {"unknown"}
+    assert {one["name"] for one in rows} == set(asked)

@@ -1,0 +1,90 @@
+"""The bill of materials."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from inferstack.cli import app
+from inferstack.supply import locks, modules
+from inferstack.supply.sbom import make_bom, make_release
+from inferstack.versions import load
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def bom() -> dict[str, Any]:
+    return make_bom("inferstack", "1", locks.read(ROOT / "requirements"), modules.read(ROOT / "tools"), load())
+
+
+def test_all_of_it_is_there_once(bom: dict[str, Any]) -> None:
+    references = [part["bom-ref"] for part in bom["components"]]
+    assert len(references) == len(set(references))
+    kinds = {reference.partition("/")[0] for reference in references}
+    assert kinds == {"pkg:pypi", "pkg:golang", "pkg:helm", "pkg:oci", "pkg:generic"}
+    names = {part["name"] for part in bom["components"]}
+    packages = {one.name for found in locks.read(ROOT / "requirements").values() for one in found}
+    built = {one.path for found in modules.read(ROOT / "tools").values() for one in found}
+    charts = {chart["chart"] for chart in load()["charts"].values()}
+    assert packages | built | charts <= names
+
+
+def test_it_bears_no_date_and_is_the_same_each_time(bom: dict[str, Any]) -> None:
+    again = make_bom("inferstack", "1", locks.read(ROOT / "requirements"), modules.read(ROOT / "tools"), load())
+    assert json.dumps(bom) == json.dumps(again)
+    assert "timestamp" not in bom["metadata"]
+    assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", bom["serialNumber"])
+    other = make_bom("inferstack", "2", {}, {}, load())
+    assert other["serialNumber"] != bom["serialNumber"]
+
+
+def test_packages_have_the_hashes_of_their_lock(bom: dict[str, Any]) -> None:
+    pinned = {(one.name, one.version): one for found in locks.read(ROOT / "requirements").values() for one in found}
+    parts = [part for part in bom["components"] if part["purl"].startswith("pkg:pypi/")]
+    assert len(parts) == len(pinned)
+    for part in parts:
+        (files,) = part["externalReferences"]
+        # One package can be locked with more files in one lock than in another; it is the same version.
+        assert files["hashes"]
+        assert {one["alg"] for one in files["hashes"]} == {"SHA-256"}
+    assert not re.search(r"https?://[^\"]*(pypi|pythonhosted)", json.dumps(bom))
+
+
+def test_what_uses_a_part_is_said(bom: dict[str, Any]) -> None:
+    (part,) = [part for part in bom["components"] if part["name"] == "kopf"]
+    users = {one["value"] for one in part["properties"] if one["name"] == "inferstack:used-by"}
+    assert users == {"requirements/operator.lock", "requirements/run.lock", "requirements/test.lock"}
+
+
+def test_an_image_is_named_by_its_digest_or_says_why_not(bom: dict[str, Any]) -> None:
+    parts = [part for part in bom["components"] if part["type"] == "container"]
+    for part in parts:
+        reasons = [one for one in part["properties"] if one["name"] == "inferstack:no-digest"]
+        assert ("@sha256%3A" in part["purl"]) == (not reasons)
+    assert len(parts) == len(load()["images"])
+
+
+def test_a_release_has_a_file_for_each_platform() -> None:
+    release = {
+        "url": "https://x.example/{version}/t-{os}-{arch}.tar.gz",
+        "arch": {"amd64": "x64"},
+        "provides": ["t"],
+        "checksums": {"linux/amd64": "sha512:" + "a" * 128, "darwin/arm64": "sha256:" + "b" * 64},
+    }
+    first, second = make_release("t", "v1", release)["externalReferences"]
+    assert first["url"] == "https://x.example/v1/t-linux-x64.tar.gz"
+    assert first["hashes"] == [{"alg": "SHA-512", "content": "a" * 128}]
+    assert second["url"].endswith("t-darwin-arm64.tar.gz")
+
+
+def test_the_command_writes_it(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["sbom", "--file", str(tmp_path / "bom.json")])
+    assert done.exit_code == 0
+    content = json.loads((tmp_path / "bom.json").read_text())
+    assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
