@@ -9,7 +9,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from inferstack.kube import ApiError, KubeClient
+from inferstack.kube import ApiError, KubeClient, UnknownKindError
 from inferstack.rehearsal.providers.kubernetes import watches as module
 from inferstack.rehearsal.providers.kubernetes.watches import OutageError, Watches
 
@@ -54,8 +54,13 @@ async def wait_for(client: FlakyClient) -> Object | None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [aiohttp.ClientConnectionError("refused"), TimeoutError(), ApiError(503, {"message": "starting"}, request="GET")],
-    ids=["refused", "timeout", "starting"],
+    [
+        aiohttp.ClientConnectionError("refused"),
+        TimeoutError(),
+        ApiError(503, {"message": "starting"}, request="GET"),
+        UnknownKindError("v1", "ConfigMap"),
+    ],
+    ids=["refused", "timeout", "starting", "kind not read yet"],
 )
 async def test_a_short_outage_is_sat_out(trouble: Exception) -> None:
     client = FlakyClient(listing(1), trouble, trouble, listing(2, done="yes"))
@@ -86,3 +91,18 @@ async def test_a_refusal_ends_the_wait_at_once() -> None:
     with pytest.raises(ApiError, match="not you"):
         await wait_for(client)
     assert client.lists == 1
+
+
+async def test_a_kind_that_stays_away_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MISSING_S", 0.5)
+    client = FlakyClient(listing(1), UnknownKindError("v1", "ConfigMap"))
+    async with asyncio.timeout(10):
+        with pytest.raises(UnknownKindError):
+            await wait_for(client)
+
+
+async def test_whatever_ends_a_watch_ends_the_wait() -> None:
+    client = FlakyClient(RuntimeError("a bug of ours"))
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="a bug of ours"):
+            await wait_for(client)

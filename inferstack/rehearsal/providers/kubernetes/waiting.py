@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from inferstack.kube import ApiError
+import aiohttp
+
+from inferstack.kube import ApiError, UnknownKindError
 from inferstack.rehearsal.providers.kubernetes import readiness
 from inferstack.rehearsal.providers.kubernetes.cluster import Cluster
 from inferstack.rehearsal.providers.kubernetes.errors import REACHING, PartialError, explain
 from inferstack.rehearsal.providers.kubernetes.objects import SKIP_AWAIT, TIMEOUT, WAIT_FOR, annotation
-from inferstack.rehearsal.providers.kubernetes.watches import OutageError
 
 Object = dict[str, Any]
 Tell = Callable[[str], Awaitable[None]]
@@ -43,11 +44,11 @@ async def until_ready(cluster: Cluster, inputs: Object, live: Object, custom: fl
         raise PartialError(str(error), live=live, reasons=[str(error)]) from error
     if rule is None:
         return live
-    rule = await _adapted(cluster, live, rule)
     seconds = timeout_of(inputs, custom)
     newest = live
     try:
         async with asyncio.timeout(seconds):
+            rule = await _adapted(cluster, live, rule)
             if not rule(live).ready:
                 newest = await _watch(cluster, live, rule, tell)
             if _waits_for_endpoints(inputs, live):
@@ -58,7 +59,7 @@ async def until_ready(cluster: Cluster, inputs: Object, live: Object, custom: fl
             reasons
         )
         raise PartialError(text, live=newest, reasons=reasons) from None
-    except OutageError as error:
+    except (ApiError, UnknownKindError, aiohttp.ClientError) as error:
         text = f"waiting for {live['kind']} {live['metadata']['name']!r}: {explain(error)}"
         raise PartialError(text, live=newest, reasons=[text]) from error
     await tell("")

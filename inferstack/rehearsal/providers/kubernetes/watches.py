@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from inferstack.kube import ApiError, KubeClient
+from inferstack.kube import ApiError, KubeClient, UnknownKindError
 
 Object = dict[str, Any]
 Key = tuple[str, str, str | None]
@@ -23,6 +23,8 @@ class OutageError(aiohttp.ClientConnectionError):
 
 # An API server that restarts is back by then, also on a busy machine.
 _OUTAGE_S = 20.0
+# So long a server that has just started may not serve a kind that it knows.
+_MISSING_S = 5.0
 # Objects of one kind come one after another: a watch is kept a moment for the next.
 _LINGER_S = 1.0
 
@@ -68,7 +70,8 @@ class Watches:
         States with a resource version before ``since`` are passed over.
 
         Raises:
-            ApiError: the server refuses the watch (not allowed, or the kind is gone).
+            ApiError: the server refuses the watch.
+            UnknownKindError: the kind is gone.
             OutageError: it does not answer any more.
         """
         stream = self._streams.setdefault((api_version, kind, namespace), _Stream())
@@ -111,16 +114,20 @@ class Watches:
                     away = None
                     async for event, obj in self._client.watch(api_version, kind, namespace, since=since):
                         _note(stream, event, obj)
-                except (aiohttp.ClientError, TimeoutError, ApiError) as error:
+                except (aiohttp.ClientError, TimeoutError, ApiError, UnknownKindError) as error:
                     # 410: the server has forgotten where we were. 429 and 5xx: it is starting, or has too much to do.
-                    if isinstance(error, ApiError) and error.code not in (410, 429) and error.code < 500:
+                    if isinstance(error, ApiError) and error.code not in (404, 410, 429) and error.code < 500:
                         raise
                     away = clock() if away is None else away
+                    # A kind that is not served: one that went, or a server that is starting and has yet to read it.
+                    missing = isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)
+                    if missing and clock() - away > _MISSING_S:
+                        raise
                     if clock() - away > _OUTAGE_S:
                         raise OutageError(f"no answer for {_OUTAGE_S:g} s, last: {error}") from error
                 # Only after the server ended the watch or went away; it may be starting again.
                 await asyncio.sleep(0.2)
-        except (ApiError, OutageError) as error:
+        except Exception as error:  # noqa: BLE001  # handed to all who wait: without it they would wait for ever
             for waiter in stream.waiters:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)
