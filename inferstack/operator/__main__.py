@@ -12,6 +12,7 @@ import sys
 from inferstack.errors import UserError
 from inferstack.kube import KubeClient, KubeconfigError
 from inferstack.operator.app import serve
+from inferstack.operator.watching import NotWatchingError
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,7 +42,7 @@ def main() -> None:
     logging.getLogger("kopf").setLevel(logging.DEBUG if options.verbose else logging.WARNING)
     try:
         asyncio.run(_serve(options))
-    except (UserError, KubeconfigError) as error:
+    except (UserError, KubeconfigError, NotWatchingError) as error:
         sys.exit(f"error: {error}")
 
 

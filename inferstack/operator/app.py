@@ -28,6 +28,7 @@ from inferstack.errors import UserError
 from inferstack.kube import KubeClient, health
 from inferstack.kube.auth import Access
 from inferstack.operator.reconciler import Reconciler
+from inferstack.operator.watching import WATCH_SECONDS, Watching
 
 _TOKEN_SECONDS = 600
 """How long a token from a file is used; the kubelet renews it well before it ends."""
@@ -52,13 +53,17 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
 
     Raises:
         UserError: the health port is taken or not allowed.
+        NotWatchingError: kopf does not see the jobs.
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
     listening = await _listen(health_port, reconciler) if health_port is not None else None
     stop = asyncio.Event()
     working = asyncio.create_task(reconciler.run())
-    working.add_done_callback(lambda _: stop.set())
+    watching = Watching()
+    guarding = asyncio.create_task(watching.guard(reconciler.listed))
+    for task in (working, guarding):
+        task.add_done_callback(lambda _: stop.set())
     _LOG.info("serving %s", f"namespace {namespace}" if namespace else "all namespaces")
 
     async def end() -> None:
@@ -70,7 +75,7 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
 
     try:
         await kopf.operator(
-            registry=make_registry(kube.access, reconciler, on_end=end),
+            registry=make_registry(kube.access, reconciler, watching, on_end=end),
             settings=make_settings(),
             standalone=True,
             clusterwide=namespace is None,
@@ -79,12 +84,14 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         )
     finally:
         # kopf gets to its end only if it got through its start.
+        guarding.cancel()
         working.cancel()
-        await asyncio.wait([working])
+        await asyncio.wait([guarding, working])
         if listening:
             await listening.cleanup()
-    if not working.cancelled():
-        working.result()
+    for task in (guarding, working):
+        if not task.cancelled():
+            task.result()
     _LOG.info("stopped")
 
 
@@ -97,7 +104,7 @@ async def _listen(port: int, reconciler: Reconciler) -> web.AppRunner:
 
 
 def make_registry(
-    access: Access, reconciler: Reconciler, *, on_end: Callable[[], Awaitable[None]]
+    access: Access, reconciler: Reconciler, watching: Watching, *, on_end: Callable[[], Awaitable[None]]
 ) -> kopf.OperatorRegistry:
     """Return kopf's handlers: how to log in, what to do with each change of a job, and what at the end.
 
@@ -108,7 +115,7 @@ def make_registry(
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return make_session(access)
+        return make_session(access, watching)
 
     @kopf.on.event(constants.GROUP, constants.VERSION, constants.PLURAL, registry=registry)
     async def changed(event: kopf.RawEvent, **_: Any) -> None:
@@ -127,14 +134,14 @@ def make_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False  # it would post each log line as an Event; ours tell the turns only
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 500
-    settings.watching.server_timeout = 300
+    settings.watching.server_timeout = WATCH_SECONDS
     settings.queueing.idle_timeout = 1  # a worker for each job that changed: 500 of them need not linger
     settings.networking.error_backoffs = _Backoffs()
     settings.networking.request_timeout = 60
     return settings
 
 
-def make_session(access: Access) -> kopf.AiohttpSession:
+def make_session(access: Access, watching: Watching) -> kopf.AiohttpSession:
     """Return an HTTP session of kopf's own with our credentials."""
     headers = dict(access.headers)
     expiration = None
@@ -144,7 +151,7 @@ def make_session(access: Access) -> kopf.AiohttpSession:
     connector = aiohttp.TCPConnector(ssl=access.tls if access.tls else True)
     return kopf.AiohttpSession(
         server=access.server,
-        aiohttp_session=aiohttp.ClientSession(connector=connector, headers=headers),
+        aiohttp_session=aiohttp.ClientSession(connector=connector, headers=headers, trace_configs=[watching.trace()]),
         default_namespace=access.namespace,
         expiration=expiration,
     )
