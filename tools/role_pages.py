@@ -6,6 +6,7 @@ keys from Pulumi.yaml, so that a page cannot say what the program does not read.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import importlib
 import json
@@ -83,7 +84,8 @@ def describe(hint: Any) -> str:
         return _either([member.value for member in hint])
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return f"[{title(hint).lower()}](#{title(hint).lower().replace(' ', '-')})"
-    return {bool: "true or false", int: "integer", str: "string", type(None): "null", Any: "anything"}[hint]
+    plain = {bool: "true or false", int: "integer", str: "string", datetime.date: "day", type(None): "null"}
+    return {**plain, Any: "anything"}[hint]
 
 
 def title(model: type[BaseModel]) -> str:

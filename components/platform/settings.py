@@ -66,6 +66,8 @@ class PlatformSettings:
     """What a stack says, over the defaults."""
 
     place: Place
+    today: datetime.date
+    """When it was read (UTC); leave from rules ends by it."""
     cluster: ClusterSettings
     addon: AddonSettings
     monitoring: MonitoringSettings
@@ -100,11 +102,13 @@ class PlatformSettings:
         place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         # First: what follows asks the cluster for its machines.
-        cluster.check_place(place, datetime.datetime.now(datetime.UTC).date())
+        today = datetime.datetime.now(datetime.UTC).date()
+        cluster.check_place(place, today)
         gpu = settle(load_role("gpu", GpuSettings, config.get("gpu")), gpu_groups(cluster))
         network = load_role("network", NetworkSettings, config.get("network"))
         loaded = cls(
             place=place,
+            today=today,
             cluster=cluster,
             addon=load_role("addon", AddonSettings, config.get("addon")),
             monitoring=load_role("monitoring", MonitoringSettings, config.get("monitoring")),
@@ -146,6 +150,7 @@ class PlatformSettings:
             self.tenancy.tenants,
             mesh_encrypts=self.mesh.enabled and self.mesh.mtls.mode.value != "DISABLE",
             mesh_strict=self.mesh.strict,
+            today=self.today,
         )
         check_tuning(self.kernel, oldest=self.security.nodes.kernel)
         check_wasm(self.wasm, self.tenancy.tenants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
 from components.security.prerequisites import (
@@ -21,7 +22,12 @@ _KEY = f"{PROJECT}:security"
 
 
 def check_security(
-    settings: SecuritySettings, tenants: Mapping[str, Tenant], *, mesh_encrypts: bool, mesh_strict: bool
+    settings: SecuritySettings,
+    tenants: Mapping[str, Tenant],
+    *,
+    mesh_encrypts: bool,
+    mesh_strict: bool,
+    today: dt.date,
 ) -> None:
     """Check everything that the role has to say of a stack.
 
@@ -30,10 +36,12 @@ def check_security(
         tenants: by name.
         mesh_encrypts: whether the mesh is on and its pods speak mutual TLS where they can.
         mesh_strict: whether they refuse everything else.
+        today: by which exceptions have ended or have not.
 
     Raises:
         UserError: naming the key at fault.
     """
+    check_exceptions(settings, today)
     if not settings.enabled:
         return
     check_pod_security(settings, tenants)
@@ -41,6 +49,31 @@ def check_security(
     if settings.wireguard:
         check_cilium(settings)
     check_kernel(settings)
+
+
+def check_exceptions(settings: SecuritySettings, today: dt.date) -> None:
+    """Refuse exceptions that have ended, so that somebody looks at them, and those that end too far away.
+
+    Raises:
+        UserError: naming each of them with its rule, resource, owner and day.
+    """
+    policies = settings.policies
+    latest = today + dt.timedelta(days=policies.max_exception_days)
+    wrong = []
+    for number, each in enumerate(policies.exceptions):
+        key = key_path(_KEY, ("policies", "exceptions", number))
+        if not each.holds(today):
+            wrong.append(
+                f"{key}: the exception of {each.owner} from {each.rule} for {each.resource} ended on {each.expires}; "
+                "mend the resource and remove the key, or have its owner agree to a later day in expires."
+            )
+        elif each.expires > latest:
+            wrong.append(
+                f"{key}.expires: {each.expires} is further away than the {policies.max_exception_days} days of "
+                f"{_KEY}.policies.maxExceptionDays; {latest} is the latest day."
+            )
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:

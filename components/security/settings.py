@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
 
 from components.settings import DnsLabel, Reason, RoleSettings
+from inferstack.policy.settings import PolicySettings
 
 _KERNEL = re.compile(r"\d+\.\d+[^\s]*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -124,6 +125,7 @@ class SecuritySettings(RoleSettings):
     """See defaults.yaml."""
 
     enabled: StrictBool
+    policies: PolicySettings
     pod_security: PodSecurity
     encryption: Encryption
     cilium: Cilium

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from inferstack.errors import hint
 from inferstack.policy.model import Data, Level, Option, Rule
@@ -21,12 +23,86 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "object": dict,
 }
+# YAML takes a day without quotes for a point in time, which Pulumi then writes out.
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?: 00:00:00 \+0000 UTC)?")
+
+
+def _rule(value: str) -> str:
+    if value not in rules():
+        raise ValueError(f'there is no rule "{value}"; {hint(value, rules())}')
+    return value
+
+
+def _day(value: object) -> object:
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return value
+    written = _DAY.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return dt.date.fromisoformat(written[1] if written else "")
+    except ValueError:
+        raise ValueError(f"expected a day such as 2027-01-31, got {value!r}") from None
+
+
+def _refuse(wrong: Mapping[tuple[str, ...], str]) -> None:
+    """Raise all that is wrong at once, each at its own place below the value at hand."""
+    if wrong:
+        errors = [
+            InitErrorDetails(type=PydanticCustomError("value_error", "{said}", {"said": said}), loc=at, input=None)
+            for at, said in wrong.items()
+        ]
+        raise ValidationError.from_exception_data("rules", errors)
+
+
+def _check_levels(given: dict[str, Level]) -> dict[str, Level]:
+    mended = [name for name, level in given.items() if level is Level.REMEDIATE and rules()[name].remedy is None]
+    _refuse({(name,): "the rule has no safe remedy; use mandatory, advisory or disabled" for name in mended})
+    return given
+
+
+def _check_config(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    wrong: dict[tuple[str, ...], str] = {}
+    for name, values in given.items():
+        options = rules()[name].config
+        for key, value in values.items():
+            if key not in options:
+                wrong[name, key] = f"unknown key; {hint(key, options)}"
+            elif not _fits_option(options[key], value):
+                wrong[name, key] = f"expected {_told(options[key])}, got {json.dumps(value, default=str)}"
+    _refuse(wrong)
+    return given
+
+
+def _is(value: object, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind]) and not (kind in ("integer", "number") and isinstance(value, bool))
+
+
+def _fits_option(option: Option, value: Any) -> bool:
+    if not _is(value, option.type):
+        return False
+    inner = (option.items or option.additional_properties or {}).get("type")
+    if inner and not all(_is(each, inner) for each in (value.values() if option.type == "object" else value)):
+        return False
+    if option.enum is not None and value not in option.enum:
+        return False
+    return option.minimum is None or bool(value >= option.minimum)
+
+
+def _told(option: Option) -> str:
+    of = option.items or option.additional_properties or {}
+    text = f"{option.type}{' of ' + of['type'] if 'type' in of else ''}"
+    if option.enum is not None:
+        text = f"one of {', '.join(map(repr, option.enum))}"
+    return text if option.minimum is None else f"{text}, {option.minimum:g} or more"
+
+
+RuleId = Annotated[str, AfterValidator(_rule)]
+"""Id of a rule that there is."""
 
 
 class PolicyException(Data):
     """Leave for some resources to break one rule, until a day."""
 
-    rule: str
+    rule: RuleId
     """Id of the rule."""
     resource: Annotated[str, StringConstraints(min_length=1)]
     """Which: a Kubernetes object as ``Kind namespace/name``, another by its Pulumi name; ``*`` stands for any text."""
@@ -34,14 +110,8 @@ class PolicyException(Data):
     """Who answers for it: a team or an address."""
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
     """Why, a sentence that a reviewer can judge."""
-    expires: dt.date
+    expires: Annotated[dt.date, BeforeValidator(_day)]
     """Last day on which it holds (UTC), ``2027-01-31``."""
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.rule not in rules():
-            raise ValueError(f'there is no rule "{self.rule}"; {hint(self.rule, rules())}')
-        return self
 
     @property
     def pattern(self) -> str:
@@ -62,22 +132,10 @@ class PolicySettings(Data):
 
     enforcement: Literal[Level.ADVISORY, Level.MANDATORY]
     admission: StrictBool
-    levels: dict[str, Level]
-    config: dict[str, dict[str, Any]]
+    levels: Annotated[dict[RuleId, Level], AfterValidator(_check_levels)]
+    config: Annotated[dict[RuleId, dict[str, Any]], AfterValidator(_check_config)]
     exceptions: tuple[PolicyException, ...]
-    max_exception_days: Annotated[int, Field(ge=1, le=3650)]
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        for name in (*self.levels, *self.config):
-            if name not in rules():
-                raise ValueError(f'there is no rule "{name}"; {hint(name, rules())}')
-        for name, level in self.levels.items():
-            if level is Level.REMEDIATE and rules()[name].remedy is None:
-                raise ValueError(f"{name}: it has no safe remedy; its level is mandatory, advisory or disabled")
-        for name, given in self.config.items():
-            _check(rules()[name], given)
-        return self
+    max_exception_days: Annotated[StrictInt, Field(ge=1, le=3650)]
 
     @classmethod
     def strict(cls, config: Mapping[str, Mapping[str, Any]] | None = None) -> PolicySettings:
@@ -102,35 +160,3 @@ class PolicySettings(Data):
     def expired(self, rule: str, label: str, today: dt.date) -> PolicyException | None:
         """Return the exception that held for a resource and has ended, if there is one."""
         return next((e for e in self.exceptions if e.covers(rule, label) and not e.holds(today)), None)
-
-
-def _check(rule: Rule, given: Mapping[str, Any]) -> None:
-    for key, value in given.items():
-        option = rule.config.get(key)
-        if option is None:
-            raise ValueError(f"{rule.id}.{key}: unknown key; {hint(key, rule.config)}")
-        if not _fits_option(option, value):
-            raise ValueError(f"{rule.id}.{key}: expected {_told(option)}, got {value!r}")
-
-
-def _is(value: object, kind: str) -> bool:
-    return isinstance(value, _TYPES[kind]) and not (kind in ("integer", "number") and isinstance(value, bool))
-
-
-def _fits_option(option: Option, value: Any) -> bool:
-    if not _is(value, option.type):
-        return False
-    inner = (option.items or option.additional_properties or {}).get("type")
-    if inner and not all(_is(each, inner) for each in (value.values() if option.type == "object" else value)):
-        return False
-    if option.enum is not None and value not in option.enum:
-        return False
-    return option.minimum is None or bool(value >= option.minimum)
-
-
-def _told(option: Option) -> str:
-    of = option.items or option.additional_properties or {}
-    text = f"{option.type}{' of ' + of['type'] if 'type' in of else ''}"
-    if option.enum is not None:
-        text = f"one of {', '.join(map(repr, option.enum))}"
-    return text if option.minimum is None else f"{text}, {option.minimum:g} or more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ Object = dict[str, Any]
 WIREGUARD = {"encryption": {"mode": "wireguard"}}
 DOUBLE = {"encryption": {"mode": "wireguard", "allowDouble": {"reason": "pods of others share our nodes"}}}
 REASON = "its profiler reads the counters of the CPU"
+TODAY = dt.date(2026, 11, 25)
 STRICT, PERMISSIVE, OFF = (True, True), (True, False), (False, False)
 
 
@@ -45,9 +47,10 @@ def settings(given: Mapping[str, Any] | None = None) -> SecuritySettings:
 
 def verdict(given: Mapping[str, Any], mesh: tuple[bool, bool] = OFF, tenants: Mapping[str, str] | None = None) -> str:
     """Return what a stack is told: nothing where it may go on."""
+    encrypts, strict = mesh
     levels = {name: Tenant.model_validate({"podSecurity": level}) for name, level in (tenants or {}).items()}
     try:
-        check_security(settings(given), levels, mesh_encrypts=mesh[0], mesh_strict=mesh[1])
+        check_security(settings(given), levels, mesh_encrypts=encrypts, mesh_strict=strict, today=TODAY)
     except UserError as error:
         return str(error)
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -52,13 +53,21 @@ def test_an_exception_is_for_what_it_names(resource: str) -> None:
         ({"config": {RULE.id: {"systemNamespaces": [1]}}}, "expected array of string"),
         ({"exceptions": [{**LEAVE, "rule": "no-such-rule"}]}, "there is no rule"),
         ({"exceptions": [{**LEAVE, "reason": "ok"}]}, "at least 10"),
-        ({"exceptions": [{**LEAVE, "expires": "never"}]}, "date"),
+        ({"exceptions": [{**LEAVE, "expires": "never"}]}, "expected a day such as"),
+        ({"exceptions": [{**LEAVE, "expires": 1800000000}]}, "expected a day such as"),
+        ({"exceptions": [{**LEAVE, "expires": "2027-02-30"}]}, "expected a day such as"),
         ({"exceptions": [{key: value for key, value in LEAVE.items() if key != "owner"}]}, "owner"),
     ],
 )
 def test_what_does_not_fit_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         settings(**given)
+
+
+@pytest.mark.parametrize("written", ["2027-01-31", dt.date(2027, 1, 31), "2027-01-31 00:00:00 +0000 UTC"])
+def test_a_day_needs_no_quotes_in_a_stacks_file(written: Any) -> None:
+    (read,) = settings(exceptions=[{**LEAVE, "expires": written}]).exceptions
+    assert read.expires == dt.date(2027, 1, 31)
 
 
 def test_a_stack_sets_levels_and_configuration() -> None:
