@@ -1,0 +1,133 @@
+"""Rights one by one, and what an audit log says of the requests that need them. Pure."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+Object = dict[str, Any]
+
+TYPES = {"apply": "application/apply-patch+yaml", "patch": "application/merge-patch+json"}
+"""Of the bodies of patches; the log does not keep them, but an apply names a field manager and forces."""
+
+
+class Grant(NamedTuple):
+    """One verb on one resource."""
+
+    group: str
+    resource: str
+    """With its subresource: ``inferencejobs/status``."""
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{'.' if self.group else ''}{self.group}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One request that the API server has answered."""
+
+    grant: Grant
+    path: str
+    query: Mapping[str, str]
+    name: str
+    body: Object | None
+    code: int
+    reason: str
+    """Which binding allowed it, in the authorizer's words."""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method of the verb."""
+        return {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(self.grant.verb, "GET")
+
+    @property
+    def content_type(self) -> str:
+        """Type of the body."""
+        if self.method != "PATCH":
+            return "application/json"
+        return TYPES["apply" if "force" in self.query else "patch"]
+
+
+def grants_of(rules: Iterable[Object]) -> set[Grant]:
+    """Return what PolicyRules grant."""
+    return {
+        Grant(group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def rules_for(grants: Iterable[Grant]) -> list[Object]:
+    """Return PolicyRules that grant just this."""
+    return [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]} for one in sorted(grants)]
+
+
+def requests_in(log: Path, user: str) -> list[Request]:
+    """Return the requests of a user for resources, each once, in the order in which they were answered."""
+    found: dict[str, Request] = {}
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        # Without a resource: discovery, which everybody may do.
+        if event["user"]["username"] == user and "resource" in event.get("objectRef", {}):
+            found.setdefault(event["auditID"], _request(event))
+    return list(found.values())
+
+
+def _request(event: Object) -> Request:
+    target = event["objectRef"]
+    resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+    url = urlsplit(event["requestURI"])
+    return Request(
+        grant=Grant(target.get("apiGroup", ""), resource, event["verb"]),
+        path=url.path,
+        query=dict(parse_qsl(url.query)),
+        name=target.get("name", ""),
+        body=event.get("requestObject"),
+        code=event.get("responseStatus", {}).get("code", 0),
+        reason=event.get("annotations", {}).get("authorization.k8s.io/reason", ""),
+    )
+
+
+def unused(granted: Iterable[Grant], requests: Sequence[Request]) -> set[Grant]:
+    """Return the grants that no request that succeeded needed."""
+    return set(granted) - {request.grant for request in requests if request.code < 400}
+
+
+def beyond(granted: Iterable[Grant], requests: Sequence[Request], binding: str) -> set[Grant]:
+    """Return what was asked for and is not granted, or was let through by another binding."""
+    allowed = set(granted)
+    return {
+        request.grant for request in requests if request.grant not in allowed or f'"{binding}"' not in request.reason
+    }
+
+
+def again(request: Request, kept: str) -> Request:
+    """Return a request that may be sent once more and changes nothing.
+
+    Args:
+        request: as it was sent.
+        kept: name of what is there to be deleted.
+    """
+    path, query, body = request.path, dict(request.query), copy.deepcopy(request.body)
+    verb = request.grant.verb
+    if verb == "watch":
+        query = {key: value for key, value in query.items() if key != "resourceVersion"} | {"timeoutSeconds": "1"}
+    elif verb not in ("get", "list"):
+        query["dryRun"] = "All"
+    if body and verb == "create" and "name" in body["metadata"]:
+        body["metadata"]["name"] += "-again"
+    if body and verb == "delete":
+        path = f"{path.rpartition('/')[0]}/{kept}"
+        body.pop("preconditions", None)
+        body["dryRun"] = ["All"]  # of a deletion the query does not count beside a body
+    if body and verb == "patch":
+        body["metadata"].pop("resourceVersion", None)
+    return dataclasses.replace(request, path=path, query=query, body=body)

@@ -1,0 +1,260 @@
+"""The operator's rights are what it needs, no less and no more.
+
+An operator lives through all that a job's life can bring, on an API server that writes down each of its requests.
+Whatever it asks for must be granted, whatever is granted must have been asked for, and without any one grant a request
+of that life is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from components.inference.operator_objects import make_rights
+from inferstack.api import constants
+from inferstack.kube import KubeClient
+from inferstack.kube.auth import Access, load_kubeconfig
+from inferstack.operator.rbac import rules
+from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.audited import Audited, audited
+from tests.rehearsal.grants import Grant, Request, again, beyond, grants_of, requests_in, rules_for, unused
+from tests.rehearsal.kinds import crds_of, served
+from tests.rehearsal.operator_process import MANAGER, serving
+from tests.rehearsal.test_operator import AUTOSCALE, VERSIONS, Jobs, Object, there
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
+
+RBAC = "rbac.authorization.k8s.io"
+GRANTS = sorted(grants_of(rules()))
+FINALIZERS = Grant(constants.GROUP, f"{constants.PLURAL}/finalizers", "update")
+"""No request: admission looks for this right when a child is made whose owner reference blocks the owner's deletion."""
+CHILD = Grant("apps", "deployments", "create")
+"""The request that needs it."""
+READ = Grant("", "pods", "list")
+OTHER_READ = Grant("", "services", "list")
+"""By which it is seen that a role is in effect."""
+MARK = "inferstack.dev/rights-test"
+KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Life:
+    """What an operator has asked for."""
+
+    server: Audited
+    account: str
+    """Name of the operator's ServiceAccount, its namespace and what binds its rights."""
+    requests: list[Request]
+
+    def request(self, grant: Grant) -> Request:
+        """A request that needed a grant, of the job that is still there if there is one."""
+        found = [one for one in self.requests if one.grant == grant and one.code < 400]
+        assert found, f"nothing in the operator's life needed: {grant}"
+        return max(found, key=lambda one: one.name == KEPT)
+
+
+@pytest.fixture(scope="module")
+def life(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    """An operator that has seen everything, and is still there."""
+    folder = tmp_path_factory.mktemp("rights")
+    own = tmp_path_factory.mktemp("operator")
+    namespace = f"rights-{secrets.token_hex(4)}"
+    with (
+        served(plane, crds_of("fluid")),
+        audited(plane, folder) as server,
+        serving(server.kubeconfig, own) as operator,
+    ):
+        collector = next(part.pid for part in plane.status() if part.name == "kube-controller-manager")
+        assert collector
+        try:
+            asyncio.run(live(server.kubeconfig, namespace, psutil.Process(collector)))
+            assert "forbidden" not in operator.log.read_text()
+            account = load_kubeconfig(own / "kubeconfig")["contexts"][0]["context"]["namespace"]
+            yield Life(server, account, requests_in(server.log, f"system:serviceaccount:{account}:{account}"))
+        finally:
+            asyncio.run(_delete(plane.kubeconfig, namespace))
+
+
+async def live(kubeconfig: Path, namespace: str, collector: psutil.Process) -> None:
+    """Do to jobs what users, clusters and bad luck do to them.
+
+    Args:
+        kubeconfig: of the API server that the operator works with.
+        namespace: to be made, for the jobs.
+        collector: the process of the garbage collector.
+    """
+    async with await KubeClient.connect(kubeconfig) as kube:
+        await kube.create(_object("v1", "Namespace", namespace), field_manager=MANAGER)
+        quota = _object("v1", "ResourceQuota", "gpus", namespace)
+        await kube.apply({**quota, "spec": {"hard": {"requests.nvidia.com/gpu": "6"}}}, field_manager=MANAGER)
+        jobs = Jobs(kube, namespace)
+        cache = {"dataset": "absent", "whenCold": "StartDegraded"}
+        await asyncio.gather(
+            jobs.create(KEPT, autoscale=AUTOSCALE, cache=cache), jobs.create("twin", autoscale=AUTOSCALE)
+        )
+        await asyncio.gather(*(jobs.ready(name, "2/2") for name in (KEPT, "twin")))
+        await _roll_out(jobs)
+        await _repair(jobs)
+        await _outgrow_the_quota(jobs)
+        await _take_the_collectors_place(jobs, collector)
+        await jobs.edit("twin", autoscale=None)
+        await jobs.until("HorizontalPodAutoscaler", "twin", lambda obj: obj is None)
+
+
+async def _roll_out(jobs: Jobs) -> None:
+    """Change a job so that each of its objects but the Service changes."""
+    autoscale = {**AUTOSCALE, "maxReplicas": 5}
+    await jobs.edit(KEPT, model="bert-large-uncased", disruption={"maxUnavailable": 2}, autoscale=autoscale)
+    await jobs.until("PodDisruptionBudget", KEPT, lambda obj: obj is not None and obj["spec"]["maxUnavailable"] == 2)
+    await jobs.until("HorizontalPodAutoscaler", KEPT, lambda obj: obj is not None and obj["spec"]["maxReplicas"] == 5)
+    await jobs.patch(constants.KIND, KEPT, {"spec": {"replicas": 3}}, subresource="scale")
+    await jobs.ready(KEPT, "3/3")
+
+
+async def _repair(jobs: Jobs) -> None:
+    """Take away an object, and the label by which another is found."""
+    await jobs.delete("PodDisruptionBudget", KEPT)
+    await jobs.until("PodDisruptionBudget", KEPT, there)
+    await jobs.patch("Service", KEPT, {"metadata": {"labels": {"inferstack.dev/job": None}}})
+    await jobs.until("Service", KEPT, lambda obj: obj is not None and "inferstack.dev/job" in obj["metadata"]["labels"])
+
+
+async def _outgrow_the_quota(jobs: Jobs) -> None:
+    await jobs.create("greedy", replicas=8)
+    await jobs.degraded("greedy", "QuotaExceeded", 20)
+    await jobs.delete(constants.KIND, "greedy")
+    await jobs.until("Deployment", "greedy", lambda obj: obj is None)
+
+
+async def _take_the_collectors_place(jobs: Jobs, collector: psutil.Process) -> None:
+    """Make a job anew under the name of one that is gone, while what that owned is still there."""
+    old = {kind: (await jobs.child(kind, "twin"))["metadata"]["uid"] for kind in VERSIONS}
+    collector.send_signal(signal.SIGSTOP)
+    try:
+        await jobs.delete(constants.KIND, "twin")
+        await jobs.create("twin", autoscale=AUTOSCALE)
+        for kind, uid in old.items():
+            await jobs.until(kind, "twin", lambda obj, uid=uid: there(obj) and obj["metadata"]["uid"] != uid)  # type: ignore[misc]  # the default binds the loop's value
+    finally:
+        collector.send_signal(signal.SIGCONT)
+    await jobs.ready("twin", "2/2")
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+async def _delete(kubeconfig: Path, namespace: str) -> None:
+    async with await KubeClient.connect(kubeconfig) as kube:
+        await kube.delete("v1", "Namespace", namespace, propagation="Background")
+
+
+def test_it_asks_for_nothing_that_is_not_granted(life: Life) -> None:
+    assert beyond(GRANTS, life.requests, life.account) == set()
+    assert not [request for request in life.requests if request.code in (401, 403)]
+
+
+def test_it_is_granted_nothing_that_it_does_not_ask_for(life: Life) -> None:
+    assert unused(GRANTS, life.requests) == {FINALIZERS}
+
+
+def test_a_right_too_many_and_one_too_few_are_noticed(life: Life) -> None:
+    greedy = Grant("", "secrets", "list")
+    assert greedy in unused([*GRANTS, greedy], life.requests)
+    for grant in set(GRANTS) - {FINALIZERS}:
+        assert beyond(set(GRANTS) - {grant}, life.requests, life.account) == {grant}
+
+
+def test_the_platform_binds_these_rights_to_the_operator_alone() -> None:
+    account, role, binding = make_rights(rules())
+    assert grants_of(role["rules"]) == set(GRANTS)
+    assert not [part for grant in GRANTS for part in grant if part == "*" or part.startswith("secrets")]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    [subject] = binding["subjects"]
+    meta = account["metadata"]
+    assert (subject["kind"], subject["namespace"], subject["name"]) == (
+        "ServiceAccount",
+        meta["namespace"],
+        meta["name"],
+    )
+
+
+@pytest.fixture(scope="module")
+def reduced(life: Life, plane: Rehearsal) -> Iterator[dict[Grant, str]]:
+    """For each grant a user who has all the others; ``all`` has all."""
+    users = {grant: f"without-{index}" for index, grant in enumerate(GRANTS)}
+    asyncio.run(
+        _bind(plane.kubeconfig, {**{user: set(GRANTS) - {grant} for grant, user in users.items()}, "all": set(GRANTS)})
+    )
+    yield users
+    asyncio.run(_unbind(plane.kubeconfig))
+
+
+async def _bind(kubeconfig: Path, rights: dict[str, set[Grant]]) -> None:
+    async def bind(kube: KubeClient, user: str, grants: set[Grant]) -> None:
+        name = f"rights-{user}"
+        meta = {"name": name, "labels": {MARK: "true"}}
+        role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
+        subject = {"apiGroup": RBAC, "kind": "User", "name": user}
+        for obj in (
+            {"kind": "ClusterRole", "rules": rules_for(grants)},
+            {"kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]},
+        ):
+            await kube.create({"apiVersion": f"{RBAC}/v1", "metadata": meta, **obj}, field_manager=MANAGER)
+
+    async with await KubeClient.connect(kubeconfig) as kube:
+        await asyncio.gather(*(bind(kube, user, grants) for user, grants in rights.items()))
+
+
+async def _unbind(kubeconfig: Path) -> None:
+    async with await KubeClient.connect(kubeconfig) as kube:
+        for plural in ("clusterrolebindings", "clusterroles"):
+            await kube.request("DELETE", f"/apis/{RBAC}/v1/{plural}", params={"labelSelector": MARK})
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=str)
+async def test_without_any_one_right_a_request_is_refused(life: Life, reduced: dict[Grant, str], grant: Grant) -> None:
+    asked = again(life.request(CHILD if grant == FINALIZERS else grant), KEPT)
+    async with await KubeClient.connect(life.server.kubeconfig) as kube, aiohttp.ClientSession() as http:
+        await _in_effect(http, kube.access, reduced[grant], life.request(OTHER_READ if grant == READ else READ))
+        await _in_effect(http, kube.access, "all", life.request(READ))
+        with_it = await _send(http, kube.access, "all", asked)
+        without = await _send(http, kube.access, reduced[grant], asked)
+    assert with_it[0] < 300, with_it[1]
+    assert without[0] == 403, without[1]
+    said = (
+        "cannot set blockOwnerDeletion" if grant == FINALIZERS else f'cannot {grant.verb} resource "{grant.resource}"'
+    )
+    assert said in without[1]
+
+
+async def _in_effect(http: aiohttp.ClientSession, access: Access, user: str, read: Request) -> None:
+    """Wait until the API server has taken note of a user's role."""
+    async with asyncio.timeout(20):
+        while (await _send(http, access, user, read))[0] == 403:  # noqa: ASYNC110  # nothing tells us
+            await asyncio.sleep(0.05)
+
+
+async def _send(http: aiohttp.ClientSession, access: Access, user: str, asked: Request) -> tuple[int, str]:
+    """Send a request as a user; return the answer's code and text."""
+    assert access.tls
+    async with http.request(
+        asked.method,
+        access.server + asked.path,
+        params=asked.query,
+        json=asked.body,
+        headers={"Impersonate-User": user, "Content-Type": asked.content_type},
+        ssl=access.tls,
+    ) as answer:
+        if asked.grant.verb == "watch" and answer.status < 400:
+            return answer.status, ""  # it goes on for a while
+        return answer.status, (await answer.text()).replace('\\"', '"')
