@@ -108,14 +108,21 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
     ) -> Iterator[language_pb2.RunPluginResponse]:
         """Run a plugin written in Python (a policy pack, a component package) and stream what it prints."""
+        python = str(chosen_python(request) or sys.executable)
         if request.kind == "analyzer":
-            command = [sys.executable, "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
+            # -P: plugins are started in the program's folder, which must not shadow modules.
+            command = [python, "-P", "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
         else:
-            command = [sys.executable, "-u", request.info.program_directory, *request.args]
+            command = [python, "-u", request.info.program_directory, *request.args]
         # The engine gives a policy pack its own variables; a plugin still needs PATH and the rest.
         environment = dict(os.environ) | dict(entry.split("=", 1) for entry in request.env if "=" in entry)
         process = subprocess.Popen(
-            command, cwd=request.pwd or None, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            # Nobody else would end a plugin whose engine was killed: it waits for calls, and never reads or writes.
+            [*lifeline.ending_with_us(), *command],
+            cwd=request.pwd or None,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         context.add_callback(process.terminate)
         yield from _stream(process)
@@ -144,7 +151,7 @@ def _stream(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPlugin
     yield language_pb2.RunPluginResponse(exitcode=process.wait())
 
 
-def chosen_python(request: language_pb2.RunRequest) -> Path | None:
+def chosen_python(request: language_pb2.RunRequest | language_pb2.RunPluginRequest) -> Path | None:
     """Return the interpreter of ``runtime.options.virtualenv``, or None where it is ours or none is named."""
     folder = MessageToDict(request.info.options).get("virtualenv")
     if not folder:

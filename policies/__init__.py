@@ -1,0 +1,1 @@
+"""The policy pack: what `pulumi preview --policy-pack policies` holds a stack to."""

@@ -1,0 +1,36 @@
+"""What the operator will make of an InferenceJob, so that a preview tells what the API server would refuse later."""
+
+from __future__ import annotations
+
+from inferstack.operator import runtimes
+from inferstack.operator.obstacles import Obstacle
+from inferstack.operator.plan import make_plan
+from inferstack.policy.resource import Object, Resource, get, has_unknown
+from inferstack.tokens import token
+
+JOB = "InferenceJob"
+
+
+def children(resource: Resource) -> tuple[Resource, ...]:
+    """Return the objects that the operator makes of a resource, if it is a job whose values are known.
+
+    A job that the operator cannot plan has none: the API server and the job's status say why.
+    """
+    if resource.kind != JOB or has_unknown(resource.properties):
+        return ()
+    metadata = {**resource.properties["metadata"], "uid": "", "generation": 1}
+    planned = make_plan({**resource.properties, "metadata": metadata}, runtimes.load())
+    if isinstance(planned, Obstacle):
+        return ()
+    return tuple(_resource(child, resource) for child in planned.children(None))
+
+
+def _resource(child: Object, job: Resource) -> Resource:
+    return Resource(
+        job.urn,
+        token(child["apiVersion"], child["kind"]),
+        get(child, "metadata", "name"),
+        child,
+        parent=job.urn,
+        origin=job.urn,
+    )
