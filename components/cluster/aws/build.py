@@ -20,6 +20,11 @@ class Build:
     child: pulumi.ResourceOptions
     """Parent and AWS provider."""
 
+    @property
+    def kept(self) -> pulumi.ResourceOptions:
+        """Options of a child that holds what cannot be made again: protected where the stack says so."""
+        return pulumi.ResourceOptions.merge(self.child, pulumi.ResourceOptions(protect=self.settings.protect))
+
     def after(self, *before: pulumi.Resource | Iterable[pulumi.Resource]) -> pulumi.ResourceOptions:
         """Return the options of a child that comes after these and goes before them."""
         flat = [one for item in before for one in ([item] if isinstance(item, pulumi.Resource) else item)]

@@ -77,7 +77,7 @@ def make_control_plane(build: Build, network: Network, keys: Keys, role: Role) -
             public_access_cidrs=list(settings.endpoints.public_from) or None,
         ),
         tags=names.tags(names.cluster),
-        opts=build.after(logs, role.ready),
+        opts=pulumi.ResourceOptions.merge(build.kept, build.after(logs, role.ready)),
     )
     group = cluster.vpc_config.apply(lambda config: str(config.cluster_security_group_id))
     access = _access(build, cluster)

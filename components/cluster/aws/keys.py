@@ -47,7 +47,7 @@ def _key(build: Build, kind: str, document: policies.Document) -> kms.Key:
         deletion_window_in_days=settings.deletion_days,
         policy=json.dumps(document, sort_keys=True),
         tags=names.tags(f"key-{kind}"),
-        opts=build.child,
+        opts=build.kept,
     )
     kms.Alias(kind, name=f"alias/{names.cluster}-{kind}", target_key_id=key.key_id, opts=build.child)
     return key

@@ -23,7 +23,7 @@ def make_bucket(build: Build, keys: Keys) -> tuple[s3.Bucket, list[pulumi.Resour
         bucket=names.bucket,
         force_destroy=settings.force_destroy,
         tags=names.tags("models"),
-        opts=build.child,
+        opts=build.kept,
     )
     closed = s3.BucketPublicAccessBlock(
         "models",

@@ -204,6 +204,7 @@ class AwsSettings(RoleSettings):
     models: ModelBucket
     registries: dict[DnsLabel, Upstream]
     keys: Keys
+    protect: StrictBool
 
     @property
     def given(self) -> bool:
