@@ -58,7 +58,7 @@ class Platform(pulumi.ComponentResource):
         # First, for other roles bring monitors, which need the kinds.
         monitoring = Monitoring("monitoring", settings.monitoring, addons=addons, opts=after(*cluster.nodes))
         monitored = [*cluster.nodes, *monitoring.kinds]
-        security = Security("security", settings.security, addons=addons, opts=after(*monitored))
+        security = Security("security", settings.security, today=settings.today, addons=addons, opts=after(*monitored))
         kernel = Kernel("kernel", settings.kernel, opts=after(*cluster.nodes))
         wasm = Wasm("wasm", settings.wasm, opts=after(*cluster.nodes))
         gpu = Gpu(

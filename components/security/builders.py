@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from components.addon import AddonName
 from components.objects import LABELS, Object
 from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
 from components.tenancy.builders import EXCEPTION, TENANT_LABEL
+from inferstack.policy.admission import make_policies
 
 GUARD = "inferstack-tenant-pod-security"
 """The policy and its binding."""
@@ -74,7 +76,17 @@ def _alone(cilium: Cilium) -> dict[str, Any]:
     return {**values, "ipv4NativeRoutingCIDR": cilium.native_cidr, "autoDirectNodeRoutes": True}
 
 
-def make_guard() -> list[Object]:
+def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object, Object]]:
+    """Return the policies by which the API server holds requests to the rules, each with its binding.
+
+    Args:
+        settings: of the role.
+        today: by which exceptions have ended or have not.
+    """
+    return make_policies(settings.policies, today, tenant_label=TENANT_LABEL, labels=LABELS)
+
+
+def make_guard() -> tuple[Object, Object]:
     """Return the policy by which the API server refuses to lower a tenant's level unnoticed, and its binding.
 
     A namespace that was a tenant's before the change counts too, so that taking the label off does not get around it.
@@ -116,7 +128,7 @@ def make_guard() -> list[Object]:
     }
     meta = {"name": GUARD, "labels": LABELS}
     binding = {"policyName": GUARD, "validationActions": ["Deny"]}
-    return [
+    return (
         {"apiVersion": _API, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": spec},
         {"apiVersion": _API, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta, "spec": binding},
-    ]
+    )

@@ -44,6 +44,7 @@ def check_security(
     check_exceptions(settings, today)
     if not settings.enabled:
         return
+    check_reach(settings, tenants)
     check_pod_security(settings, tenants)
     check_encryption(settings, mesh_encrypts=mesh_encrypts, mesh_strict=mesh_strict)
     if settings.wireguard:
@@ -74,6 +75,20 @@ def check_exceptions(settings: SecuritySettings, today: dt.date) -> None:
             )
     if wrong:
         raise UserError("\n".join(wrong))
+
+
+def check_reach(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:
+    """Refuse tenants that the API server would not hold to the rules.
+
+    Raises:
+        UserError: naming the entry.
+    """
+    for number, name in enumerate(settings.policies.exempt_namespaces):
+        if name in tenants:
+            raise UserError(
+                f"{key_path(_KEY, ('policies', 'exemptNamespaces', number))}: {name} is a tenant, and rules are for "
+                f"tenants; remove it, and write down under {_KEY}.policies.exceptions what has to break a rule."
+            )
 
 
 def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:

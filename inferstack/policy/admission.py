@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 from inferstack.policy.celeval import needed, offenders_text, verdict_text
-from inferstack.policy.kinds import KINDS, VARIABLES
+from inferstack.policy.kinds import KINDS, VARIABLES, WORKLOADS
 from inferstack.policy.model import Cel, Level, Rule
+from inferstack.policy.registry import rules
 from inferstack.policy.resource import Object
-from inferstack.policy.settings import PolicyException, PolicySettings
+from inferstack.policy.settings import Admission, PolicyException, PolicySettings
 
 API = "admissionregistration.k8s.io/v1"
 PREFIX = "inferstack-"
-"""Of the names of policies and bindings; the rule's id follows."""
+"""Of the names of policies and bindings."""
 _LABEL = "object.kind + ' ' + variables.objectPath"
 _NAMING = {
     "objectNamespace": VARIABLES["objectNamespace"],
@@ -29,47 +30,129 @@ _NAMING = {
 }
 
 
+# What ends must be able to: else a finalizer could not be taken off an object that came before the rule. And what
+# happens to a pod but for its spec, such as the bookkeeping of its job, is no news.
+_MATCHES = {
+    "not-ending": "!has(object.metadata.deletionTimestamp)",
+    "not-bookkeeping": "!(object.kind == 'Pod' && request.operation == 'UPDATE' && object.spec == oldObject.spec)",
+}
+
+
+class Group(NamedTuple):
+    """Rules that one policy holds: they are about the same kinds in the same places, and do the same."""
+
+    rules: tuple[Rule, ...]
+    variables: dict[str, str]
+    """Of all of them: no two mean different things by a name."""
+    scope: Literal["tenants", "all"]
+    kinds: tuple[str, ...]
+    level: Level
+    """Advisory or mandatory."""
+    number: int
+    """Counts those that differ in nothing but their variables."""
+
+    def name(self, usual: Level) -> str:
+        """Return the name of its policy; ``usual`` is the level that needs no mention."""
+        whole = set(self.kinds) == set(WORKLOADS)
+        kinds = "workloads" if whole else "-".join(KINDS[kind].resource for kind in self.kinds)
+        parts = [self.scope, kinds, *([str(self.number)] if self.number else [])]
+        return PREFIX + "-".join([*parts, *([] if self.level is usual else [self.level.value])])
+
+
+def make_policies(
+    settings: PolicySettings, today: dt.date, *, tenant_label: str, labels: Mapping[str, str]
+) -> list[tuple[Object, Object]]:
+    """Return the policies of all rules in CEL that are not disabled, each with its binding.
+
+    A policy is two objects and a watch in the API server, so those that look alike share one; each rule keeps a
+    validation and a message of its own.
+
+    Args:
+        settings: of the stack.
+        today: exceptions that ended before are left out: the API server knows no day.
+        tenant_label: which tenants' namespaces carry.
+        labels: of both objects.
+    """
+    if settings.admission is Admission.NONE:
+        return []
+    groups = group(rules().values(), settings, today)
+    return [_make(each, each.name(settings.enforcement), settings, today, tenant_label, labels) for each in groups]
+
+
 def make_policy(
     rule: Rule, settings: PolicySettings, today: dt.date, *, tenant_label: str, labels: Mapping[str, str]
 ) -> list[Object]:
-    """Return the policy of a rule in CEL and its binding; nothing where the rule is disabled.
+    """Return the policy of a single rule in CEL and its binding; nothing where the rule is disabled."""
+    groups = group([rule], settings, today)
+    return [made for each in groups for made in _make(each, PREFIX + rule.id, settings, today, tenant_label, labels)]
 
-    Args:
-        rule: with ``cel``.
-        settings: of the stack.
-        today: exceptions that ended before are left out: the API server knows no day.
-        tenant_label: which tenants' namespaces carry, for rules that hold there only.
-        labels: of both objects.
-    """
-    check, level = rule.cel, settings.level(rule)
-    if check is None or level is Level.DISABLED:
-        return []
-    name = PREFIX + rule.id
-    exceptions = [e for e in settings.exceptions if e.rule == rule.id and e.holds(today)]
+
+def group(which: Iterable[Rule], settings: PolicySettings, today: dt.date) -> list[Group]:
+    """Return rules in CEL that are not disabled by the policy that holds them."""
+    groups: list[Group] = []
+    for rule in which:
+        check, level = rule.cel, settings.level(rule)
+        if check is None or level is Level.DISABLED:
+            continue
+        level = Level.ADVISORY if level is Level.ADVISORY else Level.MANDATORY
+        variables, kinds = _variables(rule, check, settings, today), tuple(sorted(check.served))
+        alike = [
+            at for at, each in enumerate(groups) if (each.scope, each.kinds, each.level) == (check.scope, kinds, level)
+        ]
+        fits = (
+            at for at in alike if all(groups[at].variables.get(key, text) == text for key, text in variables.items())
+        )
+        at = next(fits, None)
+        if at is None:
+            groups.append(Group((rule,), variables, check.scope, kinds, level, len(alike)))
+        else:
+            both = {**groups[at].variables, **variables}
+            groups[at] = groups[at]._replace(rules=(*groups[at].rules, rule), variables=both)
+    return groups
+
+
+def _variables(rule: Rule, check: Cel, settings: PolicySettings, today: dt.date) -> dict[str, str]:
     config = settings.config_of(rule)
-    variables = {
-        **{key: literal(value) for key, value in config.items()},
-        **needed(check, config),
-        **(_NAMING if exceptions else {}),
-    }
+    naming = _NAMING if _exceptions(rule, settings, today) else {}
+    return {**{key: literal(value) for key, value in config.items()}, **needed(check, config), **naming}
+
+
+def _exceptions(rule: Rule, settings: PolicySettings, today: dt.date) -> list[PolicyException]:
+    return [each for each in settings.exceptions if each.rule == rule.id and each.holds(today)]
+
+
+def _make(
+    each: Group, name: str, settings: PolicySettings, today: dt.date, tenant_label: str, labels: Mapping[str, str]
+) -> tuple[Object, Object]:
+    tenants = each.scope == "tenants" or settings.admission is Admission.TENANTS
+    accounts = [f"system:serviceaccount:{one.replace('/', ':')}" for one in settings.exempt_accounts]
+    matches = _MATCHES | ({"not-exempt": f"!(request.userInfo.username in {literal(accounts)})"} if accounts else {})
+    validations = [
+        _validation(rule, rule.cel, _exceptions(rule, settings, today)) for rule in each.rules if rule.cel is not None
+    ]
     spec: Object = {
         "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": _resource_rules(check)},
-        "variables": [{"name": key, "expression": text} for key, text in variables.items()],
-        "validations": [_validation(rule, check, exceptions)],
+        "matchConstraints": {"resourceRules": _resource_rules(each.kinds, in_tenants=tenants)},
+        "matchConditions": [{"name": key, "expression": text} for key, text in matches.items()],
+        "variables": [{"name": key, "expression": text} for key, text in each.variables.items()],
+        "validations": validations,
     }
     binding: Object = {
         "policyName": name,
-        "validationActions": ["Warn", "Audit"] if level is Level.ADVISORY else ["Deny"],
+        "validationActions": ["Warn", "Audit"] if each.level is Level.ADVISORY else ["Deny"],
     }
-    if check.scope == "tenants":
-        exists = {"matchExpressions": [{"key": tenant_label, "operator": "Exists"}]}
-        binding["matchResources"] = {"namespaceSelector": exists}
+    places: list[Object] = [{"key": tenant_label, "operator": "Exists"}] if tenants else []
+    if settings.exempt_namespaces and not tenants:
+        # The API server itself puts this label on, so that nobody can name a namespace otherwise.
+        exempt = list(settings.exempt_namespaces)
+        places = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": exempt}]
+    if places:
+        binding["matchResources"] = {"namespaceSelector": {"matchExpressions": places}}
     meta = {"name": name, "labels": dict(labels)}
-    return [
+    return (
         {"apiVersion": API, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": spec},
         {"apiVersion": API, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta, "spec": binding},
-    ]
+    )
 
 
 def _validation(rule: Rule, check: Cel, exceptions: list[PolicyException]) -> Object:
@@ -85,19 +168,23 @@ def _validation(rule: Rule, check: Cel, exceptions: list[PolicyException]) -> Ob
     return validation
 
 
-def _resource_rules(check: Cel) -> list[Object]:
-    places: dict[tuple[str, str], list[str]] = {}
-    for kind in check.served:
-        group, version, resource = KINDS[kind]
-        places.setdefault((group, version), []).append(resource)
+def _resource_rules(kinds: Iterable[str], *, in_tenants: bool) -> list[Object]:
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for kind in kinds:
+        group_, version, resource = KINDS[kind]
+        # What has no namespace is in no tenant's, and a selector of namespaces lets it through; but a namespace is
+        # selected by its own labels.
+        scope = "Namespaced" if in_tenants and kind != "Namespace" else "*"
+        places.setdefault((group_, version, scope), []).append(resource)
     return [
         {
-            "apiGroups": [group],
+            "apiGroups": [group_],
             "apiVersions": [version],
             "operations": ["CREATE", "UPDATE"],
             "resources": resources,
+            "scope": scope,
         }
-        for (group, version), resources in places.items()
+        for (group_, version, scope), resources in places.items()
     ]
 
 

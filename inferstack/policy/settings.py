@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, StringConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StringConstraints, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from inferstack.errors import hint
@@ -95,6 +96,21 @@ def _told(option: Option) -> str:
     return text if option.minimum is None else f"{text}, {option.minimum:g} or more"
 
 
+class Admission(enum.StrEnum):
+    """Where the API server holds requests to the rules."""
+
+    NONE = "none"
+    TENANTS = "tenants"
+    """In tenants' namespaces."""
+    CLUSTER = "cluster"
+    """There, and by rules that are about everybody in all others."""
+
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+Name = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$", max_length=63)]
+"""Of a namespace."""
+Account = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}/{_LABEL}$")]
+"""A service account as ``namespace/name``."""
 RuleId = Annotated[str, AfterValidator(_rule)]
 """Id of a rule that there is."""
 
@@ -131,7 +147,9 @@ class PolicySettings(Data):
     """See ``policies`` in the defaults of the security role."""
 
     enforcement: Literal[Level.ADVISORY, Level.MANDATORY]
-    admission: StrictBool
+    admission: Admission
+    exempt_namespaces: tuple[Name, ...]
+    exempt_accounts: tuple[Account, ...]
     levels: Annotated[dict[RuleId, Level], AfterValidator(_check_levels)]
     config: Annotated[dict[RuleId, dict[str, Any]], AfterValidator(_check_config)]
     exceptions: tuple[PolicyException, ...]
@@ -142,7 +160,14 @@ class PolicySettings(Data):
         """Return settings without exceptions, under which every finding counts; ``config`` is by rule."""
         given = {name: dict(values) for name, values in (config or {}).items()}
         return cls(
-            enforcement=Level.MANDATORY, admission=True, levels={}, config=given, exceptions=(), max_exception_days=90
+            enforcement=Level.MANDATORY,
+            admission=Admission.CLUSTER,
+            exempt_namespaces=(),
+            exempt_accounts=(),
+            levels={},
+            config=given,
+            exceptions=(),
+            max_exception_days=90,
         )
 
     def level(self, rule: Rule) -> Level:

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from components.addon import catalogue
+from components.security import SecuritySettings
+from components.settings import load_role
+from components.storage import StorageSettings
+
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording, Registered
 
@@ -13,6 +18,13 @@ WIREGUARD: dict[str, Any] = {"security": {"encryption": {"mode": "wireguard"}}, 
 SHIM = {"image": "registry.example.org/shim:1", "sha256": "a" * 64}
 SAMPLE = {"tenant": "nlp", "image": "registry.example.org/chat:1"}
 REASON = "its profiler reads the counters of the CPU"
+ENDED = {
+    "rule": "pods-not-privileged",
+    "resource": "Pod nlp/profiler",
+    "owner": "nlp-engineers",
+    "reason": REASON,
+    "expires": "2020-01-01",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +40,60 @@ def tenants(recording: Recording) -> list[Registered]:
     return [one for one in recording.kind("Namespace") if one.name.startswith("tenant-")]
 
 
-def test_the_guard_and_encryption_come_before_the_tenants(full: Recording) -> None:
-    guard = [*full.kind("ValidatingAdmissionPolicy"), *full.kind("ValidatingAdmissionPolicyBinding")]
+def admission(recording: Recording) -> list[tuple[Registered, Registered]]:
+    """Return the policies at the API server, each with its binding."""
+    policies = {one.inputs["metadata"]["name"]: one for one in recording.kind("ValidatingAdmissionPolicy")}
+    bindings = {one.inputs["spec"]["policyName"]: one for one in recording.kind("ValidatingAdmissionPolicyBinding")}
+    assert policies.keys() == bindings.keys()
+    return [(policies[name], bindings[name]) for name in policies]
+
+
+def test_rules_guard_and_encryption_come_before_the_tenants(full: Recording) -> None:
+    rules = [one for pair in admission(full) for one in pair]
     cilium = full.children(full.get("inferstack:addon:Addon", "cilium"))
-    assert (len(guard), len(cilium)) == (2, 1)
+    assert len(rules) > 10
+    assert len(cilium) == 1
     assert tenants(full)
     for tenant in tenants(full):
-        assert {one.urn for one in (*guard, *cilium)} <= full.before(tenant)
+        assert {one.urn for one in (*rules, *cilium)} <= full.before(tenant)
 
 
-def test_the_binding_comes_after_its_policy(full: Recording) -> None:
-    (policy,), (binding,) = full.kind("ValidatingAdmissionPolicy"), full.kind("ValidatingAdmissionPolicyBinding")
-    assert policy.urn in binding.dependencies
-    assert binding.inputs["spec"]["policyName"] == policy.inputs["metadata"]["name"]
+def test_a_binding_comes_after_its_policy(full: Recording) -> None:
+    for policy, binding in admission(full):
+        assert policy.urn in binding.dependencies
+        assert policy.inputs["metadata"]["name"] == binding.inputs["metadata"]["name"]
+
+
+def test_what_breaks_a_rule_in_the_rehearsal_is_told_and_not_refused(local: Recording) -> None:
+    held = [binding.inputs["spec"] for policy, binding in admission(local) if policy.name.startswith("rules-")]
+    assert len(held) > 10
+    assert all(spec["validationActions"] == ["Warn", "Audit"] for spec in held)
+
+
+def test_what_comes_from_others_is_not_held_to_rules_and_what_is_ours_is(local: Recording) -> None:
+    exempt = set(load_role("security", SecuritySettings, None).policies.exempt_namespaces)
+    charts = {facts.namespace for facts in catalogue.load().values()}
+    caches = load_role("storage", StorageSettings, None).namespace
+    assert charts <= exempt
+    assert exempt <= {*charts, caches, "kube-system", "kube-public", "kube-node-lease"}
+    ours = {one.inputs["metadata"]["name"] for one in local.kind("Namespace")}
+    assert ours - exempt == {"inferstack-kernel", "inferstack-system", "inferstack-wasm", "nlp"}
+
+
+def test_a_cluster_of_others_is_held_in_tenants_namespaces_only(existing: Recording) -> None:
+    for policy, binding in admission(existing):
+        if policy.name.startswith("rules-"):
+            (expression,) = binding.inputs["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+            assert expression == {"key": "inferstack.dev/tenant", "operator": "Exists"}
+            for rule in policy.inputs["spec"]["matchConstraints"]["resourceRules"]:
+                assert (rule["scope"] == "Namespaced") is (rule["resources"] != ["namespaces"])
+
+
+def test_no_policy_is_made_where_the_api_server_is_to_hold_nobody(machine: Machine) -> None:
+    security = {"policies": {"admission": "none"}, "podSecurity": {"guard": False}}
+    recording = machine.run("existing", security=security)
+    assert recording.kind("ValidatingAdmissionPolicy") == []
+    assert recording.kind("ValidatingAdmissionPolicyBinding") == []
 
 
 def test_ciliums_chart_is_a_release_in_kube_system(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +159,15 @@ def test_the_reason_of_a_privileged_tenant_reaches_its_namespace(machine: Machin
         (
             {"kernel": {"enabled": True, "settings": {"net.core.busypoll": 50}}},
             'inferstack:kernel.settings["net.core.bu',
+        ),
+        (
+            {"security": {"policies": {"exceptions": [ENDED]}}},
+            "inferstack:security.policies.exceptions[0]: the exception of nlp-engineers from pods-not-privileged for "
+            "Pod nlp/profiler ended on 2020-01-01",
+        ),
+        (
+            {"security": {"policies": {"exemptNamespaces": ["kube-system", "nlp"]}}},
+            "inferstack:security.policies.exemptNamespaces[1]: nlp is a tenant",
         ),
         ({"wasm": {"enabled": True}}, "inferstack:wasm.shim.image: is required"),
         (

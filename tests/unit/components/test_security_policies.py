@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+import yaml
 
 from components.security.checks import check_exceptions, check_security
 from components.security.settings import SecuritySettings
@@ -13,6 +14,8 @@ from components.settings import load_role
 from inferstack.errors import UserError
 from inferstack.policy.model import Level
 from inferstack.policy.registry import rules
+from inferstack.policy.settings import Admission
+from inferstack.project import project_root
 
 TODAY = dt.date(2026, 11, 25)
 RULE = "pods-not-privileged"
@@ -45,8 +48,24 @@ def without(key: str) -> dict[str, str]:
 def test_a_stack_that_says_nothing_is_held_to_all_rules() -> None:
     policies = settings().policies
     assert {policies.level(rule) for rule in rules().values()} == {Level.MANDATORY}
-    assert policies.admission
+    assert policies.admission is Admission.CLUSTER
     check_exceptions(settings(), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("stack", "enforcement", "admission"),
+    [
+        ("local", "advisory", "cluster"),
+        ("dev", "advisory", "cluster"),
+        ("existing", "mandatory", "tenants"),
+        ("staging", "mandatory", "cluster"),
+        ("prod", "mandatory", "cluster"),
+    ],
+)
+def test_an_environment_is_shown_or_refused_what_breaks_a_rule(stack: str, enforcement: str, admission: str) -> None:
+    config = yaml.safe_load((project_root() / "stacks" / f"Pulumi.{stack}.yaml").read_text())["config"]
+    policies = load_role("security", SecuritySettings, config.get("inferstack:security")).policies
+    assert (policies.enforcement, policies.admission) == (enforcement, admission)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +74,9 @@ def test_a_stack_that_says_nothing_is_held_to_all_rules() -> None:
         ({"enforcement": "warn"}, "enforcement: input should be"),
         ({"enforcement": "disabled"}, "enforcement: input should be"),
         ({"enforce": "advisory"}, "enforce: unknown key; did you mean enforcement?"),
-        ({"admission": "yes"}, "admission: input should be a valid boolean"),
+        ({"admission": True}, "admission: input should be 'none', 'tenants' or 'cluster'"),
+        ({"exemptNamespaces": ["kube_system"]}, "exemptNamespaces[0]: string should match pattern"),
+        ({"exemptAccounts": ["thinruntime-controller"]}, "exemptAccounts[0]: string should match pattern"),
         (
             {"levels": {"pods-not-priviliged": "advisory"}},
             'levels.pods-not-priviliged: there is no rule "pods-not-priviliged"; did you mean pods-not-privileged?',
