@@ -6,17 +6,21 @@ import asyncio
 import copy
 import datetime as dt
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from components.addon.catalogue import AddonName
+from inferstack.api.crd import crds
 from inferstack.kube import ApiError, KubeClient
 from inferstack.policy.admission import make_policy
 from inferstack.policy.examples import TENANTS
 from inferstack.policy.model import Example, Rule
 from inferstack.policy.registry import find, rules
+from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal.kinds import crds_of, served
 from tests.unit.policy.test_rules import findings, settings
 
 pytestmark = pytest.mark.rehearsal
@@ -24,6 +28,8 @@ pytestmark = pytest.mark.rehearsal
 Object = dict[str, Any]
 MANAGER = "test"
 TODAY = dt.date(2026, 11, 25)
+ADDONS: tuple[AddonName, ...] = ("gpu-operator", "istio-base", "sriov-network-operator")
+"""Whose kinds rules are about, beside Kubernetes' own and the InferenceJob."""
 IN_CEL = [rule for rule in rules().values() if rule.cel]
 
 
@@ -35,6 +41,13 @@ class Place:
     """On its namespaces: the rule's policy holds nowhere else."""
     names: dict[str, str]
     """Its namespaces by their name in the examples."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kinds(plane: Rehearsal) -> Iterator[None]:
+    """The kinds that rules are about: an object of an unknown kind would be refused for that."""
+    with served(plane, [*crds(), *crds_of(*ADDONS)]):
+        yield
 
 
 @pytest.fixture
