@@ -16,20 +16,29 @@ _PROVIDER = re.compile(r"^secretsprovider:.*\n?", re.MULTILINE)
 """The engine takes a passphrase's name away again, for that is its default; in the user's file it stays."""
 
 
+def read_file(path: Path) -> dict[str, Any]:
+    """Return a stack's file; what is under ``config`` in it is a mapping.
+
+    Raises:
+        UserError: the file is no YAML, or has no mapping there.
+    """
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("config") or {}, dict):
+        raise UserError(f"{path}: expected a mapping of values under the key config.")
+    return {**content, "config": content.get("config") or {}}
+
+
 def read_values(path: Path) -> dict[str, Any]:
     """Return what is under ``config`` in a stack's file.
 
     Raises:
         UserError: the file is no YAML, or has no mapping there.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    config = (content or {}).get("config") if isinstance(content or {}, dict) else content
-    if not isinstance(config or {}, dict):
-        raise UserError(f"{path}: expected a mapping of values under the key config.")
-    return config or {}
+    config: dict[str, Any] = read_file(path)["config"]
+    return config
 
 
 def check_settings(values: Sequence[str]) -> None:

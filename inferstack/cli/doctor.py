@@ -26,7 +26,7 @@ from components.settings import PROJECT, load_role
 from inferstack import aws
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
-from inferstack.cli.configuration import read_values
+from inferstack.cli.configuration import read_file, read_values
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.session import stack_file
 from inferstack.errors import UserError
@@ -164,7 +164,7 @@ async def _read(access: Access) -> tuple[list[dict[str, Any]], list[dict[str, An
 
 def check_state(stack: str) -> Iterator[Check]:
     """Say where the state of a stack on AWS is kept and who encrypts its secrets."""
-    backend, provider = backend_of(project_root(), os.environ), provider_of(stack_file(stack))
+    backend, provider = backend_of(project_root(), os.environ), provider_of(read_file(stack_file(stack)))
     problems = find_problems(stack, "aws", backend, provider)
     yield from (Check("state", "missing", problem) for problem in problems)
     if not problems:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from inferstack.cli.configuration import check_settings, read_values, to_keep, with_salt
+from inferstack.cli.configuration import check_settings, read_file, read_values, to_keep, with_salt
 from inferstack.cli.interrupts import Interrupts
 from inferstack.errors import UserError
 from inferstack.project import project_root, stacks_dir, state_dir
 from inferstack.rehearsal.providers.engine import Engine
 from inferstack.state import place
-from inferstack.state.rotate import folder_of
+from inferstack.state.rotate import folder_of, refuse_stale
 
 Report = Callable[[str], None]
 Event = dict[str, Any]
@@ -78,9 +78,14 @@ class Session:
         self._selected = False
 
     @functools.cached_property
+    def _own(self) -> dict[str, Any]:
+        """The stack's own file: who asks for its place or its secrets provider is told of one reading."""
+        return read_file(self.source)
+
+    @property
     def provider(self) -> str | None:
         """The secrets provider that the stack's own file names; None where it names none."""
-        return place.provider_of(self.source)
+        return place.provider_of(self._own)
 
     def configuration(self) -> dict[str, Any]:
         """Return the stack's values: those of its own file, after `select` those that the engine is given.
@@ -108,11 +113,13 @@ class Session:
         """Refuse to work on a stack whose state would be kept where it must not.
 
         Raises:
-            UserError: it would.
+            UserError: it would, or the environment names a passphrase of ours that is not the stack's.
         """
-        where = str(read_values(self.source).get("inferstack:place"))
+        where = str(self._own["config"].get("inferstack:place"))
         backend = place.backend_of(self.root, os.environ)
         place.refuse(place.find_problems(self.stack, where, backend, self.provider))
+        if place.type_of(self.provider) == place.PASSPHRASE:
+            refuse_stale(os.environ, self.state, self.stack)
 
     def create(self) -> None:
         """Do what `select` does, without its refusals."""

@@ -19,11 +19,9 @@ from inferstack.errors import UserError
 from inferstack.state.backup import check_file, parse, write_backup
 from inferstack.state.checks import find_faults
 from inferstack.state.place import PASSPHRASE, type_of
-from inferstack.state.rotate import Rotation, folder_of
+from inferstack.state.rotate import Rotation, folder_of, refuse_hiding
 
 app = typer.Typer(help="Back up a stack's state, verify it, rotate the key of its secrets.", no_args_is_help=True)
-
-_OWN = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 def register(parent: typer.Typer) -> None:
@@ -74,7 +72,7 @@ def rotate(stack: StackOption = "local") -> None:
     session = _existing(stack)
     provider = session.provider or PASSPHRASE
     if type_of(provider) == PASSPHRASE:
-        _refuse_own(session)
+        refuse_hiding(os.environ, session.state, stack)
     with only_one(session.state, output.say):
         rotation = Rotation(session.state, stack, Keys(session))
         if folder_of(session.state, stack).exists():
@@ -133,15 +131,3 @@ def _existing(stack: str) -> Session:
     if not session.exists():
         raise UserError(f"The stack {stack} has never been up here: there is no state.")
     return session
-
-
-def _refuse_own(session: Session) -> None:
-    environment = session.engine.environment()
-    own = str(session.state)
-    for name in _OWN:
-        value = environment.get(name)
-        if value is not None and not (name.endswith("FILE") and value.startswith(own)):
-            raise UserError(
-                f"The passphrase is yours, out of ${name}: change it with `inferstack pulumi -s {session.stack} stack "
-                "change-secrets-provider passphrase`, then where it is kept."
-            )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 Json = dict[str, Any]
 
 KNOWN_VERSIONS = frozenset({3, 4})
@@ -16,11 +18,11 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # the mark, not a secret
 """The mark of a secret."""
 
-_ALWAYS_SECRET = {
-    "kubernetes:core/v1:Secret": ("data", "stringData"),
-    "pulumi:providers:kubernetes": ("kubeconfig",),
-}
+_ALWAYS_SECRET = {"kubernetes:core/v1:Secret": ("data", "stringData")}
 """Properties that are secret whether or not the program said so."""
+_PROVIDER, _KUBECONFIG = "pulumi:providers:kubernetes", "kubeconfig"
+_CREDENTIALS = frozenset({"token", "password", "client-key-data", "auth-provider"})
+"""Keys of a kubeconfig's user that hold a credential; others name a file or a command that gives one."""
 _LOOKS_SECRET = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
@@ -132,7 +134,29 @@ def _secret_faults(resource: Json) -> Iterator[Fault]:
         for name in sorted(secret & properties.keys()):
             if not is_encrypted(properties[name]) and not _is_empty(properties[name]):
                 yield Fault(urn, f"{path}.{name} is secret and not encrypted")
+        if resource["type"] == _PROVIDER and has_credential(properties.get(_KUBECONFIG)):
+            yield Fault(urn, f"{path}.{_KUBECONFIG} holds a credential and is not encrypted")
         yield from (Fault(urn, f"{where}: {what}") for where, what in _plain_secrets(properties, path))
+
+
+def has_credential(kubeconfig: Any) -> bool:
+    """Tell whether what a provider was given as its kubeconfig holds a credential in plain.
+
+    It may be the path of a file, which holds none, or a content: that of EKS only says which command gives a token.
+    """
+    try:
+        content = yaml.safe_load(kubeconfig) if isinstance(kubeconfig, str) else None
+    except yaml.YAMLError:
+        return True  # neither a path nor a content that could be looked through
+    users = content.get("users") if isinstance(content, dict) else None
+    found = [one.get("user") for one in users or [] if isinstance(one, dict)] if isinstance(users, list) else []
+    return any(isinstance(user, dict) and (_CREDENTIALS & user.keys() or _has_variables(user)) for user in found)
+
+
+def _has_variables(user: Json) -> bool:
+    """Tell whether a user's command is given variables: what is in them nobody knows."""
+    command = user.get("exec")
+    return isinstance(command, dict) and bool(command.get("env"))
 
 
 def is_encrypted(value: Any) -> bool:

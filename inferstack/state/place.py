@@ -21,10 +21,9 @@ _CLOUD = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
 """Schemes of secrets providers that the engine knows besides (``pulumi stack init --help``)."""
 
 
-def provider_of(stack_file: Path) -> str | None:
-    """Return what a stack's file names as its secrets provider; None where it names none."""
-    content = yaml.safe_load(stack_file.read_text()) or {}
-    named = content.get("secretsprovider") if isinstance(content, dict) else None
+def provider_of(content: Mapping[str, Any]) -> str | None:
+    """Return what the content of a stack's file names as its secrets provider; None where it names none."""
+    named = content.get("secretsprovider")
     return None if named in (None, "", "default") else str(named)
 
 

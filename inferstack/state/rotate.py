@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,9 @@ from inferstack.errors import UserError
 from inferstack.state.backup import parse, sync_folder, write_new, write_over
 from inferstack.state.place import PASSPHRASE, type_of
 
+VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+"""Where the engine takes a passphrase from; the first goes before the second."""
+_PASSPHRASES = "passphrases"
 _BYTES = 32
 """Of randomness in a passphrase."""
 
@@ -171,7 +174,58 @@ def folder_of(state_dir: Path, name: str) -> Path:
 
 def passphrase_of(state_dir: Path, name: str) -> Path:
     """Return the file of a stack's own passphrase, there after its first rotation."""
-    return state_dir / "passphrases" / name
+    return state_dir / _PASSPHRASES / name
+
+
+def current_of(state_dir: Path, name: str) -> Path:
+    """Return the file of the passphrase that a stack's secrets have now: its own, else the project's."""
+    own = passphrase_of(state_dir, name)
+    return own if own.exists() else state_dir / PASSPHRASE
+
+
+def refuse_stale(environment: Mapping[str, str], state_dir: Path, name: str) -> None:
+    """Refuse variables that name a passphrase of the state folder which is not the stack's.
+
+    It is that of another stack, or from before a rotation: the variables of ``inferstack env`` stay in a shell.
+
+    Raises:
+        UserError: they do.
+    """
+    variable, named = VARIABLES[1], _ours(environment, state_dir)
+    if named is not None and named != current_of(state_dir, name).resolve():
+        raise UserError(
+            f"${variable} names {named}, which is not the passphrase of stack {name}: `unset {variable}`, or "
+            f'`eval "$(inferstack env -s {name})"` in a new shell.'
+        )
+
+
+def refuse_hiding(environment: Mapping[str, str], state_dir: Path, name: str) -> None:
+    """Refuse to draw a new passphrase where variables would hide it: the engine takes theirs.
+
+    Raises:
+        UserError: one is set, with what to do.
+    """
+    if _ours(environment, state_dir) is not None:
+        raise UserError(
+            f"${VARIABLES[1]} names the passphrase of today (`inferstack env` prints it) and would hide the new one: "
+            f"`unset {VARIABLES[1]}`, here and in each shell that has it, then rotate."
+        )
+    for variable in VARIABLES:
+        if variable in environment and (environment[variable] or variable == VARIABLES[0]):
+            raise UserError(
+                f"The passphrase is yours, out of ${variable}: change it with `inferstack pulumi -s {name} stack "
+                "change-secrets-provider passphrase`, then where it is kept."
+            )
+
+
+def _ours(environment: Mapping[str, str], state_dir: Path) -> Path | None:
+    """Return the file of the state folder out of which the engine would take the passphrase."""
+    named = environment.get(VARIABLES[1])
+    # An empty passphrase is one as well; an empty name of a file is none.
+    if VARIABLES[0] in environment or not named:
+        return None
+    file, folder = Path(named).expanduser().resolve(), state_dir.resolve()
+    return file if file == folder / PASSPHRASE or file.parent == folder / _PASSPHRASES else None
 
 
 def _key(text: str) -> object:

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from inferstack.state.checks import SECRET, SIGNATURE, WHOLE, find_faults
+from components.cluster.aws.kubeconfig import make_kubeconfig
+from components.cluster.aws.names import Names
+from inferstack.state.checks import SECRET, SIGNATURE, WHOLE, find_faults, has_credential
 
 Json = dict[str, Any]
 HEAD = "urn:pulumi:x::inferstack::"
 STACK, PROVIDER = f"{HEAD}pulumi:pulumi:Stack::x", f"{HEAD}pulumi:providers:kubernetes::k"
 HIDDEN = f"{HEAD}kubernetes:core/v1:Secret::s"
+KUBECONFIG = '{"users": [{"user": {"token": "abc"}}]}'
 CIPHER = {SIGNATURE: SECRET, "ciphertext": "v1:abc:def"}
 
 
@@ -72,7 +75,8 @@ def test_a_whole_state_has_no_fault() -> None:
         (_set(2, inputs={"data": {"a": "cGxhaW4="}}), HIDDEN, "inputs.data is secret and not encrypted"),
         (_set(2, inputs={"data": {"a": CIPHER, "b": "cGxhaW4="}}), HIDDEN, "inputs.data"),
         (_set(2, outputs={"token": "plain"}), HIDDEN, "outputs.token"),
-        (_set(1, inputs={"kubeconfig": "{}"}), PROVIDER, "inputs.kubeconfig"),
+        (_set(1, inputs={"kubeconfig": KUBECONFIG}), PROVIDER, "inputs.kubeconfig holds a credential"),
+        (_set(1, outputs={"kubeconfig": KUBECONFIG}), PROVIDER, "outputs.kubeconfig holds a credential"),
         (_set(0, outputs={"a": [{SIGNATURE: SECRET, "plaintext": '"x"'}]}), STACK, "outputs.a[0]: a secret"),
         (_set(0, outputs={"a": "AKIA" + "ABCDEFGH23456723"}), STACK, "outputs.a: an AWS access key in plain"),
         (_set(0, outputs={"a": "-----BEGIN RSA PRIVATE KEY-----"}), STACK, "a private key in plain"),
@@ -99,3 +103,25 @@ def test_what_is_being_replaced_may_be_there_twice() -> None:
     state["deployment"]["resources"].append({"urn": HIDDEN, "type": "kubernetes:core/v1:Secret", "delete": True})
 
     assert find_faults(state) == []
+
+
+@pytest.mark.parametrize(
+    ("kubeconfig", "has"),
+    [
+        ("/home/me/.kube/config", False),
+        ("", False),
+        (None, False),
+        (CIPHER, False),
+        (make_kubeconfig(Names("prod", "1", "us-east-2", ()), "https://x.example", "Y2E="), False),
+        (KUBECONFIG, True),
+        ("users:\n- name: me\n  user:\n    client-key-data: eA==\n", True),
+        ("users: [{user: {username: me, password: x}}]", True),
+        ("users: [{user: {client-certificate: /a, client-key: /b}}]", False),
+        ("users: [{user: {exec: {command: x, env: [{name: KEY, value: y}]}}}]", True),
+        ("users: [{user: {exec: {command: x}}}]", False),
+        ("users: {", True),
+        ("users: [1]", False),
+    ],
+)
+def test_a_path_or_a_command_is_no_credential(kubeconfig: Any, has: bool) -> None:
+    assert has_credential(kubeconfig) is has

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inferstack.cli.configuration import read_file
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.state.place import backend_of, find_problems, provider_of, refuse, type_of
@@ -48,7 +49,7 @@ def test_the_environment_goes_before_the_project(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_the_shipped_stacks_on_aws_name_a_key(stack: str) -> None:
-    provider = provider_of(project_root() / "stacks" / f"Pulumi.{stack}.yaml")
+    provider = provider_of(read_file(project_root() / "stacks" / f"Pulumi.{stack}.yaml"))
 
     assert type_of(provider) == "awskms"
     assert find_problems(stack, "aws", S3, provider) == []

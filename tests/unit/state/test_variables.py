@@ -1,0 +1,115 @@
+"""Variables that name a passphrase: ours are told from the user's, and none hides a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferstack.cli.session import Session
+from inferstack.errors import UserError
+from inferstack.rehearsal import tools
+from inferstack.state.rotate import VARIABLES, refuse_hiding, refuse_stale
+from tests.rehearsal.command import Command
+
+TEXT, FILE = VARIABLES
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder where the stack a has a passphrase of its own."""
+    (tmp_path / "passphrases").mkdir()
+    for name in ("passphrase", "passphrases/a", "mine"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("stack", "file", "is_stale"),
+    [
+        ("a", "passphrases/a", False),
+        ("a", "passphrase", True),
+        ("b", "passphrase", False),
+        ("b", "passphrases/a", True),
+        ("a", "mine", False),
+        ("a", "", False),
+    ],
+)
+def test_a_passphrase_of_another_stack_or_time_is_refused(state: Path, stack: str, file: str, is_stale: bool) -> None:
+    environment = {FILE: str(state / "x" / ".." / file) if file else ""}
+    if not is_stale:
+        refuse_stale(environment, state, stack)
+        return
+    with pytest.raises(UserError, match=rf"is not the passphrase of stack {stack}: `unset {FILE}`"):
+        refuse_stale(environment, state, stack)
+
+
+def test_without_variables_nothing_is_refused(state: Path) -> None:
+    for environment in ({}, {FILE: ""}):
+        refuse_stale(environment, state, "a")
+        refuse_hiding(environment, state, "a")
+
+
+def test_a_text_goes_before_a_file(state: Path) -> None:
+    environment = {TEXT: "", FILE: str(state / "passphrase")}
+    refuse_stale(environment, state, "a")
+    with pytest.raises(UserError, match=rf"The passphrase is yours, out of \${TEXT}:"):
+        refuse_hiding(environment, state, "a")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        (FILE, "passphrases/a", f"`unset {FILE}`"),
+        (FILE, "passphrase", f"`unset {FILE}`"),
+        (FILE, "mine", "is yours"),
+        (TEXT, "x", "is yours"),
+    ],
+)
+def test_a_variable_that_would_hide_a_new_passphrase_is_refused(
+    state: Path, variable: str, value: str, said: str
+) -> None:
+    environment = {variable: str(state / value) if variable == FILE else value}
+    with pytest.raises(UserError, match=said):
+        refuse_hiding(environment, state, "a")
+
+
+def test_a_session_of_a_stack_under_another_ones_passphrase_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Path
+) -> None:
+    (tmp_path / "Pulumi.b.yaml").write_text("config:\n  inferstack:place: local\n")
+    monkeypatch.setenv("INFERSTACK_STACKS", str(tmp_path))
+    monkeypatch.setenv("INFERSTACK_STATE", str(state))
+    monkeypatch.setenv(FILE, str(state / "passphrases" / "a"))
+    monkeypatch.delenv(TEXT, raising=False)
+    with pytest.raises(UserError, match="not the passphrase of stack b"):
+        Session("b", lambda _: None).check_place()
+    (tmp_path / "Pulumi.b.yaml").write_text("secretsprovider: awskms://alias/x?region=r\nconfig: {}\n")
+    Session("b", lambda _: None).check_place()  # by a key of a cloud: no passphrase is asked for
+
+
+@pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
+def test_a_rotation_in_a_shell_with_our_variables_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
+    command = Command(tmp_path / "state")
+    command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
+    command.must("pulumi", "config", "set", "--secret", "token", "x")
+    exported = dict(
+        line.removeprefix("export ").split("=", 1) for line in command.must("env").splitlines() if "PASSPHRASE" in line
+    )
+    assert exported == {FILE: str(command.state / "passphrase")}
+    before = {path: path.read_bytes() for path in _kept(command, tmp_path)}
+    command.environment |= exported
+
+    code, told = command.run("state", "rotate")
+
+    assert code == 1
+    assert f"would hide the new one: `unset {FILE}`" in told
+    assert {path: path.read_bytes() for path in _kept(command, tmp_path)} == before
+
+
+def _kept(command: Command, stacks: Path) -> list[Path]:
+    """Return the files that a rotation changes, makes or removes."""
+    found = [stacks / "Pulumi.local.yaml", *command.state.glob("passphrase*"), *command.state.glob("rotation.*")]
+    found += [*(command.state / "stacks").iterdir(), *(command.state / "pulumi").rglob("local.json")]
+    return [path for path in found if path.is_file()]
