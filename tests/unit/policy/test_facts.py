@@ -1,0 +1,134 @@
+"""Defaults of rules against the facts that they were taken from, and what checks read of a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.cluster.aws.launch import GPU_AMI
+from components.gpu import compatibility
+from inferstack.network import nics
+from inferstack.operator import runtimes
+from inferstack.policy.checks.common import given, statements
+from inferstack.policy.checks.fleet import asked, charts, machines, offered
+from inferstack.policy.evaluate import Undecided, apply
+from inferstack.policy.examples import resource_of
+from inferstack.policy.registry import find
+from inferstack.policy.resource import UNKNOWN, Stack, UnknownError
+from tests.unit.policy.test_rules import TODAY, settings
+
+GROUP = "aws:eks/nodeGroup:NodeGroup"
+
+
+def stack(*resources: dict[str, Any]) -> Stack:
+    return Stack("prod", tuple(resource_of(given_, "prod") for given_ in resources))
+
+
+def group(**properties: Any) -> dict[str, Any]:
+    return {"type": GROUP, "name": "nodes", "properties": properties}
+
+
+def test_drivers_are_those_that_the_operator_was_tested_with_and_that_are_supported() -> None:
+    table = compatibility.load()
+    (operator,) = table.operators.values()
+    now = f"{TODAY:%Y-%m}"
+    wanted = {name for name in operator.drivers if name in table.branches and table.branches[name].end >= now}
+    assert set(find("gpu-driver-supported").defaults["branches"]) == wanted
+
+
+def test_images_with_a_driver_are_known_to_the_rule() -> None:
+    known = set(find("gpu-driver-from-one-place").defaults["images"])
+    assert known >= {GPU_AMI, *compatibility.load().node_images}
+
+
+def test_a_port_holds_as_many_functions_as_the_nic_with_the_fewest() -> None:
+    fewest = min(nic.max_vfs for nic in nics.load().values())
+    assert find("sriov-functions-bounded").defaults["functions"] == fewest
+
+
+def test_arguments_of_servers_that_the_operator_gives_ask_for_no_less_precision() -> None:
+    precision = find("precision-has-a-report")
+    for runtime in runtimes.load().runtimes.values():
+        job = {**precision.good[0].resources[0]}
+        job["spec"] = {**job["spec"], "args": list(runtime.args)}
+        assert list(apply(precision, stack(job), settings(), TODAY)) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "gpu", "efa"),
+    [
+        (group(instanceTypes=["p5.48xlarge"]), "H100-80GB-HBM3", 32),
+        (group(instanceTypes=["g6e.xlarge", "g6e.2xlarge"]), "L40S", 0),
+        (group(instanceTypes=["x99.metal"]), None, 0),
+        (group(capacityType="CAPACITY_BLOCK"), None, 0),
+    ],
+)
+def test_groups_of_nodes_are_machines(node: dict[str, Any], gpu: str | None, efa: int) -> None:
+    (machine,) = machines(stack(node))
+    assert (machine.gpu, machine.efa) == (gpu, efa)
+
+
+def test_a_capacity_block_has_its_type_in_the_template() -> None:
+    template = {
+        "type": "aws:ec2/launchTemplate:LaunchTemplate",
+        "name": "nodes",
+        "properties": {"instanceType": "p5.48xlarge"},
+    }
+    assert machines(stack(group(capacityType="CAPACITY_BLOCK"), template))[0].gpus == 8
+
+
+@pytest.mark.parametrize(
+    ("layout", "strategy", "resources"),
+    [
+        (None, "mixed", {"nvidia.com/gpu"}),
+        ("all-1g.5gb", "mixed", {"nvidia.com/mig-1g.5gb"}),
+        ("all-1g.5gb", "single", {"nvidia.com/gpu"}),
+        ("all-balanced", "mixed", {"nvidia.com/mig-1g.5gb", "nvidia.com/mig-2g.10gb", "nvidia.com/mig-3g.20gb"}),
+        ("all-1g.18gb", "mixed", set()),
+        ("no-such-layout", "mixed", set()),
+    ],
+)
+def test_a_layout_says_what_nodes_offer(layout: str | None, strategy: str, resources: set[str]) -> None:
+    labels = {"nvidia.com/mig.config": layout} if layout else {}
+    operator = {
+        "type": "kubernetes:helm.sh/v3:Release",
+        "name": "gpu-operator",
+        "properties": {"chart": "gpu-operator", "values": {"mig": {"strategy": strategy}}},
+    }
+    assert offered(stack(group(instanceTypes=["p4d.24xlarge"], labels=labels), operator)) == resources
+
+
+@pytest.mark.parametrize(
+    ("chart", "found"),
+    [
+        ("gpu-operator", True),
+        ("oci://registry.example/charts/gpu-operator", True),
+        ("/mirror/charts/gpu-operator-v26.7.0.tgz", True),
+        ("gpu-operator-extras", False),
+        ("/mirror/charts/gpu-operator-extras-1.0.tgz", False),
+    ],
+)
+def test_a_chart_is_found_wherever_it_comes_from(chart: str, found: bool) -> None:
+    release = {"type": "kubernetes:helm.sh/v3:Release", "name": "one", "properties": {"chart": chart}}
+    assert bool(list(charts(stack(release), "gpu-operator"))) is found
+
+
+def test_what_a_job_is_made_into_asks_for_nothing_more() -> None:
+    job, pod = (resource_of(find("gpu-kind-is-on-the-fleet").bad[at].resources[-1], "prod") for at in (0, 1))
+    made = type(pod)(pod.urn, pod.type, pod.name, pod.properties, origin=job.urn)
+    assert [one.label for one, _ in asked(Stack("prod", (job, made)))] == [job.label]
+
+
+def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() -> None:
+    assert given({"kmsKeyId": UNKNOWN}, "kmsKeyId")
+    assert not given({"kmsKeyId": ""}, "kmsKeyId")
+    assert not given({"ebs": {}}, "ebs", "kmsKeyId")
+    with pytest.raises(UnknownError):
+        list(statements({"policy": UNKNOWN}, "policy"))
+
+
+def test_a_bill_that_rests_on_an_unknown_number_is_not_judged() -> None:
+    for unknown in ({"desiredSize": UNKNOWN}, UNKNOWN):
+        said = list(apply(find("aws-cost-capped"), stack(group(scalingConfig=unknown)), settings(), TODAY))
+        assert [type(one) for one in said] == [Undecided]
