@@ -29,9 +29,10 @@ class Drift:
     paths: tuple[str, ...]
     """Names of the properties that differ, where the provider tells."""
 
-    def row(self) -> dict[str, str]:
-        """Return the row of a table."""
-        return {"what": self.what, "type": self.type, "name": self.name, "properties": ", ".join(self.paths)}
+    def row(self, form: Format = Format.TABLE) -> dict[str, Any]:
+        """Return a row: of a table with the properties as a person reads them, else as a list."""
+        paths = ", ".join(self.paths) if form is Format.TABLE else list(self.paths)
+        return {"what": self.what, "type": self.type, "name": self.name, "properties": paths}
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +55,7 @@ def drift(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
         told = (done.stderr.strip() or done.stdout.strip()).splitlines()[-5:]
         raise UserError(f"The stack {stack} could not be compared with what is there:\n" + "\n".join(told))
     found = find(read(log))
-    output.emit([one.row() for one in found], form)
+    output.emit([one.row(form) for one in found], form)
     output.say(f"{len(found)} resources are not as the state has them")
     if found:
         raise typer.Exit(2)

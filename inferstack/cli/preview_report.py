@@ -27,6 +27,8 @@ _STEPS = {
     "discard": "delete",
 }
 """The engine's steps, told as what happens to a resource; a replacement is several of them, and one counts."""
+_SUMMARIES = ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent")
+"""Events that tell which policies have judged: a resource, the whole stack."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a policy says of a resource."""
+    """What a policy says of a resource, or has mended in it."""
 
     rule: str
     level: str
+    """advisory or mandatory; remediate where it has mended."""
+    severity: str
+    """As the policy has it; empty where the engine does not tell."""
     resource: str
     message: str
 
@@ -59,6 +64,8 @@ class Report:
     """Resources by step; same are those that stay as they are."""
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
+    rules: tuple[str, ...]
+    """Policies that have judged: without them no finding means nothing."""
     errors: tuple[str, ...]
     before: Estimate
     after: Estimate
@@ -70,6 +77,7 @@ class Report:
             "counts": self.counts,
             "changes": [asdict(change) for change in self.changes],
             "findings": [asdict(finding) for finding in self.findings],
+            "rules": len(self.rules),
             "errors": list(self.errors),
             "cost": {
                 "before": round(self.before.usd, 2),
@@ -112,6 +120,7 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
     counts: Counter[str] = Counter()
     changes: list[Change] = []
     findings: list[Finding] = []
+    rules: set[str] = set()
     errors: list[str] = []
     before: dict[str, Mapping[str, Any]] = {}
     after: dict[str, Mapping[str, Any]] = {}
@@ -125,14 +134,11 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
             if op and op != "same":
                 changes.append(make_change(op, told))
         elif finding := event.get("policyEvent"):
-            findings.append(
-                Finding(
-                    finding["policyName"],
-                    finding["enforcementLevel"],
-                    _name(finding.get("resourceUrn", "")),
-                    _plain(finding["message"]),
-                )
-            )
+            findings.append(_finding(finding, finding["enforcementLevel"], _plain(finding["message"])))
+        elif mended := event.get("policyRemediationEvent"):
+            findings.append(_finding(mended, "remediate", f"sets {', '.join(_differing(mended))}"))
+        elif summary := next((event[key] for key in _SUMMARIES if key in event), None):
+            rules.update(summary.get("passed") or (), summary.get("failed") or ())
         elif (said := event.get("diagnosticEvent")) and said.get("severity") == "error":
             text = _plain(said["message"])
             if text and text not in errors:
@@ -142,6 +148,7 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
         dict(counts),
         tuple(changes),
         tuple(findings),
+        tuple(sorted(rules)),
         tuple(errors),
         before=of_resources(_priced(before)),
         after=of_resources(_priced(after)),
@@ -152,6 +159,16 @@ def make_change(op: str, told: Mapping[str, Any]) -> Change:
     """Return what a step's metadata say of a change."""
     paths = told.get("detailedDiff") or told.get("diffs") or ()
     return Change(op, str(told["type"]), _name(told["urn"]), tuple(sorted(map(str, paths))))
+
+
+def _finding(told: Mapping[str, Any], level: str, message: str) -> Finding:
+    return Finding(told["policyName"], level, told.get("severity", ""), _name(told.get("resourceUrn", "")), message)
+
+
+def _differing(mended: Mapping[str, Any]) -> list[str]:
+    """Return the names of the properties that a policy has changed."""
+    before, after = (mended.get(key) or {} for key in ("before", "after"))
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
 def _keep_states(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make one comment on a pull request of the reports that ``inferstack preview --report`` leaves.
 
-    tools/ci/comment.py FOLDER [--to FILE | --post]
+    tools/ci/comment.py FOLDER [--expect STACK ...] [--to FILE | --post]
 
 Prints the comment (Markdown) or writes it to a file. With ``--post`` it is put on the pull request PR_NUMBER of
 GITHUB_REPOSITORY, over the comment of an earlier run where there is one; GITHUB_TOKEN needs the right to write to pull
@@ -47,13 +47,14 @@ Send = Callable[[str, str, "dict[str, str] | None"], Any]
 """Calls the API: method, path, content."""
 
 
-def render(reports: Iterable[Report], limit: int = LIMIT) -> str:
-    """Return the comment on reports, at most ``limit`` characters long."""
+def render(reports: Iterable[Report], limit: int = LIMIT, *, expected: Iterable[str] = ()) -> str:
+    """Return the comment on reports, at most ``limit`` characters long; stacks that have none are named first."""
     reports = sorted(reports, key=lambda report: report["stack"])
+    missing = sorted(set(expected) - {report["stack"] for report in reports})
+    head = [f"- **no report** of {code(stack)}: its job failed or has not run." for stack in missing]
+    head = [MARKER, "### Preview", "", *head, *([""] if head else []), *_overview(reports)]
     for rows in _ROWS:
-        text = (
-            "\n".join([MARKER, "### Preview", "", *_overview(reports), *(_stack(one, rows) for one in reports)]) + "\n"
-        )
+        text = "\n".join([*head, *(_stack(one, rows) for one in reports)]) + "\n"
         if len(text) <= limit:
             return text
     end = "\n\n(cut: see the job's artifacts for all of it)\n"
@@ -68,15 +69,22 @@ def _overview(reports: list[Report]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for report in reports:
         counts, cost = report["counts"], report["cost"]
-        mandatory = sum(finding["level"] == "mandatory" for finding in report["findings"])
-        findings = f"{len(report['findings'])}" + (f" ({mandatory} mandatory)" if mandatory else "")
-        cells = [code(report["stack"]), *(str(counts.get(op, 0)) for op in _OPS), findings, *_money(cost)]
+        cells = [code(report["stack"]), *(str(counts.get(op, 0)) for op in _OPS), _judged(report), *_money(cost)]
         lines.append(f"| {' | '.join(cells)} |")
     note = (
         "Costs are estimates: on-demand list prices of nodes, control plane, NAT gateways, endpoints and keys that run "
         "all month. Disks, traffic, logs and load balancers are not counted."
     )
     return [*lines, "", note, ""]
+
+
+def _judged(report: Report) -> str:
+    """Return how many findings there are, and of how many rules: without rules none would mean nothing."""
+    if not report["rules"]:
+        return "**not judged**"
+    mandatory = sum(finding["level"] == "mandatory" for finding in report["findings"])
+    held = f" ({mandatory} mandatory)" if mandatory else ""
+    return f"{len(report['findings'])}{held} by {report['rules']} rules"
 
 
 def _money(cost: dict[str, Any]) -> list[str]:
@@ -90,25 +98,25 @@ def _money(cost: dict[str, Any]) -> list[str]:
 def _stack(report: Report, rows: int) -> str:
     lines = [f"#### {code(report['stack'])}", ""]
     lines += [f"- error: {plain(error)}" for error in report["errors"][:rows]]
-    lines += _findings(report["findings"][:rows])
+    lines += _findings(report["findings"], rows)
     lines += _changes(report["changes"], rows)
     if report["cost"]["unknown"]:
         lines += ["", f"Without a price: {', '.join(code(what) for what in report['cost']['unknown'][:20])}."]
     return "\n".join([*lines, ""])
 
 
-def _findings(findings: list[dict[str, str]]) -> list[str]:
+def _findings(findings: list[dict[str, str]], rows: int) -> list[str]:
     if not findings:
         return []
-    head = ["| level | rule | resource | finding |", "|---|---|---|---|"]
-    return [
-        *head,
-        *(
-            f"| {plain(one['level'])} | {code(one['rule'])} | {code(one['resource'])} | {plain(one['message'])} |"
-            for one in findings
-        ),
-        "",
-    ]
+    # What stops the update comes first: it must not be what is cut off.
+    first = sorted(findings, key=lambda one: (one["level"] != "mandatory", one["rule"], one["resource"]))
+    lines = ["| level | severity | rule | resource | finding |", "|---|---|---|---|---|"]
+    for one in first[:rows]:
+        names = f"{code(one['rule'])} | {code(one['resource'])}"
+        lines.append(f"| {plain(one['level'])} | {plain(one['severity'])} | {names} | {plain(one['message'])} |")
+    if len(first) > rows:
+        lines.append(f"\n{len(first) - rows} more findings are in the job's artifacts.")
+    return [*lines, ""]
 
 
 def _changes(changes: list[dict[str, Any]], rows: int) -> list[str]:
@@ -184,11 +192,12 @@ def main(arguments: list[str]) -> int:
     """Run the command and return its exit code: 0, or 2 where a variable is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="with the reports, in folders below it as well")
+    parser.add_argument("--expect", nargs="+", default=[], metavar="STACK", help="stacks that are to have a report")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--to", type=Path, help="write it to this file")
     where.add_argument("--post", action="store_true", help="put it on the pull request")
     options = parser.parse_args(arguments)
-    text = render(read(options.folder))
+    text = render(read(options.folder), expected=options.expect)
     if options.to:
         options.to.write_text(text)
         return 0

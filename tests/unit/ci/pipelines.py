@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[3]
 _USES = re.compile(r"uses:\s*(?P<action>\S+?)(@(?P<pin>\S+))?(?P<tag>\s+# v\d+\.\d+\.\d+)?\s*$", re.MULTILINE)
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 _AWS = "aws-actions/configure-aws-credentials"
+_OURS = "github.event.pull_request.head.repo.full_name == github.repository"
+_OURS_GITLAB = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID"
 _KEYS = re.compile(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)")
 _MAY = {"contents": {"read"}, "id-token": {"write"}, "pull-requests": {"write"}}
 
@@ -36,6 +38,9 @@ def github(text: str) -> list[str]:
         wrong.append("it names a long-lived key of AWS")
     for name, job in flow["jobs"].items():
         wrong += [f"job {name}: {one}" for one in _job(job, flow)]
+        writes = set(job.get("permissions", {}).values()) != {"read"} and "permissions" in job
+        if "pull_request" in on and writes and _OURS not in str(job.get("if", "")):
+            wrong.append(f"job {name}: a pull request from a fork gets more than to read")
     return wrong
 
 
@@ -94,6 +99,9 @@ def gitlab(text: str) -> list[str]:
             "environment" in job
         ):
             wrong.append(f"job {name}: identity, token and environment go together: not so")
+        on_request = [one["if"] for one in job["rules"] if "merge_request_event" in one.get("if", "")]
+        if "id_tokens" in job and not all(_OURS_GITLAB in condition for condition in on_request):
+            wrong.append(f"job {name}: a merge request from a fork gets an identity")
         if "timeout" not in job:
             wrong.append(f"job {name}: has no timeout")
         updates = any(" up " in line for line in job["script"])

@@ -21,11 +21,24 @@ comment: ModuleType = load("comment")
 def report(stack: str = "dev", **parts: Any) -> dict[str, Any]:
     """Return a report as ``inferstack preview --report`` writes it."""
     cost = {"before": 0, "after": 0, "items": [], "unknown": []}
-    return {"stack": stack, "counts": {}, "changes": [], "findings": [], "errors": [], "cost": cost, **parts}
+    return {
+        "stack": stack,
+        "counts": {},
+        "changes": [],
+        "findings": [],
+        "rules": 9,
+        "errors": [],
+        "cost": cost,
+        **parts,
+    }
 
 
 def change(op: str, name: str) -> dict[str, Any]:
     return {"op": op, "type": "aws:eks/nodeGroup:NodeGroup", "name": name, "paths": ["scalingConfig.maxSize"]}
+
+
+def found(rule: str, level: str = "advisory") -> dict[str, str]:
+    return {"level": level, "severity": "high", "rule": rule, "resource": "r", "message": "wrong"}
 
 
 words = st.text(st.characters(codec="utf-8"), max_size=300)
@@ -49,10 +62,10 @@ def test_it_is_never_too_long_and_has_its_marker(made: list[dict[str, Any]], err
 @given(words)
 @settings(max_examples=80, deadline=None)
 def test_nobodys_text_leaves_its_cell(word: str) -> None:
-    finding = {"level": "mandatory", "rule": word, "resource": word, "message": word}
+    finding = {"level": "mandatory", "severity": word, "rule": word, "resource": word, "message": word}
     lines = comment.render([report(findings=[finding])]).splitlines()
     (row,) = [line for line in lines if line.startswith("| mandatory")]
-    assert row.replace("\\|", "").count("|") == 5
+    assert row.replace("\\|", "").count("|") == 6
     assert "<script" not in row
     assert "@" not in row.replace("@\u200b", "").replace("`", "") or "`" in row
 
@@ -96,7 +109,7 @@ def test_costs_now_and_after_and_what_has_no_price() -> None:
     ],
 )
 def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
-    finding = {"level": "advisory", "rule": "no-plain-secrets", "resource": secret, "message": f"{secret} is plain"}
+    finding = {**found("no-plain-secrets"), "resource": secret, "message": f"{secret} is plain"}
     leaky = {**change("create", secret), "paths": [secret]}
     text = comment.render([report(findings=[finding], errors=[f"said {secret}"], changes=[leaky])])
     assert "[hidden]" in text
@@ -106,6 +119,24 @@ def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
 
 def test_no_report_is_said() -> None:
     assert "No stack could be previewed" in comment.render([])
+    text = comment.render([report("dev")], expected=["prod", "dev"])
+    assert "- **no report** of `prod`" in text
+    assert "no report** of `dev`" not in text
+
+
+def test_no_finding_and_no_judgement_are_told_apart() -> None:
+    assert "| 0 by 9 rules |" in comment.render([report()])
+    assert "| **not judged** |" in comment.render([report(rules=0)])
+    both = [found("a"), found("b", "mandatory")]
+    assert "| 2 (1 mandatory) by 9 rules |" in comment.render([report(findings=both)])
+
+
+def test_findings_that_stop_an_update_are_not_what_is_cut() -> None:
+    made = [*(found(f"rule-{index}") for index in range(2000)), found("the-worst", "mandatory")]
+    text = comment.render([report(findings=made)])
+    assert len(text) <= comment.LIMIT
+    assert "| mandatory | high | `the-worst` | `r` | wrong |" in text
+    assert "more findings are in the job's artifacts" in text
 
 
 class Api:

@@ -67,6 +67,18 @@ def test_each_action_has_one_pin_everywhere() -> None:
             "      pull-requests: write\n      id-token: write\n",
             "writes to pull",
         ),
+        (
+            "preview",
+            "    if: github.event.pull_request.head.repo.full_name == github.repository\n",
+            "",
+            "job aws: a pull request from a fork",
+        ),
+        (
+            "preview",
+            " && github.event.pull_request.head.repo.full_name == github.repository",
+            "",
+            "job comment: a pull request from a fork",
+        ),
         ("preview", "    environment: preview-${{ matrix.stack }}\n", "", "outside an environment"),
         (
             "stack-up",
@@ -102,6 +114,7 @@ def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, said: str) ->
         ("      when: manual\n", "", "prod without approval"),
         ("  resource_group: stack-prod\n", "", "at once"),
         ("aud: sts.amazonaws.com", "aud: $AWS_SECRET_ACCESS_KEY", "long-lived key"),
+        (" && $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID", "", "from a fork gets an identity"),
         ("inferstack orphans", "inferstack orphan", "no command orphan"),
     ],
 )
@@ -119,6 +132,9 @@ def test_both_know_the_same_stacks_and_each_is_there() -> None:
         path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml") if "place: aws" in path.read_text()
     }
     assert stacks == set(theirs) == set(nightly) == on_aws
+    for text in (flow("preview"), GITLAB.read_text()):
+        (expected,) = re.findall(r"--expect ([a-z ]+) --", text)
+        assert set(expected.split()) == {*on_aws, "local"}
 
 
 def test_what_is_merged_goes_from_stack_to_stack_and_prod_waits() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from inferstack.cli.drift import find
+from inferstack.cli.output import Format
 from inferstack.cli.preview_report import make_report
 
 GROUP = "aws:eks/nodeGroup:NodeGroup"
@@ -71,18 +73,42 @@ def test_findings_and_errors_are_plain_and_said_once() -> None:
         "message": "<{%fg 1%}>too dear<{%reset%}>\n",
         "policyName": "monthly-cost-cap",
         "enforcementLevel": "mandatory",
+        "severity": "medium",
     }
     error = {"diagnosticEvent": {"severity": "error", "message": "<{%reset%}>no such thing\n"}}
     note = {"diagnosticEvent": {"severity": "info", "message": "hello"}}
     report = make_report("prod", [{"policyEvent": finding}, error, error, note])
     (found,) = report.findings
-    assert (found.rule, found.level, found.resource, found.message) == (
-        "monthly-cost-cap",
-        "mandatory",
-        "h100",
-        "too dear",
-    )
+    assert asdict(found) == {
+        "rule": "monthly-cost-cap",
+        "level": "mandatory",
+        "severity": "medium",
+        "resource": "h100",
+        "message": "too dear",
+    }
     assert report.errors == ("no such thing",)
+
+
+def test_which_rules_have_judged_is_told() -> None:
+    seen = {"policyAnalyzeSummaryEvent": {"resourceUrn": urn("a"), "passed": ["b", "a"], "failed": ["c"]}}
+    whole = {"policyAnalyzeStackSummaryEvent": {"passed": ["d"]}}
+    report = make_report("prod", [seen, seen, whole, {"policyAnalyzeStackSummaryEvent": {}}])
+    assert report.rules == ("a", "b", "c", "d")
+    assert report.content()["rules"] == 4
+    assert make_report("prod", []).content()["rules"] == 0
+
+
+def test_what_a_policy_mends_is_told_by_names_only() -> None:
+    mended = {
+        "resourceUrn": urn("h100"),
+        "policyName": "aws-resources-tagged",
+        "before": {"name": "x", "tags": {}},
+        "after": {"name": "x", "tags": {"note": CANARY}},
+    }
+    report = make_report("prod", [{"policyRemediationEvent": mended}])
+    (found,) = report.findings
+    assert (found.level, found.resource, found.message) == ("remediate", "h100", "sets tags")
+    assert CANARY not in json.dumps(report.content())
 
 
 def result(op: str, name: str, old: Any = None, **diff: str) -> dict[str, Any]:
@@ -97,6 +123,12 @@ def test_drift_is_what_changed_or_went() -> None:
         [result("same", "a"), result("update", "b", {"x": 1}, x="update"), result("delete", "c"), {"other": {}}]
     )
     assert [(one.what, one.name, one.paths) for one in found] == [("changed", "b", ("x",)), ("gone", "c", ())]
+
+
+def test_a_drift_is_a_row_for_people_and_a_list_for_programs() -> None:
+    (found,) = find([result("update", "b", {}, x="update", y="update")])
+    assert found.row()["properties"] == "x, y"
+    assert found.row(Format.JSON)["properties"] == ["x", "y"]
 
 
 def test_a_zero_value_that_an_api_server_leaves_out_is_no_drift() -> None:
