@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from inferstack.policy.celeval import needed, offenders_text, verdict_text
-from inferstack.policy.kinds import KINDS, VARIABLES, WORKLOADS
+from inferstack.policy.kinds import KINDS, VARIABLES
 from inferstack.policy.model import Cel, Level, Rule
 from inferstack.policy.registry import rules
 from inferstack.policy.resource import Object
@@ -39,13 +39,12 @@ _MATCHES = {
 
 
 class Group(NamedTuple):
-    """Rules that one policy holds: they are about the same kinds in the same places, and do the same."""
+    """Rules that one policy holds: in the same places, and with the same end."""
 
     rules: tuple[Rule, ...]
     variables: dict[str, str]
     """Of all of them: no two mean different things by a name."""
     scope: Literal["tenants", "all"]
-    kinds: tuple[str, ...]
     level: Level
     """Advisory or mandatory."""
     number: int
@@ -53,10 +52,13 @@ class Group(NamedTuple):
 
     def name(self, usual: Level) -> str:
         """Return the name of its policy; ``usual`` is the level that needs no mention."""
-        whole = set(self.kinds) == set(WORKLOADS)
-        kinds = "workloads" if whole else "-".join(KINDS[kind].resource for kind in self.kinds)
-        parts = [self.scope, kinds, *([str(self.number)] if self.number else [])]
-        return PREFIX + "-".join([*parts, *([] if self.level is usual else [self.level.value])])
+        level = [] if self.level is usual else [self.level.value]
+        return PREFIX + "-".join(["rules", self.scope, *level, *([str(self.number + 1)] if self.number else [])])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What its rules are about."""
+        return tuple(sorted({kind for rule in self.rules if rule.cel for kind in rule.cel.served}))
 
 
 def make_policies(
@@ -64,8 +66,8 @@ def make_policies(
 ) -> list[tuple[Object, Object]]:
     """Return the policies of all rules in CEL that are not disabled, each with its binding.
 
-    A policy is two objects and a watch in the API server, so those that look alike share one; each rule keeps a
-    validation and a message of its own.
+    A policy is two objects more in each update, so rules share few of them; each keeps a validation and a message of
+    its own.
 
     Args:
         settings: of the stack.
@@ -95,20 +97,19 @@ def group(which: Iterable[Rule], settings: PolicySettings, today: dt.date) -> li
         if check is None or level is Level.DISABLED:
             continue
         level = Level.ADVISORY if level is Level.ADVISORY else Level.MANDATORY
-        variables, kinds = _variables(rule, check, settings, today), tuple(sorted(check.served))
-        alike = [
-            at for at, each in enumerate(groups) if (each.scope, each.kinds, each.level) == (check.scope, kinds, level)
-        ]
-        fits = (
-            at for at in alike if all(groups[at].variables.get(key, text) == text for key, text in variables.items())
-        )
-        at = next(fits, None)
+        variables = _variables(rule, check, settings, today)
+        alike = [at for at, each in enumerate(groups) if (each.scope, each.level) == (check.scope, level)]
+        at = next((at for at in alike if _agree(groups[at].variables, variables)), None)
         if at is None:
-            groups.append(Group((rule,), variables, check.scope, kinds, level, len(alike)))
+            groups.append(Group((rule,), variables, check.scope, level, len(alike)))
         else:
             both = {**groups[at].variables, **variables}
             groups[at] = groups[at]._replace(rules=(*groups[at].rules, rule), variables=both)
     return groups
+
+
+def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(one.get(key, text) == text for key, text in other.items())
 
 
 def _variables(rule: Rule, check: Cel, settings: PolicySettings, today: dt.date) -> dict[str, str]:
@@ -128,7 +129,7 @@ def _make(
     accounts = [f"system:serviceaccount:{one.replace('/', ':')}" for one in settings.exempt_accounts]
     matches = _MATCHES | ({"not-exempt": f"!(request.userInfo.username in {literal(accounts)})"} if accounts else {})
     validations = [
-        _validation(rule, rule.cel, _exceptions(rule, settings, today)) for rule in each.rules if rule.cel is not None
+        _validation(rule, rule.cel, each.kinds, _exceptions(rule, settings, today)) for rule in each.rules if rule.cel
     ]
     spec: Object = {
         "failurePolicy": "Fail",
@@ -155,11 +156,13 @@ def _make(
     )
 
 
-def _validation(rule: Rule, check: Cel, exceptions: list[PolicyException]) -> Object:
+def _validation(rule: Rule, check: Cel, kinds: tuple[str, ...], exceptions: list[PolicyException]) -> Object:
     verdict = verdict_text(check)
     if exceptions:
         covered = " || ".join(f"({_LABEL}).matches({literal(exception.pattern)})" for exception in exceptions)
         verdict = f"({covered}) || ({verdict})"
+    if set(check.served) != set(kinds):
+        verdict = f"!(object.kind in {literal(sorted(check.served))}) || ({verdict})"
     validation: Object = {"expression": verdict, "message": f"{rule.id}: {rule.fix}", "reason": "Forbidden"}
     if check.each:
         validation["messageExpression"] = (

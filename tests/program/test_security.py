@@ -51,7 +51,7 @@ def admission(recording: Recording) -> list[tuple[Registered, Registered]]:
 def test_rules_guard_and_encryption_come_before_the_tenants(full: Recording) -> None:
     rules = [one for pair in admission(full) for one in pair]
     cilium = full.children(full.get("inferstack:addon:Addon", "cilium"))
-    assert len(rules) > 10
+    assert len(rules) >= 6
     assert len(cilium) == 1
     assert tenants(full)
     for tenant in tenants(full):
@@ -66,7 +66,7 @@ def test_a_binding_comes_after_its_policy(full: Recording) -> None:
 
 def test_what_breaks_a_rule_in_the_rehearsal_is_told_and_not_refused(local: Recording) -> None:
     held = [binding.inputs["spec"] for policy, binding in admission(local) if policy.name.startswith("rules-")]
-    assert len(held) > 10
+    assert len(held) >= 2
     assert all(spec["validationActions"] == ["Warn", "Audit"] for spec in held)
 
 
