@@ -9,12 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from google.protobuf import struct_pb2
-
 from components.security.settings import SecuritySettings
 from components.settings import PROJECT, load_role
 from components.tenancy.settings import TenancySettings
-from inferstack.operator.children import KINDS as OF_JOBS
 from inferstack.policy.evaluate import Finding, apply
 from inferstack.policy.model import Rule
 from inferstack.policy.registry import find
@@ -27,6 +24,25 @@ from policies.wire import Properties
 _JOB = token("deepseek.ai/v1", JOB)
 
 
+class Noted:
+    """A resource as the engine tells of it, decoded when it is first looked at.
+
+    Args:
+        request: the engine's message.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self.properties = Properties(request.properties)
+
+    @functools.cached_property
+    def resources(self) -> tuple[Resource, ...]:
+        """The resource, and what the operator makes of it."""
+        told, options = self._request, self._request.options
+        own = Resource(told.urn, told.type, told.name, self.properties.plain, options.parent, options.protect)
+        return (own, *children(own))
+
+
 class Gate:
     """What the pack knows while the engine works on one stack.
 
@@ -36,7 +52,7 @@ class Gate:
 
     def __init__(self, today: dt.date) -> None:
         self._today = today
-        self._seen: dict[str, tuple[struct_pb2.Struct, tuple[Resource, ...]]] = {}
+        self._noted: dict[str, Noted] = {}
         self.configure("", {})
 
     def configure(self, stack: str, config: Mapping[str, str]) -> None:
@@ -59,29 +75,27 @@ class Gate:
         """Take the configuration of rules, by id: the stack's, with what ``--policy-pack-config`` says over it."""
         self.settings = self.settings.model_copy(update={"config": config})
 
-    def see(self, urn: str, type_: str, name: str, properties: Properties, options: Any) -> tuple[Resource, ...]:
-        """Return a resource, and what the operator makes of it, from what the engine says; made once for a message."""
+    def note(self, request: Any) -> None:
+        """Take note of a resource that the engine asks about."""
+        known = self._noted.get(request.urn)
         # While it is kept here, a message is the same object each time that it is looked at.
-        known = self._seen.get(urn)
-        if known is not None and known[0] is properties.message:
-            return known[1]
-        own = Resource(urn, type_, name, properties.plain, options.parent or "", bool(options.protect))
-        found = (own, *children(own))
-        self._seen[urn] = (properties.message, found)
-        return found
+        if known is None or known.properties.message is not request.properties:
+            self._noted[request.urn] = Noted(request)
+
+    def of(self, urn: str) -> tuple[Resource, ...]:
+        """Return a resource that was noted, and what the operator makes of it."""
+        return self._noted[urn].resources
 
     def see_stack(self, resources: Iterable[Any]) -> None:
-        """Take all resources of the stack, as the engine lists them at the end.
+        """Take all resources of the stack, as the engine lists them at the end, in no order.
 
-        Their properties are what providers made of them; rules are about what the program asked for, which `see` has
-        noted. What the program did not register this time (``--target``) is known by the former alone.
+        Their properties are what providers made of them; rules are about what the program asked for, which was noted as
+        it came. What the program did not register this time (``--target``) is known by the former alone.
         """
-        found: list[Resource] = []
-        for one in resources:
-            known = self._seen.get(one.urn)
-            found += (
-                known[1] if known else self.see(one.urn, one.type, one.name, Properties(one.properties), one.options)
-            )
+        listed = {one.urn: one for one in resources}
+        noted = [one for urn, one in self._noted.items() if urn in listed]
+        others = [Noted(one) for urn, one in listed.items() if urn not in self._noted]
+        found = [resource for one in (*noted, *others) for resource in one.resources]
         self.stack = dataclasses.replace(self.stack, resources=tuple(found))
 
     def judge_resource(self, rule: Rule, resources: tuple[Resource, ...]) -> list[str]:
@@ -106,21 +120,19 @@ class Gate:
 
 
 def may_concern(rule: Rule, type_: str) -> bool:
-    """Tell whether a rule can have anything to say of resources of a type, without a look at them."""
+    """Tell whether a rule can have anything to say of a resource of a type, or of what is made of it."""
     return _may_concern(rule.id, type_)
 
 
 @functools.cache
 def _may_concern(name: str, type_: str) -> bool:
+    if type_ == _JOB:
+        return True
     rule = find(name)
     if rule.check is not None:
-        return type_ in rule.check.types or (type_ == _JOB and not _OF_JOBS.isdisjoint(rule.check.types))
+        return type_ in rule.check.types
     assert rule.cel is not None  # noqa: S101  # a rule has one of the two
-    served = rule.cel.served
-    return type_.rpartition(":")[2] in served or (type_ == _JOB and not OF_JOBS.keys().isdisjoint(served))
-
-
-_OF_JOBS = frozenset(token(version, kind) for kind, version in OF_JOBS.items())
+    return type_.rpartition(":")[2] in rule.cel.served
 
 
 def _parsed(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import gc
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,11 +68,16 @@ def schema(rule: Rule, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+@functools.cache
+def concerned(type_: str) -> bool:
+    """Tell whether any rule looks at resources of a type one by one."""
+    return any(may_concern(rule, type_) for rule in rules().values())
+
+
 def _of_resource(rule: Rule, gate: Gate) -> Callable[..., None]:
     def validate(args: Any, report: Callable[..., None]) -> None:
         if may_concern(rule, args.resource_type):
-            seen = gate.see(args.urn, args.resource_type, args.name, args.props, args.opts)
-            for message in gate.judge_resource(rule, seen):
+            for message in gate.judge_resource(rule, gate.of(args.urn)):
                 report(message)
 
     return validate
@@ -89,7 +95,7 @@ def _remediation(rule: Rule, gate: Gate) -> Callable[..., Any]:
     def remediate(args: Any) -> Any:
         if not may_concern(rule, args.resource_type):
             return None
-        own, *_ = gate.see(args.urn, args.resource_type, args.name, args.props, args.opts)
+        own, *_ = gate.of(args.urn)
         if not gate.judge_resource(rule, (own,)):
             return None
         return mend(rule, args.props.marked(), gate.settings.config_of(rule))
@@ -116,6 +122,18 @@ class Servicer(sdk._PolicyAnalyzerServicer):  # private: see `serve`
         """Take the rules' configuration."""
         self.gate.set_config({name: wire.plain(one.properties) for name, one in request.policyConfig.items()})
         return super().Configure(request, context)  # type: ignore[no-untyped-call]
+
+    def Remediate(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Note a resource before policies look at it."""
+        self.gate.note(request)
+        return super().Remediate(request, context)  # type: ignore[no-untyped-call]
+
+    def Analyze(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Note a resource, which a remedy may have changed, before policies look at it."""
+        self.gate.note(request)
+        if not concerned(request.type):
+            return proto.AnalyzeResponse()
+        return super().Analyze(request, context)  # type: ignore[no-untyped-call]
 
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Take all resources once; the policies ask the gate for them and not the SDK, which copies them for each."""

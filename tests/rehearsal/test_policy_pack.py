@@ -1,0 +1,244 @@
+"""All rules in previews of the real engine: what examples show is found, or let be, through the policy pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from inferstack.policy.evaluate import Finding, apply, evaluate
+from inferstack.policy.examples import TENANTS
+from inferstack.policy.model import Example, Rule
+from inferstack.policy.registry import rules
+from inferstack.policy.resource import Resource, Stack
+from inferstack.policy.settings import PolicySettings
+from policies.jobs import children
+from tests.rehearsal.policy_program import Object, Shown, resources
+
+pytestmark = pytest.mark.rehearsal
+
+TODAY = dt.datetime.now(dt.UTC).date()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example of one rule."""
+
+    name: str
+    rule: Rule
+    example: Example
+    wrong: bool
+
+    @functools.cached_property
+    def seen(self) -> list[Resource]:
+        """Its resources, and what the operator makes of them, as the pack sees them."""
+        own = resources(self.example.stack, {self.name: self.example.resources})
+        return [one for each in own for one in (each, *children(each))]
+
+
+@dataclass
+class Preview:
+    """Cases that one preview can show: none of them changes what is said of another."""
+
+    stack: str
+    cases: list[Case] = field(default_factory=list)
+
+    @property
+    def groups(self) -> dict[str, tuple[Object, ...]]:
+        return {case.name: case.example.resources for case in self.cases}
+
+    @property
+    def config(self) -> dict[str, Object]:
+        return {case.rule.id: case.example.config for case in self.cases if case.example.config}
+
+    @property
+    def settings(self) -> Object:
+        return {role: value for case in self.cases for role, value in case.example.settings.items()}
+
+    def takes(self, case: Case) -> bool:
+        """Tell whether a case can come along."""
+        if case.example.stack != self.stack:
+            return False
+        if any(one.rule is case.rule and one.example.config != case.example.config for one in self.cases):
+            return False
+        if any(self.settings.get(role, value) != value for role, value in case.example.settings.items()):
+            return False
+        if not case.rule.of_stack:
+            return True
+        more = Preview(self.stack, [*self.cases, case])
+        held = PolicySettings.strict(more.config)
+        # The order in which a program registers what does not wait for one another is not fixed.
+        return all(
+            more.judges(rule, stack, held)
+            for stack in (more.seen, dataclasses.replace(more.seen, resources=more.seen.resources[::-1]))
+            for rule in {one.rule.id: one.rule for one in more.cases if one.rule.of_stack}.values()
+        )
+
+    def judges(self, rule: Rule, stack: Stack, held: PolicySettings) -> bool:
+        """Tell whether a rule of the whole stack says of each of its cases what it should."""
+        found = [said for said in apply(rule, stack, held, TODAY) if isinstance(said, Finding)]
+        mine = [one for one in self.cases if one.rule is rule]
+        # What is said of the stack as a whole is of the one case that it shows.
+        if len(mine) > 1 and any(said.resource is None for said in found):
+            return False
+        return all(one.wrong is any(_of(one, said) for said in found) for one in mine)
+
+    @property
+    def seen(self) -> Stack:
+        """What the pack is to see."""
+        every = [one for case in self.cases for one in case.seen]
+        return Stack(self.stack, tuple(every), TENANTS, self.settings)
+
+
+def _of(case: Case, finding: Finding) -> bool:
+    """Tell whether a finding is about a case: one of its resources, or the whole stack."""
+    if finding.resource is None:
+        return True
+    return f"::test:index:{case.name}$" in finding.resource.urn
+
+
+def previews() -> list[Preview]:
+    """Return all examples of all rules in as few previews as will do."""
+    made: list[Preview] = []
+    cases = [
+        Case(f"{rule.id}-{'bad' if wrong else 'good'}-{number}", rule, example, wrong)
+        for rule in sorted(rules().values(), key=lambda rule: rule.of_stack)
+        for wrong, shown in ((False, rule.good), (True, rule.bad))
+        for number, example in enumerate(shown)
+    ]
+    for case in cases:
+        taker = next((one for one in made if one.takes(case)), None)
+        if taker is None:
+            taker = Preview(case.example.stack)
+            assert taker.takes(case), f"{case.name} alone is not judged as it should be"
+            made.append(taker)
+        taker.cases.append(case)
+    return made
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """A project with an engine of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME"):
+            patch.delenv(name, raising=False)
+        yield Shown(tmp_path_factory.mktemp("shown"))
+
+
+def test_previews_say_of_each_example_what_its_rule_says(shown: Shown) -> None:
+    tried = []
+    for preview in previews():
+        held = {"enforcement": "advisory", "config": preview.config}
+        run = shown.run(preview.stack, preview.groups, policies=held, settings=preview.settings)
+        assert run.code == 0, run.output
+        said = {(one.rule, one.urn) for one in run.reported}
+        for case in preview.cases:
+            of_case = f"::test:index:{case.name}$"
+            whole = f"::pulumi:pulumi:Stack::inferstack-{preview.stack}"
+            found = [urn for rule, urn in said if rule == case.rule.id and (of_case in urn or urn.endswith(whole))]
+            assert bool(found) is case.wrong, f"{case.name}: {case.example.title}: {run.output[-4000:]}"
+        # What a rule of the whole stack says of other rules' examples can depend on their order.
+        single = {name for name, rule in rules().items() if not rule.of_stack}
+        expected = evaluate(preview.seen, PolicySettings.strict(preview.config), TODAY)
+        assert {one for one in said if one[0] in single} == {
+            (one.rule.id, one.resource.urn)
+            for one in expected
+            if isinstance(one, Finding) and one.resource and one.rule.id in single
+        }
+        tried += preview.cases
+    assert len(tried) == sum(len(rule.good) + len(rule.bad) for rule in rules().values())
+
+
+def pod(name: str, **spec: Any) -> Object:
+    container = {"name": "server", "image": "ghcr.io/example/server:1.4.2", **spec}
+    metadata = {"name": name, "namespace": "nlp"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+
+
+PRIVILEGED = {"securityContext": {"privileged": True}}
+JOB = {
+    "apiVersion": "deepseek.ai/v1",
+    "kind": "InferenceJob",
+    "metadata": {"name": "bert", "namespace": "nlp"},
+    "spec": {
+        "model": "bert-base-uncased",
+        "replicas": 2,
+        "resources": {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 1}},
+    },
+}
+BUCKET = {
+    "type": "aws:s3/bucket:Bucket",
+    "name": "models",
+    "properties": {"bucket": "models", "tags": {"team": "nlp"}},
+}
+
+
+def exception(resource: str, days: int) -> Object:
+    return {
+        "rule": "pods-not-privileged",
+        "resource": resource,
+        "owner": "nlp@example.com",
+        "reason": "its profiler reads the counters of the CPU",
+        "expires": str(TODAY + dt.timedelta(days=days)),
+    }
+
+
+def test_what_is_advisory_is_told_and_stops_nothing_and_exceptions_hold_until_their_end(shown: Shown) -> None:
+    policies = {"enforcement": "advisory", "exceptions": [exception("Pod nlp/free", 0), exception("Pod nlp/late", -1)]}
+    pods = [pod("free", **PRIVILEGED), pod("late", **PRIVILEGED), pod("bound", **PRIVILEGED)]
+
+    run = shown.run("dev", {"pods": pods}, policies=policies)
+
+    assert run.code == 0, run.output
+    told = {one.urn.rpartition("::")[2]: one for one in run.reported if one.rule == "pods-not-privileged"}
+    assert told.keys() == {"late-1", "bound-2"}
+    assert {one.level for one in told.values()} == {"advisory"}
+    ended = f"Its exception ended on {TODAY - dt.timedelta(days=1)}, owner nlp@example.com."
+    assert (ended in told["late-1"].message, ended in told["bound-2"].message) == (True, False)
+    assert "Pod nlp/bound: " in told["bound-2"].message
+
+
+def test_what_is_mandatory_stops_the_preview_and_what_is_disabled_says_nothing(shown: Shown) -> None:
+    levels = {**dict.fromkeys(rules(), "disabled"), "pods-not-privileged": "mandatory", "jobs-clean-up": "advisory"}
+
+    run = shown.run("prod", {"pods": [pod("bound", **PRIVILEGED)]}, policies={"levels": levels})
+
+    assert run.code != 0
+    assert [(one.rule, one.level) for one in run.reported] == [("pods-not-privileged", "mandatory")]
+
+
+def test_what_the_operator_will_make_of_a_job_is_judged_with_it(shown: Shown) -> None:
+    config = {"images-from-allowed-registries": {"registries": ["mirror.example/"]}}
+
+    run = shown.run("dev", {"jobs": [JOB]}, policies={"enforcement": "advisory", "config": config})
+
+    (told,) = [one for one in run.reported if one.rule == "images-from-allowed-registries"]
+    assert told.urn.endswith("::bert-0")
+    assert "Deployment nlp/bert (made of the InferenceJob): " in told.message
+
+
+def test_a_remedy_adds_what_is_missing_and_keeps_what_is_there(shown: Shown) -> None:
+    required = {"cost-center": "platform", "team": "other"}
+    config = {"aws-resources-tagged": {"required": required, "present": []}}
+    levels = {**dict.fromkeys(rules(), "disabled"), "aws-resources-tagged": "remediate"}
+
+    run = shown.run("mended", {"aws": [BUCKET]}, policies={"levels": levels, "config": config}, verb="up")
+
+    assert run.code == 0, run.output
+    assert run.remediated == ("aws-resources-tagged",)
+    assert run.reported == ()
+    assert {"team": "nlp", "cost-center": "platform"} in [one.get("tags") for one in shown.inputs("mended")]
+
+
+def test_a_typo_in_the_settings_ends_the_preview_with_its_key(shown: Shown) -> None:
+    run = shown.run("dev", {}, policies={"levels": {"pods-not-priviledged": "advisory"}})
+
+    assert run.code != 0
+    assert "inferstack:security.policies.levels" in run.output
+    assert "pods-not-privileged" in run.output
+    assert "Traceback" not in run.output
