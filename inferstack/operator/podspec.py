@@ -121,6 +121,9 @@ def make_resources(resources: Resources, runtime: Runtime) -> Object:
         # With a limit alone, Kubernetes sets the request to it.
         if name not in requests and name not in limits:
             requests[name] = amount
+    # Without a limit a server takes its neighbours' memory, or gets its namespace's, which may be less than it asks for.
+    if "memory" in requests:
+        limits.setdefault("memory", requests["memory"])
     return {"requests": requests, "limits": limits}
 
 

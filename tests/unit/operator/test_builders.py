@@ -84,7 +84,26 @@ def test_mig_slices_do_not_work_as_one(plan_of: Plans) -> None:
     pod = _pod(plan_of(runtime="vllm", resources={"requests": slices, "limits": slices}))
     container = pod["containers"][0]
     assert container["args"][-2:] == ["--tensor-parallel-size", "1"]
-    assert container["resources"]["limits"] == {"nvidia.com/mig-1g.5gb": "2"}
+    assert container["resources"]["limits"] == {"nvidia.com/mig-1g.5gb": "2", "memory": "32Gi"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "requests", "limits"),
+    [
+        ({}, {}, "32Gi", "32Gi"),
+        ({"memory": "64Gi"}, {}, "64Gi", "64Gi"),
+        ({"memory": "64Gi"}, {"memory": "96Gi"}, "64Gi", "96Gi"),
+        # Kubernetes sets the request to the limit.
+        ({}, {"memory": "96Gi"}, None, "96Gi"),
+    ],
+)
+def test_memory_has_a_limit(
+    plan_of: Plans, asked: dict[str, str], allowed: dict[str, str], requests: str | None, limits: str
+) -> None:
+    gpu = {"nvidia.com/gpu": 1}
+    pod = _pod(plan_of(runtime="vllm", resources={"requests": {**gpu, **asked}, "limits": {**gpu, **allowed}}))
+    resources = pod["containers"][0]["resources"]
+    assert (resources["requests"].get("memory"), resources["limits"]["memory"]) == (requests, limits)
 
 
 def test_what_the_job_says_itself_counts_more(plan_of: Plans) -> None:
