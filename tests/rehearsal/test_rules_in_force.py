@@ -1,0 +1,224 @@
+"""The rules as the security role installs them, at a real API server: who is refused, who is told, who is let pass."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import secrets
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.security import SecuritySettings
+from components.security.builders import make_rules
+from components.settings import load_role
+from inferstack.kube import KubeClient
+from inferstack.rehearsal import tools
+from tests.unit.policy.test_rules import TODAY
+
+pytestmark = pytest.mark.rehearsal
+
+Object = dict[str, Any]
+MANAGER = "test"
+SAFE: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+SIZE = {"cpu": "1", "memory": "1Gi"}
+IMAGE = f"ghcr.io/example/server:v1@sha256:{'a' * 64}"
+FLUID = "system:serviceaccount:fluid-system:thinruntime-controller"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Namespaces, each with a label that no other test's have: the policies hold nowhere else."""
+
+    label: str
+    tenant: str
+    other: str
+    exempt: str
+
+
+@pytest.fixture
+async def places(kube: KubeClient) -> AsyncIterator[Places]:
+    """A tenant's namespace, somebody's and an exempt one."""
+    end = secrets.token_hex(3)
+    made = Places(f"test/rules-{end}", f"tenant-{end}", f"other-{end}", f"system-{end}")
+    for name in (made.tenant, made.other, made.exempt):
+        labels = {made.label: "true"} | ({"inferstack.dev/tenant": name} if name == made.tenant else {})
+        meta = {"name": name, "labels": labels}
+        await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta}, field_manager=MANAGER)
+    yield made
+    for name in (made.tenant, made.other, made.exempt):
+        await kube.delete("v1", "Namespace", name, propagation="Background")
+
+
+def pod(namespace: str, *, without: str = "", **meta: Any) -> Object:
+    """Return a pod that breaks no rule, but for what its container's security context is made to lack."""
+    context = {key: value for key, value in SAFE.items() if key != without}
+    size = {"requests": SIZE, "limits": SIZE}
+    container = {"name": "server", "image": IMAGE, "resources": size, "securityContext": context}
+    named = {"name": f"p-{secrets.token_hex(3)}", "namespace": namespace, **meta}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": {"containers": [container]}}
+
+
+def privileged(namespace: str, **meta: Any) -> Object:
+    """Return a pod that breaks a rule for everybody, and one for tenants."""
+    made = pod(namespace, without="allowPrivilegeEscalation", **meta)
+    made["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    return made
+
+
+def deployment(namespace: str) -> Object:
+    """Return a Deployment of pods that do not drop their capabilities; it breaks no other rule."""
+    labels = {"app.kubernetes.io/name": "server", "app.kubernetes.io/part-of": "test"}
+    template = {"metadata": {"labels": labels}, "spec": pod(namespace, without="capabilities")["spec"]}
+    probe = {"tcpSocket": {"port": 80}}
+    template["spec"]["containers"][0] |= {"readinessProbe": probe, "livenessProbe": probe}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "server", "namespace": namespace, "labels": labels},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def changed(manifest: Object, image: str) -> Object:
+    """Return a pod with another image."""
+    made = copy.deepcopy(manifest)
+    made["spec"]["containers"][0]["image"] = image
+    return made
+
+
+def apply(kubeconfig: Path, manifest: Object, *flags: str) -> tuple[int, str]:
+    """Apply a manifest as a person does; return kubectl's exit code and what it said."""
+    binary = tools.locate("kubectl")
+    assert binary
+    done = subprocess.run(
+        [binary, "--kubeconfig", kubeconfig, "apply", "-f", "-", *flags],
+        input=json.dumps(manifest),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@asynccontextmanager
+async def in_force(kube: KubeClient, kubeconfig: Path, places: Places, **policies: Any) -> AsyncIterator[None]:
+    """Have the role's policies at the API server, which learns of them in the background."""
+    given = {"policies": {"exemptNamespaces": [places.exempt], **policies}}
+    pairs = make_rules(load_role("security", SecuritySettings, given), TODAY)
+    for pair in pairs:
+        for manifest in pair:
+            await kube.create(_narrowed(manifest, places.label), field_manager=MANAGER)
+    try:
+        probes = [privileged(places.tenant), privileged(places.other)]
+        async with asyncio.timeout(60):
+            while not all(_known(kubeconfig, probe) for probe in probes):  # noqa: ASYNC110  # nobody is told
+                await asyncio.sleep(0.2)
+        yield
+    finally:
+        for pair in pairs:
+            for manifest in reversed(pair):
+                await kube.delete(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+
+
+def _known(kubeconfig: Path, probe: Object) -> bool:
+    return "ValidatingAdmissionPolicy" in apply(kubeconfig, probe, "--dry-run=server")[1]
+
+
+def _narrowed(manifest: Object, label: str) -> Object:
+    """Return a binding that holds in this test's namespaces only."""
+    if manifest["kind"].endswith("Binding"):
+        manifest = copy.deepcopy(manifest)
+        selector = manifest["spec"]["matchResources"]["namespaceSelector"]
+        selector["matchExpressions"].append({"key": label, "operator": "Exists"})
+    return manifest
+
+
+async def test_who_applies_by_hand_what_breaks_a_rule_is_refused_by_its_name(
+    kube: KubeClient, kubeconfig: Path, places: Places
+) -> None:
+    async with in_force(kube, kubeconfig, places):
+        code, said = apply(kubeconfig, privileged(places.other))
+        assert code == 1
+        assert "pods-not-privileged: server: Take securityContext.privileged away" in said
+
+        code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
+        assert code == 1
+        assert "pods-drop-capabilities: server: " in said
+        # A rule for tenants is none for others, and nothing holds in an exempt namespace.
+        assert apply(kubeconfig, pod(places.other, without="capabilities"))[0] == 0
+        assert apply(kubeconfig, privileged(places.exempt))[0] == 0
+        code, said = apply(kubeconfig, pod(places.tenant))
+        assert code == 0
+        assert "Warning" not in said
+
+        # The controllers make of this what breaks the rule: it is refused by its template already.
+        code, said = apply(kubeconfig, deployment(places.tenant))
+        assert code == 1
+        assert "pods-drop-capabilities: server: " in said
+
+        fluid = ("--as", FLUID, "--as-group", "system:masters")
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities"), *fluid)[0] == 0
+        stranger = ("--as", "system:serviceaccount:other:thinruntime-controller", "--as-group", "system:masters")
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities"), *stranger)[0] == 1
+
+
+async def test_in_an_environment_for_trying_things_it_is_told_and_let_pass(
+    kube: KubeClient, kubeconfig: Path, places: Places
+) -> None:
+    strict = {"pods-run-as-non-root": "mandatory"}
+    async with in_force(kube, kubeconfig, places, enforcement="advisory", levels=strict):
+        code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
+        assert code == 0
+        assert "Warning: Validation failed for ValidatingAdmissionPolicy 'inferstack-rules-tenants'" in said
+        assert "pods-drop-capabilities: server: " in said
+        code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot"))
+        assert code == 1
+        assert "pods-run-as-non-root: " in said
+
+
+async def test_an_exception_lets_its_resource_pass_and_no_other(
+    kube: KubeClient, kubeconfig: Path, places: Places
+) -> None:
+    leave = {
+        "rule": "pods-drop-capabilities",
+        "resource": f"Pod {places.tenant}/profiler*",
+        "owner": "nlp-engineers",
+        "reason": "its profiler reads the counters of the CPU",
+        "expires": TODAY,
+    }
+    async with in_force(kube, kubeconfig, places, exceptions=[leave]):
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="profiler-1"))[0] == 0
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="server-1"))[0] == 1
+        code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot", name="profiler-2"))
+        assert code == 1
+        assert "pods-run-as-non-root: " in said
+
+
+async def test_what_came_before_a_rule_is_worked_on_and_ends_but_does_not_spread(
+    kube: KubeClient, kubeconfig: Path, places: Places
+) -> None:
+    before = privileged(places.tenant, finalizers=["example.org/held"])
+    other = IMAGE.replace("server", "another")
+    made = await kube.create(before, field_manager=MANAGER)
+    name = made["metadata"]["name"]
+    async with in_force(kube, kubeconfig, places):
+        await kube.patch("v1", "Pod", name, {"metadata": {"labels": {"seen": "yes"}}}, places.tenant)
+        code, said = apply(kubeconfig, changed(before, other))
+        assert code == 1
+        assert "ValidatingAdmissionPolicy" in said
+        await kube.delete("v1", "Pod", name, places.tenant)
+        await kube.patch("v1", "Pod", name, {"metadata": {"finalizers": None}}, places.tenant)
