@@ -36,7 +36,7 @@ class Security(pulumi.ComponentResource):
         self.ready = []
         if settings.enabled:
             for policy, binding in make_rules(settings, today):
-                self._bind(f"rules-{policy['metadata']['name'].removeprefix(PREFIX)}", policy, binding, child)
+                self._bind(policy["metadata"]["name"].removeprefix(PREFIX), policy, binding, child)
         if settings.enabled and settings.pod_security.guard:
             self._bind("pod-security-guard", *make_guard(), child)
         if settings.wireguard:

@@ -50,10 +50,16 @@ class Group(NamedTuple):
     number: int
     """Counts those that differ in nothing but their variables."""
 
-    def name(self, usual: Level) -> str:
-        """Return the name of its policy; ``usual`` is the level that needs no mention."""
-        level = [] if self.level is usual else [self.level.value]
-        return PREFIX + "-".join(["rules", self.scope, *level, *([str(self.number + 1)] if self.number else [])])
+    @property
+    def name(self) -> str:
+        """Of its policy.
+
+        The level is part of it, so that a stack that changes it gets new objects before the old ones go: the preview of
+        an update would leave the old actions beside the new ones, which no binding may have.
+        """
+        return PREFIX + "-".join(
+            ["rules", self.scope, self.level.value, *([str(self.number + 1)] if self.number else [])]
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -78,7 +84,7 @@ def make_policies(
     if settings.admission is Admission.NONE:
         return []
     groups = group(rules().values(), settings, today)
-    return [_make(each, each.name(settings.enforcement), settings, today, tenant_label, labels) for each in groups]
+    return [_make(each, each.name, settings, today, tenant_label, labels) for each in groups]
 
 
 def make_policy(

@@ -183,7 +183,7 @@ async def test_in_an_environment_for_trying_things_it_is_told_and_let_pass(
     async with in_force(kube, kubeconfig, places, enforcement="advisory", levels=strict):
         code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
         assert code == 0
-        assert "Warning: Validation failed for ValidatingAdmissionPolicy 'inferstack-rules-tenants'" in said
+        assert "Warning: Validation failed for ValidatingAdmissionPolicy 'inferstack-rules-tenants-advisory'" in said
         assert "pods-drop-capabilities: server: " in said
         code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot"))
         assert code == 1
