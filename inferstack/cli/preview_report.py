@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.aws.cost import Estimate, of_resources
+from inferstack.cli.findings import Finding, make_finding, make_mend, show_stops
 from inferstack.cli.session import Session
 
 Event = Mapping[str, Any]
@@ -40,19 +41,6 @@ class Change:
     name: str
     paths: tuple[str, ...]
     """Names of the properties that differ."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a policy says of a resource, or has mended in it."""
-
-    rule: str
-    level: str
-    """advisory or mandatory; remediate where it has mended."""
-    severity: str
-    """As the policy has it; empty where the engine does not tell."""
-    resource: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -89,13 +77,18 @@ class Report:
 
 
 def run(session: Session, args: Sequence[str], file: Path | None) -> int:
-    """Run ``pulumi ARGS`` on the user's terminal; with a file, leave a report there. Returns the engine's exit code."""
-    if file is None:
-        return session.pulumi(args)
+    """Run ``pulumi ARGS`` on the user's terminal, show what policies stop, and leave a report in a file.
+
+    Returns:
+        The engine's exit code.
+    """
     log = event_log(session, args[0])
     code = session.pulumi([*args, "--event-log", str(log)])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(make_report(session.stack, read(log)).content(), indent=2) + "\n")
+    report = make_report(session.stack, read(log))
+    show_stops(report.findings)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(report.content(), indent=2) + "\n")
     return code
 
 
@@ -134,9 +127,9 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
             if op and op != "same":
                 changes.append(make_change(op, told))
         elif finding := event.get("policyEvent"):
-            findings.append(_finding(finding, finding["enforcementLevel"], _plain(finding["message"])))
+            findings.append(make_finding(finding))
         elif mended := event.get("policyRemediationEvent"):
-            findings.append(_finding(mended, "remediate", f"sets {', '.join(_differing(mended))}"))
+            findings.append(make_mend(mended))
         elif summary := next((event[key] for key in _SUMMARIES if key in event), None):
             rules.update(summary.get("passed") or (), summary.get("failed") or ())
         elif (said := event.get("diagnosticEvent")) and said.get("severity") == "error":
@@ -159,16 +152,6 @@ def make_change(op: str, told: Mapping[str, Any]) -> Change:
     """Return what a step's metadata say of a change."""
     paths = told.get("detailedDiff") or told.get("diffs") or ()
     return Change(op, str(told["type"]), _name(told["urn"]), tuple(sorted(map(str, paths))))
-
-
-def _finding(told: Mapping[str, Any], level: str, message: str) -> Finding:
-    return Finding(told["policyName"], level, told.get("severity", ""), _name(told.get("resourceUrn", "")), message)
-
-
-def _differing(mended: Mapping[str, Any]) -> list[str]:
-    """Return the names of the properties that a policy has changed."""
-    before, after = (mended.get(key) or {} for key in ("before", "after"))
-    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
 def _keep_states(

@@ -219,8 +219,8 @@ class Session:
         if kept != source:
             self.source.write_text(kept)
 
-    def update(self, verb: str, on_event: Callable[[Event], None]) -> Result:
-        """Run ``pulumi up`` or ``destroy`` without questions and hand its events over as they come.
+    def update(self, verb: str, on_event: Callable[[Event], None], more: Sequence[str] = ()) -> Result:
+        """Run ``pulumi up`` or ``destroy`` with more options, ask nothing and hand its events over as they come.
 
         An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
         next run picks up from there. The engine has a process group of its own: a terminal would send it each interrupt
@@ -234,7 +234,7 @@ class Session:
         log, events = logs / f"pulumi-{verb}.log", logs / f"pulumi-{verb}.events"
         events.write_text("")
         command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
-        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events)]
+        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *more]
         interrupts = Interrupts(self.report)
         with (
             interrupts.taken(),

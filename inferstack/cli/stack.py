@@ -8,14 +8,14 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from inferstack.cli import jobs, output, preview_report, roles
+from inferstack.cli import findings, jobs, output, preview_report, roles
 from inferstack.cli.configuration import check_settings
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.progress import Progress
@@ -50,19 +50,23 @@ def up(
     yes: YesOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="The engine's own output.")] = False,
     wait: Annotated[float, typer.Option(help="Seconds to wait for all jobs to be Ready.", min=0)] = 120,
+    policies: findings.PoliciesOption = True,
 ) -> None:
     """Bring a stack up and show its jobs. In the rehearsal this starts the control plane first."""
     session = Session(stack, output.say)
     with interruptible(), only_one(session.state, output.say), started(session, config):
+        held = findings.arguments(session.root, wanted=policies)
         if preview and not yes:
-            if session.pulumi(["preview"]):
+            if preview_report.run(session, ["preview", *held], None):
                 raise typer.Exit(1)
             typer.confirm("Do this?", abort=True, err=True)
+        elif held and findings.judged_at_the_end(session.configuration()):
+            _judge(session, held)
         if verbose:
-            if session.pulumi(["up", "--yes", "--skip-preview"]):
+            if preview_report.run(session, ["up", "--yes", "--skip-preview", *held], None):
                 raise typer.Exit(1)
         else:
-            _update(session, "up")
+            _update(session, "up", held)
         lacking = _show_roles(session)
         rows, ready = asyncio.run(jobs.table(*kubeconfig_of(session), wait=wait))
         _show(rows)
@@ -77,11 +81,13 @@ def preview(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write changes, findings and cost to this file as well, as JSON.")
     ] = None,
+    policies: findings.PoliciesOption = True,
 ) -> None:
-    """Show what an up would change."""
+    """Show what an up would change, and what of it breaks a rule."""
     session = Session(stack, output.say)
     with interruptible(), only_one(session.state, output.say), started(session, config):
-        code = preview_report.run(session, ["preview", "--diff"], report)
+        held = findings.arguments(session.root, wanted=policies)
+        code = preview_report.run(session, ["preview", "--diff", *held], report)
     if code:
         raise typer.Exit(code)
 
@@ -252,16 +258,44 @@ def _start(session: Session, config: list[str] | None = None) -> None:
         plane.result()
 
 
-def _update(session: Session, verb: str) -> None:
-    """Run the engine with progress for a person.
+def _judge(session: Session, held: list[str]) -> None:
+    """Look for what rules stop before anything is changed: of a whole stack, an update by itself asks at its end.
+
+    Args:
+        session: of the stack.
+        held: options of the engine that have it run the rules.
+
+    Raises:
+        UserError: something is found, or the preview failed.
+    """
+    log = preview_report.event_log(session, "preview")
+    done = session.quietly(["preview", *held, "--event-log", str(log)])
+    if done.returncode:
+        told = preview_report.make_report(session.stack, preview_report.read(log))
+        if findings.show_stops(told.findings):
+            raise UserError(f"The stack {session.stack} breaks rules: nothing was changed.")
+        said = "\n".join(told.errors) or done.stderr.strip() or done.stdout.strip()
+        raise UserError(f"pulumi preview failed, nothing was changed:\n{said}")
+
+
+def _update(session: Session, verb: str, more: Sequence[str] = ()) -> None:
+    """Run the engine with progress for a person; ``more`` are its options.
 
     Raises:
         UserError: it failed; the message holds what the engine called errors.
     """
     progress = Progress(output.say)
-    result = session.update(verb, progress.take)
+    found: list[findings.Finding] = []
+
+    def take(event: dict[str, Any]) -> None:
+        progress.take(event)
+        found.extend(findings.of_events([event]))
+
+    result = session.update(verb, take, more)
+    findings.warn(found)
     if result.code:
-        told = "\n".join(progress.errors) or tail(result.log, 20)
+        stopped = findings.show_stops(found)
+        told = "\n".join(progress.errors) or ("The stack breaks rules." if stopped else tail(result.log, 20))
         raise UserError(
             f"pulumi {verb} failed ({progress.summary(failed=True)}):\n{told}\nThe whole output is in {result.log}."
         )

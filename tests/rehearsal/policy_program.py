@@ -62,6 +62,7 @@ class Shown:
 
     folder: Path
     engine: Engine = field(init=False)
+    stacks: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         project = self.folder / "program"
@@ -109,8 +110,10 @@ class Shown:
             for group, resources in groups.items()
         }
         (project / "shown.json").write_text(json.dumps(shown))
-        made = self.engine.output(["stack", "select", "--create", stack, "--non-interactive"])
-        assert made.returncode == 0, made.stderr
+        if stack not in self.stacks:
+            made = self.engine.output(["stack", "init", stack, "--non-interactive"])
+            assert made.returncode == 0, made.stderr
+            self.stacks.add(stack)
         log = self.folder / "events"
         log.write_text("")
         command = [
