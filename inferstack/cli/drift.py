@@ -58,6 +58,7 @@ def drift(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
     output.emit([one.row(form) for one in found], form)
     output.say(f"{len(found)} resources are not as the state has them")
     if found:
+        output.say("docs/pipelines.md tells how to put them back, or how to take them over")
         raise typer.Exit(2)
 
 

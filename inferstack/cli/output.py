@@ -6,6 +6,7 @@ import enum
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from inferstack.errors import UserError
 
 # rich itself honours NO_COLOR and a stream that is no terminal.
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -55,6 +58,19 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
         for row in rows:
             table.add_row(*(_cell(value) for value in row.values()))
         data.print(table)
+
+
+def writable(file: Path) -> None:
+    """Have a file that a command is to write, empty, and its folder.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def flow(value: object) -> str:

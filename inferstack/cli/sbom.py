@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from inferstack.cli import output
+from inferstack.cli.output import Format
 from inferstack.project import project_root
 from inferstack.supply import locks, modules
 from inferstack.supply.sbom import make_bom
@@ -23,14 +25,30 @@ def register(app: typer.Typer) -> None:
 
 def sbom(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Where to; without it to stdout.")] = None,
+    form: Annotated[
+        Format, typer.Option("--output", "-o", help="Form on stdout: json is CycloneDX, the others are a list.")
+    ] = Format.JSON,
 ) -> None:
-    """Write what the project is made of as CycloneDX JSON: packages, Go modules, charts, images, tools; with hashes."""
+    """Write what the project is made of as CycloneDX JSON: packages, Go modules, charts, images, tools; with hashes.
+
+    Exit code 1 where the file cannot be written.
+    """
+    if file is not None:
+        output.writable(file)
     root = project_root()
     version = importlib.metadata.version("inferstack")
     bom = make_bom("inferstack", version, locks.read(root / "requirements"), modules.read(root / "tools"), load())
     text = json.dumps(bom, indent=2) + "\n"
-    if file is None:
-        typer.echo(text, nl=False)
-    else:
+    if file is not None:
         file.write_text(text)
         output.say(f"{file}: {len(bom['components'])} components")
+    elif form is Format.JSON:
+        typer.echo(text, nl=False)
+    else:
+        output.emit([_row(part) for part in bom["components"]], form)
+
+
+def _row(part: Mapping[str, Any]) -> dict[str, str]:
+    kind = str(part["purl"]).removeprefix("pkg:").partition("/")[0]
+    users = [one["value"] for one in part["properties"] if one["name"] == "inferstack:used-by"]
+    return {"kind": kind, "name": part["name"], "version": part["version"], "used by": ", ".join(users)}

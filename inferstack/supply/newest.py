@@ -68,6 +68,8 @@ def call(command: Sequence[str]) -> tuple[int, str, str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return 124, "", f"no answer within {SECONDS:.0f} s"
+    except FileNotFoundError:
+        return 127, "", "it is not installed here"
     return done.returncode, done.stdout, done.stderr
 
 

@@ -87,6 +87,11 @@ def test_a_client_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert newest.call(["true"]) == (0, "", "")
 
 
+def test_a_client_that_is_not_there_is_said() -> None:
+    row = newest.answer(newest.of_module("crane", Module("a.b/c", "v1.2.3", ""), "/nowhere/go"), newest.call)
+    assert (row.state, row.note) == (State.UNKNOWN, "go could not tell: it is not installed here")
+
+
 def row(state: State) -> Row:
     return Row("python", "a", "1", "", state)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from inferstack.cli import app
+from inferstack.errors import UserError
 from inferstack.supply import locks, modules
 from inferstack.supply.sbom import make_bom, make_release
 from inferstack.versions import load
@@ -88,3 +90,17 @@ def test_the_command_writes_it(tmp_path: Path) -> None:
     assert done.exit_code == 0
     content = json.loads((tmp_path / "bom.json").read_text())
     assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
+
+
+def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, ["sbom", "--file", str(tmp_path / "file" / "bom.json")])
+    assert isinstance(done.exception, UserError)
+    assert "bom.json cannot be written: " in str(done.exception)
+
+
+def test_people_get_a_list() -> None:
+    done = CliRunner().invoke(app, ["sbom", "-o", "yaml"])
+    keda = {"kind": "helm", "name": "keda", "version": load()["charts"]["keda"]["version"], "used by": "add-on keda"}
+    assert keda in yaml.safe_load(done.stdout)
+    assert json.loads(CliRunner().invoke(app, ["sbom"]).stdout)["bomFormat"] == "CycloneDX"
