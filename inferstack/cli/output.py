@@ -61,14 +61,17 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
 
 
 def writable(file: Path) -> None:
-    """Have a file that a command is to write, empty, and its folder.
+    """Have the folder of a file that a command is to write; what is there stays until there is something to write.
 
     Raises:
         UserError: it cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("")
+        is_new = not file.exists()
+        file.open("a").close()
+        if is_new:
+            file.unlink()
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}.") from error
 

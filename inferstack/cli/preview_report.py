@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.aws.cost import Estimate, of_resources
+from inferstack.cli import output
 from inferstack.cli.findings import Finding, make_finding, make_mend, show_stops
 from inferstack.cli.session import Session
 
@@ -82,12 +83,13 @@ def run(session: Session, args: Sequence[str], file: Path | None) -> int:
     Returns:
         The engine's exit code.
     """
+    if file is not None:
+        output.writable(file)  # before the engine has worked for minutes
     log = event_log(session, args[0])
     code = session.pulumi([*args, "--event-log", str(log)])
     report = make_report(session.stack, read(log))
     show_stops(report.findings)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(report.content(), indent=2) + "\n")
     return code
 

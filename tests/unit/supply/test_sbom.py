@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from inferstack.cli import app
+from inferstack.cli import app, output
 from inferstack.errors import UserError
 from inferstack.supply import locks, modules
 from inferstack.supply.sbom import make_bom, make_release
@@ -97,6 +97,14 @@ def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -
     done = CliRunner().invoke(app, ["sbom", "--file", str(tmp_path / "file" / "bom.json")])
     assert isinstance(done.exception, UserError)
     assert "bom.json cannot be written: " in str(done.exception)
+
+
+def test_a_file_that_is_there_stays_until_there_is_another(tmp_path: Path) -> None:
+    output.writable(tmp_path / "a" / "new")
+    assert list((tmp_path / "a").iterdir()) == []
+    (tmp_path / "old").write_text("x")
+    output.writable(tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "x"
 
 
 def test_people_get_a_list() -> None:
