@@ -97,7 +97,8 @@ def _money(cost: dict[str, Any]) -> list[str]:
 
 def _stack(report: Report, rows: int) -> str:
     lines = [f"#### {code(report['stack'])}", ""]
-    lines += [f"- error: {plain(error)}" for error in report["errors"][:rows]]
+    # A table right below a list would be text of its last item.
+    lines += [*(f"- error: {plain(error)}" for error in report["errors"][:rows]), *([""] if report["errors"] else [])]
     lines += _findings(report["findings"], rows)
     lines += _changes(report["changes"], rows)
     if report["cost"]["unknown"]:

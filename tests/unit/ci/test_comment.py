@@ -131,6 +131,14 @@ def test_no_finding_and_no_judgement_are_told_apart() -> None:
     assert "| 2 (1 mandatory) by 9 rules |" in comment.render([report(findings=both)])
 
 
+def test_a_table_begins_below_an_empty_line() -> None:
+    made = [report(findings=[found("a")], errors=["x"], changes=[change("create", "n")]), report("prod", errors=["y"])]
+    lines = comment.render(made, expected=["gone"]).splitlines()
+    heads = [index for index, line in enumerate(lines) if set(line) == {"|", "-"}]
+    assert len(heads) == 3
+    assert all(lines[index - 2] == "" for index in heads)
+
+
 def test_findings_that_stop_an_update_are_not_what_is_cut() -> None:
     made = [*(found(f"rule-{index}") for index in range(2000)), found("the-worst", "mandatory")]
     text = comment.render([report(findings=made)])
