@@ -121,7 +121,7 @@ def make_resources(resources: Resources, runtime: Runtime) -> Object:
         # With a limit alone, Kubernetes sets the request to it.
         if name not in requests and name not in limits:
             requests[name] = amount
-    # Without a limit a server takes its neighbours' memory, or gets its namespace's, which may be less than it asks for.
+    # Without a limit a server takes its neighbours' memory, or gets a namespace's default, perhaps below its request.
     if "memory" in requests:
         limits.setdefault("memory", requests["memory"])
     return {"requests": requests, "limits": limits}
