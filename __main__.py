@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 import pulumi
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import CONFIG, is_config_secret
 
 from components.cluster.access import find_access
 from components.platform import Platform, PlatformSettings
 from components.platform.settings import ROLES
-from components.settings import PROJECT
+from components.settings import PROJECT, refuse_encrypted
 from inferstack.errors import UserError
 from inferstack.project import state_dir
 
@@ -20,6 +20,8 @@ def main() -> None:
     config = pulumi.Config(PROJECT)
     keys = [key.removeprefix(f"{PROJECT}:") for key in CONFIG.get() if key.startswith(f"{PROJECT}:")]
     try:
+        # The engine hands values over decrypted, and says only of whole roles that there was something.
+        refuse_encrypted(f"{PROJECT}:{key}" for key in keys if is_config_secret(f"{PROJECT}:{key}"))
         settings = PlatformSettings.load(
             {key: config.get_object(key) if key in ROLES else config.get(key) for key in keys}
         )

@@ -13,7 +13,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -105,6 +105,41 @@ def validate(
         for detail in error.errors(include_url=False):
             wrong.setdefault(_written(detail, value), []).append(detail)
     raise UserError("\n".join(_explain(model, at, found, prefix, texts or {}) for at, found in wrong.items()))
+
+
+def find_encrypted(value: Any, key: str) -> Iterator[str]:
+    """Yield the keys of values that the engine has encrypted: it writes a mapping with the one key ``secure``.
+
+    Args:
+        value: as a stack's file has it.
+        key: of the value itself.
+    """
+    if isinstance(value, Mapping):
+        if set(value) == {"secure"} and isinstance(value["secure"], str):
+            yield key
+        for name, below in value.items():
+            yield from find_encrypted(below, key_path(key, (str(name),)))
+    elif isinstance(value, list):
+        for index, below in enumerate(value):
+            yield from find_encrypted(below, key_path(key, (index,)))
+
+
+def refuse_encrypted(keys: Iterable[str]) -> None:
+    """Refuse encrypted settings: what roles make of settings is plain, in the state as in the cluster.
+
+    Args:
+        keys: of those that there are.
+
+    Raises:
+        UserError: there are any.
+    """
+    wrong = [
+        f"{key}: is encrypted, or something in it is; what is made of it everybody could read. Keep it in a Secret of "
+        "the cluster and name that, as docs/state.md tells."
+        for key in keys
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def key_path(prefix: str, location: Sequence[str | int]) -> str:

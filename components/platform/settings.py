@@ -35,7 +35,7 @@ from components.network.jobs import check_attachments, fill_levels
 from components.security import SecuritySettings
 from components.security import builders as security_builders
 from components.security.checks import check_security
-from components.settings import PROJECT, load_role
+from components.settings import PROJECT, find_encrypted, load_role, refuse_encrypted
 from components.storage import StorageSettings, check_storage
 from components.storage import builders as storage_builders
 from components.tenancy import TenancySettings
@@ -99,6 +99,7 @@ class PlatformSettings:
             if key not in known:
                 meant = hint(key, known, prefix=f"{PROJECT}:", otherwise="known are")
                 raise UserError(f"{PROJECT}:{key}: unknown key; {meant}")
+        refuse_encrypted(found for key, value in config.items() for found in find_encrypted(value, f"{PROJECT}:{key}"))
         place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         # First: what follows asks the cluster for its machines.

@@ -34,7 +34,9 @@ def settings(
 ) -> None:
     """Show a stack's effective settings, each with the file and line that it comes from; refuses wrong ones."""
     source = stack_file(stack)
-    PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in read_values(source).items()})
+    # Values of others, such as a provider's region, are not ours to judge.
+    ours = {key: value for key, value in read_values(source).items() if key.startswith(f"{PROJECT}:")}
+    PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in ours.items()})
     found = [place_of(source)] if not roles else []
     for role in roles or ROLES:
         found += settings_of(_known(role), source)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.platform import PlatformSettings
 from components.platform.settings import ROLES
-from components.settings import RoleSettings, defaults_file, key_path, load_role, merge, variables
+from components.settings import RoleSettings, defaults_file, find_encrypted, key_path, load_role, merge, variables
 from inferstack.errors import UserError
 
 Object = dict[str, Any]
@@ -226,6 +226,23 @@ def test_keys_of_the_project(config: Object, said: str) -> None:
     with pytest.raises(UserError) as caught:
         PlatformSettings.load({"place": "local", **config})
     assert str(caught.value) == said
+
+
+def test_an_encrypted_value_is_refused_wherever_it_is() -> None:
+    secure = {"secure": "v1:abc:def"}
+    config = {"place": "local", "gpu": {"mig": {"strategy": secure}}, "inference": {"jobs": [{}, {"spec": secure}]}}
+
+    with pytest.raises(UserError) as refused:
+        PlatformSettings.load(config)
+
+    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
+        "inferstack:gpu.mig.strategy",
+        "inferstack:inference.jobs[1].spec",
+    ]
+
+
+def test_a_key_called_secure_is_no_encrypted_value() -> None:
+    assert list(find_encrypted({"a": {"secure": True}, "b": {"secure": "x", "more": "y"}}, "k")) == []
 
 
 def test_the_overlay_merges_mappings_and_replaces_the_rest() -> None:
