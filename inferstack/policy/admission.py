@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from inferstack.policy.celeval import needed, offenders_text, verdict_text
-from inferstack.policy.kinds import KINDS, VARIABLES
+from inferstack.policy.kinds import KINDS, VARIABLES, WORKLOADS
 from inferstack.policy.model import Cel, Level, Rule
 from inferstack.policy.registry import rules
 from inferstack.policy.resource import Object
@@ -165,7 +165,8 @@ def _make(
 def _validation(rule: Rule, check: Cel, kinds: tuple[str, ...], exceptions: list[PolicyException]) -> Object:
     verdict = verdict_text(check)
     if exceptions:
-        covered = " || ".join(f"({_LABEL}).matches({literal(exception.pattern)})" for exception in exceptions)
+        patterns = [pattern for exception in exceptions for pattern in _patterns(exception)]
+        covered = " || ".join(f"({_LABEL}).matches({literal(pattern)})" for pattern in patterns)
         verdict = f"({covered}) || ({verdict})"
     if set(check.served) != set(kinds):
         verdict = f"!(object.kind in {literal(sorted(check.served))}) || ({verdict})"
@@ -175,6 +176,14 @@ def _validation(rule: Rule, check: Cel, kinds: tuple[str, ...], exceptions: list
             f"{literal(rule.id + ': ')} + string(({offenders_text(check)})[0]) + {literal(': ' + rule.fix)}"
         )
     return validation
+
+
+def _patterns(exception: PolicyException) -> list[str]:
+    """Return what an exception covers: with what makes pods also those pods, or it would be let in and stay empty."""
+    kind, _, name = exception.resource.partition(" ")
+    below = ["Job", "Pod"] if kind == "CronJob" else ["Pod"] if kind in WORKLOADS and kind != "Pod" else []
+    names = [exception.resource, *(f"{each} {name}-*" for each in below)]
+    return [exception.model_copy(update={"resource": each}).pattern for each in names]
 
 
 def _resource_rules(kinds: Iterable[str], *, in_tenants: bool) -> list[Object]:

@@ -27,6 +27,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 # YAML takes a day without quotes for a point in time, which Pulumi then writes out.
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?: 00:00:00 \+0000 UTC)?")
 
+_NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
 
 def _rule(value: str) -> str:
     if value not in rules():
@@ -42,6 +44,18 @@ def _day(value: object) -> object:
         return dt.date.fromisoformat(written[1] if written else "")
     except ValueError:
         raise ValueError(f"expected a day such as 2027-01-31, got {value!r}") from None
+
+
+def _namespace(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
+        raise ValueError(f"expected the name of a namespace, got {json.dumps(value, default=str)}")
+    return value
+
+
+def _account(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(f"{_NAME}/{_NAME}", value):
+        raise ValueError(f"expected a service account as namespace/name, got {json.dumps(value, default=str)}")
+    return value
 
 
 def _refuse(wrong: Mapping[tuple[str, ...], str]) -> None:
@@ -106,10 +120,9 @@ class Admission(enum.StrEnum):
     """There, and by rules that are about everybody in all others."""
 
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-Name = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$", max_length=63)]
-"""Of a namespace."""
-Account = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}/{_LABEL}$")]
+Namespace = Annotated[str, BeforeValidator(_namespace)]
+"""Name of a namespace."""
+Account = Annotated[str, BeforeValidator(_account)]
 """A service account as ``namespace/name``."""
 RuleId = Annotated[str, AfterValidator(_rule)]
 """Id of a rule that there is."""
@@ -148,7 +161,7 @@ class PolicySettings(Data):
 
     enforcement: Literal[Level.ADVISORY, Level.MANDATORY]
     admission: Admission
-    exempt_namespaces: tuple[Name, ...]
+    exempt_namespaces: tuple[Namespace, ...]
     exempt_accounts: tuple[Account, ...]
     levels: Annotated[dict[RuleId, Level], AfterValidator(_check_levels)]
     config: Annotated[dict[RuleId, dict[str, Any]], AfterValidator(_check_config)]

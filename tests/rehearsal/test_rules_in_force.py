@@ -200,9 +200,12 @@ async def test_an_exception_lets_its_resource_pass_and_no_other(
         "reason": "its profiler reads the counters of the CPU",
         "expires": TODAY,
     }
-    async with in_force(kube, kubeconfig, places, exceptions=[leave]):
+    whole = {**leave, "resource": f"Deployment {places.tenant}/server"}
+    async with in_force(kube, kubeconfig, places, exceptions=[leave, whole]):
         assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="profiler-1"))[0] == 0
-        assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="server-1"))[0] == 1
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="other-1"))[0] == 1
+        assert apply(kubeconfig, deployment(places.tenant))[0] == 0
+        assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="server-5d9c7b-x2x4"))[0] == 0
         code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot", name="profiler-2"))
         assert code == 1
         assert "pods-run-as-non-root: " in said

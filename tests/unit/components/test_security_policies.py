@@ -75,8 +75,14 @@ def test_an_environment_is_shown_or_refused_what_breaks_a_rule(stack: str, enfor
         ({"enforcement": "disabled"}, "enforcement: input should be"),
         ({"enforce": "advisory"}, "enforce: unknown key; did you mean enforcement?"),
         ({"admission": True}, "admission: input should be 'none', 'tenants' or 'cluster'"),
-        ({"exemptNamespaces": ["kube_system"]}, "exemptNamespaces[0]: string should match pattern"),
-        ({"exemptAccounts": ["thinruntime-controller"]}, "exemptAccounts[0]: string should match pattern"),
+        (
+            {"exemptNamespaces": ["kube_system"]},
+            'exemptNamespaces[0]: expected the name of a namespace, got "kube_system".',
+        ),
+        (
+            {"exemptAccounts": ["thinruntime-controller"]},
+            "exemptAccounts[0]: expected a service account as namespace/name",
+        ),
         (
             {"levels": {"pods-not-priviliged": "advisory"}},
             'levels.pods-not-priviliged: there is no rule "pods-not-priviliged"; did you mean pods-not-privileged?',

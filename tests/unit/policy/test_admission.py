@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from typing import Any
 
@@ -139,6 +140,21 @@ def test_an_exception_is_in_the_rules_own_validation_until_its_day() -> None:
     assert with_leave == {"pods-not-privileged"}
     later = validations(made(held, TODAY + dt.timedelta(days=1)))
     assert not [rule for rule, (one, _, _) in later.items() if "serv.*" in one["expression"]]
+
+
+@pytest.mark.parametrize(
+    ("resource", "patterns"),
+    [
+        ("Pod nlp/a", ["^Pod\\ nlp/a$"]),
+        ("Deployment nlp/a", ["^Deployment\\ nlp/a$", "^Pod\\ nlp/a\\-.*$"]),
+        ("CronJob nlp/a", ["^CronJob\\ nlp/a$", "^Job\\ nlp/a\\-.*$", "^Pod\\ nlp/a\\-.*$"]),
+        ("Service nlp/a", ["^Service\\ nlp/a$"]),
+    ],
+)
+def test_an_exception_of_what_makes_pods_is_one_of_its_pods(resource: str, patterns: list[str]) -> None:
+    held = settings(exceptions=[{**LEAVE, "resource": resource}])
+    text = validations(made(held))["pods-not-privileged"][0]["expression"]
+    assert [json.loads(f'"{one}"') for one in re.findall(r'matches\("(.*?)"\)', text)] == patterns
 
 
 def test_accounts_that_are_exempt_are_named_as_the_api_server_does() -> None:
