@@ -1,0 +1,98 @@
+"""What the policy pack adds to a preview of the full stack.
+
+Peer, in the same run and alternating with it: the same `pulumi preview -s local` without the pack. Wall time is what a
+person waits; the engine's and its plugins' CPU time says the same where others use the machine too. Run with
+``python -m benchmarks.policies``.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import tempfile
+import time
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from inferstack.cli import findings
+from inferstack.cli.session import Session
+from inferstack.rehearsal.plane import Rehearsal
+
+
+class Took(NamedTuple):
+    """Seconds of one preview."""
+
+    wall: float
+    cpu: float
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Rounds; medians are taken over them.", min=1)] = 7,
+    existing: Annotated[bool, typer.Option("--up", help="Bring the stack up first: nothing is to be created.")] = False,
+) -> None:
+    """Time previews of the stack local with and without the policy pack."""
+    console = Console(stderr=True)
+    # As on a user's machine, where the second run finds the bytecode of the first.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="inferstack-bench-") as folder:
+        os.environ |= {"INFERSTACK_STATE": f"{folder}/state", "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
+        session = Session("local", console.print)
+        rehearsal = Rehearsal(session.state)
+        rehearsal.start(console.print)
+        try:
+            session.engine.prepare()
+            session.select()
+            if existing:
+                checked(session, ["up", "--yes", "--skip-preview"])
+            took = measure(session, rounds, console)
+        finally:
+            rehearsal.stop(purge=True)
+    Console().print(report(took))
+
+
+def measure(session: Session, rounds: int, console: Console) -> dict[str, list[Took]]:
+    """Return what each preview took, by case; the first round, which fills caches, is left out."""
+    cases = {"without": [], "with the pack": findings.arguments(session.root)}
+    took: dict[str, list[Took]] = {case: [] for case in cases}
+    for turn in range(rounds + 1):
+        # Who goes first changes: what slows the machine down for a while slows both.
+        for case in sorted(cases, reverse=bool(turn % 2)):
+            seen = timed(session, cases[case])
+            if turn:
+                took[case].append(seen)
+                console.print(f"round {turn}/{rounds}: {case}: {seen.wall:.1f} s, of CPU {seen.cpu:.1f} s")
+    return took
+
+
+def timed(session: Session, options: list[str]) -> Took:
+    """Return what one preview took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    checked(session, ["preview", *options])
+    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Took(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def checked(session: Session, args: list[str]) -> None:
+    """Run the engine, which must succeed."""
+    done = session.quietly(args)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def report(took: dict[str, list[Took]]) -> Table:
+    """Return the table of medians, and of the median of the rounds' ratios."""
+    table = Table("preview -s local", "wall", "CPU")
+    for case, seen in took.items():
+        table.add_row(case, *(f"{statistics.median(column):.1f} s" for column in zip(*seen, strict=True)))
+    plain, held = took.values()
+    pairs = [zip(ours, bare, strict=True) for ours, bare in zip(held, plain, strict=True)]
+    ratios = zip(*([mine / peer for mine, peer in pair] for pair in pairs), strict=True)
+    table.add_row("ratio (goal ≤ 1.25)", *(f"{statistics.median(column):.2f}" for column in ratios))
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
