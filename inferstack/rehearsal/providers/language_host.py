@@ -23,6 +23,7 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from inferstack.rehearsal.providers import lifeline, program
+from inferstack.rehearsal.providers.ahead import AHEAD
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -108,17 +109,20 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
     ) -> Iterator[language_pb2.RunPluginResponse]:
         """Run a plugin written in Python (a policy pack, a component package) and stream what it prints."""
-        python = str(chosen_python(request) or sys.executable)
-        if request.kind == "analyzer":
-            # -P: plugins are started in the program's folder, which must not shadow modules.
-            command = [python, "-P", "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
-        else:
-            command = [python, "-u", request.info.program_directory, *request.args]
+        other = chosen_python(request)
         # The engine gives a policy pack its own variables; a plugin still needs PATH and the rest.
         environment = dict(os.environ) | dict(entry.split("=", 1) for entry in request.env if "=" in entry)
-        process = subprocess.Popen(
+        process = None
+        if request.kind == "analyzer":
+            arguments = [*request.args, request.info.program_directory]
+            # -P: plugins are started in the program's folder, which must not shadow modules.
+            command = ["-P", "-u", "-m", "pulumi.policy", *arguments]
+            process = None if other else AHEAD.take(arguments, environment, request.pwd)
+        else:
+            command = ["-u", request.info.program_directory, *request.args]
+        process = process or subprocess.Popen(
             # Nobody else would end a plugin whose engine was killed: it waits for calls, and never reads or writes.
-            [*lifeline.ending_with_us(), *command],
+            [*lifeline.ending_with_us(), str(other or sys.executable), *command],
             cwd=request.pwd or None,
             env=environment,
             stdout=subprocess.PIPE,
