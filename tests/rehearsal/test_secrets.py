@@ -68,6 +68,8 @@ ALLOWED = (
 class Traces:
     """All that a stack's life has left."""
 
+    state: Path
+    """The state folder."""
     canaries: list[Canary]
     findings: set[Finding] = field(default_factory=set)
     printed: dict[str, str] = field(default_factory=dict)
@@ -96,11 +98,9 @@ class Stack:
 
     def __init__(self, command: Command, traces: Traces) -> None:
         self.command, self.traces = command, traces
-        self.alive = False
 
     def run(self, *arguments: str, stack: str = STACK, given: str = "", code: int = 0) -> str:
         """Run ``inferstack ARGUMENTS`` on a stack, which must end with ``code``."""
-        self.alive |= arguments[0] == "up"
         verbs = 2 if arguments[0] == "state" else 1
         done = subprocess.run(
             [sys.executable, "-m", "inferstack.cli", *arguments[:verbs], "-s", stack, *arguments[verbs:]],
@@ -115,26 +115,25 @@ class Stack:
         )
         self.traces.printed[f"output of {' '.join(arguments)} for {stack}"] = done.stdout
         assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout[-4000:]}"
-        self.alive &= arguments[0] != "destroy"
         return done.stdout
 
 
 @pytest.fixture(scope="module")
-def traces(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     """Traces of a stack that was made, looked at, backed up, given a new key and destroyed."""
     folder = tmp_path_factory.mktemp("secrets")
     stacks = folder / "stacks"
     for path in (stacks, folder / "tmp"):
         path.mkdir()
     write_stacks(stacks)
-    command = Command(plane.state)
+    command = Command(folder / "state")
     command.environment |= {
         "INFERSTACK_STACKS": str(stacks),
         "TMPDIR": str(folder / "tmp"),
         "AWS_ACCESS_KEY_ID": "canary",
         "AWS_SECRET_ACCESS_KEY": PLANTED["cloud's key"].value,
     }
-    made = Traces(list(PLANTED.values()))
+    made = Traces(command.state, list(PLANTED.values()))
     stack = Stack(command, made)
     try:
         with sampled() as made.seen:
@@ -142,8 +141,7 @@ def traces(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         made.look(command, stacks)
         yield made
     finally:
-        if stack.alive:  # other tests go on with the control plane
-            stack.run("destroy", "--yes")
+        Rehearsal(command.state).stop(purge=True)
 
 
 def write_stacks(folder: Path) -> None:
@@ -176,7 +174,7 @@ def live(stack: Stack, stacks: Path) -> None:
     """Go through the life of a stack."""
     state, traces = stack.command.state, stack.traces
     own = passphrase_of(state, STACK)
-    own.parent.mkdir(mode=0o700, exist_ok=True)
+    own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     own.touch(mode=0o600)
     own.write_text(PLANTED["passphrase"].value)
     stack.run("pulumi", "config", "set", "--secret", "canary:token", given=PLANTED["stack's secret"].value)
@@ -273,9 +271,9 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("form", WRITTEN)
-def test_a_canary_in_a_log_is_found_in_whatever_form(traces: Traces, plane: Rehearsal, form: str) -> None:
+def test_a_canary_in_a_log_is_found_in_whatever_form(traces: Traces, form: str) -> None:
     canary = PLANTED["stack's secret"]
-    log = plane.state / "logs" / "planted.log"
+    log = traces.state / "logs" / "planted.log"
     log.write_bytes(b"time=1 value=" + WRITTEN[form](canary.value) + b" said\n")
     found = search(log.parent, "state/logs", traces.canaries)
     log.unlink()
