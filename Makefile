@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help up down test lint lock sbom bench clean run-venv test-venv
+.PHONY: help up down test faults lint lock sbom bench clean run-venv test-venv
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -19,6 +19,10 @@ down: run-venv ## Remove what `make up` made; leaves no process and no object
 test: lint ## Lint, then every test
 	@$(BIN)/inferstack tools ensure
 	@$(BIN)/pytest tests
+
+faults: test-venv ## All thirty kills of processes (`make test` has half of them); half an hour
+	@$(BIN)/inferstack tools ensure
+	@INFERSTACK_TEST_KILLS=5 $(BIN)/pytest tests/rehearsal/test_faults.py
 
 lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/ruff format --check .

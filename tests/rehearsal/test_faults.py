@@ -2,7 +2,7 @@
 
 Five of them in the stack as it ships, with all roles; the others, as a namespace takes five seconds to go and all roles
 have a dozen, in one with GPUs, tenants and jobs only: two moments for each target, as each takes half a minute, and
-every night five (thirty kills in all), with ``INFERSTACK_TEST_KILLS=5``.
+every night five (thirty kills in all): ``make faults``.
 
 Each case: begin an ``up`` from an empty cluster, kill one process at one moment, let the ``up`` end as it may, run
 ``up`` again (it must succeed and the job must be Ready), ``destroy`` (no object may be left that was not there before

@@ -245,4 +245,4 @@ def test_make_lists_its_targets() -> None:
     command = ["make", "--no-print-directory"]
     done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=True)
     listed = [line.split()[1] for line in done.stdout.splitlines()]
-    assert listed == ["help", "up", "down", "test", "lint", "lock", "sbom", "bench", "clean"]
+    assert listed == ["help", "up", "down", "test", "faults", "lint", "lock", "sbom", "bench", "clean"]
