@@ -131,7 +131,9 @@ async def in_force(kube: KubeClient, kubeconfig: Path, places: Places, **policie
     finally:
         for pair in pairs:
             for manifest in reversed(pair):
-                await kube.delete(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
+                # In the background: else it stays until the garbage collector has looked at it.
+                name = manifest["metadata"]["name"]
+                await kube.delete(manifest["apiVersion"], manifest["kind"], name, propagation="Background")
 
 
 def _known(kubeconfig: Path, probe: Object) -> bool:
@@ -214,14 +216,25 @@ async def test_an_exception_lets_its_resource_pass_and_no_other(
 async def test_what_came_before_a_rule_is_worked_on_and_ends_but_does_not_spread(
     kube: KubeClient, kubeconfig: Path, places: Places
 ) -> None:
-    before = privileged(places.tenant, finalizers=["example.org/held"])
+    before = privileged(places.tenant)
+    exposed: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "exposed", "namespace": places.other, "finalizers": ["example.org/held"]},
+        "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]},
+    }
     other = IMAGE.replace("server", "another")
-    made = await kube.create(before, field_manager=MANAGER)
-    name = made["metadata"]["name"]
+    name = before["metadata"]["name"]
+    for manifest in (before, exposed):
+        await kube.create(manifest, field_manager=MANAGER)
     async with in_force(kube, kubeconfig, places):
         await kube.patch("v1", "Pod", name, {"metadata": {"labels": {"seen": "yes"}}}, places.tenant)
         code, said = apply(kubeconfig, changed(before, other))
         assert code == 1
         assert "ValidatingAdmissionPolicy" in said
-        await kube.delete("v1", "Pod", name, places.tenant)
-        await kube.patch("v1", "Pod", name, {"metadata": {"finalizers": None}}, places.tenant)
+        code, said = apply(kubeconfig, {**exposed, "spec": {**exposed["spec"], "externalIPs": ["192.0.2.2"]}})
+        assert code == 1
+        assert "services-no-external-ips: " in said
+        await kube.delete("v1", "Service", "exposed", places.other)
+        await kube.patch("v1", "Service", "exposed", {"metadata": {"finalizers": None}}, places.other)
+        assert await kube.find("v1", "Service", "exposed", places.other) is None
