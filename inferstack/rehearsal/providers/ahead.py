@@ -1,66 +1,108 @@
-"""Start the Python of a policy pack before the engine asks for it.
+"""The process of a policy pack, made of the language host before it serves.
 
-The engine waits for the language host, then for the packs, and only then runs the program; the Python of a pack takes
-as long to import the SDK as the host does. Where the engine was started with a pack, both import at once.
+The engine waits for the language host, then for the packs, and only then runs the program. Both import the SDK first,
+which is a tenth of a preview's time; a fork of the host has it already.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import subprocess
+import runpy
+import signal
 import sys
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
+from typing import IO, Any, NoReturn
 
 import psutil
 
-from inferstack.rehearsal.providers.lifeline import ending_with_us
-
 _OPTION = "--policy-pack"
-# What `python -m pulumi.policy` imports in any case; then it is that, with the arguments and in the place it is told.
-_SOURCE = """
-import json, os, runpy, sys
-import pulumi_policy
-told = json.loads(sys.stdin.readline() or "null")
-if told:
-    os.environ.clear()
-    os.environ.update(told["environment"])
-    os.chdir(told["folder"])
-    sys.argv = ["pulumi.policy", *told["arguments"]]
-    runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
-"""
 
 
 class Ahead:
-    """One process that waits for its arguments, if there is one."""
+    """A process that waits to be told which pack to be, if there is one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: subprocess.Popen[bytes] | None = None
+        self._waiting: Forked | None = None
 
     def begin(self) -> None:
-        """Start the process; from a thread that lives as long as this process."""
-        self._waiting = subprocess.Popen(
-            [*ending_with_us(), sys.executable, "-P", "-u", "-c", _SOURCE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        """Make the process; before this one has threads, servers or connections."""
+        self._waiting = Forked()
 
-    def take(
-        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str
-    ) -> subprocess.Popen[bytes] | None:
-        """Have the process run the pack, as ``python -m pulumi.policy`` does; None where there is none, or no more."""
+    def take(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Forked | None:
+        """Have the process be the pack, as ``python -m pulumi.policy`` is; None where there is none, or no more."""
         with self._lock:
             process, self._waiting = self._waiting, None
-        if process is None or process.poll() is not None:
-            return None
-        told = {"arguments": list(arguments), "environment": dict(environment), "folder": folder or os.getcwd()}  # noqa: PTH109
-        assert process.stdin is not None  # noqa: S101  # a pipe, see `begin`
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        process.stdin.close()
+        if process is not None:
+            process.tell({"arguments": list(arguments), "environment": dict(environment), "folder": folder})
         return process
+
+
+class Forked:
+    """A fork of this process that waits for a line, with pipes in place of its streams."""
+
+    def __init__(self) -> None:
+        pipes = [os.pipe() for _ in range(3)]
+        self.pid = os.fork()
+        if not self.pid:
+            (told, _), (_, out), (_, err) = pipes
+            _be_told(told, out, err, [end for pipe in pipes for end in pipe])
+        (told, self._input), (output, out), (errors, err) = pipes
+        for end in (told, out, err):
+            os.close(end)
+        self.stdout: IO[bytes] = os.fdopen(output, "rb")
+        self.stderr: IO[bytes] = os.fdopen(errors, "rb")
+
+    def tell(self, told: Any) -> None:
+        """Say what it is to be; the pipe stays open, for the process ends with it."""
+        with os.fdopen(os.dup(self._input), "w") as line:
+            line.write(json.dumps(told) + "\n")
+
+    def terminate(self) -> None:
+        """End it."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Return its exit code, once it has ended."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _be_told(told: int, out: int, err: int, pipes: Sequence[int]) -> NoReturn:
+    """Be the fork: wait for a line, then be the pack, and end with it or with the process that this is a fork of."""
+    code = 1
+    try:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        for end in pipes:
+            if end != told:
+                os.close(end)
+        # As under `python -u`: the engine waits for a line that nobody flushes.
+        sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(to, "wb", 0), write_through=True) for to in (1, 2))
+        lines = os.fdopen(told)
+        line = lines.readline()
+        if line:
+            threading.Thread(target=lambda: (lines.read(), os._exit(1)), daemon=True).start()
+            code = _run(json.loads(line))
+    except BaseException:  # noqa: BLE001  # of a fork nothing may come back into the host
+        traceback.print_exc()
+    os._exit(code)
+
+
+def _run(told: Any) -> int:
+    os.environ.clear()
+    os.environ.update(told["environment"])
+    if told["folder"]:
+        os.chdir(told["folder"])
+    sys.argv = ["pulumi.policy", *told["arguments"]]
+    try:
+        runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0
 
 
 AHEAD = Ahead()
@@ -68,18 +110,10 @@ AHEAD = Ahead()
 
 
 def begin() -> None:
-    """Start the process where the engine, our parent, was started with a policy pack."""
+    """Make the process where the engine, our parent, was started with a policy pack."""
     try:
         command = psutil.Process(os.getppid()).cmdline()
     except psutil.Error:
         return
     if any(part == _OPTION or part.startswith(f"{_OPTION}=") for part in command):
         AHEAD.begin()
-
-
-def main() -> None:
-    """Be the language host, with the process of a pack started before the host imports what it needs itself."""
-    begin()
-    from inferstack.rehearsal.providers.language_host import main as serve  # noqa: PLC0415  # see above
-
-    serve()

@@ -51,7 +51,7 @@ class Plugin:
 
 
 PLUGINS = (
-    Plugin("language", "python", "pulumi", "inferstack.rehearsal.providers.ahead"),
+    Plugin("language", "python", "pulumi", "inferstack.rehearsal.providers.language_host"),
     Plugin(
         "resource", "kubernetes", "pulumi-kubernetes", "inferstack.rehearsal.providers.kubernetes.server", sdk=False
     ),

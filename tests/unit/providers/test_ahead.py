@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from inferstack.project import project_root
@@ -19,23 +20,52 @@ sys.exit(3)
 """
 
 
+HOST = """
+import json, sys
+from inferstack.rehearsal.providers.ahead import Ahead
+ahead = Ahead()
+ahead.begin()
+folder = sys.argv[1]
+process = ahead.take(["127.0.0.1:1", folder], {"TOLD": "yes"}, folder)
+print(process.stdout.read().decode().strip(), process.stderr.read().decode(), process.wait(), ahead.take([], {}, ""))
+"""
+HOST_THAT_WAITS = """
+import sys
+from inferstack.rehearsal.providers.ahead import Ahead
+ahead = Ahead()
+ahead.begin()
+process = ahead.take(["127.0.0.1:1", sys.argv[1]], {}, sys.argv[1])
+print(process.stdout.readline().decode().strip(), flush=True)
+process.wait()
+"""
+ENDLESS = "import os, sys, time; sys.stdout.buffer.write(b'%d\\n' % os.getpid()); time.sleep(600)"
+
+
 def test_it_runs_the_pack_with_what_it_is_told_and_once(tmp_path: Path) -> None:
     (tmp_path / "__main__.py").write_text(PACK)
-    ahead = Ahead()
-    ahead.begin()
+    done = subprocess.run(
+        [sys.executable, "-c", HOST, tmp_path], cwd=project_root(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"yes False {tmp_path} ['127.0.0.1:1', '{tmp_path}']  3 None", done.stderr
 
-    arguments = ["127.0.0.1:1", str(tmp_path)]
-    process = ahead.take(arguments, {"TOLD": "yes"}, str(tmp_path))
 
-    assert process is not None
-    assert process.stdout
-    assert process.stderr
-    said, complaints = process.stdout.read().decode(), process.stderr.read().decode()
-    assert said.strip() == f"yes False {tmp_path} {arguments}", complaints
-    assert process.wait() == 3
-    process.stdout.close()
-    process.stderr.close()
-    assert ahead.take(arguments, dict(os.environ), "") is None
+def test_it_ends_with_the_host(tmp_path: Path) -> None:
+    (tmp_path / "__main__.py").write_text(ENDLESS)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST_THAT_WAITS, tmp_path],
+        cwd=project_root(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        pid = int(process.stdout.readline())
+        assert psutil.pid_exists(pid)
+        process.kill()
+    deadline = time.monotonic() + 10
+    # Where nobody reaps orphans it stays as a zombie.
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_there_is_none_where_none_was_begun() -> None:
