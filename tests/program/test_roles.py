@@ -62,7 +62,7 @@ TENANT = {"Namespace": 1, "LimitRange": 1, "ResourceQuota": 1, "NetworkPolicy": 
 SAME = {
     "platform:Platform": {},
     "monitoring:Monitoring": {"Namespace": 1, "PodMonitor": 3, "PrometheusRule": 2, "ConfigMap": 2},
-    "security:Security": {"ValidatingAdmissionPolicy": 1, "ValidatingAdmissionPolicyBinding": 1},
+    "security:Security": {"ValidatingAdmissionPolicy": 4, "ValidatingAdmissionPolicyBinding": 4},
     "mesh:Mesh": {
         "Namespace": 2,
         "PeerAuthentication": 1,
