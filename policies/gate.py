@@ -12,9 +12,10 @@ from typing import Any
 from components.security.settings import SecuritySettings
 from components.settings import PROJECT, load_role
 from components.tenancy.settings import TenancySettings
+from inferstack.policy.celeval import prepare
 from inferstack.policy.evaluate import Finding, apply
 from inferstack.policy.model import Rule
-from inferstack.policy.registry import find
+from inferstack.policy.registry import find, rules
 from inferstack.policy.resource import Resource, Stack
 from inferstack.policy.settings import PolicySettings
 from inferstack.tokens import token
@@ -74,6 +75,11 @@ class Gate:
     def set_config(self, config: Mapping[str, dict[str, Any]]) -> None:
         """Take the configuration of rules, by id: the stack's, with what ``--policy-pack-config`` says over it."""
         self.settings = self.settings.model_copy(update={"config": config})
+
+    def prepare(self) -> None:
+        """Do what the first resource would have to wait for."""
+        for rule in rules().values():
+            prepare(rule, self.settings.config_of(rule))
 
     def note(self, request: Any) -> None:
         """Take note of a resource that the engine asks about."""

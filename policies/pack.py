@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import gc
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,6 +122,8 @@ class Servicer(sdk._PolicyAnalyzerServicer):  # private: see `serve`
     def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Take the rules' configuration."""
         self.gate.set_config({name: wire.plain(one.properties) for name, one in request.policyConfig.items()})
+        # The program imports for seconds before its first resource comes.
+        threading.Thread(target=self.gate.prepare, daemon=True).start()
         return super().Configure(request, context)  # type: ignore[no-untyped-call]
 
     def Remediate(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

@@ -89,6 +89,13 @@ def _context(check: Cel, manifest: Object, config: Mapping[str, Any]) -> cel.Con
     return context
 
 
+def prepare(rule: Rule, config: Mapping[str, Any]) -> None:
+    """Compile what `complaint` evaluates: the first object of a kind then waits no longer than others."""
+    if rule.cel is not None:
+        for text in (verdict_text(rule.cel), *needed(rule.cel, config).values()):
+            _compiled(text)
+
+
 @functools.cache
 def _compiled(text: str) -> Any:
     return cel.compile(text)

@@ -1,12 +1,14 @@
 """The process of a policy pack, made of the language host before it serves.
 
 The engine waits for the language host, then for the packs, and only then runs the program. Both import the SDK first,
-which is a tenth of a preview's time; a fork of the host has it already.
+which is a tenth of a preview's time; a fork of the host has it already, and while it waits
+runs the pack's ``ahead.py``, if there is one.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import runpy
@@ -15,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import psutil
@@ -29,9 +32,9 @@ class Ahead:
         self._lock = threading.Lock()
         self._waiting: Forked | None = None
 
-    def begin(self) -> None:
-        """Make the process; before this one has threads, servers or connections."""
-        self._waiting = Forked()
+    def begin(self, folder: Path) -> None:
+        """Make the process for a pack; before this one has threads, servers or connections."""
+        self._waiting = Forked(folder)
 
     def take(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Forked | None:
         """Have the process be the pack, as ``python -m pulumi.policy`` is; None where there is none, or no more."""
@@ -43,14 +46,18 @@ class Ahead:
 
 
 class Forked:
-    """A fork of this process that waits for a line, with pipes in place of its streams."""
+    """A fork of this process that waits for a line, with pipes in place of its streams.
 
-    def __init__(self) -> None:
+    Args:
+        folder: of the pack that it will most likely be.
+    """
+
+    def __init__(self, folder: Path) -> None:
         pipes = [os.pipe() for _ in range(3)]
         self.pid = os.fork()
         if not self.pid:
             (told, _), (_, out), (_, err) = pipes
-            _be_told(told, out, err, [end for pipe in pipes for end in pipe])
+            _be_told(told, out, err, [end for pipe in pipes for end in pipe], folder / "ahead.py")
         (told, self._input), (output, out), (errors, err) = pipes
         for end in (told, out, err):
             os.close(end)
@@ -71,7 +78,7 @@ class Forked:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def _be_told(told: int, out: int, err: int, pipes: Sequence[int]) -> NoReturn:
+def _be_told(told: int, out: int, err: int, pipes: Sequence[int], first: Path) -> NoReturn:
     """Be the fork: wait for a line, then be the pack, and end with it or with the process that this is a fork of."""
     code = 1
     try:
@@ -83,6 +90,8 @@ def _be_told(told: int, out: int, err: int, pipes: Sequence[int]) -> NoReturn:
         # As under `python -u`: the engine waits for a line that nobody flushes.
         sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(to, "wb", 0), write_through=True) for to in (1, 2))
         lines = os.fdopen(told)
+        if first.exists():
+            runpy.run_path(str(first))
         line = lines.readline()
         if line:
             threading.Thread(target=lambda: (lines.read(), os._exit(1)), daemon=True).start()
@@ -112,8 +121,16 @@ AHEAD = Ahead()
 def begin() -> None:
     """Make the process where the engine, our parent, was started with a policy pack."""
     try:
-        command = psutil.Process(os.getppid()).cmdline()
+        engine = psutil.Process(os.getppid())
+        folders = packs(engine.cmdline())
+        if folders:
+            AHEAD.begin(Path(engine.cwd()) / folders[0])
     except psutil.Error:
         return
-    if any(part == _OPTION or part.startswith(f"{_OPTION}=") for part in command):
-        AHEAD.begin()
+
+
+def packs(command: Sequence[str]) -> list[Path]:
+    """Return the folders of the policy packs that a command line of the engine names."""
+    beside = [following for part, following in itertools.pairwise(command) if part == _OPTION]
+    joined = [part.removeprefix(f"{_OPTION}=") for part in command if part.startswith(f"{_OPTION}=")]
+    return [Path(part) for part in (*beside, *joined)]

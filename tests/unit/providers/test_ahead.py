@@ -22,18 +22,20 @@ sys.exit(3)
 
 HOST = """
 import json, sys
+from pathlib import Path
 from inferstack.rehearsal.providers.ahead import Ahead
 ahead = Ahead()
-ahead.begin()
+ahead.begin(Path(sys.argv[1]))
 folder = sys.argv[1]
 process = ahead.take(["127.0.0.1:1", folder], {"TOLD": "yes"}, folder)
 print(process.stdout.read().decode().strip(), process.stderr.read().decode(), process.wait(), ahead.take([], {}, ""))
 """
 HOST_THAT_WAITS = """
 import sys
+from pathlib import Path
 from inferstack.rehearsal.providers.ahead import Ahead
 ahead = Ahead()
-ahead.begin()
+ahead.begin(Path(sys.argv[1]))
 process = ahead.take(["127.0.0.1:1", sys.argv[1]], {}, sys.argv[1])
 print(process.stdout.readline().decode().strip(), flush=True)
 process.wait()
@@ -47,6 +49,15 @@ def test_it_runs_the_pack_with_what_it_is_told_and_once(tmp_path: Path) -> None:
         [sys.executable, "-c", HOST, tmp_path], cwd=project_root(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == f"yes False {tmp_path} ['127.0.0.1:1', '{tmp_path}']  3 None", done.stderr
+
+
+def test_it_runs_what_the_pack_has_for_the_time_before(tmp_path: Path) -> None:
+    (tmp_path / "ahead.py").write_text("import sys; sys.ran_ahead = True")
+    (tmp_path / "__main__.py").write_text("import os, sys; os.environ['TOLD'] += str(sys.ran_ahead)\n" + PACK)
+    done = subprocess.run(
+        [sys.executable, "-c", HOST, tmp_path], cwd=project_root(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("yesTrue"), done.stderr
 
 
 def test_it_ends_with_the_host(tmp_path: Path) -> None:
@@ -75,11 +86,9 @@ def test_there_is_none_where_none_was_begun() -> None:
 @pytest.mark.parametrize(("option", "wanted"), [("--policy-pack", True), ("--policy-pack=p", True), ("preview", False)])
 def test_it_is_begun_where_the_engine_was_started_with_a_pack(option: str, *, wanted: bool) -> None:
     """The engine stands as the parent process, with its command line."""
-    child = (
-        "from inferstack.rehearsal.providers import ahead; ahead.AHEAD.begin = lambda: print('begun'); ahead.begin()"
-    )
+    child = "from inferstack.rehearsal.providers import ahead; ahead.AHEAD.begin = print; ahead.begin()"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     done = subprocess.run(
         [sys.executable, "-c", parent, option, "p"], cwd=project_root(), capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == ("begun" if wanted else "")
+    assert done.stdout.strip() == (str(project_root() / "p") if wanted else "")
