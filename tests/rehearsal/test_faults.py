@@ -114,7 +114,9 @@ def write_small(folder: Path) -> None:
     config = content["config"]
     for role in WITHOUT:
         config[f"inferstack:{role}"] = {"sriov": {"enabled": False}} if role == "network" else {"enabled": False}
-    config["inferstack:security"] = {"encryption": {"mode": "none", "required": False}}
+    # As in the stack itself: where rules are mandatory, each `up` would preview first.
+    policies = {"enforcement": "advisory"}
+    config["inferstack:security"] = {"encryption": {"mode": "none", "required": False}, "policies": policies}
     for job in config["inferstack:inference"]["jobs"]:
         job["spec"].pop("cache", None)
     (folder / "Pulumi.local.yaml").write_text(yaml.safe_dump(content))
