@@ -151,7 +151,6 @@ def write_stacks(folder: Path) -> None:
     content = yaml.safe_load(file.read_text())
     file.unlink()
     config = content["config"]
-    config["inferstack:security"]["policies"] = {"enforcement": "advisory"}  # as the stack local has it
     fleet = config["inferstack:cluster"]["fleet"]
     config["inferstack:cluster"]["fleet"] = {"system": fleet["system"], "a100": {**fleet["a100-40"], "count": 1}}
     mount = {"mountPoint": "s3://models/bert", "secret": {"name": "bucket"}}
