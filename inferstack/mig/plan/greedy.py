@@ -3,8 +3,9 @@
 GPUs that look alike are one bucket. A demand goes, many instances at once, to the bucket where one GPU filled with it
 gains the least fragmentation for each instance, then the fewest reconfigured GPUs, then the least free: the greedy rule
 of arXiv 2511.18906 (see `patterns`), applied to whole fills, as in cutting stock one pattern is used on many rolls.
-It runs twice, and the better result is kept: by priority, the smallest first (the most instances); and again
-with what was accepted the first time, the largest first (the least broken up).
+It runs four times, and the best result is kept: by priority, the smallest first (the most instances); then with what
+was accepted so far, the largest first (the least broken up); and twice more like this, with a price on compute slices
+that are left without memory, so that two 3g do not strand the seventh slice of each GPU.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from inferstack.mig.plan.model import Demand, Fleet, Instance, legal
 from inferstack.mig.plan.patterns import fragmentation, mask_of, settle
 
 Seats = tuple[tuple[int, str], ...]
+
+_STRANDED = 32
+"""Fragmentation that a stranded compute slice counts as: more than half a GPU that is left free."""
 
 
 class _Look(NamedTuple):
@@ -59,15 +63,17 @@ def solve(fleet: Fleet, demands: Sequence[Demand]) -> Fleet:
     sizes = {name: _size(kinds) for name, kinds in profiles.items()}
     start = _start(fleet)
     ordered = sorted(demands, key=lambda demand: (-demand.priority, sizes[demand.name], demand.name))
-    first = _copy(start)
+    best = _copy(start)
     for demand in ordered:
-        _serve(fleet, first, demand, demand.count, profiles[demand.name])
-    second = start
-    for demand in sorted(demands, key=lambda demand: (-sizes[demand.name], -demand.priority, demand.name)):
-        _serve(fleet, second, demand, first.served[demand.name], profiles[demand.name])
-    for demand in ordered:
-        _serve(fleet, second, demand, demand.count - second.served[demand.name], profiles[demand.name])
-    best = min((first, second), key=lambda state: _judge(state, demands))
+        _serve(fleet, best, demand, demand.count, profiles[demand.name], 0)
+    for stranded in (0, _STRANDED, _STRANDED):
+        state = _copy(start)
+        for demand in sorted(demands, key=lambda demand: (-sizes[demand.name], -demand.priority, demand.name)):
+            _serve(fleet, state, demand, best.served[demand.name], profiles[demand.name], stranded)
+        for demand in ordered:
+            rest = demand.count - state.served[demand.name]
+            _serve(fleet, state, demand, rest, profiles[demand.name], stranded)
+        best = min((best, state), key=lambda state: _judge(state, demands))
     return Fleet(
         tuple(
             settle(gpu, [*(seat for seat in gpu.instances if seat.pod), *best.come[index]])
@@ -114,7 +120,7 @@ def _free(look: _Look) -> int:
     return fragmentation(look.model, *mask_of(look.model, look.used))
 
 
-def _serve(fleet: Fleet, state: _State, demand: Demand, count: int, profiles: Mapping[str, str]) -> None:
+def _serve(fleet: Fleet, state: _State, demand: Demand, count: int, profiles: Mapping[str, str], stranded: int) -> None:
     """Give up to ``count`` instances to a demand."""
     closed: set[_Look] = set()
     limit = demand.max_per_node
@@ -125,19 +131,21 @@ def _serve(fleet: Fleet, state: _State, demand: Demand, count: int, profiles: Ma
             for look in state.buckets
             if look not in closed
             and look.model in profiles
-            and (fill := _fill(look, profiles[look.model], min(at_once, 8))) is not None
+            and (fill := _fill(look, profiles[look.model], min(at_once, 8), stranded)) is not None
         ]
         if not found:
             return
         _, look, fill = min(found)
-        done = _apply(fleet, state, demand, count, look, fill, profiles[look.model])
+        done = _apply(fleet, state, demand, count, look, fill, profiles[look.model], stranded)
         if not done:
             closed.add(look)
         count -= done
         state.served[demand.name] += done
 
 
-def _apply(fleet: Fleet, state: _State, demand: Demand, count: int, look: _Look, fill: _Fill, profile: str) -> int:
+def _apply(
+    fleet: Fleet, state: _State, demand: Demand, count: int, look: _Look, fill: _Fill, profile: str, stranded: int
+) -> int:
     """Put the fill on as many GPUs of a bucket as needed, less of it where the node's spread limit says so."""
     waiting = state.buckets.pop(look)
     rest: list[int] = []
@@ -150,7 +158,7 @@ def _apply(fleet: Fleet, state: _State, demand: Demand, count: int, look: _Look,
         chosen: _Fill | None = fill
         if demand.max_per_node is not None:
             room = demand.max_per_node - state.on_node[node, demand.name]
-            chosen = _fill(look, profile, min(room, len(fill.starts))) if room > 0 else None
+            chosen = _fill(look, profile, min(room, len(fill.starts)), stranded) if room > 0 else None
         if chosen is None:
             rest.append(index)
             continue
@@ -171,10 +179,13 @@ def _rank(look: _Look, fill: _Fill) -> tuple[Fraction, Fraction, int]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _fill(look: _Look, profile: str, most: int) -> _Fill | None:
-    """Return the best way to put as many instances of a profile as possible, at most ``most``, on a GPU."""
+def _fill(look: _Look, profile: str, most: int, stranded: int) -> _Fill | None:
+    """Return the best way to put instances of a profile, at most ``most``, on a GPU.
+
+    As many as possible, or, where stranded slices have a price, as many as are cheapest for each.
+    """
     ways: list[Seats] = [()]
-    longest: list[Seats] = []
+    found: list[Seats] = []
     for _ in range(most):
         ways = [
             (*way, (start, profile))
@@ -186,16 +197,27 @@ def _fill(look: _Look, profile: str, most: int) -> _Fill | None:
         ]
         if not ways:
             break
-        longest = ways
-    if not longest:
+        found = [*found, *ways] if stranded else ways
+    if not found:
         return None
-    return min((_filled(look, way) for way in longest), key=lambda fill: (fill.worse, fill.look.created, fill.starts))
+    return min(
+        (_filled(look, way, stranded) for way in found),
+        key=lambda fill: (Fraction(fill.worse, len(fill.starts)), fill.look.created, fill.starts),
+    )
 
 
-def _filled(look: _Look, way: Seats) -> _Fill:
+def _filled(look: _Look, way: Seats, stranded: int) -> _Fill:
     created = look.created or any(seat not in look.present for seat in way)
     after = look._replace(used=tuple(sorted((*look.used, *way))), created=created)
-    return _Fill(tuple(start for start, _ in way), after, _free(after) - _free(look))
+    worse = _free(after) - _free(look) + stranded * (_stranded(after) - _stranded(look))
+    return _Fill(tuple(start for start, _ in way), after, worse)
+
+
+def _stranded(look: _Look) -> int:
+    """Return the free compute slices that have no free memory slice left, as the seventh beside two 3g."""
+    board = catalogue.gpu(look.model)
+    mask, compute = mask_of(look.model, look.used)
+    return max(0, board.compute_slices - compute - (board.memory_slices - mask.bit_count()))
 
 
 def served(fleet: Fleet) -> Counter[str]:

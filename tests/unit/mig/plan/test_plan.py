@@ -163,6 +163,13 @@ def test_ten_thousand_gpus_are_planned_by_their_kinds() -> None:
     assert found.objective.served == (9000, 21000)
 
 
+def test_more_demand_than_a_large_fleet_can_hold_is_served_within_a_hundredth_of_the_bound() -> None:
+    wanted = [Demand("two", 200, 1, "2g.20gb"), Demand("one", 500, 0, "1g.10gb"), Demand("three", 200, 0, "3g.40gb")]
+    found = plan(_nodes(25), wanted, Budget(NO_SEARCH))
+    assert found.gap[0] == 0
+    assert 0 <= found.gap[1] <= found.bounds.served[1] / 100
+
+
 def test_wrong_input_is_refused_with_its_name() -> None:
     for wrong, told in (
         (lambda: Demand("a", -1, 0, "1g.10gb"), "below 0"),
