@@ -53,8 +53,8 @@ class Fleet:
 
     gpus: tuple[FleetGpu, ...]
     incremental: bool = False
-    """False: a GPU is reconfigured as a whole, which stops every pod on it: NVIDIA/mig-parted removes all instances of a
-    GPU before it creates any (``SetMigConfig`` in ``pkg/mig/config/config.go``).
+    """False: a GPU is reconfigured as a whole, which stops every pod on it: NVIDIA/mig-parted removes all instances
+    of a GPU before it creates any (``SetMigConfig`` in ``pkg/mig/config/config.go``).
     True: single instances are removed and created beside running ones, as the driver can."""
 
     def __post_init__(self) -> None:
