@@ -30,8 +30,7 @@ class Profile:
     """One GPU instance profile of one GPU model."""
 
     name: str
-    """As the driver writes it, ``1g.5gb`` or ``1g.5gb+me``; of Blackwell's workstation boards also ``+gfx``, ``+me.all``
-    and ``-me``."""
+    """As the driver writes it, ``1g.5gb`` or ``1g.5gb+me``; of the RTX PRO 6000 also ``+gfx``, ``+me.all``, ``-me``."""
     gi_id: int
     compute_slices: int
     memory_slices: int

@@ -220,6 +220,11 @@ _P = ("gpus", "H200", "profiles", "1g.18gb")
         (_set("version", value=2), r"catalogue.version: 2 is not 1"),
         (_set("gpuz", value={}), r"catalogue: unknown field gpuz"),
         (lambda c: c.pop("sources"), r"catalogue: lacks sources"),
+        (_set("gpus", "H200", value=[]), r"gpus.H200: not a mapping"),
+        (
+            _set("instance_types", "m6i.2xlarge", "source", value="hearsay"),
+            r"m6i.2xlarge.source: 'hearsay' is not under",
+        ),
         (
             _set(*_P, "starts", value=[0, 1, 2, 3, 4, 5, 8]),
             r"1g.18gb.starts: an instance would end beyond the axis of 8",
@@ -330,13 +335,12 @@ def test_whatever_is_changed_what_is_read_is_legal(content: Any, change: tuple[s
     }
     try:
         gpu = catalogue.parse(small).gpus[board]
-    except CatalogueError as error:
-        assert f"gpus.{board}.profiles" in str(error)
+    except CatalogueError:
         return
     rows = list(gpu.profiles.values())
     assert len({row.gi_id for row in rows}) == len(rows)
     for row in rows:
-        assert 0 <= row.starts[0]
+        assert row.starts[0] >= 0
         assert row.starts[-1] + row.memory_slices <= gpu.memory_slices
         assert row.max_count == _by_trying_all(gpu, row)
         assert row.max_count * row.memory_mib <= gpu.memory_mib
