@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from inferstack.cli import output
+from inferstack.cli.progress import plain
 from inferstack.policy.model import Level
 from inferstack.policy.registry import rules
 
 PACK = "inferstack"
 """Name of our policy pack, as it gives it."""
-_TAGS = re.compile(r"<\{%.*?%\}>")
 
 PoliciesOption = Annotated[
     bool, typer.Option("--policies/--no-policies", help="Hold the stack to its rules (inferstack policy list).")
@@ -55,7 +54,7 @@ def of_events(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
 def make_finding(told: Mapping[str, Any]) -> Finding:
     """Return a finding out of the engine's event."""
     name = str(told.get("resourceUrn", "")).rpartition("::")[2]
-    text = _TAGS.sub("", told["message"]).strip()
+    text = plain(told["message"])
     if told.get("policyPackName") == PACK:
         # The engine begins a message with the description of the policy; ours go on with the resource.
         label, _, said = text.partition("\n")[2].partition(": ")

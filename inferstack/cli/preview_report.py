@@ -6,7 +6,6 @@ No value of any resource is kept, only the names of what changes: a report goes 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,10 +15,10 @@ from typing import Any
 from inferstack.aws.cost import Estimate, of_resources
 from inferstack.cli import output
 from inferstack.cli.findings import Finding, make_finding, make_mend, show_stops
+from inferstack.cli.progress import plain
 from inferstack.cli.session import Session
 
 Event = Mapping[str, Any]
-_TAGS = re.compile(r"<\{%.*?%\}>")
 _STEPS = {
     "create": "create",
     "import": "create",
@@ -135,7 +134,7 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
         elif summary := next((event[key] for key in _SUMMARIES if key in event), None):
             rules.update(summary.get("passed") or (), summary.get("failed") or ())
         elif (said := event.get("diagnosticEvent")) and said.get("severity") == "error":
-            text = _plain(said["message"])
+            text = plain(said["message"])
             if text and text not in errors:
                 errors.append(text)
     return Report(
@@ -173,7 +172,3 @@ def _priced(states: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str,
 
 def _name(urn: str) -> str:
     return urn.rpartition("::")[2]
-
-
-def _plain(text: str) -> str:
-    return _TAGS.sub("", text).strip()

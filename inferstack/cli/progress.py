@@ -60,7 +60,7 @@ class Progress:
     def _diagnose(self, event: dict[str, Any]) -> None:
         if event.get("severity") != "error":
             return
-        text = _TAGS.sub("", event.get("message", "")).strip()
+        text = plain(event.get("message", ""))
         # The engine closes with a line of its own for each failed resource, which says nothing new.
         if not text or text == "update failed" or text.startswith("resource registration failed"):
             return
@@ -95,3 +95,8 @@ def short_name(urn: str) -> str:
         return urn
     kind = parts[2].split("$")[-1].split(":")[-1]
     return f"{kind} {parts[3]}" if kind != "Stack" else ""
+
+
+def plain(text: str) -> str:
+    """Return what the engine says without its marks of colour."""
+    return _TAGS.sub("", text).strip()

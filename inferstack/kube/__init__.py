@@ -1,6 +1,6 @@
 """A small asynchronous Kubernetes client: connection reuse, lazy discovery, server-side apply, watch."""
 
 from inferstack.kube.client import ApiResource, KubeClient
-from inferstack.kube.errors import ApiError, KubeconfigError, UnknownKindError
+from inferstack.kube.errors import ApiError, KubeconfigError, UnknownKindError, is_missing
 
-__all__ = ["ApiError", "ApiResource", "KubeClient", "KubeconfigError", "UnknownKindError"]
+__all__ = ["ApiError", "ApiResource", "KubeClient", "KubeconfigError", "UnknownKindError", "is_missing"]

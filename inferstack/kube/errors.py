@@ -58,3 +58,8 @@ class ApiError(Exception):
     def invalid(self) -> bool:
         """True for 422: the object was understood and refused."""
         return self.code == 422
+
+
+def is_missing(error: Exception) -> bool:
+    """Tell whether what was asked for is not there: the object, or the whole kind."""
+    return isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)

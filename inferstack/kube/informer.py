@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 
 from inferstack.kube.client import KubeClient
-from inferstack.kube.errors import ApiError, UnknownKindError
+from inferstack.kube.errors import ApiError, UnknownKindError, is_missing
 
 Object = dict[str, Any]
 
@@ -111,7 +111,7 @@ class Informer:
                 # connection it holds.
                 if isinstance(error, ApiError | UnknownKindError):
                     since = None
-                missing = missing + 1 if self._optional and _kind_is_missing(error) else 0
+                missing = missing + 1 if self._optional and is_missing(error) else 0
                 if missing:
                     # One 404 can be an API server that is just starting; it must not empty what is known.
                     if missing > 1 or not self.objects:
@@ -181,7 +181,3 @@ class Informer:
         if self._trouble is not None:
             self._log.info("watching again")
             self._trouble = None
-
-
-def _kind_is_missing(error: Exception) -> bool:
-    return isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferstack.kube import ApiError, UnknownKindError
+from inferstack.kube import ApiError, UnknownKindError, is_missing
 from inferstack.kube.client import APPLY, JSON_PATCH
 from inferstack.rehearsal.providers.kubernetes import diff, fields, readiness, waiting
 from inferstack.rehearsal.providers.kubernetes.cluster import Cluster
@@ -115,8 +115,7 @@ async def _create(cluster: Cluster, target: Target) -> Object:
                 await _placed(cluster, target.inputs), field_manager=fields.CREATOR, dry_run=target.preview
             )
         except (ApiError, UnknownKindError) as error:
-            missing = isinstance(error, UnknownKindError) or error.not_found
-            if not missing or delay is None or target.preview:
+            if not is_missing(error) or delay is None or target.preview:
                 raise
             await asyncio.sleep(delay)
     raise AssertionError("the loop ends with a return or a raise")

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from inferstack.kube import ApiError, KubeClient, UnknownKindError
+from inferstack.kube import ApiError, KubeClient, UnknownKindError, is_missing
 
 Object = dict[str, Any]
 Key = tuple[str, str, str | None]
@@ -120,8 +120,7 @@ class Watches:
                         raise
                     away = clock() if away is None else away
                     # A kind that is not served: one that went, or a server that is starting and has yet to read it.
-                    missing = isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)
-                    if missing and clock() - away > _MISSING_S:
+                    if is_missing(error) and clock() - away > _MISSING_S:
                         raise
                     if clock() - away > _OUTAGE_S:
                         raise OutageError(f"no answer for {_OUTAGE_S:g} s, last: {error}") from error
