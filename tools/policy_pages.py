@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inferstack.policy.model import Rule, Severity
-from inferstack.policy.pages import explain, frameworks
+from inferstack.policy.pages import explain, frameworks, short_gates
 from inferstack.policy.registry import rules
 from inferstack.project import project_root
 
@@ -57,8 +57,7 @@ def _rows(category: str) -> Iterator[str]:
     order = list(reversed(Severity))
     chosen = [rule for rule in rules().values() if rule.category == category]
     for rule in sorted(chosen, key=lambda one: (order.index(one.severity), one.id)):
-        gates = "preview, API server" if rule.cel else "preview"
-        cells = (f"[{rule.id}]({rule.id}.md)", rule.title, rule.severity.value, gates, frameworks(rule))
+        cells = (f"[{rule.id}]({rule.id}.md)", rule.title, rule.severity.value, short_gates(rule), frameworks(rule))
         yield f"| {' | '.join(cells)} |"
 
 

@@ -11,11 +11,11 @@ import typer
 
 from inferstack.cli import output
 from inferstack.cli.progress import plain
-from inferstack.policy.model import Level
-from inferstack.policy.registry import rules
 
 PACK = "inferstack"
 """Name of our policy pack, as it gives it."""
+_STOPS = "mandatory"
+"""The engine's word."""
 
 PoliciesOption = Annotated[
     bool, typer.Option("--policies/--no-policies", help="Hold the stack to its rules (inferstack policy list).")
@@ -38,7 +38,7 @@ class Finding:
     @property
     def stops(self) -> bool:
         """Whether the engine ends with an error because of it."""
-        return self.level == Level.MANDATORY
+        return self.level == _STOPS
 
 
 def arguments(root: Path, *, wanted: bool = True) -> list[str]:
@@ -93,9 +93,11 @@ def judged_at_the_end(configuration: Mapping[str, Any]) -> bool:
     Raises:
         UserError: the settings are wrong.
     """
-    # The roles' settings bring the engine's SDK along, which most commands do without.
+    # Rules and settings take a while to import, and most commands do without.
     from components.security.settings import SecuritySettings  # noqa: PLC0415
     from components.settings import PROJECT, load_role  # noqa: PLC0415
+    from inferstack.policy.model import Level  # noqa: PLC0415
+    from inferstack.policy.registry import rules  # noqa: PLC0415
 
     settings = load_role("security", SecuritySettings, configuration.get(f"{PROJECT}:security")).policies
     return any(rule.of_stack and settings.level(rule) is Level.MANDATORY for rule in rules().values())

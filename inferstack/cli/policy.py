@@ -13,6 +13,7 @@ from inferstack.cli.output import Format, FormatOption
 from inferstack.policy.examples import judge
 from inferstack.policy.model import Rule
 from inferstack.policy.pages import explain as page_of
+from inferstack.policy.pages import short_gates
 from inferstack.policy.registry import find, rules
 
 app = typer.Typer(help="List, explain and try the rules of stacks and Kubernetes objects.", no_args_is_help=True)
@@ -65,7 +66,7 @@ def _row(rule: Rule) -> Row:
         "rule": rule.id,
         "category": rule.category,
         "severity": rule.severity.value,
-        "gates": "preview, API server" if rule.cel else "preview",
+        "gates": short_gates(rule),
         "title": rule.title,
     }
 

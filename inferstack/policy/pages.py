@@ -20,6 +20,11 @@ def gates(rule: Rule) -> str:
     return "the policy pack and the API server" if rule.cel else "the policy pack"
 
 
+def short_gates(rule: Rule) -> str:
+    """Return where a rule is judged, for a table."""
+    return "preview, API server" if rule.cel else "preview"
+
+
 def frameworks(rule: Rule) -> str:
     """Return where a rule comes from, on one line."""
     return "; ".join(f"{one.name}: {one.control}" for one in rule.frameworks)
