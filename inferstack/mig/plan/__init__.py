@@ -1,0 +1,21 @@
+"""Which MIG instances each GPU of a fleet should carry: the planner, without I/O and without a clock."""
+
+from __future__ import annotations
+
+from inferstack.mig.plan.diff import Diff, diff
+from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, FleetGpu, Instance, Objective, Plan
+from inferstack.mig.plan.solve import plan
+
+__all__ = [
+    "Bounds",
+    "Budget",
+    "Demand",
+    "Diff",
+    "Fleet",
+    "FleetGpu",
+    "Instance",
+    "Objective",
+    "Plan",
+    "diff",
+    "plan",
+]

@@ -1,0 +1,111 @@
+"""The planner: a good plan first, then the best one as far as the budget goes, and what is proven of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from inferstack.mig.errors import LayoutError
+from inferstack.mig.plan import bound, exact, greedy
+from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, Objective, OutOfBudgetError, Plan
+from inferstack.mig.plan.patterns import reconfigured, use_of
+
+
+def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) -> Plan:
+    """Return the plan that serves most by priority, then has the least fragmentation, reconfigured GPUs and moves.
+
+    Within the budget the plan is optimal (`Plan.optimal`); beyond it, it is the best that was found, with bounds.
+
+    Args:
+        fleet: the GPUs as they are. Pods that run keep an instance of the same board and profile.
+        demands: what is wanted on top of that.
+        budget: how long the exact search may take; `Budget()` when left out.
+
+    Raises:
+        LayoutError: two demands of one name, or an instance that awaits its pod: a plan is not yet a fleet that runs.
+    """
+    for gpu in fleet.gpus:
+        if waiting := [seat.demand for seat in gpu.instances if seat.demand and not seat.pod]:
+            raise LayoutError(f"{gpu.name}: an instance for {waiting[0]} has no pod: give the fleet as it runs")
+    if twice := [name for name, count in Counter(demand.name for demand in demands).items() if count > 1]:
+        raise LayoutError(f"there are two demands with the name {twice[0]}")
+    asked = demands
+    demands, members = _merge(asked)
+    found = greedy.solve(fleet, demands)
+    wants = exact.wants_of(fleet, demands)
+    bounds = Bounds(bound.most_served(fleet, wants, greedy.served(found)))
+    first = _judged(fleet, _split(found, members), asked, bounds)
+    if first.optimal:
+        return first
+    try:
+        best = exact.solve(fleet, demands, budget or Budget())
+    except OutOfBudgetError:
+        return first
+    judged = evaluate(fleet, best, demands)
+    proven = Bounds(judged.served, judged.fragmentation, judged.reconfigured, judged.moved)
+    # Where the greedy plan is as good it is kept: so the answer is the same whether or not the search came to its end.
+    return _judged(fleet, _split(found if judged == first.objective else best, members), asked, proven)
+
+
+def _merge(demands: Sequence[Demand]) -> tuple[list[Demand], dict[str, list[Demand]]]:
+    """Make one demand of those that only differ in name and count; those with a spread limit stay alone."""
+    groups: dict[tuple[object, ...], list[Demand]] = {}
+    for demand in sorted(demands, key=lambda demand: demand.name):
+        alone = demand.name if demand.max_per_node is not None else None
+        key = demand.priority, demand.profile, demand.memory_mib, demand.compute_slices, alone
+        groups.setdefault(key, []).append(demand)
+    merged = [replace(group[0], count=sum(demand.count for demand in group)) for group in groups.values()]
+    return merged, {group[0].name: group for group in groups.values() if len(group) > 1}
+
+
+def _split(fleet: Fleet, members: Mapping[str, list[Demand]]) -> Fleet:
+    """Give the new instances of a merged demand to its members, by name, in the order of the GPUs."""
+    if not members:
+        return fleet
+    names = {
+        merged: itertools.chain.from_iterable(itertools.repeat(demand.name, demand.count) for demand in group)
+        for merged, group in members.items()
+    }
+    gpus = []
+    for gpu in fleet.gpus:
+        seats = tuple(
+            replace(seat, demand=next(names[seat.demand])) if not seat.pod and seat.demand in names else seat
+            for seat in gpu.instances
+        )
+        gpus.append(gpu if seats == gpu.instances else replace(gpu, instances=seats))
+    return Fleet(tuple(gpus), fleet.incremental)
+
+
+def evaluate(before: Fleet, after: Fleet, demands: Sequence[Demand]) -> Objective:
+    """Return by what a plan is judged, from the two fleets alone."""
+    served = greedy.served(after)
+    by_class: Counter[int] = Counter()
+    for demand in demands:
+        by_class[demand.priority] += served[demand.name]
+    changed = moved = 0
+    for old, new in zip(before.gpus, after.gpus, strict=True):
+        if old is new:
+            continue
+        created = reconfigured(old, new)
+        changed += created
+        kept = {(seat.start, seat.profile, seat.pod) for seat in new.instances if before.incremental or not created}
+        moved += len({(seat.start, seat.profile, seat.pod) for seat in old.instances if seat.pod} - kept)
+    return Objective(
+        tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
+        sum(use_of(gpu) for gpu in after.gpus),
+        changed,
+        moved,
+    )
+
+
+def _judged(before: Fleet, after: Fleet, demands: Sequence[Demand], bounds: Bounds) -> Plan:
+    counts = greedy.served(after)
+    return Plan(
+        after,
+        tuple(sorted({demand.priority for demand in demands}, reverse=True)),
+        evaluate(before, after, demands),
+        bounds,
+        {demand.name: counts[demand.name] for demand in demands},
+    )
