@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 import yaml
 
 from inferstack.mig.errors import CatalogueError
+from inferstack.mig.rows import check_catalogue, check_gpu
 
-_PROFILE_NAME = re.compile(r"(?P<g>[1-7])g\.(?P<gb>\d+)gb(?P<me>\+me)?")
+_PROFILE_NAME = re.compile(r"(?P<g>[1-7])g\.(?P<gb>\d+)gb(?P<suffix>\+me|\+gfx|\+me\.all|-me)?")
+_SUFFIXES = (None, "+me", "+gfx", "+me.all", "-me")
 _Entry = TypeVar("_Entry")
 _ENGINES = ("copy", "decoder", "encoder", "jpeg", "ofa")
 
@@ -28,7 +30,7 @@ class Profile:
     """One GPU instance profile of one GPU model."""
 
     name: str
-    """As the driver writes it, ``1g.5gb`` or ``1g.5gb+me``."""
+    """As the driver writes it, ``1g.5gb`` or ``1g.5gb+me``; of the RTX PRO 6000 also ``+gfx``, ``+me.all``, ``-me``."""
     gi_id: int
     compute_slices: int
     memory_slices: int
@@ -41,12 +43,19 @@ class Profile:
     """copy, decoder, encoder, jpeg, ofa."""
     source: str
     confirmed: bool
-    """False where the row was written from memory and not seen in a source."""
+    """False where no source shows all of the row."""
+    unseen: tuple[str, ...] = ()
+    """Then the fields that were not seen; they are by analogy."""
+
+    @property
+    def gigabytes(self) -> int:
+        """The memory that the name promises, in the vendor's rounded gigabytes."""
+        return int(self.name.partition(".")[2].partition("gb")[0])
 
     @property
     def media_extensions(self) -> bool:
-        """True for ``+me``: the instance that takes the GPU's JPEG and optical-flow engines."""
-        return self.name.endswith("+me")
+        """True for ``+me`` and ``+me.all``: the instance that takes the GPU's optical-flow engine."""
+        return "+me" in self.name
 
     @property
     def resource(self) -> str:
@@ -68,6 +77,11 @@ class Gpu:
     memory_slices: int
     profiles: Mapping[str, Profile]
     """By name, smallest first, as the driver lists them."""
+
+    @functools.cached_property
+    def engines(self) -> Mapping[str, int]:
+        """What instances share of copy, decoder, encoder, jpeg, ofa: as much as the largest profile has."""
+        return {kind: max(one.engines[kind] for one in self.profiles.values()) for kind in _ENGINES}
 
     def profile(self, name: str) -> Profile:
         """Return a profile.
@@ -116,7 +130,7 @@ class Catalogue:
 def load() -> Catalogue:
     """Return the checked catalogue of this package."""
     text = (importlib.resources.files("inferstack.mig") / "catalogue.yaml").read_text()
-    return parse(yaml.safe_load(text))
+    return parse(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506  # both are safe
 
 
 def gpu(name: str) -> Gpu:
@@ -130,22 +144,23 @@ def instance_type(name: str) -> InstanceType:
 
 
 def profile_names() -> tuple[str, ...]:
-    """Return the names of all MIG profiles of all GPUs, sorted by slices, then memory, plain before ``+me``."""
+    """Return the names of all MIG profiles of all GPUs, sorted by slices, then memory, the plain one first."""
     names = {name for found in load().gpus.values() for name in found.profiles}
     return tuple(sorted(names, key=_profile_order))
 
 
-def _profile_order(name: str) -> tuple[int, int, bool]:
+def _profile_order(name: str) -> tuple[int, int, int]:
     match = _PROFILE_NAME.fullmatch(name)
     assert match  # noqa: S101  # the catalogue was checked
-    return int(match["g"]), int(match["gb"]), bool(match["me"])
+    return int(match["g"]), int(match["gb"]), _SUFFIXES.index(match["suffix"])
 
 
 def _named(what: str, name: str, known: Mapping[str, _Entry]) -> _Entry:
     try:
         return known[name]
     except KeyError:
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+        part = [one for one in known if name and name.lower() in one.lower()]
+        near = part or difflib.get_close_matches(name, known, n=3) or sorted(known)
         raise CatalogueError(f"unknown {what} {name!r}: known are {', '.join(near)}") from None
 
 
@@ -161,22 +176,24 @@ def parse(content: Any) -> Catalogue:
     gpus = {name: _gpu(name, entry, top["sources"]) for name, entry in top["gpus"].items()}
     types = {name: _instance_type(name, entry, gpus, top["sources"]) for name, entry in top["instance_types"].items()}
     driver = _fields("driver", top["driver"], ("version", "cuda"))
-    return Catalogue(
+    found = Catalogue(
         gpus=MappingProxyType(gpus),
         instance_types=MappingProxyType(types),
         sources=MappingProxyType(dict(top["sources"])),
         driver_version=str(driver["version"]),
         cuda_version=str(driver["cuda"]),
     )
+    check_catalogue(found)
+    return found
 
 
-def _fields(path: str, entry: Any, names: Iterable[str]) -> dict[str, Any]:
+def _fields(path: str, entry: Any, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
     expected = set(names)
     if not isinstance(entry, dict):
         raise CatalogueError(f"{path}: not a mapping")
     if missing := sorted(expected - entry.keys()):
         raise CatalogueError(f"{path}: lacks {', '.join(missing)}")
-    if extra := sorted(str(key) for key in entry.keys() - expected):
+    if extra := sorted(str(key) for key in entry.keys() - expected - set(optional)):
         raise CatalogueError(f"{path}: unknown field {', '.join(extra)}")
     return entry
 
@@ -191,41 +208,32 @@ def _gpu(name: str, entry: Any, sources: Mapping[str, str]) -> Gpu:
     path = f"gpus.{name}"
     names = ("product", "family", "compute_capability", "memory_mib", "pci_device_ids", "compute_slices")
     entry = _fields(path, entry, (*names, "memory_slices", "profiles"))
-    axis = _count(f"{path}.memory_slices", entry["memory_slices"], 1, 64)
-    compute = _count(f"{path}.compute_slices", entry["compute_slices"], 1, 7)
-    total = _count(f"{path}.memory_mib", entry["memory_mib"], 1, 10**7)
     for device in entry["pci_device_ids"]:
         if not re.fullmatch(r"0x[0-9A-F]{4}10DE", str(device)):
             raise CatalogueError(f"{path}.pci_device_ids: {device!r} is not 0xDDDD10DE")
     major, _, minor = str(entry["compute_capability"]).partition(".")
     profiles = {key: _profile(f"{path}.profiles.{key}", key, row, sources) for key, row in entry["profiles"].items()}
-    for found in profiles.values():
-        where = f"{path}.profiles.{found.name}"
-        if any(start + found.memory_slices > axis for start in found.starts):
-            raise CatalogueError(f"{where}.starts: an instance would end beyond the axis of {axis}")
-        if found.compute_slices * found.max_count > compute:
-            raise CatalogueError(f"{where}.max_count: {found.max_count} instances exceed {compute} compute slices")
-        if found.memory_mib > total:
-            raise CatalogueError(f"{where}.memory_mib: {found.memory_mib} exceeds the GPU's {total}")
-    return Gpu(
+    found = Gpu(
         name=name,
         product=entry["product"],
         family=entry["family"],
         compute_capability=(int(major), int(minor)),
-        memory_mib=total,
+        memory_mib=_count(f"{path}.memory_mib", entry["memory_mib"], 1, 10**7),
         pci_device_ids=tuple(entry["pci_device_ids"]),
-        compute_slices=compute,
-        memory_slices=axis,
+        compute_slices=_count(f"{path}.compute_slices", entry["compute_slices"], 1, 7),
+        memory_slices=_count(f"{path}.memory_slices", entry["memory_slices"], 1, 64),
         profiles=MappingProxyType(profiles),
     )
+    check_gpu(path, found)
+    return found
 
 
 def _profile(path: str, name: str, entry: Any, sources: Mapping[str, str]) -> Profile:
     names = ("gi_id", "compute_slices", "memory_slices", "starts", "max_count", "memory_mib", "multiprocessors")
-    entry = _fields(path, entry, (*names, "engines", "source", "confirmed"))
+    entry = _fields(path, entry, (*names, "engines", "source", "confirmed"), optional=("unseen",))
     match = _PROFILE_NAME.fullmatch(name)
     if not match:
-        raise CatalogueError(f"{path}: the name is not of the form 1g.5gb or 1g.5gb+me")
+        raise CatalogueError(f"{path}: the name is not of the form 1g.5gb, 1g.5gb+me, +gfx, +me.all or -me")
     if entry["compute_slices"] != int(match["g"]):
         raise CatalogueError(f"{path}.compute_slices: {entry['compute_slices']!r} contradicts the name")
     starts = tuple(_count(f"{path}.starts", start, 0, 63) for start in entry["starts"])
@@ -235,6 +243,11 @@ def _profile(path: str, name: str, entry: Any, sources: Mapping[str, str]) -> Pr
         raise CatalogueError(f"{path}.source: {entry['source']!r} is not under sources")
     if not isinstance(entry["confirmed"], bool):
         raise CatalogueError(f"{path}.confirmed: {entry['confirmed']!r} is not true or false")
+    unseen = tuple(entry.get("unseen", ()))
+    if entry["confirmed"] == bool(unseen):
+        raise CatalogueError(f"{path}.unseen: {list(unseen)} contradicts confirmed: {entry['confirmed']}")
+    if unknown := sorted(set(unseen) - {*names, "engines"}):
+        raise CatalogueError(f"{path}.unseen: {', '.join(unknown)} is no field")
     engines = _fields(f"{path}.engines", entry["engines"], _ENGINES)
     return Profile(
         name=name,
@@ -248,6 +261,7 @@ def _profile(path: str, name: str, entry: Any, sources: Mapping[str, str]) -> Pr
         engines=MappingProxyType({key: _count(f"{path}.engines.{key}", engines[key], 0, 64) for key in _ENGINES}),
         source=entry["source"],
         confirmed=entry["confirmed"],
+        unseen=unseen,
     )
 
 

@@ -2,7 +2,8 @@
 
 An instance begins at one of its profile's starts and takes a run of memory slices; instances must not overlap. So a set
 that fits by its sums may still be impossible: two 3g.20gb use six of seven compute slices and all of the memory axis,
-so no 1g.5gb fits beside them.
+so no 1g.5gb fits beside them. Media engines are shared out too: a 1g.24gb+me.all leaves none, so only ``-me`` fits
+beside it.
 """
 
 from __future__ import annotations
@@ -61,11 +62,21 @@ def check(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...]:
     media = [name for name, count in counts.items() if count and model.profiles[name].media_extensions]
     if sum(counts[name] for name in media) > 1:
         raise LayoutError(f"{told}: one GPU has the media engines for one +me instance only")
+    for engine, used, total in _media(model, counts):
+        if used > total:
+            raise LayoutError(f"{told}: needs {used} {engine} engines, {model.name} has {total}")
     for what, total in (("compute", model.compute_slices), ("memory", model.memory_slices)):
         used = sum(getattr(model.profiles[name], f"{what}_slices") * count for name, count in counts.items())
         if used > total:
             raise LayoutError(f"{told}: needs {used} {what} slices, {model.name} has {total}")
     raise LayoutError(f"{told}: no placement on {model.name}, though the slices would suffice")
+
+
+def _media(model: Gpu, counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Yield each kind of media engine with how many a set takes and the GPU has."""
+    for engine, total in model.engines.items():
+        if engine != "copy":  # the driver hands out what there is
+            yield engine, sum(model.profiles[name].engines[engine] * count for name, count in counts.items()), total
 
 
 def _search(model: Gpu, wanted: tuple[tuple[str, int], ...]) -> tuple[Placement, ...] | None:
@@ -75,6 +86,8 @@ def _search(model: Gpu, wanted: tuple[tuple[str, int], ...]) -> tuple[Placement,
     if sum(count for profile, count in profiles if profile.media_extensions) > 1:
         return None
     if sum(profile.compute_slices * count for profile, count in profiles) > model.compute_slices:
+        return None
+    if any(used > total for _, used, total in _media(model, dict(wanted))):
         return None
     # The largest first: they have the fewest starts, so dead ends show early.
     profiles.sort(key=lambda item: (-item[0].memory_slices, len(item[0].starts), item[0].name))

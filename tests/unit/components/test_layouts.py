@@ -11,7 +11,7 @@ from components.gpu.layouts import check_fleet, make_layouts
 from components.gpu.settings import GpuSettings, Strategy
 from components.settings import load_role
 from inferstack.errors import UserError
-from inferstack.mig import layout
+from inferstack.mig import catalogue, layout
 
 Rule = dict[str, Any]
 CUT: Rule = {"devices": "all", "mig-enabled": True}
@@ -42,7 +42,7 @@ def test_own_layouts_stand_beside_the_usual_ones_and_may_replace_them() -> None:
         ([{"devices": "all"}], "[0].mig-enabled: missing"),
         ([{**CUT, "mig-devices": {}, "divices": 1}], "[0].divices: unknown field"),
         ([CUT], "[0].mig-devices: missing"),
-        ([{**CUT, "mig-devices": {"9g.5gb": 1}}], "[0].mig-devices: no GPU has 9g.5gb (A100-SXM4-40GB: 1g.5gb"),
+        ([{**CUT, "mig-devices": {"9g.5gb": 1}}], "[0].mig-devices: no GPU has 9g.5gb (A30: 1g.6gb"),
         # Each GPU has the profile, none has room for so many.
         ([{**CUT, "mig-devices": {"1g.5gb": 8}}], "[0].mig-devices: no GPU can hold this (8 x 1g.5gb: "),
         # 40 GB and 80 GB profiles in one layout: no GPU has both.
@@ -60,13 +60,18 @@ def test_a_layout_that_cannot_be_is_refused_with_its_path(rules: list[Rule], sai
     assert str(caught.value).startswith(f"inferstack:gpu.mig.layouts.own{said}")
 
 
+MACHINES = ("p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge")
+BOARDS = [board for name in MACHINES if (board := catalogue.instance_type(name).gpu)]
+
+
 # all-enabled is left out: MIG on and no instance, a node without a GPU.
-@pytest.mark.parametrize("name", sorted(layout.make_mig_parted_config()["mig-configs"].keys() - {"all-enabled"}))
+@pytest.mark.parametrize("name", sorted(layout.make_mig_parted_config(BOARDS)["mig-configs"].keys() - {"all-enabled"}))
 def test_each_usual_layout_fits_some_machine_and_is_refused_at_its_key_on_others(name: str) -> None:
     said = []
-    for machine in ("p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge"):
+    made = layouts()
+    for machine in MACHINES:
         try:
-            check_fleet(layouts(), fleet(instanceType=machine, migLayout=name), Strategy.MIXED)
+            check_fleet(made, fleet(instanceType=machine, migLayout=name), Strategy.MIXED)
         except UserError as error:
             said.append(str(error))
     assert all(line.startswith("inferstack:cluster.fleet.g.migLayout: ") for line in said)

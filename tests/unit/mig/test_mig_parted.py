@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
@@ -118,7 +118,8 @@ def test_equal_meaning_needs_no_filter_and_another_does() -> None:
     ]
 
 
-@given(st.lists(st.sampled_from(list(catalogue.load().gpus)), min_size=1, unique=True))
+@given(st.lists(st.sampled_from(list(catalogue.load().gpus)), min_size=1, max_size=3, unique=True))
+@settings(max_examples=40, deadline=None)
 def test_emitted_layouts_are_legal(names: list[str]) -> None:
     layouts = parse_config(dump_config(make_mig_parted_config(names)))
     for model in map(catalogue.gpu, names):

@@ -17,6 +17,7 @@ from inferstack.mig.placement import Placement, check, place
 
 A100 = catalogue.gpu("A100-SXM4-40GB")
 H100 = catalogue.gpu("H100-80GB-HBM3")
+RTX = catalogue.gpu("RTX-PRO-6000")
 
 # The combinations of NVIDIA's MIG user guide for seven-slice GPUs, by compute slices.
 DOCUMENTED = [
@@ -36,10 +37,47 @@ def _counts(model: Gpu, slices: tuple[int, ...]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("slices", DOCUMENTED, ids=str)
-@pytest.mark.parametrize("name", list(catalogue.load().gpus))
+@pytest.mark.parametrize("name", [gpu.name for gpu in catalogue.load().gpus.values() if gpu.compute_slices == 7])
 def test_documented_combinations_fit(name: str, slices: tuple[int, ...]) -> None:
     model = catalogue.gpu(name)
     assert place(model, _counts(model, slices)) is not None
+
+
+# The configurations that NVIDIA's guide draws for GPUs of four slices.
+@pytest.mark.parametrize("slices", [(4,), (2, 2), (2, 1, 1), (1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("name", ["A30", "RTX-PRO-6000"])
+def test_documented_combinations_of_four_slices_fit(name: str, slices: tuple[int, ...]) -> None:
+    model = catalogue.gpu(name)
+    assert place(model, _counts(model, slices)) is not None
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"2g.48gb": 1, "1g.24gb+gfx": 1, "1g.24gb+me": 1},
+        {"1g.24gb+me.all": 1, "1g.24gb-me": 3},
+        {"2g.48gb+me.all": 1, "2g.48gb-me": 1},
+        {"2g.48gb+me.all": 1, "1g.24gb-me": 2},
+        {"1g.24gb+gfx": 2, "1g.24gb": 2},
+    ],
+    ids=str,
+)
+def test_media_engines_are_shared_out(counts: dict[str, int]) -> None:
+    check(RTX, counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"1g.24gb+me.all": 1, "1g.24gb": 1}, r"needs 5 decoder engines, RTX-PRO-6000 has 4"),
+        ({"2g.48gb+me.all": 1, "1g.24gb+gfx": 1, "1g.24gb-me": 1}, r"needs 5 decoder engines, RTX-PRO-6000 has 4"),
+        ({"1g.24gb+me": 1, "1g.24gb+me.all": 1}, r"media engines for one \+me instance only"),
+        ({"2g.48gb": 2, "1g.24gb-me": 1}, r"needs 5 compute slices, RTX-PRO-6000 has 4"),
+    ],
+)
+def test_media_engines_that_are_gone_say_so(counts: dict[str, int], message: str) -> None:
+    with pytest.raises(LayoutError, match=message):
+        check(RTX, counts)
 
 
 def test_the_guides_examples_are_placed_where_the_driver_puts_them() -> None:
@@ -153,6 +191,10 @@ def _by_trying_all(model: Gpu, counts: dict[str, int]) -> bool:
         return False
     if sum(p.compute_slices for p in flat) > model.compute_slices or sum(p.media_extensions for p in flat) > 1:
         return False
+    for engine in ("decoder", "encoder", "jpeg", "ofa"):
+        whole = max(model.profiles.values(), key=lambda p: p.memory_slices).engines[engine]
+        if sum(p.engines[engine] for p in flat) > whole:
+            return False
     for starts in itertools.product(*(p.starts for p in flat)):
         units = [u for p, s in zip(flat, starts, strict=True) for u in range(s, s + p.memory_slices)]
         if len(units) == len(set(units)):
