@@ -1,0 +1,181 @@
+"""How much of a fleet's GPUs is in use, and how much of the rest is broken up: of a GPU, of a node, of a fleet.
+
+Two measures of fragmentation, since neither says all:
+
+* **blocked starts** is ours, and what the planner minimises (`inferstack.mig.plan.patterns`): each profile that
+  the free slices would suffice for counts its memory slices for each of its starts that is blocked. It is after the
+  metric of M. Zambianco, L. Fasol and R. Doriguzzi-Corin, "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant
+  MIG-based Clouds" (arXiv 2511.18906, 2025). Their formula could not be read here: which slices count, that compute
+  slices have to suffice too, and the ratio are ours, so the numbers are not to be compared with the paper's.
+* **unusable share** is the measure of Q. Weng and others, "Beware of Fragmentation: Scheduling GPU-Sharing Workloads
+  with Fragmentation Gradient Descent" (USENIX ATC 2023): ``F_n(M) = sum over m of p_m * F_n(m)``, where M is the
+  workload, p_m the share of its tasks that are of kind m, and F_n(m) what is free on n and of no use to such a task;
+  divided by what is free it is a rate. For MIG, which the paper does not speak of, one thing is added here: a GPU is
+  of use to a profile where one of the profile's starts is free and compute slices suffice. Free are memory slices.
+
+An empty and a full GPU have 0 of both. Both look at the slices that pods use: an idle instance can be removed at will.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from inferstack.mig import catalogue
+from inferstack.mig.errors import LayoutError
+from inferstack.mig.plan.model import FleetGpu
+from inferstack.mig.plan.patterns import fragmentation, mask_of
+
+Mix = Mapping[str, float]
+"""Share of each profile in a workload; only their ratios matter."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is in use and what is broken up, of any number of GPUs; all counts add up."""
+
+    gpus: int = 0
+    memory_slices: int = 0
+    memory_used: int = 0
+    """Memory slices of instances that pods use."""
+    compute_slices: int = 0
+    compute_used: int = 0
+    blocked: int = 0
+    """Memory slices of profiles, for each of their starts that is blocked although enough slices are free."""
+    open_and_blocked: int = 0
+    """The same for all their starts."""
+    unusable: float = 0.0
+    """Free memory slices that the next pod of the workload cannot use, on average: F_n(M)."""
+
+    def plus(self, other: Measure) -> Measure:
+        """Add up."""
+        return Measure(
+            self.gpus + other.gpus,
+            self.memory_slices + other.memory_slices,
+            self.memory_used + other.memory_used,
+            self.compute_slices + other.compute_slices,
+            self.compute_used + other.compute_used,
+            self.blocked + other.blocked,
+            self.open_and_blocked + other.open_and_blocked,
+            self.unusable + other.unusable,
+        )
+
+    @property
+    def blocked_ratio(self) -> float:
+        """Blocked starts, weighed by memory slices, from 0 to 1."""
+        return self.blocked / self.open_and_blocked if self.open_and_blocked else 0.0
+
+    @property
+    def unusable_ratio(self) -> float:
+        """The share of the free memory slices that the next pod cannot use, from 0 to 1."""
+        free = self.memory_slices - self.memory_used
+        return self.unusable / free if free else 0.0
+
+    @property
+    def memory_utilisation(self) -> float:
+        """Memory slices in use by pods, of all."""
+        return self.memory_used / self.memory_slices if self.memory_slices else 0.0
+
+    @property
+    def compute_utilisation(self) -> float:
+        """Compute slices in use by pods, of all."""
+        return self.compute_used / self.compute_slices if self.compute_slices else 0.0
+
+
+def even_mix(model: str) -> Mix:
+    """Return a workload of which nothing is known: each profile without a suffix (``+me``) equally often."""
+    return MappingProxyType(
+        {name: 1.0 for name in catalogue.gpu(model).profiles if "+" not in name and "-me" not in name}
+    )
+
+
+def unusable(model: str, mask: int, compute: int, mix: Mix) -> float:
+    """Return the free memory slices that a pod of the workload cannot use, on average over its profiles.
+
+    Args:
+        model: the board.
+        mask: memory slices in use, as bits.
+        compute: compute slices in use.
+        mix: the workload. Profiles that the board does not have are left out: their pods would not go there anyhow.
+
+    Raises:
+        LayoutError: a share below 0.
+    """
+    if wrong := sorted(name for name, share in mix.items() if share < 0):
+        raise LayoutError(f"the workload's share of {wrong[0]} is below 0")
+    board = catalogue.gpu(model)
+    known = {name: share for name, share in mix.items() if name in board.profiles}
+    total = sum(known.values())
+    if not total:
+        return 0.0
+    free = board.memory_slices - mask.bit_count()
+    return sum(share for name, share in known.items() if not has_room(model, mask, compute, name)) / total * free
+
+
+@functools.cache
+def has_room(model: str, mask: int, compute: int, profile: str) -> bool:
+    """Tell whether an instance of a profile can be created beside the slices in use."""
+    return bool(open_starts(model, mask, compute, profile))
+
+
+@functools.cache
+def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int, ...]:
+    """Return the starts of a profile that are free; none where the compute slices do not suffice."""
+    board = catalogue.gpu(model)
+    found = board.profile(profile)
+    if found.compute_slices > board.compute_slices - compute:
+        return ()
+    return tuple(start for start in found.starts if not mask >> start & ((1 << found.memory_slices) - 1))
+
+
+@functools.cache
+def _all_starts(model: str, mask: int, compute: int) -> int:
+    """Return what `fragmentation` would be if no start were free."""
+    board = catalogue.gpu(model)
+    free = board.memory_slices - mask.bit_count()
+    return sum(
+        profile.memory_slices * len(profile.starts)
+        for profile in board.profiles.values()
+        if not profile.media_extensions
+        and profile.memory_slices <= free
+        and profile.compute_slices <= board.compute_slices - compute
+    )
+
+
+def measure_slices(model: str, mask: int, compute: int, mix: Mix | None = None) -> Measure:
+    """Measure one GPU by the slices that pods use; the arguments are those of `unusable`."""
+    board = catalogue.gpu(model)
+    return Measure(
+        1,
+        board.memory_slices,
+        mask.bit_count(),
+        board.compute_slices,
+        compute,
+        fragmentation(model, mask, compute),
+        _all_starts(model, mask, compute),
+        unusable(model, mask, compute, even_mix(model) if mix is None else mix),
+    )
+
+
+def measure(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> Measure:
+    """Measure GPUs together.
+
+    Args:
+        gpus: any, of one node or of a fleet; none gives zeros.
+        mix: the workload that comes next, by profile; by default each profile of a board equally often.
+    """
+    total = Measure()
+    for gpu in gpus:
+        used = mask_of(gpu.model, ((seat.start, seat.profile) for seat in gpu.instances if not seat.idle))
+        total = total.plus(measure_slices(gpu.model, *used, mix))
+    return total
+
+
+def by_node(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> dict[str, Measure]:
+    """Measure the GPUs of each node; nodes in the order of their first GPU."""
+    nodes: dict[str, list[FleetGpu]] = {}
+    for gpu in gpus:
+        nodes.setdefault(gpu.node, []).append(gpu)
+    return {node: measure(found, mix) for node, found in nodes.items()}

@@ -1,0 +1,100 @@
+"""What instances and quotas cost: by hand, and what holds of every GPU."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+
+from inferstack.mig.cost import Line, by_owner, quota, share, split
+from inferstack.mig.errors import CatalogueError, LayoutError
+from inferstack.mig.plan import FleetGpu, Instance
+from tests.unit.mig.plan.fleets import A100, H100
+from tests.unit.mig.test_fragmentation import gpus
+
+
+def _gpu(*seats: tuple[int, str], name: str = "gpu") -> FleetGpu:
+    return FleetGpu(name, "n", H100, tuple(Instance(s, p, f"{name}-{s}", f"team-{p[0]}") for s, p in seats))
+
+
+def test_the_larger_share_counts() -> None:
+    assert share(H100, "1g.10gb") == Fraction(1, 7), "compute: 1 of 7, memory 1 of 8"
+    assert share(H100, "1g.20gb") == Fraction(2, 8)
+    assert share(H100, "3g.40gb") == Fraction(4, 8)
+    assert share(H100, "4g.40gb") == Fraction(4, 7)
+    assert share(H100, "7g.80gb") == 1
+    with pytest.raises(CatalogueError, match=r"no MIG profile '1g\.5gb'"):
+        share(H100, "1g.5gb")
+
+
+@pytest.mark.parametrize(
+    "seats",
+    [
+        [(start, "1g.10gb") for start in range(7)],
+        [(0, "3g.40gb"), (4, "3g.40gb")],
+        [(0, "4g.40gb"), (4, "3g.40gb")],
+        [(0, "3g.40gb"), (4, "2g.20gb"), (6, "1g.20gb")],
+        [(0, "2g.20gb"), (2, "2g.20gb"), (4, "2g.20gb"), (6, "1g.10gb")],
+        [(start, "1g.20gb") for start in (0, 2, 4, 6)],
+        [(0, "7g.80gb")],
+    ],
+)
+def test_the_pods_of_a_full_gpu_pay_its_price(seats: list[tuple[int, str]]) -> None:
+    found = split(_gpu(*seats))
+    assert sum(found.instances.values()) == 1
+    assert found.idle == 0
+
+
+def test_where_shares_exceed_the_gpu_they_are_cut_in_proportion() -> None:
+    four, three = split(_gpu((0, "4g.40gb"), (4, "3g.40gb"))).instances.values()
+    assert (four, three) == (Fraction(8, 15), Fraction(7, 15))
+
+
+@given(gpus())
+def test_pods_and_idle_part_always_add_up_to_the_price(fleet: list[FleetGpu]) -> None:
+    for gpu in fleet:
+        found = split(gpu)
+        assert sum(found.instances.values()) + found.idle == 1
+        assert 0 <= found.idle <= 1
+        assert all(part <= share(gpu.model, seat.profile) for seat, part in found.instances.items())
+    lines = by_owner(fleet, {A100: 2.0, H100: 5.0}, lambda seat: seat.demand)
+    price = sum(2.0 if gpu.model == A100 else 5.0 for gpu in fleet)
+    assert sum(line.usd_per_hour or 0.0 for line in lines.values()) == pytest.approx(price)
+    assert sum(line.gpus for line in lines.values()) == len(fleet)
+
+
+def test_lines_by_owner_by_hand() -> None:
+    fleet = [
+        _gpu((0, "3g.40gb"), (4, "1g.10gb"), name="a"),
+        _gpu((0, "1g.10gb"), name="b"),
+        FleetGpu("c", "n", H100, (Instance(0, "7g.80gb"),)),
+    ]
+    lines = by_owner(fleet, {H100: 14.0}, lambda seat: seat.demand)
+    assert lines["team-3"] == Line("team-3", 1, 4, 3, Fraction(1, 2), 7.0)
+    assert lines["team-1"] == Line("team-1", 2, 2, 2, Fraction(2, 7), 4.0)
+    assert lines[""].gpus == 3 - Fraction(1, 2) - Fraction(2, 7)
+    assert lines[""].instances == 0
+    assert by_owner(fleet, {}, lambda seat: seat.demand)["team-3"].usd_per_hour is None
+
+
+def test_a_quota_in_slices_and_gpus() -> None:
+    hard = {
+        "requests.nvidia.com/mig-1g.10gb": "7",
+        "requests.nvidia.com/mig-3g.40gb": "2",
+        "nvidia.com/gpu": "1",
+        "requests.cpu": "64",
+        "pods": "10",
+    }
+    assert quota("team", hard, H100, 10.0) == Line("team", 10, 7 + 8 + 8, 7 + 6 + 7, Fraction(3), pytest.approx(30.0))
+    assert quota("team", {"requests.cpu": "1"}, H100) == Line("team", usd_per_hour=None)
+    assert quota("team", {"requests.nvidia.com/mig-1g.10gb.me": "1"}, H100).memory_slices == 1
+    # The same name is a fourth of the memory on the small A100.
+    assert quota("team", {"requests.nvidia.com/mig-1g.10gb": "1"}, A100).gpus == Fraction(1, 4)
+
+
+def test_a_wrong_quota_is_named() -> None:
+    with pytest.raises(CatalogueError, match=r"H100-80GB-HBM3 has no MIG profile '1g\.5gb'"):
+        quota("team", {"requests.nvidia.com/mig-1g.5gb": "1"}, H100)
+    with pytest.raises(LayoutError, match=r"team: requests\.nvidia\.com/gpu: '1\.5' is not a whole number"):
+        quota("team", {"requests.nvidia.com/gpu": "1.5"}, H100)
