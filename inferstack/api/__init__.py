@@ -1,9 +1,11 @@
-"""InferenceJob as pydantic models: the one source of the CRD, of its documentation and of all checks. Pure."""
+"""InferenceJob and MigRollout as pydantic models: the one source of CRDs, documentation and all checks. Pure."""
 
 from inferstack.api.autoscale import Autoscale, Metric, MetricType
 from inferstack.api.cache import Cache, WhenCold
 from inferstack.api.crd import crds
 from inferstack.api.job import Disruption, EnvVar, InferenceJob, InferenceJobSpec, RuntimeName
+from inferstack.api.mig_rollout import MigRollout, MigRolloutSpec, RolloutNode, Weekday, Window
+from inferstack.api.mig_rollout_status import MigRolloutStatus, NodeStatus, Phase, Step
 from inferstack.api.placement import Placement, Prefer
 from inferstack.api.resources import Resources
 from inferstack.api.status import Condition, ConditionType, InferenceJobStatus
@@ -20,10 +22,19 @@ __all__ = [
     "InferenceJobStatus",
     "Metric",
     "MetricType",
+    "MigRollout",
+    "MigRolloutSpec",
+    "MigRolloutStatus",
+    "NodeStatus",
+    "Phase",
     "Placement",
     "Prefer",
     "Resources",
+    "RolloutNode",
     "RuntimeName",
+    "Step",
+    "Weekday",
     "WhenCold",
+    "Window",
     "crds",
 ]

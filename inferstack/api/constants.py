@@ -12,6 +12,8 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "InferenceJob"
 PLURAL: Final = "inferencejobs"
 SINGULAR: Final = "inferencejob"
+ROLLOUT_KIND: Final = "MigRollout"
+ROLLOUT_PLURAL: Final = "migrollouts"
 
 WHOLE_GPU: Final = "nvidia.com/gpu"
 MIG_PREFIX: Final = "nvidia.com/mig-"
@@ -58,6 +60,9 @@ _SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9
 LABEL_KEY_PATTERN: Final = rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 LABEL_KEY_LENGTH: Final = 317
 """253 of the domain, a slash, 63 of the name."""
+LABEL_VALUE_PATTERN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+TIME_OF_DAY_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+MAX_ROLLOUT_NODES: Final = 1000
 TRITON_REPOSITORY: Final = "--model-repository="
 # A directory of a Dataset: absolute, without "." and ".." and empty parts.
 CACHE_PATH_PATTERN: Final = r"^/([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferstack.api import autoscale, constants, job, resources
+from inferstack.api import autoscale, constants, job, mig_rollout, resources
+from inferstack.api.base import ApiModel
 from inferstack.api.schema import structural
 
-_RULES = {**autoscale.RULES, **job.RULES, **resources.RULES}
+_RULES = {**autoscale.RULES, **job.RULES, **resources.RULES, **mig_rollout.RULES}
 _MAP_KEYS = {
     ".spec.env": ("name",),
     ".spec.autoscale.metrics": ("type",),
+    ".spec.nodes": ("name",),
     ".status.conditions": ("type",),
+    ".status.nodes": ("name",),
 }
 _COLUMNS = (
     {
@@ -33,15 +36,45 @@ _COLUMNS = (
         "priority": 1,
     },
 )
+_ROLLOUT_COLUMNS = (
+    {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {"name": "Done", "type": "string", "jsonPath": ".status.done", "description": "Nodes that have their layout"},
+    {"name": "Node", "type": "string", "jsonPath": ".status.current", "description": "Nodes that are worked on"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Failed", "type": "integer", "jsonPath": ".status.failed", "priority": 1},
+    {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
+)
 
 
 def crds() -> list[dict[str, Any]]:
     """Return all CustomResourceDefinitions of the project as manifests."""
-    return [_inference_job()]
+    return [_inference_job(), _mig_rollout()]
 
 
 def _inference_job() -> dict[str, Any]:
-    schema = structural(job.InferenceJob, _RULES, _MAP_KEYS)
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    names = {"kind": constants.KIND, "plural": constants.PLURAL, "shortNames": ["ij"]}
+    return _crd(job.InferenceJob, names, scope="Namespaced", columns=_COLUMNS, subresources={"scale": scale})
+
+
+def _mig_rollout() -> dict[str, Any]:
+    names = {"kind": constants.ROLLOUT_KIND, "plural": constants.ROLLOUT_PLURAL, "shortNames": ["mr"]}
+    return _crd(mig_rollout.MigRollout, names, scope="Cluster", columns=_ROLLOUT_COLUMNS, subresources={})
+
+
+def _crd(
+    model: type[ApiModel],
+    names: dict[str, Any],
+    *,
+    scope: str,
+    columns: tuple[dict[str, Any], ...],
+    subresources: dict[str, Any],
+) -> dict[str, Any]:
+    schema = structural(model, _RULES, _MAP_KEYS)
     properties = schema["properties"]
     # The API server has these three itself and takes no restrictions on them in a schema.
     properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
@@ -53,34 +86,25 @@ def _inference_job() -> dict[str, Any]:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {
-            "status": {},
-            "scale": {
-                "specReplicasPath": ".spec.replicas",
-                "statusReplicasPath": ".status.replicas",
-                "labelSelectorPath": ".status.selector",
-            },
-        },
-        "additionalPrinterColumns": [dict(column) for column in _COLUMNS],
+        "subresources": {"status": {}, **subresources},
+        "additionalPrinterColumns": [dict(column) for column in columns],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{constants.PLURAL}.{constants.GROUP}",
+            "name": f"{names['plural']}.{constants.GROUP}",
             "labels": {"app.kubernetes.io/part-of": "inferstack"},
         },
         "spec": {
             "group": constants.GROUP,
             "names": {
-                "kind": constants.KIND,
-                "listKind": f"{constants.KIND}List",
-                "plural": constants.PLURAL,
-                "singular": constants.SINGULAR,
-                "shortNames": ["ij"],
+                **names,
+                "listKind": f"{names['kind']}List",
+                "singular": str(names["kind"]).lower(),
                 "categories": ["gpu"],
             },
-            "scope": "Namespaced",
+            "scope": scope,
             "versions": [version],
         },
     }

@@ -23,7 +23,7 @@ from inferstack.api import (
 from inferstack.api.base import ApiModel
 
 Object = dict[str, Any]
-(CRD,) = crds()
+CRD, ROLLOUT = crds()
 (VERSION,) = CRD["spec"]["versions"]
 SCHEMA: Object = VERSION["schema"]["openAPIV3Schema"]
 RULES = {**autoscale.RULES, **job.RULES, **resources.RULES}
