@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferstack.mig.plan.diff import Diff, diff
-from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, FleetGpu, Instance, Objective, Plan
+from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, FleetGpu, Instance, Objective, Plan, Scope
 from inferstack.mig.plan.solve import plan
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Instance",
     "Objective",
     "Plan",
+    "Scope",
     "diff",
     "plan",
 ]

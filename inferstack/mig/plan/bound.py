@@ -53,10 +53,11 @@ def most_served(fleet: Fleet, wants: Sequence[Want], found: Mapping[str, int]) -
 
 
 def _kinds(fleet: Fleet) -> Iterator[_Kind]:
+    fixed = locked(fleet, only_pinned=True)
     for gpu in fleet.gpus:
         mask, _ = mask_of(gpu.model, ((seat.start, seat.profile) for seat in gpu.instances if seat.pinned))
         only = None
-        if locked(gpu, fleet.incremental):
+        if gpu.name in fixed:
             only = tuple(sorted(seat.profile for seat in gpu.instances if not seat.pinned))
         yield _Kind(gpu.model, mask, only)
 

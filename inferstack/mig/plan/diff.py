@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.plan.model import Fleet, FleetGpu
+from inferstack.mig.plan.patterns import stopped_gpus
 
 Seat = tuple[int, str]
 """Start and profile."""
@@ -20,7 +21,11 @@ Seat = tuple[int, str]
 
 @dataclass(frozen=True)
 class Reconfigure:
-    """Remove and create instances on one GPU; where the fleet is not incremental, no pod is on it then."""
+    """Remove and create instances on one GPU.
+
+    No pod is on the GPU then where the fleet's scope is ``gpu``, none on its whole node where it is ``node``; the
+    changes of one node follow each other there.
+    """
 
     gpu: str
     node: str
@@ -107,23 +112,27 @@ class _Work:
             raise LayoutError("the two fleets do not have the same GPUs")
         if missing := sorted(old.keys() ^ new.keys()):
             raise LayoutError(f"the pod {missing[0]} is in one of the two fleets only")
-        changes = {
+        self._change = {
             gpu.name: gpu
             for old_gpu, gpu in zip(before.gpus, after.gpus, strict=True)
             if _seats(old_gpu) != _seats(gpu)
         }
-        self.stays = {
-            pod for pod, place in old.items() if new[pod] == place and (before.incremental or place[0] not in changes)
-        }
+        stopped = stopped_gpus(before, self._change)
+        self.stays = {pod for pod, place in old.items() if new[pod] == place and place[0] not in stopped}
         if pinned := sorted(s.pod for g in before.gpus for s in g.instances if s.pinned and s.pod not in self.stays):
             raise LayoutError(f"the pod {pinned[0]} is pinned and would be stopped")
         self.steps: list[Step] = []
-        self._incremental = before.incremental
+        self._scope = before.scope
+        # What is reconfigured at once, a GPU or a node, by GPU; and its GPUs.
+        self._unit = {gpu.name: gpu.node if before.scope == "node" else gpu.name for gpu in before.gpus}
+        self._gpus: dict[str, list[str]] = {}
+        for name, unit in self._unit.items():
+            self._gpus.setdefault(unit, []).append(name)
+        self._waiting = dict.fromkeys(self._unit[name] for name in self._change)
         self._goal = new
         self._at = dict(old)
         self._taken = {place: pod for pod, place in old.items()}
         self._seats = {gpu.name: _seats(gpu) for gpu in before.gpus}
-        self._change = changes
         self._moves = [pod for pod in old if pod not in self.stays]
         self._parked: list[str] = []
         self._new = [(g.name, s) for g in after.gpus for s in g.instances if s.demand and not s.pod]
@@ -136,8 +145,8 @@ class _Work:
     def go(self) -> bool:
         """Take every step that can be taken now; False where there is none."""
         done = len(self.steps)
-        for name, gpu in list(self._change.items()):
-            self._reconfigure(name, gpu)
+        for unit in list(self._waiting):
+            self._reconfigure(unit)
         for pod in list(self._parked):
             if self._ready(*self._goal[pod]):
                 self._parked.remove(pod)
@@ -160,25 +169,32 @@ class _Work:
         return len(self.steps) > done
 
     def park(self) -> None:
-        """Stop the pod that holds up the GPU with the fewest pods, or the first of a circle of moves."""
-        blocked = [(len(pods), pods) for name in self._change if (pods := self._leaving(name))]
+        """Stop the pod that holds up the change with the fewest pods, or the first of a circle of moves."""
+        blocked = [(len(pods), pods) for unit in self._waiting if (pods := self._leaving(unit))]
         pod = min(blocked)[1][0] if blocked else self._moves[0]
         self._moves.remove(pod)
         self._parked.append(pod)
         self.steps.append(Park(pod, *self._at[pod]))
         del self._taken[self._at.pop(pod)]
 
-    def _reconfigure(self, name: str, gpu: FleetGpu) -> None:
-        now, goal = self._seats[name], _seats(gpu)
-        stopped = now if not self._incremental else now - goal
-        if any((name, seat) in self._taken for seat in stopped):
+    def _reconfigure(self, unit: str) -> None:
+        names = [name for name in self._gpus[unit] if name in self._change]
+        if self._scope == "instance":
+            if any(
+                (name, seat) in self._taken for name in names for seat in self._seats[name] - _seats(self._change[name])
+            ):
+                return
+        elif any((name, seat) in self._taken for name in self._gpus[unit] for seat in self._seats[name]):
             return
-        self.steps.append(Reconfigure(name, gpu.node, tuple(sorted(now - goal)), tuple(sorted(goal - now))))
-        self._seats[name] = goal
-        del self._change[name]
+        for name in names:
+            gpu = self._change.pop(name)
+            now, goal = self._seats[name], _seats(gpu)
+            self.steps.append(Reconfigure(name, gpu.node, tuple(sorted(now - goal)), tuple(sorted(goal - now))))
+            self._seats[name] = goal
+        del self._waiting[unit]
 
     def _ready(self, name: str, seat: Seat) -> bool:
-        if name in self._change and not self._incremental:
+        if self._scope != "instance" and self._unit[name] in self._waiting:
             return False
         return seat in self._seats[name] and (name, seat) not in self._taken
 
@@ -186,11 +202,11 @@ class _Work:
         self._at[pod] = (name, seat)
         self._taken[name, seat] = pod
 
-    def _pods(self, name: str) -> list[str]:
-        return [pod for seat in sorted(self._seats[name]) if (pod := self._taken.get((name, seat)))]
-
-    def _leaving(self, name: str) -> list[str]:
-        return [pod for pod in self._pods(name) if pod in self._moves]
+    def _leaving(self, unit: str) -> list[str]:
+        """Return the pods that are to leave a GPU or a node and still are there."""
+        moving = set(self._moves)
+        seats = ((name, seat) for name in self._gpus[unit] for seat in sorted(self._seats[name]))
+        return [pod for seat in seats if (pod := self._taken.get(seat)) and pod in moving]
 
 
 def _places(fleet: Fleet) -> Mapping[str, tuple[str, Seat]]:

@@ -15,10 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from inferstack.mig.plan.model import Budget, Demand, Fleet, FleetGpu, Instance, OutOfBudgetError
-from inferstack.mig.plan.patterns import Cost, Pattern, patterns, settle
-
-Vector = tuple[int, ...]
+from inferstack.mig.plan.model import Budget, Demand, Fleet, FleetGpu, Instance, OutOfBudgetError, Scope
+from inferstack.mig.plan.patterns import Cost, Pattern, Vector, patterns, settle
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def solve(fleet: Fleet, demands: Sequence[Demand], budget: Budget) -> Fleet:
     nodes: dict[str, list[FleetGpu]] = {}
     for gpu in fleet.gpus:
         nodes.setdefault(gpu.node, []).append(gpu)
-    solver = _Solver(fleet.incremental, wants, budget)
+    solver = _Solver(fleet.scope, wants, budget)
     total: _Table = {(0,) * len(wants): (_NOTHING, None)}
     for gpus in nodes.values():
         total = solver.join(total, solver.node(gpus))
@@ -94,7 +92,7 @@ def solve(fleet: Fleet, demands: Sequence[Demand], budget: Budget) -> Fleet:
     chosen = list(_walk(total[vector][1]))
     order = [gpu for gpus in nodes.values() for gpu in gpus]
     after = {gpu.name: gpu for gpu in _seat(order, chosen, wants)}
-    return Fleet(tuple(after[gpu.name] for gpu in fleet.gpus), fleet.incremental)
+    return Fleet(tuple(after[gpu.name] for gpu in fleet.gpus), fleet.scope)
 
 
 def _complete(vector: Vector, wants: Sequence[Want]) -> bool:
@@ -110,12 +108,12 @@ def _served(vector: Vector, wants: Sequence[Want]) -> Vector:
 
 
 class _Solver:
-    def __init__(self, incremental: bool, wants: Sequence[Want], budget: Budget) -> None:
-        self._incremental = incremental
+    def __init__(self, scope: Scope, wants: Sequence[Want], budget: Budget) -> None:
+        self._scope = scope
         self._wants = wants
         self._caps = tuple(want.count for want in wants)
         self._budget = budget
-        self._gpus: dict[tuple[str, tuple[tuple[int, str, bool, bool, str], ...]], _Table] = {}
+        self._gpus: dict[tuple[object, bool | None], _Table] = {}
         self._nodes: dict[tuple[object, ...], _Table] = {}
 
     def join(self, left: _Table, right: _Table) -> _Table:
@@ -136,13 +134,24 @@ class _Solver:
         """Return the plans of one node that keep the spread limits."""
         key = tuple(_key(gpu) for gpu in gpus)
         if key not in self._nodes:
-            table: _Table = {(0,) * len(self._caps): (_NOTHING, None)}
-            for gpu in gpus:
-                table = self.join(table, self._gpu(gpu))
+            if self._scope == "node":
+                table = self._all(gpus, stopped=False)
+                if not any(seat.pinned for gpu in gpus for seat in gpu.instances):
+                    for vector, found in self._all(gpus, stopped=True).items():
+                        if vector not in table or found[0] < table[vector][0]:
+                            table[vector] = found
+            else:
+                table = self._all(gpus, stopped=None)
             now = Counter(seat.demand for gpu in gpus for seat in gpu.instances if seat.demand)
             pinned = Counter(seat.demand for gpu in gpus for seat in gpu.instances if seat.demand and seat.pinned)
             self._nodes[key] = {vector: found for vector, found in table.items() if self._spread(vector, now, pinned)}
         return self._nodes[key]
+
+    def _all(self, gpus: Sequence[FleetGpu], *, stopped: bool | None) -> _Table:
+        table: _Table = {(0,) * len(self._caps): (_NOTHING, None)}
+        for gpu in gpus:
+            table = self.join(table, self._gpu(gpu, stopped))
+        return table
 
     def _spread(self, vector: Vector, now: Counter[str], pinned: Counter[str]) -> bool:
         """A node keeps the limit, or holds no more than today."""
@@ -154,15 +163,15 @@ class _Solver:
                 limits[want.name] = max(want.limit, now[want.name])
         return all(held[name] <= limit for name, limit in limits.items())
 
-    def _gpu(self, gpu: FleetGpu) -> _Table:
-        key = _key(gpu)
+    def _gpu(self, gpu: FleetGpu, stopped: bool | None) -> _Table:
+        key = _key(gpu), stopped
         if key not in self._gpus:
             table: _Table = {}
             asked: Counter[str] = Counter()
             for want in self._wants:
                 if gpu.model in want.profiles:
                     asked[want.profiles[gpu.model]] += want.count
-            for pattern in patterns(gpu, asked, self._incremental, self._budget):
+            for pattern in patterns(gpu, asked, self._scope, self._budget, stopped=stopped):
                 for wants in self._labels(gpu.model, pattern):
                     vector = self._vector(gpu.model, pattern, wants)
                     if any(map(int.__gt__, vector, self._caps)):

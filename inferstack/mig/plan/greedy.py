@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from inferstack.mig import catalogue
 from inferstack.mig.plan.model import Demand, Fleet, Instance, legal
-from inferstack.mig.plan.patterns import fragmentation, mask_of, settle
+from inferstack.mig.plan.patterns import fragmentation, locked, mask_of, settle
 
 Seats = tuple[tuple[int, str], ...]
 
@@ -81,7 +81,7 @@ def solve(fleet: Fleet, demands: Sequence[Demand]) -> Fleet:
             else gpu
             for index, gpu in enumerate(fleet.gpus)
         ),
-        fleet.incremental,
+        fleet.scope,
     )
 
 
@@ -91,10 +91,11 @@ def _size(kinds: Mapping[str, str]) -> int:
 
 def _start(fleet: Fleet) -> _State:
     state = _State()
+    fixed = locked(fleet, only_pinned=False)
     for index, gpu in enumerate(fleet.gpus):
         present = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances))
         used = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances if seat.pod))
-        look = _Look(gpu.model, used, present, bool(used) and not fleet.incremental, False)
+        look = _Look(gpu.model, used, present, gpu.name in fixed, False)
         state.buckets.setdefault(look, []).append(index)
         for seat in gpu.instances:
             state.on_node[gpu.node, seat.demand] += bool(seat.pod)

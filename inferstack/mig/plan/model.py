@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
+
+Scope = Literal["instance", "gpu", "node"]
+"""What stops when an instance is created: nothing else, the pods of its GPU, or those of all GPUs of its node."""
 
 
 @dataclass(frozen=True, order=True)
@@ -52,10 +56,12 @@ class Fleet:
     """
 
     gpus: tuple[FleetGpu, ...]
-    incremental: bool = False
-    """False: a GPU is reconfigured as a whole, which stops every pod on it: NVIDIA/mig-parted removes all instances
+    scope: Scope = "gpu"
+    """``gpu``: a GPU is reconfigured as a whole, which stops every pod on it: NVIDIA/mig-parted removes all instances
     of a GPU before it creates any (``SetMigConfig`` in ``pkg/mig/config/config.go``).
-    True: single instances are removed and created beside running ones, as the driver can."""
+    ``node``: the GPU operator's MIG manager acts on a node's label and stops the GPU clients of the whole node first
+    (mig-parted ``pkg/mig/reconfigure/reconfigure.go``); a pod's node is known then, and its GPU need not be.
+    ``instance``: single instances are removed and created beside running ones, as the driver can."""
 
     def __post_init__(self) -> None:
         for what, names in (
@@ -64,6 +70,8 @@ class Fleet:
         ):
             if twice := sorted(name for name, count in Counter(names).items() if count > 1):
                 raise LayoutError(f"the {what} {twice[0]} is in the fleet twice")
+        if self.scope not in get_args(Scope):
+            raise LayoutError(f"the scope {self.scope!r} is none of {', '.join(get_args(Scope))}")
         for gpu in self.gpus:
             for seat in gpu.instances:
                 if seat.pinned and not seat.pod:
@@ -199,7 +207,8 @@ class Budget:
 def legal(model: str, seats: tuple[Instance, ...]) -> bool:
     """Tell whether a GPU can carry these instances at these starts: the rules of `inferstack.mig.placement`."""
     board = catalogue.gpu(model)
-    taken = compute = media = 0
+    taken = compute = extended = 0
+    media: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for seat in seats:
         profile = board.profiles.get(seat.profile)
@@ -210,8 +219,11 @@ def legal(model: str, seats: tuple[Instance, ...]) -> bool:
             return False
         taken |= mask
         compute += profile.compute_slices
-        media += profile.media_extensions
+        extended += profile.media_extensions
+        media.update(profile.engines)
         counts[seat.profile] += 1
         if counts[seat.profile] > profile.max_count:
             return False
-    return compute <= board.compute_slices and media <= 1
+    if compute > board.compute_slices or extended > 1:
+        return False
+    return all(media[engine] <= total for engine, total in board.engines.items() if engine != "copy")

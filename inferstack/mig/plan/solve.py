@@ -10,7 +10,7 @@ from dataclasses import replace
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.plan import bound, exact, greedy
 from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, Objective, OutOfBudgetError, Plan
-from inferstack.mig.plan.patterns import reconfigured, use_of
+from inferstack.mig.plan.patterns import reconfigured, stopped_gpus, use_of
 
 
 def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) -> Plan:
@@ -75,7 +75,7 @@ def _split(fleet: Fleet, members: Mapping[str, list[Demand]]) -> Fleet:
             for seat in gpu.instances
         )
         gpus.append(gpu if seats == gpu.instances else replace(gpu, instances=seats))
-    return Fleet(tuple(gpus), fleet.incremental)
+    return Fleet(tuple(gpus), fleet.scope)
 
 
 def evaluate(before: Fleet, after: Fleet, demands: Sequence[Demand]) -> Objective:
@@ -84,18 +84,19 @@ def evaluate(before: Fleet, after: Fleet, demands: Sequence[Demand]) -> Objectiv
     by_class: Counter[int] = Counter()
     for demand in demands:
         by_class[demand.priority] += served[demand.name]
-    changed = moved = 0
+    created = {
+        old.name for old, new in zip(before.gpus, after.gpus, strict=True) if old is not new and reconfigured(old, new)
+    }
+    stopped = stopped_gpus(before, created)
+    moved = 0
     for old, new in zip(before.gpus, after.gpus, strict=True):
-        if old is new:
-            continue
-        created = reconfigured(old, new)
-        changed += created
-        kept = {(seat.start, seat.profile, seat.pod) for seat in new.instances if before.incremental or not created}
-        moved += len({(seat.start, seat.profile, seat.pod) for seat in old.instances if seat.pod} - kept)
+        kept = set() if old.name in stopped else {(seat.start, seat.profile, seat.pod) for seat in new.instances}
+        if old is not new or old.name in stopped:
+            moved += sum(bool(s.pod) and (s.start, s.profile, s.pod) not in kept for s in old.instances)
     return Objective(
         tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
         sum(use_of(gpu) for gpu in after.gpus),
-        changed,
+        len(created),
         moved,
     )
 

@@ -13,6 +13,7 @@ from inferstack.mig.plan import Demand, Fleet, FleetGpu, Instance
 
 A100 = "A100-SXM4-40GB"
 H100 = "H100-80GB-HBM3"
+RTX = "RTX-PRO-6000"
 Seat = tuple[int, int, str]
 """Index of the GPU, start, profile."""
 
@@ -30,6 +31,10 @@ def fits(model: str, seats: list[tuple[int, str]]) -> bool:
         and all(start in profiles[profile].starts for start, profile in seats)
         and sum(profiles[profile].compute_slices for _, profile in seats) <= catalogue.gpu(model).compute_slices
         and sum(profiles[profile].media_extensions for _, profile in seats) <= 1
+        and all(
+            sum(profiles[profile].engines[engine] for _, profile in seats) <= catalogue.gpu(model).engines[engine]
+            for engine in ("decoder", "encoder", "jpeg", "ofa")
+        )
     )
 
 
@@ -41,7 +46,7 @@ def broken_up(model: str, seats: list[tuple[int, str]]) -> int:
     return sum(
         profile.memory_slices
         for profile in board.profiles.values()
-        if not profile.name.endswith("+me")
+        if profile.name.endswith("gb")  # the other media engines change neither slices nor starts
         and profile.memory_slices <= board.memory_slices - len(taken)
         and profile.compute_slices <= compute
         for start in profile.starts
@@ -103,18 +108,21 @@ def _judge(
     for demand, given in zip(demands, extra, strict=True):
         for index, start, profile in given:
             used[index].append((start, profile, demand.name))
-    total = changed = 0
+    total = 0
+    created: set[int] = set()
     for index, (gpu, seats) in enumerate(zip(fleet.gpus, used, strict=True)):
         plain = [(start, profile) for start, profile, _ in seats]
         if not fits(gpu.model, plain):
             return None
-        created = not set(plain) <= {(seat.start, seat.profile) for seat in gpu.instances}
-        if created and not fleet.incremental:
+        if not set(plain) <= {(seat.start, seat.profile) for seat in gpu.instances}:
+            created.add(index)
+        total += broken_up(gpu.model, plain)
+    for index, gpu in enumerate(fleet.gpus):
+        alike = [index] if fleet.scope == "gpu" else [i for i, one in enumerate(fleet.gpus) if one.node == gpu.node]
+        if fleet.scope != "instance" and created & set(alike):
             if fixed[index]:
                 return None
             moved += stays[index]  # stopped and started again where they were
-        changed += created
-        total += broken_up(gpu.model, plain)
     for demand in demands:
         for node in {gpu.node for gpu in fleet.gpus}:
             here = [index for index, gpu in enumerate(fleet.gpus) if gpu.node == node]
@@ -127,7 +135,7 @@ def _judge(
         -sum(len(seats) for demand, seats in zip(demands, extra, strict=True) if demand.priority == priority)
         for priority in classes
     )
-    return served, total, changed, moved
+    return served, total, len(created), moved
 
 
 @st.composite
@@ -136,7 +144,7 @@ def fleets(draw: st.DrawFn, most_gpus: int = 2, most_movable: int = 2) -> Fleet:
     gpus = []
     movable = 0
     for index in range(draw(st.integers(1, most_gpus))):
-        model = draw(st.sampled_from([A100, A100, H100]))
+        model = draw(st.sampled_from([A100, A100, H100, RTX]))
         choices = [(start, name) for name, profile in catalogue.gpu(model).profiles.items() for start in profile.starts]
         seats: list[tuple[int, str]] = []
         instances = []
@@ -152,13 +160,14 @@ def fleets(draw: st.DrawFn, most_gpus: int = 2, most_movable: int = 2) -> Fleet:
             demand = draw(st.sampled_from(["", "a"]))
             instances.append(Instance(*seat, f"pod-{index}-{seat[0]}", demand, use == "pinned"))
         gpus.append(FleetGpu(f"gpu-{index}", f"node-{draw(st.integers(0, 1))}", model, tuple(instances)))
-    return Fleet(tuple(gpus), draw(st.booleans()))
+    return Fleet(tuple(gpus), draw(st.sampled_from(["gpu", "node", "instance"])))
 
 
 @st.composite
 def demands(draw: st.DrawFn, most: int = 2, most_each: int = 2) -> list[Demand]:
     """Draw demands by profile and by need."""
     names = ["1g.5gb", "1g.10gb", "2g.10gb", "2g.20gb", "3g.20gb", "4g.40gb", "7g.40gb"]
+    names += ["1g.24gb", "1g.24gb+me.all", "2g.48gb-me"]
     found = []
     for name in "abc"[: draw(st.integers(1, most))]:
         count, priority = draw(st.integers(0, most_each)), draw(st.integers(0, 1))

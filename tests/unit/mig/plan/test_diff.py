@@ -17,14 +17,20 @@ def _carry_out(before: Fleet, after: Fleet, found: Diff) -> None:
     """Do each step on a copy of the fleet, and fail where one cannot be done or stops a pod unsaid."""
     seats = {gpu.name: {(s.start, s.profile) for s in gpu.instances} for gpu in before.gpus}
     models = {gpu.name: gpu.model for gpu in before.gpus}
+    nodes = {gpu.name: gpu.node for gpu in before.gpus}
     at = {(gpu.name, (s.start, s.profile)): s.pod for gpu in before.gpus for s in gpu.instances if s.pod}
     parked: set[str] = set()
     touched: set[str] = set()
     for step in found.steps:
         if isinstance(step, Reconfigure):
             now = seats[step.gpu]
-            stopped = set(step.remove) if before.incremental else now
-            assert not {(step.gpu, seat) for seat in stopped} & at.keys()
+            if before.scope == "instance":
+                assert not {(step.gpu, seat) for seat in step.remove} & at.keys()
+            else:
+                stopped = {
+                    name for name in seats if step.gpu == name or (before.scope == "node" and nodes[name] == step.node)
+                }
+                assert not {name for name, _ in at} & stopped
             assert set(step.remove) <= now
             assert not set(step.create) & now
             seats[step.gpu] = (now - set(step.remove)) | set(step.create)
@@ -107,5 +113,5 @@ def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
             diff(pinned, after)
     with pytest.raises(LayoutError, match="same GPUs"):
         diff(pinned, Fleet(pinned.gpus[:1]))
-    alongside = diff(dataclasses.replace(pinned, incremental=True), beside)
+    alongside = diff(dataclasses.replace(pinned, scope="instance"), beside)
     assert alongside.uninterrupted == ("one",)

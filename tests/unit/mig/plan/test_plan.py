@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.placement import place
-from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, Plan, plan
+from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, Plan, Scope, plan
 from inferstack.mig.plan.solve import evaluate
 from tests.unit.mig.plan.fleets import A100, H100, brute_force, demands, fits, fleets
 
@@ -115,15 +115,15 @@ def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
     assert plan(pinned, [Demand("big", 1, 0, "7g.80gb")]).objective.served == (0,)
 
 
-@pytest.mark.parametrize("incremental", [False, True])
-def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(incremental: bool) -> None:
+@pytest.mark.parametrize("scope", ["gpu", "node", "instance"])
+def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope) -> None:
     gpu = FleetGpu("gpu", "n", H100, (Instance(0, "1g.10gb", "pod"),))
-    found = plan(Fleet((gpu,), incremental), [])
+    found = plan(Fleet((gpu,), scope), [])
     used = [seat for seat in found.fleet.gpus[0].instances if seat.pod]
     assert used == [Instance(6, "1g.10gb", "pod")]
     assert (found.objective.moved, found.optimal) == (1, True)
     pinned = dataclasses.replace(gpu, instances=(dataclasses.replace(gpu.instances[0], pinned=True),))
-    assert plan(Fleet((pinned,), incremental), []).fleet == Fleet((pinned,), incremental)
+    assert plan(Fleet((pinned,), scope), []).fleet == Fleet((pinned,), scope)
 
 
 def test_an_idle_instance_is_used_before_a_gpu_is_changed() -> None:
