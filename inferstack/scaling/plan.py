@@ -1,0 +1,221 @@
+"""From a forecast to the parameters of the HPA: the decision.
+
+The HPA stays the executor. Three numbers are made and the largest becomes ``minReplicas``:
+
+- *needed*: replicas that keep the service level at the forecast's upper end until a replica asked for now is Ready;
+- *burst*: the same for what arrives and waits now, where that is beyond forecast and noise;
+- *reactive*: what an HPA with the same target and behavior, but without a forecast, would hold (`reactive.Shadow`).
+
+The target and the behavior come from the measured service only, never from a forecast. So whatever a forecast says, the
+result is not below reactive's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+from inferstack.scaling import queueing, reactive
+from inferstack.scaling.model import (
+    Bounds,
+    Decision,
+    Forecast,
+    Forecaster,
+    History,
+    Object,
+    Reason,
+    Service,
+    Slo,
+    State,
+)
+
+INTERVAL = 15.0
+"""Seconds between two decisions, beyond the cold start part of the horizon."""
+MAX_WINDOW = 3600
+"""Kubernetes' most of ``stabilizationWindowSeconds``."""
+_STEP = 1.25
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What follows from service and service level alone."""
+
+    slack: float
+    share: float
+    cold: float
+    """Seconds until a new replica serves, at the confidence of the service level."""
+    hold: float
+    """Seconds that a replica without work is kept: as long as a start takes, as with renting skis: at most twice what
+    was best in hindsight."""
+
+    @classmethod
+    def of(cls, service: Service, slo: Slo) -> Tuning:
+        """Derive it.
+
+        Raises:
+            ScalingError: the service level cannot be met at all.
+        """
+        slack, share = slo.split(service)
+        cold = service.cold_start.quantile(slo.confidence)
+        return cls(slack, share, cold, min(max(cold, INTERVAL), MAX_WINDOW))
+
+    def behavior(self) -> Object:
+        """Return ``spec.behavior``: up at once, down after the time that a start takes."""
+        return {"scaleUp": self.up().render(), "scaleDown": self.down().render()}
+
+    @staticmethod
+    def up() -> reactive.Rules:
+        """Return the rules of the way up: Kubernetes' defaults."""
+        return reactive.UP
+
+    def down(self) -> reactive.Rules:
+        """Return the rules of the way down."""
+        return reactive.Rules(math.ceil(self.hold), reactive.DOWN.policies)
+
+
+def target(load: float, service: Service, tuning: Tuning) -> float:
+    """Return the load of a replica to aim at: its slots at the highest utilisation that keeps the service level.
+
+    A larger pool can be used better, so it grows with the load; in steps of a quarter, so that the HPA is not written
+    at each decision. It knows nothing of the forecast, nor of replicas that a forecast asked for.
+    """
+    full = max(load / service.slots, 1.0)
+    replicas = max(math.floor(_STEP ** math.floor(math.log(full, _STEP))), 1)
+    share = queueing.utilisation(replicas, service, tuning.slack, tuning.share)
+    return max(service.slots * share, 0.001)
+
+
+def needed(
+    begin: float, end: float, forecast: Forecast, service: Service, tuning: Tuning, most: int
+) -> tuple[int, float]:
+    """Return the replicas for the forecast's highest upper end between two times, and that rate."""
+    _, _, rate = forecast.highest(begin, end)
+    return queueing.replicas_for(max(rate, 0.0), service, tuning.slack, tuning.share, most), rate
+
+
+def expected_burst(history: History, state: State, service: Service, slo: Slo, cold: float) -> float | None:
+    """Return arrivals a second when a replica asked for now is Ready, by what arrives now; None where unknown.
+
+    A rise between the last two steps that noise does not explain is taken to go on; noise is that of a renewal
+    process: the variance of a count is its mean times the burstiness.
+    """
+    if state.rate is None:
+        return None
+    recent = [rate for rate in history.rates[-2:] if not math.isnan(rate)]
+    rise = 0.0
+    if len(recent) == 2:
+        noise = math.sqrt((recent[0] + recent[1]) * service.burstiness / history.step)
+        growth = recent[1] - recent[0]
+        if growth > NormalDist().inv_cdf(slo.confidence) * noise:
+            rise = growth * cold / history.step
+    return state.rate + rise
+
+
+def decide(
+    now: float,
+    history: History,
+    service: Service,
+    slo: Slo,
+    bounds: Bounds,
+    state: State,
+    forecaster: Forecaster | None,
+) -> Decision:
+    """Decide what the HPA is to be told now.
+
+    Args:
+        now: seconds since the epoch.
+        history: arrivals until now.
+        service: what one replica can do, as measured.
+        slo: the service level.
+        bounds: what people allow.
+        state: what is seen of the job, with ``memory`` and ``floors`` of the decision before.
+        forecaster: whatever foresees arrivals; None: reactive only.
+
+    Raises:
+        ScalingError: a service level that no number of replicas meets, or a budget that does not hold the minimum.
+    """
+    tuning = Tuning.of(service, slo)
+    most = bounds.most(service.gpus)
+    steps = max(1, math.ceil((now + tuning.cold + INTERVAL + tuning.hold - history.end) / history.step))
+    forecast = forecaster.predict(history, steps, slo.confidence) if forecaster is not None else None
+
+    asked, reason, sentence, hold_at = 0, Reason.REACTIVE, "no forecast: the history is too short", 0
+    if forecast is not None:
+        asked, rate = needed(now, now + tuning.cold + INTERVAL, forecast, service, tuning, most)
+        hold_at, _ = needed(now, now + tuning.cold + INTERVAL + tuning.hold, forecast, service, tuning, most)
+        reason = Reason.FORECAST
+        sentence = f"{forecast.model} expects up to {rate:.3g} requests/s within {tuning.cold + INTERVAL:.0f} s"
+    burst = _burst(history, service, slo, tuning, state, forecast, now, most)
+    if burst > asked:
+        asked, reason = burst, Reason.BURST
+        sentence = f"{_told(state)} need more than was foreseen"
+    floors = (*(one for one in state.floors if one[0] > now - tuning.hold), (now, asked))
+    kept = max([min(state.replicas, hold_at), *(count for _, count in floors)])
+    if kept > asked:
+        sentence = f"{asked} would do now, {kept} are kept: less is needed for no longer than a start takes"
+        reason = Reason.FALLING
+    needs = asked
+    asked = max(asked, kept) + bounds.warm
+
+    goal = target(state.load, service, tuning)
+    spec = reactive.Spec(bounds.min_replicas, most, tuning.up(), tuning.down())
+    held, memory = reactive.Shadow(spec, goal, state.memory).step(now, state.replicas, state.load)
+    if held > asked:
+        reason, sentence = Reason.REACTIVE, f"a load of {state.load:.3g} at {goal:.3g} a replica"
+    floor = max(asked, held)
+    if floor < bounds.min_replicas:
+        reason, sentence = Reason.MINIMUM, f"{floor} would do, minReplicas is {bounds.min_replicas}"
+    if needs > most or floor > most:
+        reason, sentence = Reason.BUDGET, f"{max(needs, floor)} replicas are needed, {most} are allowed"
+    floor = min(max(floor, bounds.min_replicas), most)
+    made = Decision(floor, most, goal, tuning.behavior(), None, reason, sentence, needs, held, forecast, memory, floors)
+    return _zero(made, now, bounds, state, forecast)
+
+
+def _burst(
+    history: History,
+    service: Service,
+    slo: Slo,
+    tuning: Tuning,
+    state: State,
+    forecast: Forecast | None,
+    now: float,
+    most: int,
+) -> int:
+    """Return the replicas for what arrives and waits now; 0 where forecast and noise explain it."""
+    rate = expected_burst(history, state, service, slo, tuning.cold)
+    if rate is None or state.rate is None:
+        return 0
+    sure = NormalDist().inv_cdf(slo.confidence)
+    if forecast is not None:
+        _, _, upper = forecast.highest(now - forecast.step, now + forecast.step)
+        if rate <= upper + sure * math.sqrt(max(upper, 0.0) * service.burstiness / state.rate_seconds):
+            return 0
+    # What will wait when the replicas that are asked for now are Ready is to be gone after as long again.
+    behind = state.waiting + max(0.0, state.rate - state.ready * service.rate) * tuning.cold
+    return queueing.replicas_for(rate + behind / tuning.cold, service, tuning.slack, tuning.share, most)
+
+
+def _told(state: State) -> str:
+    return f"{state.rate:.3g} requests/s and {state.waiting:.0f} that wait"
+
+
+def _zero(made: Decision, now: float, bounds: Bounds, state: State, forecast: Forecast | None) -> Decision:
+    """Go to zero replicas after long idleness, and come back; the HPA does neither by itself."""
+    soon = 0.0
+    if forecast is not None:
+        soon = forecast.highest(now, now + forecast.step)[1] * forecast.step
+    active = state.load > 0 or (state.rate or 0.0) > 0 or soon >= 1
+    if state.replicas == 0:
+        if active or bounds.idle_seconds is None:
+            told = f"a load of {state.load:.3g}, {soon:.3g} requests are expected within a step"
+            return replace(made, replicas=made.min_replicas, reason=Reason.WAKE, sentence=told)
+        return replace(made, reason=Reason.IDLE, sentence="nothing arrives", memory=reactive.Memory(), floors=())
+    if active or bounds.idle_seconds is None or state.last_request is None:
+        return made
+    since = now - state.last_request
+    if since < bounds.idle_seconds:
+        return made
+    told = f"nothing arrived for {since:.0f} s, idleSeconds is {bounds.idle_seconds:g}"
+    return replace(made, replicas=0, reason=Reason.IDLE, sentence=told, memory=reactive.Memory(), floors=())
