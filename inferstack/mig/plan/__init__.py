@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inferstack.mig.plan.diff import Diff, diff
-from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, FleetGpu, Instance, Objective, Plan, Scope
+from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, FleetGpu, Gap, Instance, Objective, Plan, Scope
 from inferstack.mig.plan.solve import plan
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Diff",
     "Fleet",
     "FleetGpu",
+    "Gap",
     "Instance",
     "Objective",
     "Plan",

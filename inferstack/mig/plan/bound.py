@@ -19,7 +19,7 @@ from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.model import Fleet
 from inferstack.mig.plan.patterns import locked, mask_of
 
-_ONE = 840
+ONE = 840
 """One instance, in units in which a half to an eighth are whole numbers."""
 
 
@@ -43,11 +43,11 @@ def most_served(fleet: Fleet, wants: Sequence[Want], found: Mapping[str, int]) -
         found: instances served by demand, in some plan.
     """
     kinds = Counter(_kinds(fleet))
-    caps = _caps(fleet, wants)
+    caps = caps_of(fleet, wants)
     classes = sorted({want.priority for want in wants if want.priority is not None}, reverse=True)
     bounds = []
     for priority in classes:
-        best = min(_price_bound(kinds, wants, caps, found, priority, weights) // _ONE for weights in _weights(wants))
+        best = min(_price_bound(kinds, wants, caps, found, priority, weights) // ONE for weights in _weights(wants))
         bounds.append(min(best, sum(cap for want, cap in zip(wants, caps, strict=True) if want.priority == priority)))
     return tuple(bounds)
 
@@ -62,7 +62,7 @@ def _kinds(fleet: Fleet) -> Iterator[_Kind]:
         yield _Kind(gpu.model, mask, only)
 
 
-def _caps(fleet: Fleet, wants: Sequence[Want]) -> list[int]:
+def caps_of(fleet: Fleet, wants: Sequence[Want]) -> list[int]:
     """Return the most of each want that could be served by its count, its boards and its spread limit alone."""
     now: dict[str, Counter[str]] = {gpu.node: Counter() for gpu in fleet.gpus}
     for gpu in fleet.gpus:
@@ -82,8 +82,8 @@ def _weights(wants: Sequence[Want]) -> Iterator[list[int]]:
     found = [[catalogue.gpu(board).profiles[profile] for board, profile in want.profiles.items()] for want in wants]
     yield [0] * len(wants)
     for share in (1, 2, 3, 4, 7, 8):
-        yield [min((profile.memory_slices for profile in kinds), default=0) * _ONE // share for kinds in found]
-        yield [share * _ONE // max((profile.max_count for profile in kinds), default=_ONE) for kinds in found]
+        yield [min((profile.memory_slices for profile in kinds), default=0) * ONE // share for kinds in found]
+        yield [share * ONE // max((profile.max_count for profile in kinds), default=ONE) for kinds in found]
 
 
 def _price_bound(
@@ -94,7 +94,7 @@ def _price_bound(
     priority: int,
     weights: Sequence[int],
 ) -> int:
-    """Return the bound of one set of prices, in units of `_ONE`."""
+    """Return the bound of one set of prices, in units of `ONE`."""
     prices: list[int] = []
     total = 0
     for want, cap, weight in zip(wants, caps, weights, strict=True):
@@ -104,8 +104,8 @@ def _price_bound(
         elif want.priority < priority:
             price = 0
         elif want.priority == priority:
-            price = min(_ONE, weight)
-            total += (_ONE - price) * cap
+            price = min(ONE, weight)
+            total += (ONE - price) * cap
         else:
             worth = _worth(wants, weights, found, want.priority)
             price = min(worth, weight)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
@@ -150,14 +151,24 @@ class Objective:
 class Bounds:
     """What no plan can beat.
 
-    ``served[k]`` holds among the plans that serve the higher classes as this plan does. Of the other criteria only an
-    exact plan knows more than 0.
+    ``served[k]`` holds among the plans that serve the higher classes as this plan does, the other criteria among those
+    that serve all classes as it does.
     """
 
     served: tuple[int, ...]
     fragmentation: int = 0
     reconfigured: int = 0
     moved: int = 0
+
+
+class Gap(NamedTuple):
+    """What is between a plan and its bounds, for each criterion."""
+
+    served: tuple[int, ...]
+    """Instances more, by priority class from the highest down."""
+    fragmentation: int
+    reconfigured: int
+    moved: int
 
 
 @dataclass(frozen=True)
@@ -180,9 +191,15 @@ class Plan:
         return self.objective == best
 
     @property
-    def gap(self) -> tuple[int, ...]:
-        """How many more instances of each class a better plan could serve at most; see `Bounds`."""
-        return tuple(most - found for most, found in zip(self.bounds.served, self.objective.served, strict=True))
+    def gap(self) -> Gap:
+        """How much better a plan could be at most; see `Bounds`."""
+        best, mine = self.bounds, self.objective
+        return Gap(
+            tuple(most - found for most, found in zip(best.served, mine.served, strict=True)),
+            mine.fragmentation - best.fragmentation,
+            mine.reconfigured - best.reconfigured,
+            mine.moved - best.moved,
+        )
 
 
 class OutOfBudgetError(Exception):
@@ -206,23 +223,28 @@ class Budget:
 
 def legal(model: str, seats: tuple[Instance, ...]) -> bool:
     """Tell whether a GPU can carry these instances at these starts: the rules of `inferstack.mig.placement`."""
+    return _legal(model, tuple([(seat.start, seat.profile) for seat in seats]))
+
+
+@functools.lru_cache(maxsize=65536)
+def _legal(model: str, seats: tuple[tuple[int, str], ...]) -> bool:
     board = catalogue.gpu(model)
     taken = compute = extended = 0
     media: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    for seat in seats:
-        profile = board.profiles.get(seat.profile)
-        if profile is None or seat.start not in profile.starts:
+    for start, name in seats:
+        profile = board.profiles.get(name)
+        if profile is None or start not in profile.starts:
             return False
-        mask = ((1 << profile.memory_slices) - 1) << seat.start
+        mask = ((1 << profile.memory_slices) - 1) << start
         if taken & mask:
             return False
         taken |= mask
         compute += profile.compute_slices
         extended += profile.media_extensions
         media.update(profile.engines)
-        counts[seat.profile] += 1
-        if counts[seat.profile] > profile.max_count:
+        counts[name] += 1
+        if counts[name] > profile.max_count:
             return False
     if compute > board.compute_slices or extended > 1:
         return False

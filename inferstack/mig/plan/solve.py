@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.plan import bound, exact, greedy
+from inferstack.mig.plan import bound, exact, greedy, relax
+from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, Objective, OutOfBudgetError, Plan
-from inferstack.mig.plan.patterns import reconfigured, stopped_gpus, use_of
+from inferstack.mig.plan.patterns import Cost, reconfigured, stopped_gpus, use_of
 
 
 def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) -> Plan:
@@ -35,8 +36,7 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     demands, members = _merge(asked)
     found = greedy.solve(fleet, demands)
     wants = exact.wants_of(fleet, demands)
-    bounds = Bounds(bound.most_served(fleet, wants, greedy.served(found)))
-    first = _judged(fleet, _split(found, members), asked, bounds)
+    first = _judged(fleet, _split(found, members), asked, _bounds(fleet, found, demands, wants))
     if first.optimal:
         return first
     try:
@@ -47,6 +47,15 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     proven = Bounds(judged.served, judged.fragmentation, judged.reconfigured, judged.moved)
     # Where the greedy plan is as good it is kept: so the answer is the same whether or not the search came to its end.
     return _judged(fleet, _split(found if judged == first.objective else best, members), asked, proven)
+
+
+def _bounds(fleet: Fleet, found: Fleet, demands: Sequence[Demand], wants: Sequence[Want]) -> Bounds:
+    """Return what no plan can beat, as far as prices show it."""
+    mine = evaluate(fleet, found, demands)
+    classes = sorted({demand.priority for demand in demands}, reverse=True)
+    cost = Cost(mine.fragmentation, mine.reconfigured, mine.moved)
+    later = relax.least(fleet, wants, dict(zip(classes, mine.served, strict=True)), cost)
+    return Bounds(bound.most_served(fleet, wants, greedy.served(found)), *later)
 
 
 def _merge(demands: Sequence[Demand]) -> tuple[list[Demand], dict[str, list[Demand]]]:
