@@ -31,7 +31,7 @@ lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/lint-imports
 
 lock: test-venv ## Pin what requirements/*.in asks for (LOCK_FLAGS=--upgrade: newer versions)
-	@for name in run operator test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
+	@for name in run operator scaler test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done
 
 sbom: run-venv ## What the project is made of, as CycloneDX JSON, to build/sbom.json
 	@mkdir -p build

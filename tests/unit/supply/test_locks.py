@@ -30,12 +30,12 @@ def test_all_that_is_asked_for_is_locked_and_each_list_has_its_lock() -> None:
     assert set(locks.direct(ROOT / "requirements")) <= found
 
 
-def test_the_locks_agree_on_what_a_user_and_the_operator_run() -> None:
+def test_the_locks_agree_on_what_a_user_the_operator_and_the_scaler_run() -> None:
     held = {
         name: {one.name: one.version for one in packages}
         for name, packages in locks.read(ROOT / "requirements").items()
     }
-    for name in ("operator", "test"):
+    for name in ("operator", "scaler", "test"):
         shared = held[name].keys() & held["run"].keys()
         assert {key: held[name][key] for key in shared} == {key: held["run"][key] for key in shared}
     assert held["run"].keys() <= held["test"].keys()
