@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from inferstack.cli import output
+from inferstack.cli import mig_usage, output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
@@ -15,6 +15,7 @@ from inferstack.mig.catalogue import Gpu, Profile
 from inferstack.mig.errors import CatalogueError
 
 _group = typer.Typer(no_args_is_help=True, help="MIG: what GPUs can be cut into.")
+_group.command()(mig_usage.usage)
 
 Row = dict[str, Any]
 

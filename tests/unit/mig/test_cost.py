@@ -86,7 +86,7 @@ def test_a_quota_in_slices_and_gpus() -> None:
         "requests.cpu": "64",
         "pods": "10",
     }
-    assert quota("team", hard, H100, 10.0) == Line("team", 10, 7 + 8 + 8, 7 + 6 + 7, Fraction(3), pytest.approx(30.0))
+    assert quota("team", hard, H100, 10.0) == Line("team", 10, 7 + 8 + 8, 7 + 6 + 7, Fraction(3), 30.0)
     assert quota("team", {"requests.cpu": "1"}, H100) == Line("team", usd_per_hour=None)
     assert quota("team", {"requests.nvidia.com/mig-1g.10gb.me": "1"}, H100).memory_slices == 1
     # The same name is a fourth of the memory on the small A100.

@@ -1,0 +1,280 @@
+"""Who uses which MIG instances of a cluster, from its Nodes, Pods and ResourceQuotas alone.
+
+The API server knows which node a pod runs on and which resource it asked for, not which instance, nor on which GPU:
+that is between the kubelet and the device plugin. So all is told by node, and the fragmentation is that of a fixed
+layout, as the scheduler meets it: of what no pod uses on a node, an instance of another profile, or memory that is in
+no instance, is of no use to a pod; averaged over the profiles that the cluster's pods ask for, waiting ones too. That
+is F_n(M) of the measure that `inferstack.mig.fragmentation` cites, with instances in the place of GPUs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from inferstack.mig import catalogue
+from inferstack.mig.catalogue import Gpu
+from inferstack.mig.cost import Line, line, quota
+from inferstack.mig.errors import LayoutError
+from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+
+Object = Mapping[str, Any]
+WHOLE = "whole"
+"""Stands for a GPU that is not cut, where a profile is named."""
+_PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
+_OVER = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class NodeUse:
+    """The GPUs of one node."""
+
+    node: str
+    model: str
+    """Name of the board in the catalogue."""
+    gpus: int
+    instances: Mapping[str, int]
+    """By profile, what the node offers; whole GPUs as `WHOLE`."""
+    used: Mapping[str, int]
+    """By profile, what its pods hold."""
+
+    def slices(self, counts: Mapping[str, int]) -> tuple[int, int]:
+        """Return memory and compute slices of instances by profile."""
+        board = catalogue.gpu(self.model)
+        memory = sum(_size(board, name)[0] * count for name, count in counts.items())
+        return memory, sum(_size(board, name)[1] * count for name, count in counts.items())
+
+    @property
+    def idle(self) -> dict[str, int]:
+        """Instances that no pod holds, by profile."""
+        return {name: max(0, count - self.used.get(name, 0)) for name, count in self.instances.items()}
+
+    @property
+    def total(self) -> tuple[int, int]:
+        """Memory and compute slices of its GPUs."""
+        board = catalogue.gpu(self.model)
+        return self.gpus * board.memory_slices, self.gpus * board.compute_slices
+
+    @property
+    def free_memory(self) -> int:
+        """Memory slices that no pod holds, in an instance or in none."""
+        return max(0, self.total[0] - self.slices(self.used)[0])
+
+    def unusable(self, mix: Mapping[str, int]) -> float:
+        """Return the free memory slices that the next pod cannot use, on average over the profiles of ``mix``."""
+        wanted = sum(mix.values())
+        if not wanted:
+            return 0.0
+        usable = sum(mix.get(name, 0) * self.slices({name: count})[0] for name, count in self.idle.items())
+        return max(0.0, self.free_memory - usable / wanted)
+
+    def fragmentation(self, mix: Mapping[str, int]) -> float:
+        """Return the share of the free memory slices that the next pod cannot use, from 0 to 1."""
+        return self.unusable(mix) / self.free_memory if self.free_memory else 0.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """All nodes with GPUs that the catalogue knows."""
+
+    nodes: tuple[NodeUse, ...]
+    mix: Mapping[str, int]
+    """Instances that pods hold or wait for, by profile."""
+    waiting: Mapping[str, int]
+    """Of these, those of pods that have no node yet."""
+    namespaces: tuple[Line, ...]
+    """What the pods of each namespace hold; the last one, without a name, is what nobody pays for."""
+    quotas: tuple[Line, ...] = ()
+    """What each namespace may hold at most."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Nodes whose GPUs are not in the catalogue, with the product's name."""
+
+
+def make_usage(
+    nodes: Iterable[Object],
+    pods: Iterable[Object],
+    quotas: Iterable[Object] = (),
+    prices: Mapping[str, float] | None = None,
+) -> Usage:
+    """Return who uses what.
+
+    Args:
+        nodes: Nodes as the API server gives them, labelled by GPU feature discovery.
+        pods: Pods of all namespaces.
+        quotas: ResourceQuotas; counted for the board of most GPUs, as a profile's name alone does not tell its board.
+        prices: USD for an hour of a whole GPU, by board; without one, a namespace's cost is not known.
+
+    Raises:
+        LayoutError: a quantity of a GPU resource that is not a whole number.
+        CatalogueError: a quota for a profile that the cluster's board does not have.
+    """
+    found: dict[str, tuple[Gpu, int, str, Object]] = {}
+    unknown = {}
+    for node in nodes:
+        name, product = node["metadata"]["name"], _labels(node).get(_PRODUCT, "")
+        board, single = _board(product)
+        if board is not None:
+            found[name] = (board, _gpus(node, board, single), single, node)
+        elif product:
+            unknown[name] = product
+    held: dict[str, Counter[str]] = {name: Counter() for name in found}
+    owners: dict[str, dict[str, Counter[str]]] = {}
+    waiting: Counter[str] = Counter()
+    for pod in pods:
+        asked = _asked(pod)
+        where = (pod.get("spec") or {}).get("nodeName")
+        if not asked or (pod.get("status") or {}).get("phase") in _OVER:
+            continue
+        if where in found:
+            board, _, single, _ = found[where]
+            profiles = _profiles(asked, board, single)
+            held[where].update(profiles)
+            owners.setdefault(pod["metadata"]["namespace"], {}).setdefault(where, Counter()).update(profiles)
+        elif not where:
+            waiting.update(_profiles(asked, None, ""))
+    uses = tuple(
+        NodeUse(name, board.name, gpus, _profiles(_offered(node), board, single), dict(held[name]))
+        for name, (board, gpus, single, node) in sorted(found.items())
+    )
+    mix = waiting.copy()
+    for counts in held.values():
+        mix.update(counts)
+    return Usage(
+        uses,
+        dict(mix),
+        dict(waiting),
+        tuple(_namespaces(uses, owners, prices or {})),
+        tuple(_quotas(uses, quotas, prices or {})),
+        unknown,
+    )
+
+
+def _labels(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _board(product: str) -> tuple[Gpu | None, str]:
+    """Return the board of a product's label, and the profile where the strategy is ``single``."""
+    plain, _, suffix = product.partition("-MIG-")
+    for board in catalogue.load().gpus.values():
+        if board.product == plain:
+            by_label = {name.replace("+", "."): name for name in board.profiles}
+            return board, by_label.get(suffix, "")
+    return None, ""
+
+
+def _gpus(node: Object, board: Gpu, single: str) -> int:
+    """Return the number of GPUs; under ``single`` the label counts instances, so as many as these fill at least."""
+    count = int(_labels(node).get(_COUNT, "0"))
+    return -(-count // board.profile(single).max_count) if single else count
+
+
+def _offered(node: Object) -> dict[str, int]:
+    status = node.get("status") or {}
+    return _counts(node["metadata"]["name"], status.get("allocatable") or {})
+
+
+def _counts(where: str, resources: Mapping[str, Any]) -> dict[str, int]:
+    found = {}
+    for key, quantity in resources.items():
+        if key == GPU_RESOURCE or key.startswith(MIG_RESOURCE_PREFIX):
+            if not str(quantity).isdecimal():
+                raise LayoutError(f"{where}: {key}: {quantity!r} is not a whole number")
+            found[key] = int(quantity)
+    return found
+
+
+def _asked(pod: Object) -> Counter[str]:
+    """Return the pod's GPU resources as the scheduler counts them: all containers, or the largest init container."""
+    name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
+    spec = pod.get("spec") or {}
+    together: Counter[str] = Counter()
+    for container in spec.get("containers") or []:
+        together.update(_counts(name, _resources(container)))
+    for container in spec.get("initContainers") or []:
+        alone = Counter(_counts(name, _resources(container)))
+        if container.get("restartPolicy") == "Always":
+            together.update(alone)
+        else:
+            together |= alone
+    return +together
+
+
+def _resources(container: Object) -> Mapping[str, Any]:
+    resources = container.get("resources") or {}
+    # Of extended resources a request may be left out; the API server then takes the limit.
+    return {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+
+
+def _profiles(resources: Mapping[str, int], board: Gpu | None, single: str) -> dict[str, int]:
+    """Return counts by profile of counts by resource; of no board, by the name in the resource."""
+    boards = catalogue.load().gpus.values() if board is None else [board]
+    by_resource = {profile.resource: name for one in boards for name, profile in one.profiles.items()}
+    found: Counter[str] = Counter()
+    for resource, count in resources.items():
+        if resource == GPU_RESOURCE:
+            found[single or WHOLE] += count
+        elif resource in by_resource:
+            found[by_resource[resource]] += count
+    return {name: count for name, count in found.items() if count}
+
+
+def _size(board: Gpu, name: str) -> tuple[int, int]:
+    if name == WHOLE:
+        return board.memory_slices, board.compute_slices
+    return board.profile(name).memory_slices, board.profile(name).compute_slices
+
+
+def _line(owner: str, board: Gpu, name: str, count: int, price: float | None) -> Line:
+    if name == WHOLE:
+        usd = None if price is None else count * price
+        return Line(owner, count, count * board.memory_slices, count * board.compute_slices, Fraction(count), usd)
+    return line(owner, board.name, name, count, price)
+
+
+def _namespaces(
+    uses: Sequence[NodeUse], owners: Mapping[str, Mapping[str, Mapping[str, int]]], prices: Mapping[str, float]
+) -> Iterable[Line]:
+    """Yield a line for each namespace, and one for the rest; together they are the price of all GPUs."""
+    lines: dict[str, Line] = {}
+    idle = Line("")
+    for use in uses:
+        board, price = catalogue.gpu(use.model), prices.get(use.model)
+        here = [
+            _line(owner, board, name, count, price)
+            for owner, by_node in owners.items()
+            for name, count in by_node.get(use.node, {}).items()
+        ]
+        shares = sum((one.gpus for one in here), Fraction(0))
+        # Shares of a GPU can exceed it (see `cost`); which GPU it is, is not known here, so a node's are cut together.
+        cut = Fraction(use.gpus) / shares if shares > use.gpus else Fraction(1)
+        for one in here:
+            part = one.gpus * cut
+            usd = None if price is None else float(part) * price
+            more = Line(one.owner, one.instances, one.memory_slices, one.compute_slices, part, usd)
+            lines[one.owner] = lines.get(one.owner, Line(one.owner)).plus(more)
+        rest = use.gpus - shares * cut
+        idle = idle.plus(Line("", gpus=rest, usd_per_hour=None if price is None else float(rest) * price))
+    yield from (lines[owner] for owner in sorted(lines))
+    if uses:
+        yield idle
+
+
+def _quotas(uses: Iterable[NodeUse], quotas: Iterable[Object], prices: Mapping[str, float]) -> Iterable[Line]:
+    boards: Counter[str] = Counter()
+    for use in uses:
+        boards[use.model] += use.gpus
+    if not boards:
+        return
+    model = max(sorted(boards), key=lambda name: boards[name])
+    lines: dict[str, Line] = {}
+    for one in quotas:
+        namespace = one["metadata"]["namespace"]
+        found = quota(namespace, (one.get("spec") or {}).get("hard") or {}, model, prices.get(model))
+        if found.instances:
+            # Several quotas of a namespace all hold: the tightest one counts.
+            lines[namespace] = min(lines.get(namespace, found), found, key=lambda quota: quota.gpus)
+    yield from (lines[namespace] for namespace in sorted(lines))
