@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from inferstack.api import constants
 from inferstack.errors import UserError
 from inferstack.kube import KubeClient, health
 from inferstack.kube.auth import Access
+from inferstack.operator.mig.controller import MigRollouts
 from inferstack.operator.reconciler import Reconciler
 from inferstack.operator.watching import WATCH_SECONDS, Watching
 
@@ -57,9 +58,12 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
+    parts = [reconciler.run()]
+    if namespace is None:  # rollouts have no namespace: they are for whoever serves all
+        parts.append(MigRollouts(kube).run())
     listening = await _listen(health_port, reconciler) if health_port is not None else None
     stop = asyncio.Event()
-    working = asyncio.create_task(reconciler.run())
+    working = asyncio.create_task(_all(parts))
     watching = Watching()
     guarding = asyncio.create_task(watching.guard(reconciler.listed))
     for task in (working, guarding):
@@ -93,6 +97,12 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         if not task.cancelled():
             task.result()
     _LOG.info("stopped")
+
+
+async def _all(parts: list[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for part in parts:
+            group.create_task(part)
 
 
 async def _listen(port: int, reconciler: Reconciler) -> web.AppRunner:

@@ -1,4 +1,4 @@
-"""Kubernetes Events for the turns in a job's life; best effort, for a lost Event must not hold up a job."""
+"""Kubernetes Events for the turns in the life of a job or a rollout; best effort: a lost one must not hold them up."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from inferstack.operator.status import Turn
 
 _LOG = logging.getLogger("operator.events")
 _LONGEST_MESSAGE = 1024
+_CLUSTER_WIDE = "default"
+"""Namespace of Events about objects that have none; the API server takes no other."""
 _MOST_WAITING = 5000
 """Beyond this many unsent Events, new ones are dropped: the API server has other troubles then."""
 
 
-def make_event(job: Object, turn: Turn, *, now: str) -> Object:
-    """Return an Event about a job.
+def make_event(obj: Object, turn: Turn, *, now: str, kind: str = constants.KIND) -> Object:
+    """Return an Event about an object.
 
     Args:
-        job: its metadata with name, namespace, uid and resourceVersion.
+        obj: its metadata with name, uid, resourceVersion and, unless it has none, namespace.
         turn: what happened.
         now: RFC 3339 time.
+        kind: of the object.
     """
-    meta = job["metadata"]
+    meta = obj["metadata"]
+    within = {"namespace": meta["namespace"]} if "namespace" in meta else {}
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]},
+        "metadata": {"generateName": f"{meta['name']}.", "namespace": meta.get("namespace", _CLUSTER_WIDE)},
         "involvedObject": {
             "apiVersion": constants.API_VERSION,
-            "kind": constants.KIND,
+            "kind": kind,
             "name": meta["name"],
-            "namespace": meta["namespace"],
+            **within,
             "uid": meta["uid"],
             "resourceVersion": meta["resourceVersion"],
         },

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferstack.api import constants
+from inferstack.operator.mig.names import DEFAULT_LAYOUTS, OWN_LAYOUTS, POLICY
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,17 @@ class Right:
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     reason: str
+    names: tuple[str, ...] = ()
+    """Of these objects only; empty: of all."""
 
     def rule(self) -> dict[str, Any]:
         """Return the PolicyRule."""
-        return {"apiGroups": [self.group], "resources": list(self.resources), "verbs": list(self.verbs)}
+        rule: dict[str, Any] = {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            "verbs": list(self.verbs),
+        }
+        return {**rule, "resourceNames": list(self.names)} if self.names else rule
 
 
 # Server-side apply of what is not there yet counts as create as well as patch.
@@ -41,6 +49,14 @@ RIGHTS: tuple[Right, ...] = (
     Right("", ("pods",), ("list", "watch"), "why replicas wait or fail; the operator itself makes no pods"),
     Right("data.fluid.io", ("datasets", "dataloads"), ("list", "watch"), "whether the caches of jobs are warm"),
     Right("", ("events",), ("create",), "the turns in a job's life, for kubectl describe"),
+    Right(constants.GROUP, (constants.ROLLOUT_PLURAL,), ("list", "watch"), "to see rollouts come, change and go"),
+    Right(constants.GROUP, (f"{constants.ROLLOUT_PLURAL}/status",), ("patch",), "to write down how far a rollout is"),
+    Right("", ("nodes",), ("list", "watch", "patch"), "to cordon nodes, ask for MIG layouts and see what comes of it"),
+    Right("", ("pods/eviction",), ("create",), "to empty nodes; the API server refuses what a budget forbids"),
+    Right(
+        "nvidia.com", ("clusterpolicies",), ("get",), "how MIG slices are named, and where the layouts are", (POLICY,)
+    ),
+    Right("", ("configmaps",), ("get",), "the MIG manager's layouts", (OWN_LAYOUTS, DEFAULT_LAYOUTS)),
     Right(
         "apiextensions.k8s.io",
         ("customresourcedefinitions",),
