@@ -47,7 +47,7 @@ def most_served(fleet: Fleet, wants: Sequence[Want], found: Mapping[str, int]) -
     classes = sorted({want.priority for want in wants if want.priority is not None}, reverse=True)
     bounds = []
     for priority in classes:
-        best = min(_price_bound(kinds, wants, caps, found, priority, weights) // ONE for weights in _weights(wants))
+        best = min(_price_bound(kinds, wants, caps, found, priority, weights) // ONE for weights in weights(wants))
         bounds.append(min(best, sum(cap for want, cap in zip(wants, caps, strict=True) if want.priority == priority)))
     return tuple(bounds)
 
@@ -77,7 +77,7 @@ def caps_of(fleet: Fleet, wants: Sequence[Want]) -> list[int]:
     return caps
 
 
-def _weights(wants: Sequence[Want]) -> Iterator[list[int]]:
+def weights(wants: Sequence[Want]) -> Iterator[list[int]]:
     """Yield likely prices: by memory slices, by how many fit a GPU, and nothing at all."""
     found = [[catalogue.gpu(board).profiles[profile] for board, profile in want.profiles.items()] for want in wants]
     yield [0] * len(wants)

@@ -27,7 +27,7 @@ _STRANDED = 32
 """Fragmentation that a stranded compute slice counts as: more than half a GPU that is left free."""
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """What makes two GPUs alike for what may still come."""
 
     model: str
@@ -41,14 +41,16 @@ class _Look(NamedTuple):
 
 class _Fill(NamedTuple):
     starts: tuple[int, ...]
-    look: _Look
+    look: Look
     worse: int
     """Fragmentation that it adds."""
 
 
 @dataclass
-class _State:
-    buckets: dict[_Look, list[int]] = field(default_factory=dict)
+class State:
+    """A fleet that is being filled."""
+
+    buckets: dict[Look, list[int]] = field(default_factory=dict)
     """Indexes of GPUs."""
     come: dict[int, list[Instance]] = field(default_factory=dict)
     on_node: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,26 +60,30 @@ class _State:
 
 def solve(fleet: Fleet, demands: Sequence[Demand]) -> Fleet:
     """Return a fleet that serves what it can; every running pod keeps its instance."""
-    boards = sorted({gpu.model for gpu in fleet.gpus})
-    profiles = {demand.name: {board: demand.on(board) for board in boards if demand.on(board)} for demand in demands}
-    sizes = {name: _size(kinds) for name, kinds in profiles.items()}
-    start = _start(fleet)
-    ordered = sorted(demands, key=lambda demand: (-demand.priority, sizes[demand.name], demand.name))
+    profiles = profiles_of(fleet, demands)
+    sizes = {name: size_of(kinds) for name, kinds in profiles.items()}
+    start = start_of(fleet)
+    ordered = by_priority(demands, profiles)
     best = _copy(start)
     for demand in ordered:
-        _serve(fleet, best, demand, demand.count, profiles[demand.name], 0)
+        serve(fleet, best, demand, demand.count, profiles[demand.name], 0)
     for stranded in (0, _STRANDED, _STRANDED):
         state = _copy(start)
         for demand in sorted(demands, key=lambda demand: (-sizes[demand.name], -demand.priority, demand.name)):
-            _serve(fleet, state, demand, best.served[demand.name], profiles[demand.name], stranded)
+            serve(fleet, state, demand, best.served[demand.name], profiles[demand.name], stranded)
         for demand in ordered:
             rest = demand.count - state.served[demand.name]
-            _serve(fleet, state, demand, rest, profiles[demand.name], stranded)
+            serve(fleet, state, demand, rest, profiles[demand.name], stranded)
         best = min((best, state), key=lambda state: _judge(state, demands))
+    return fleet_of(fleet, best)
+
+
+def fleet_of(fleet: Fleet, state: State) -> Fleet:
+    """Return the fleet with the instances that come."""
     return Fleet(
         tuple(
-            settle(gpu, [*(seat for seat in gpu.instances if seat.pod), *best.come[index]])
-            if index in best.come
+            settle(gpu, [*(seat for seat in gpu.instances if seat.pod), *state.come[index]])
+            if index in state.come
             else gpu
             for index, gpu in enumerate(fleet.gpus)
         ),
@@ -85,45 +91,59 @@ def solve(fleet: Fleet, demands: Sequence[Demand]) -> Fleet:
     )
 
 
-def _size(kinds: Mapping[str, str]) -> int:
+def profiles_of(fleet: Fleet, demands: Sequence[Demand]) -> dict[str, dict[str, str]]:
+    """Return the profile that serves a demand, by demand and board."""
+    boards = sorted({gpu.model for gpu in fleet.gpus})
+    return {demand.name: {board: demand.on(board) for board in boards if demand.on(board)} for demand in demands}
+
+
+def by_priority(demands: Sequence[Demand], profiles: Mapping[str, Mapping[str, str]]) -> list[Demand]:
+    """Return the demands from the highest class down, the smallest first."""
+    return sorted(demands, key=lambda demand: (-demand.priority, size_of(profiles[demand.name]), demand.name))
+
+
+def size_of(kinds: Mapping[str, str]) -> int:
+    """Return the memory slices of a demand on the board that needs fewest."""
     return min((catalogue.gpu(board).profiles[profile].memory_slices for board, profile in kinds.items()), default=0)
 
 
-def _start(fleet: Fleet) -> _State:
-    state = _State()
+def start_of(fleet: Fleet) -> State:
+    """Return the fleet as it is, without anything that comes."""
+    state = State()
     fixed = locked(fleet, only_pinned=False)
     for index, gpu in enumerate(fleet.gpus):
         present = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances))
         used = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances if seat.pod))
-        look = _Look(gpu.model, used, present, gpu.name in fixed, False)
+        look = Look(gpu.model, used, present, gpu.name in fixed, False)
         state.buckets.setdefault(look, []).append(index)
         for seat in gpu.instances:
             state.on_node[gpu.node, seat.demand] += bool(seat.pod)
     return state
 
 
-def _copy(state: _State) -> _State:
-    return _State({look: list(found) for look, found in state.buckets.items()}, {}, Counter(state.on_node), Counter())
+def _copy(state: State) -> State:
+    return State({look: list(found) for look, found in state.buckets.items()}, {}, Counter(state.on_node), Counter())
 
 
-def _judge(state: _State, demands: Sequence[Demand]) -> tuple[tuple[int, ...], int, int]:
+def _judge(state: State, demands: Sequence[Demand]) -> tuple[tuple[int, ...], int, int]:
     by_class: Counter[int] = Counter()
     for demand in demands:
         by_class[demand.priority] -= state.served[demand.name]
     return (
         tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
-        sum(_free(look) * len(found) for look, found in state.buckets.items()),
+        sum(broken_up(look) * len(found) for look, found in state.buckets.items()),
         sum(look.created * len(found) for look, found in state.buckets.items()),
     )
 
 
-def _free(look: _Look) -> int:
+def broken_up(look: Look) -> int:
+    """Return the fragmentation of a GPU."""
     return fragmentation(look.model, *mask_of(look.model, look.used))
 
 
-def _serve(fleet: Fleet, state: _State, demand: Demand, count: int, profiles: Mapping[str, str], stranded: int) -> None:
+def serve(fleet: Fleet, state: State, demand: Demand, count: int, profiles: Mapping[str, str], stranded: int) -> None:
     """Give up to ``count`` instances to a demand."""
-    closed: set[_Look] = set()
+    closed: set[Look] = set()
     limit = demand.max_per_node
     while count > 0:
         at_once = count if limit is None else min(count, limit)
@@ -145,7 +165,7 @@ def _serve(fleet: Fleet, state: _State, demand: Demand, count: int, profiles: Ma
 
 
 def _apply(
-    fleet: Fleet, state: _State, demand: Demand, count: int, look: _Look, fill: _Fill, profile: str, stranded: int
+    fleet: Fleet, state: State, demand: Demand, count: int, look: Look, fill: _Fill, profile: str, stranded: int
 ) -> int:
     """Put the fill on as many GPUs of a bucket as needed, less of it where the node's spread limit says so."""
     waiting = state.buckets.pop(look)
@@ -164,7 +184,7 @@ def _apply(
             rest.append(index)
             continue
         state.buckets.setdefault(chosen.look, []).append(index)
-        state.come.setdefault(index, []).extend(Instance(start, profile, demand=demand.name) for start in chosen.starts)
+        state.come.setdefault(index, []).extend(_seats(chosen.starts, profile, demand.name))
         state.on_node[node, demand.name] += len(chosen.starts)
         done += len(chosen.starts)
     if rest:
@@ -172,7 +192,13 @@ def _apply(
     return done
 
 
-def _rank(look: _Look, fill: _Fill) -> tuple[Fraction, Fraction, int]:
+@functools.lru_cache(maxsize=4096)
+def _seats(starts: tuple[int, ...], profile: str, demand: str) -> tuple[Instance, ...]:
+    """Return instances for a demand: the same objects for many GPUs, as making them is what takes long."""
+    return tuple(Instance(start, profile, demand=demand) for start in starts)
+
+
+def _rank(look: Look, fill: _Fill) -> tuple[Fraction, Fraction, int]:
     each = len(fill.starts)
     mask, _ = mask_of(look.model, look.used)
     created = int(fill.look.created) - int(look.created)
@@ -180,7 +206,7 @@ def _rank(look: _Look, fill: _Fill) -> tuple[Fraction, Fraction, int]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _fill(look: _Look, profile: str, most: int, stranded: int) -> _Fill | None:
+def _fill(look: Look, profile: str, most: int, stranded: int) -> _Fill | None:
     """Return the best way to put instances of a profile, at most ``most``, on a GPU.
 
     As many as possible, or, where stranded slices have a price, as many as are cheapest for each.
@@ -207,14 +233,14 @@ def _fill(look: _Look, profile: str, most: int, stranded: int) -> _Fill | None:
     )
 
 
-def _filled(look: _Look, way: Seats, stranded: int) -> _Fill:
+def _filled(look: Look, way: Seats, stranded: int) -> _Fill:
     created = look.created or any(seat not in look.present for seat in way)
     after = look._replace(used=tuple(sorted((*look.used, *way))), created=created)
-    worse = _free(after) - _free(look) + stranded * (_stranded(after) - _stranded(look))
+    worse = broken_up(after) - broken_up(look) + stranded * (_stranded(after) - _stranded(look))
     return _Fill(tuple(start for start, _ in way), after, worse)
 
 
-def _stranded(look: _Look) -> int:
+def _stranded(look: Look) -> int:
     """Return the free compute slices that have no free memory slice left, as the seventh beside two 3g."""
     board = catalogue.gpu(look.model)
     mask, compute = mask_of(look.model, look.used)

@@ -129,7 +129,7 @@ def patterns(
         for kept in itertools.combinations(movable, length):
             stay = pinned + kept
             groups = tuple(sorted((seat.profile, seat.demand) for seat in kept))
-            for come, mask, compute in _fill(gpu.model, stay, wanted, present if stopped is False else None):
+            for come, mask, compute in fill(gpu.model, stay, wanted, present if stopped is False else None):
                 budget.take(1)
                 created = any(seat not in present for seat in come)
                 if created and stay and scope == "gpu":
@@ -141,7 +141,7 @@ def patterns(
     return sorted(best.values(), key=lambda found: (found.cost, found.come))
 
 
-def _fill(
+def fill(
     model: str, stay: tuple[Instance, ...], wanted: Mapping[str, int], only: Collection[tuple[int, str]] | None
 ) -> Iterator[tuple[tuple[tuple[int, str], ...], int, int]]:
     """Yield every legal set of instances beside those that stay, with the slices all take: as `mask_of`.
@@ -196,12 +196,16 @@ def _room(model: str, names: Iterable[str]) -> Vector:
 
 def settle(gpu: FleetGpu, used: Iterable[Instance]) -> FleetGpu:
     """Return the GPU with these used instances, and with those of now that can stay beside them, idle."""
-    seats = tuple(sorted(used))
-    for seat in sorted(gpu.instances):
+    return FleetGpu(gpu.name, gpu.node, gpu.model, _settled(gpu.model, gpu.instances, tuple(sorted(used))))
+
+
+@functools.lru_cache(maxsize=4096)
+def _settled(model: str, present: tuple[Instance, ...], seats: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    for seat in sorted(present):
         more = (*seats, Instance(seat.start, seat.profile))
-        if legal(gpu.model, more):
+        if legal(model, more):
             seats = more
-    return FleetGpu(gpu.name, gpu.node, gpu.model, tuple(sorted(seats)))
+    return tuple(sorted(seats))
 
 
 def reconfigured(before: FleetGpu, after: FleetGpu) -> bool:

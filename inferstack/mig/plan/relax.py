@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inferstack.mig import catalogue
-from inferstack.mig.plan.bound import ONE, caps_of
+from inferstack.mig.plan.bound import ONE, caps_of, weights
 from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.model import Budget, Fleet, FleetGpu, Instance
 from inferstack.mig.plan.patterns import Cost, locked, patterns
@@ -48,8 +48,12 @@ _Ways = tuple[tuple[int, Counts], ...]
 """Cost and instances of each choice, without the pinned ones."""
 
 
-def least(fleet: Fleet, wants: Sequence[Want], served: Mapping[int, int], cost: Cost) -> Cost:
+def least(
+    fleet: Fleet, wants: Sequence[Want], served: Mapping[int, int], cost: Cost
+) -> tuple[Cost, dict[str, dict[str, int]]]:
     """Return a bound for each of the later criteria that no plan which serves as much can be below.
+
+    And, by board and profile, what one instance is worth in reconfigured GPUs, in units of `ONE`.
 
     Args:
         fleet: the fleet as it is.
@@ -61,11 +65,14 @@ def least(fleet: Fleet, wants: Sequence[Want], served: Mapping[int, int], cost: 
     asked = {board: frozenset(w.profiles[board] for w in wants if board in w.profiles) for board in boards}
     sums = _Sums(wants, caps_of(fleet, wants), served)
     found = []
+    prices = [0] * len(wants)
     for created, ways, goal in ((False, _ways, cost.fragmentation), (True, _made, cost.reconfigured)):
         kinds = _kinds(fleet, created=created) if goal else Counter()
         rows = [(count, kind.model, ways(kind, asked[kind.model])) for kind, count in kinds.items()]
-        found.append(_bound(sums, rows, goal))
-    return Cost(found[0], found[1], 0)
+        bound, prices = _bound(sums, rows, goal)
+        found.append(bound)
+    worth = {board: {name: price for name, (price, _) in _dearest(board, wants, prices).items()} for board in boards}
+    return Cost(found[0], found[1], 0), worth
 
 
 def _kinds(fleet: Fleet, *, created: bool) -> Counter[_Kind]:
@@ -127,32 +134,39 @@ class _Sums:
         return counts
 
 
-def _bound(sums: _Sums, kinds: Sequence[tuple[int, str, _Ways]], goal: int) -> int:
-    """Return the best bound that the rounds find, at most ``goal``."""
-    prices = [0] * len(sums.wants)
-    best, since, length = 0, 0, 1.0
+def _bound(sums: _Sums, kinds: Sequence[tuple[int, str, _Ways]], goal: int) -> tuple[int, list[int]]:
+    """Return the best bound that the rounds find, at most ``goal``, and its prices by want."""
+    best, slope, prices = max((*_value(sums, kinds, prices), prices) for prices in weights(sums.wants))
+    chosen = prices
+    since, length = 0, 1.0
+    value = best
     for _ in range(max(2, min(_ROUNDS, _LOOKS // max(1, sum(len(ways) for _, _, ways in kinds))))):
-        seats = sums.cheapest(prices)
-        value = sum(map(int.__mul__, prices, seats))
-        slope = seats
-        dear: dict[str, dict[str, tuple[int, int]]] = {}
-        for count, model, ways in kinds:
-            if model not in dear:
-                dear[model] = _dearest(model, sums.wants, prices)
-            cost, counts = _cheapest(ways, dear[model])
-            value += count * cost
-            for name, number in counts:
-                slope[dear[model][name][1]] -= count * number
-        if (bound := -(-value // ONE)) > best:
-            best, since = bound, 0
-        elif (since := since + 1) >= _PATIENCE:
-            length, since = length / 2, 0
         square = sum(one * one for one in slope)
-        if best >= goal or not square:
+        if -(-best // ONE) >= goal or not square:
             break
         step = length * (goal * ONE - value) / square
         prices = [price + round(step * one) for price, one in zip(prices, slope, strict=True)]
-    return min(best, goal)
+        value, slope = _value(sums, kinds, prices)
+        if value > best:
+            best, since, chosen = value, 0, prices
+        elif (since := since + 1) >= _PATIENCE:
+            length, since = length / 2, 0
+    return min(-(-best // ONE), goal), chosen
+
+
+def _value(sums: _Sums, kinds: Sequence[tuple[int, str, _Ways]], prices: Sequence[int]) -> tuple[int, list[int]]:
+    """Return the bound of one set of prices, in units of `ONE`, and by how much each want has more seats than taken."""
+    slope = sums.cheapest(prices)
+    value = sum(map(int.__mul__, prices, slope))
+    dear: dict[str, dict[str, tuple[int, int]]] = {}
+    for count, model, ways in kinds:
+        if model not in dear:
+            dear[model] = _dearest(model, sums.wants, prices)
+        cost, counts = _cheapest(ways, dear[model])
+        value += count * cost
+        for name, number in counts:
+            slope[dear[model][name][1]] -= count * number
+    return value, slope
 
 
 def _dearest(model: str, wants: Sequence[Want], prices: Sequence[int]) -> dict[str, tuple[int, int]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.plan import bound, exact, greedy, relax
+from inferstack.mig.plan import bound, exact, greedy, mix, relax
 from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, Objective, OutOfBudgetError, Plan
 from inferstack.mig.plan.patterns import Cost, reconfigured, stopped_gpus, use_of
@@ -34,9 +34,14 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
         raise LayoutError(f"there are two demands with the name {twice[0]}")
     asked = demands
     demands, members = _merge(asked)
-    found = greedy.solve(fleet, demands)
     wants = exact.wants_of(fleet, demands)
-    first = _judged(fleet, _split(found, members), asked, _bounds(fleet, found, demands, wants))
+    found = greedy.solve(fleet, demands)
+    bounds, worth = _bounds(fleet, found, demands, wants)
+    other = mix.solve(fleet, demands, greedy.served(found), worth)
+    if evaluate(fleet, other, demands).key < evaluate(fleet, found, demands).key:
+        found = other
+        bounds, _ = _bounds(fleet, found, demands, wants)
+    first = _judged(fleet, _split(found, members), asked, bounds)
     if first.optimal:
         return first
     try:
@@ -49,13 +54,15 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     return _judged(fleet, _split(found if judged == first.objective else best, members), asked, proven)
 
 
-def _bounds(fleet: Fleet, found: Fleet, demands: Sequence[Demand], wants: Sequence[Want]) -> Bounds:
-    """Return what no plan can beat, as far as prices show it."""
+def _bounds(
+    fleet: Fleet, found: Fleet, demands: Sequence[Demand], wants: Sequence[Want]
+) -> tuple[Bounds, dict[str, dict[str, int]]]:
+    """Return what no plan can beat, as far as prices show it, and these as in `relax.least`."""
     mine = evaluate(fleet, found, demands)
     classes = sorted({demand.priority for demand in demands}, reverse=True)
     cost = Cost(mine.fragmentation, mine.reconfigured, mine.moved)
-    later = relax.least(fleet, wants, dict(zip(classes, mine.served, strict=True)), cost)
-    return Bounds(bound.most_served(fleet, wants, greedy.served(found)), *later)
+    later, worth = relax.least(fleet, wants, dict(zip(classes, mine.served, strict=True)), cost)
+    return Bounds(bound.most_served(fleet, wants, greedy.served(found)), *later), worth
 
 
 def _merge(demands: Sequence[Demand]) -> tuple[list[Demand], dict[str, list[Demand]]]:
