@@ -136,6 +136,9 @@ _JOB_LEGEND = f"{{{{namespace}}}}/{{{{{JOB_LABEL}}}}}"
 _JOB_PANELS = (
     Panel("Requests", "reqps", f"{_BY_JOB} (inference_requests_per_second{{{_OF_JOB}}})", _JOB_LEGEND),
     Panel("Requests in work", "short", f"{_BY_JOB} (inference_concurrent_requests{{{_OF_JOB}}})", _JOB_LEGEND),
+    Panel(
+        "Requests in work and waiting", "short", f"{_BY_JOB} (inference_outstanding_requests{{{_OF_JOB}}})", _JOB_LEGEND
+    ),
     Panel("Requests that wait", "short", f"{_BY_JOB} (inference_queue_depth{{{_OF_JOB}}})", _JOB_LEGEND),
     Panel(
         "Time to first token, 95th percentile (vLLM)",

@@ -56,6 +56,10 @@ def _rate(counter: str, scale: str = "") -> Expression:
     return lambda window: f"sum by ({_BY}) (rate({counter}[{window}])){scale}"
 
 
+def _both(*parts: Expression) -> Expression:
+    return lambda window: " + ".join(part(window) for part in parts)
+
+
 def _p95_milliseconds(histogram: str) -> Expression:
     return lambda window: f"histogram_quantile(0.95, sum by (le, {_BY}) (rate({histogram}_bucket[{window}]))) * 1000"
 
@@ -76,19 +80,25 @@ _EXPRESSIONS: Mapping[RuntimeName, Mapping[MetricType, Expression]] = {
     RuntimeName.VLLM: {
         MetricType.REQUESTS_PER_SECOND: _rate("vllm:request_success_total"),
         MetricType.CONCURRENT_REQUESTS: _sum("vllm:num_requests_running"),
+        MetricType.OUTSTANDING_REQUESTS: _both(_sum("vllm:num_requests_running"), _sum("vllm:num_requests_waiting")),
         MetricType.QUEUE_DEPTH: _sum("vllm:num_requests_waiting"),
         MetricType.TIME_TO_FIRST_TOKEN_MILLISECONDS: _p95_milliseconds("vllm:time_to_first_token_seconds"),
     },
     # The next two have no count of requests in work. By Little's law their mean number is the time that they spend in
-    # the server, all together, in each second.
+    # the server, all together, in each second; that time is known once they are done, so those that wait now are added
+    # where a queue is to be seen at once, and the time for which others have waited is taken off.
     RuntimeName.TEXT_EMBEDDINGS_INFERENCE: {
         MetricType.REQUESTS_PER_SECOND: _rate("te_request_success"),
         MetricType.CONCURRENT_REQUESTS: _rate("te_request_duration_sum"),
+        MetricType.OUTSTANDING_REQUESTS: _both(_rate("te_request_inference_duration_sum"), _sum("te_queue_size")),
         MetricType.QUEUE_DEPTH: _sum("te_queue_size"),
     },
     RuntimeName.TRITON: {
         MetricType.REQUESTS_PER_SECOND: _rate("nv_inference_request_success"),
         MetricType.CONCURRENT_REQUESTS: _rate("nv_inference_request_duration_us", " / 1e6"),
+        MetricType.OUTSTANDING_REQUESTS: _both(
+            _rate("nv_inference_compute_infer_duration_us", " / 1e6"), _sum("nv_inference_pending_request_count")
+        ),
         MetricType.QUEUE_DEPTH: _sum("nv_inference_pending_request_count"),
     },
 }

@@ -7,7 +7,9 @@ from inferstack.api.job import Disruption, EnvVar, InferenceJob, InferenceJobSpe
 from inferstack.api.mig_rollout import MigRollout, MigRolloutSpec, RolloutNode, Weekday, Window
 from inferstack.api.mig_rollout_status import MigRolloutStatus, NodeStatus, Phase, Step
 from inferstack.api.placement import Placement, Prefer
+from inferstack.api.predictive import Predictive, Slo, SloMeasure
 from inferstack.api.resources import Resources
+from inferstack.api.scaling_status import ScalingStatus
 from inferstack.api.status import Condition, ConditionType, InferenceJobStatus
 
 __all__ = [
@@ -28,10 +30,14 @@ __all__ = [
     "NodeStatus",
     "Phase",
     "Placement",
+    "Predictive",
     "Prefer",
     "Resources",
     "RolloutNode",
     "RuntimeName",
+    "ScalingStatus",
+    "Slo",
+    "SloMeasure",
     "Step",
     "Weekday",
     "WhenCold",

@@ -9,6 +9,7 @@ from pydantic import Field, StrictInt, model_validator
 
 from inferstack.api import constants
 from inferstack.api.base import ApiModel
+from inferstack.api.predictive import Predictive
 from inferstack.api.rules import Rule
 
 
@@ -17,6 +18,7 @@ class MetricType(enum.StrEnum):
 
     REQUESTS_PER_SECOND = "RequestsPerSecond"
     CONCURRENT_REQUESTS = "ConcurrentRequests"
+    OUTSTANDING_REQUESTS = "OutstandingRequests"
     QUEUE_DEPTH = "QueueDepth"
     TIME_TO_FIRST_TOKEN_MILLISECONDS = "TimeToFirstTokenMilliseconds"  # noqa: S105  # language models count in tokens
     GPU_UTILIZATION_PERCENT = "GpuUtilizationPercent"
@@ -27,8 +29,8 @@ class Metric(ApiModel):
 
     type: MetricType
     """RequestsPerSecond: finished requests a second. ConcurrentRequests: requests in work.
-    QueueDepth: requests that wait. TimeToFirstTokenMilliseconds: 95th percentile, language models only.
-    GpuUtilizationPercent: share of time the streaming multiprocessors are busy, 1 to 100."""
+    QueueDepth: requests that wait. OutstandingRequests: both together. TimeToFirstTokenMilliseconds: 95th percentile,
+    language models only. GpuUtilizationPercent: share of time the streaming multiprocessors are busy, 1 to 100."""
     target: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
     """Average over the replicas that the autoscaler aims at, in the unit of the type."""
 
@@ -48,6 +50,8 @@ class Autoscale(ApiModel):
     """Most replicas. Twice spec.replicas where it is left out."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=5)]
     """What to scale by; each type at most once."""
+    predictive: Predictive | None = None
+    """Set to have replicas ready before the load comes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -57,6 +61,12 @@ class Autoscale(ApiModel):
         for found in types:
             if types.count(found) > 1:
                 raise ValueError(f"metrics: type {found.value} is there twice; each type at most once")
+        ahead = self.predictive
+        if ahead is not None and self.max_replicas is not None and ahead.warm_replicas >= self.max_replicas:
+            raise ValueError(
+                f"predictive.warmReplicas: is {ahead.warm_replicas}, maxReplicas {self.max_replicas}: all replicas "
+                "would always be there; give fewer"
+            )
         return self
 
 
@@ -74,6 +84,11 @@ RULES: dict[type[ApiModel], list[Rule]] = {
             "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
             "minReplicas: must not exceed maxReplicas",
             field=".minReplicas",
-        )
+        ),
+        Rule(
+            "!has(self.predictive) || !has(self.maxReplicas) || self.predictive.warmReplicas < self.maxReplicas",
+            "predictive.warmReplicas: must be below maxReplicas, else all replicas would always be there",
+            field=".predictive.warmReplicas",
+        ),
     ],
 }

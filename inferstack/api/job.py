@@ -125,6 +125,14 @@ class InferenceJobSpec(ApiModel):
                     f"replicas: {self.replicas} is not between autoscale.minReplicas {scale.min_replicas} and "
                     f"maxReplicas {highest} (0 pauses the job)"
                 )
+        ahead = scale.predictive if scale is not None else None
+        if scale is not None and ahead is not None and ahead.budget_gpus is not None:
+            most = max(scale.min_replicas, self.replicas)
+            if ahead.budget_gpus < most * self.resources.gpus:
+                raise ValueError(
+                    f"autoscale.predictive.budgetGpus: is {ahead.budget_gpus}, which does not hold {most} replicas of "
+                    f"{self.resources.gpus} GPUs, the larger of replicas and autoscale.minReplicas"
+                )
         if self.runtime is RuntimeName.TRITON and not any(
             argument.startswith(constants.TRITON_REPOSITORY) for argument in self.args
         ):
@@ -175,6 +183,16 @@ RULES: dict[type[ApiModel], list[Rule]] = {
             "(!has(self.autoscale.maxReplicas) || self.replicas <= self.autoscale.maxReplicas))",
             "replicas: must lie between autoscale.minReplicas and autoscale.maxReplicas (0 pauses the job)",
             field=".replicas",
+        ),
+        Rule(
+            # What is no count of GPUs is the resources' business.
+            "!has(self.autoscale) || !has(self.autoscale.predictive) || !has(self.autoscale.predictive.budgetGpus) || "
+            f"self.resources.limits.all(k, !(k in {list(constants.GPU_RESOURCES)}) || "
+            f"!string(self.resources.limits[k]).matches('{constants.GPU_COUNT_PATTERN}') || "
+            "int(string(self.resources.limits[k])) * (self.replicas > self.autoscale.minReplicas ? self.replicas : "
+            "self.autoscale.minReplicas) <= self.autoscale.predictive.budgetGpus)",
+            "autoscale.predictive.budgetGpus: must hold replicas and autoscale.minReplicas",
+            field=".autoscale.predictive.budgetGpus",
         ),
         Rule(
             "!has(self.runtime) || self.runtime != 'triton' || "

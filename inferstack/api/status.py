@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from inferstack.api import constants
 from inferstack.api.base import ApiModel
+from inferstack.api.scaling_status import ScalingStatus
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -61,3 +62,5 @@ class InferenceJobStatus(ApiModel):
     """Label selector of the replicas, for the scale subresource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] | None = None
     """Ready, Progressing and Degraded, and CacheReady where the job has a cache."""
+    scaling: ScalingStatus | None = None
+    """What the predictive scaler says; only on jobs with autoscale.predictive."""

@@ -16,7 +16,7 @@ from inferstack.kube import ApiError
 Object = dict[str, Any]
 
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
-_HEAD = re.compile(r"(?:Value error, )?([a-z]\w*): ")
+_HEAD = re.compile(r"(?:Value error, )?([a-z][\w.]*): ")
 
 
 @dataclass(frozen=True)

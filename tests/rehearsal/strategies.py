@@ -24,11 +24,32 @@ _ODD = st.tuples(
 _AMOUNT_OF = st.lists(st.one_of(_SHARED, _DEVICES, _SHARED, _DEVICES, _ODD), max_size=3).map(dict)
 _SHARED_OF = st.lists(st.one_of(_SHARED, _SHARED, _ODD), max_size=3).map(dict)
 _METRICS = st.fixed_dictionaries(
-    {"type": st.sampled_from(["QueueDepth", "GpuUtilizationPercent", "Cpu"]), "target": st.integers(0, 102)}
+    {
+        "type": st.sampled_from(["QueueDepth", "OutstandingRequests", "GpuUtilizationPercent", "Cpu"]),
+        "target": st.integers(0, 102),
+    }
+)
+_PERCENT = st.sampled_from([49, 50, 95, 99, 100])
+_PREDICTIVE = st.fixed_dictionaries(
+    {
+        "slo": st.fixed_dictionaries(
+            {"milliseconds": st.sampled_from([0, 1, 500, 3600001])},
+            optional={
+                "measure": st.sampled_from(["TimeToFirstToken", "Latency", "Queue", "queue"]),
+                "percentile": _PERCENT,
+                "confidencePercent": _PERCENT,
+            },
+        )
+    },
+    optional={
+        "warmReplicas": st.integers(-1, 5),
+        "budgetGpus": st.sampled_from([0, 1, 2, 4, 64]),
+        "idleSeconds": st.sampled_from([59, 60, 604800, 604801]),
+    },
 )
 _AUTOSCALE = st.fixed_dictionaries(
     {"metrics": st.lists(_METRICS, max_size=3)},
-    optional={"minReplicas": st.integers(0, 5), "maxReplicas": st.integers(0, 5)},
+    optional={"minReplicas": st.integers(0, 5), "maxReplicas": st.integers(0, 5), "predictive": _PREDICTIVE},
 )
 _ENV = st.fixed_dictionaries(
     {"name": st.sampled_from(["A", "B", "1A", ""])},

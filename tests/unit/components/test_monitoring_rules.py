@@ -170,6 +170,7 @@ SAMPLES: list[Object] = [
     _series("vllm:request_success_total", "0+10x24", "vllm", "busy", 'finished_reason="stop",engine="0"'),
     _series("vllm:request_success_total", "0+5x24", "vllm", "busy", 'finished_reason="length",engine="0"'),
     _series("vllm:num_requests_waiting", "7x24", "vllm", "busy", 'engine="0"'),
+    _series("vllm:num_requests_running", "8x24", "vllm", "busy", 'engine="0"'),
     _series("vllm:time_to_first_token_seconds_bucket", "0+10x24", "vllm", "busy", 'le="0.5"'),
     _series("vllm:time_to_first_token_seconds_bucket", "0+10x24", "vllm", "busy", 'le="+Inf"'),
     _series("up", "1x24", "vllm", "idle"),
@@ -192,6 +193,7 @@ SAMPLES: list[Object] = [
 EXPECTED: list[Object] = [
     _expect("inference_requests_per_second", "busy", "vllm", 3),
     _expect("inference_queue_depth", "busy", "vllm", 7),
+    _expect("inference_outstanding_requests", "busy", "vllm", 15),
     _expect("inference_time_to_first_token_p95_milliseconds", "busy", "vllm", 475),
     _expect("inference_requests_per_second", "idle", "vllm", 0),
     _expect("inference_time_to_first_token_p95_milliseconds", "idle", "vllm", 0),

@@ -169,7 +169,7 @@ def test_a_metric_that_the_server_does_not_have(make_job: Callable[..., Object])
     assert make_plan(job, runtimes.load()) == Obstacle(
         "UnsupportedMetric",
         "text-embeddings-inference has no metric TimeToFirstTokenMilliseconds: it has RequestsPerSecond, "
-        "ConcurrentRequests, QueueDepth, GpuUtilizationPercent",
+        "ConcurrentRequests, OutstandingRequests, QueueDepth, GpuUtilizationPercent",
     )
 
 
