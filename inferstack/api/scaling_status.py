@@ -85,8 +85,8 @@ class ScalingStatus(ApiModel):
     """Fewest replicas."""
     max_replicas: Count | None = None
     """Most replicas, by maxReplicas, the budget and the job's share of the GPUs."""
-    target: Annotated[str, StringConstraints(pattern=constants.QUANTITY_PATTERN, max_length=24)] | None = None
-    """Outstanding requests of a replica that the autoscaler aims at."""
+    target: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*m$", max_length=16)] | None = None
+    """Outstanding requests of a replica that the autoscaler aims at, as a quantity in thousandths: 12500m."""
     behavior: Behavior | None = None
     """How fast the autoscaler may change the replicas."""
     replicas: Count | None = None

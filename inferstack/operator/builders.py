@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-from inferstack.api import Autoscale, InferenceJob
+from inferstack.api import Autoscale, InferenceJob, MetricType, SloMeasure
 from inferstack.operator.cache import identity
 from inferstack.operator.labels import CACHE, COLD, HASH, JOB, SPEC_REPLICAS, Object, make_labels, make_metadata
 from inferstack.operator.podspec import make_pod_spec
-from inferstack.operator.replicas import bounds
+from inferstack.operator.replicas import Limits
 from inferstack.operator.runtimes import Runtime
 
 
@@ -91,22 +91,27 @@ def make_pdb(job: InferenceJob, runtime: Runtime) -> Object:
     )
 
 
-def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale) -> Object:
+def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale, allowed: Limits) -> Object:
     """Return the HorizontalPodAutoscaler.
+
+    A target that the predictive scaler has decided on goes beside the job's own metrics, of which the largest answer
+    wins: less than these ask for it cannot hold.
 
     Raises:
         KeyError: a metric type that the runtime does not have; `unsupported_metrics` tells before.
     """
-    low, high = bounds(job.spec.replicas, autoscale)
+    targets = {metric.type: metric.target * 1000 for metric in autoscale.metrics}
+    if allowed.target is not None:
+        targets[MetricType.OUTSTANDING_REQUESTS] = allowed.target
     metrics = [
         {
             "type": "Pods",
             "pods": {
-                "metric": {"name": runtime.metrics[metric.type]},
-                "target": {"type": "AverageValue", "averageValue": _quantity(metric.target)},
+                "metric": {"name": runtime.metrics[kind]},
+                "target": {"type": "AverageValue", "averageValue": _quantity(target)},
             },
         }
-        for metric in autoscale.metrics
+        for kind, target in targets.items()
     ]
     return stamped(
         {
@@ -115,27 +120,37 @@ def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale) -> Objec
             "metadata": make_metadata(job, runtime.name),
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": job.metadata["name"]},
-                "minReplicas": low,
-                "maxReplicas": high,
+                "minReplicas": allowed.low,
+                "maxReplicas": allowed.high,
                 "metrics": metrics,
+                **({"behavior": allowed.behavior} if allowed.behavior else {}),
             },
         }
     )
 
 
-def make_children(job: InferenceJob, runtime: Runtime, replicas: int, *, mounted: bool = True) -> list[Object]:
-    """Return all objects of a job, what makes it serve first; arguments as of `make_deployment`."""
+def make_children(
+    job: InferenceJob, runtime: Runtime, replicas: int, allowed: Limits | None, *, mounted: bool = True
+) -> list[Object]:
+    """Return all objects of a job, what makes it serve first; arguments as of `make_deployment` and `make_hpa`."""
     deployment = make_deployment(job, runtime, replicas, mounted=mounted)
     made = [deployment, make_service(job, runtime), make_pdb(job, runtime)]
-    if job.spec.autoscale and job.spec.replicas:
-        made.append(make_hpa(job, runtime, job.spec.autoscale))
+    if job.spec.autoscale and allowed and job.spec.replicas:
+        made.append(make_hpa(job, runtime, job.spec.autoscale, allowed))
     return made
 
 
 def unsupported_metrics(job: InferenceJob, runtime: Runtime) -> list[str]:
-    """Return the metric types of the job that its runtime does not have."""
-    metrics = job.spec.autoscale.metrics if job.spec.autoscale else ()
-    return [metric.type.value for metric in metrics if metric.type not in runtime.metrics]
+    """Return the metric types, and the measure of a service level, that the job's runtime does not have."""
+    autoscale = job.spec.autoscale
+    if autoscale is None:
+        return []
+    unknown = [metric.type.value for metric in autoscale.metrics if metric.type not in runtime.metrics]
+    measure = autoscale.predictive.slo.measure if autoscale.predictive else None
+    tokens = MetricType.TIME_TO_FIRST_TOKEN_MILLISECONDS in runtime.metrics
+    if measure is SloMeasure.TIME_TO_FIRST_TOKEN and not tokens:
+        unknown.append(measure.value)
+    return unknown
 
 
 def stamped(obj: Object) -> Object:
@@ -152,9 +167,13 @@ def stamped(obj: Object) -> Object:
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
 
 
-def _quantity(number: int) -> str:
-    """Return a whole number as the API server writes it back, so that a comparison finds them equal: 2000 is 2k."""
-    for suffix, factor in (("M", 10**6), ("k", 10**3)):
-        if number and number % factor == 0:
-            return f"{number // factor}{suffix}"
-    return str(number)
+def _quantity(thousandths: int) -> str:
+    """Return a number as the API server writes it back, so that a comparison finds them equal: 2000 is 2k, 2.5 2500m.
+
+    Args:
+        thousandths: the number a thousand times, above 0.
+    """
+    for suffix, factor in (("M", 10**9), ("k", 10**6), ("", 10**3)):
+        if thousandths % factor == 0:
+            return f"{thousandths // factor}{suffix}"
+    return f"{thousandths}m"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import ValidationError
 
-from inferstack.api import InferenceJob, constants
+from inferstack.api import InferenceJob, SloMeasure, constants
 from inferstack.operator import replicas
 from inferstack.operator.builders import make_children, unsupported_metrics
 from inferstack.operator.labels import SPEC_REPLICAS, Object
@@ -22,16 +23,29 @@ class Plan:
     job: InferenceJob
     runtime: Runtime
 
-    def children(self, live: Object | None, *, mounted: bool = True) -> list[Object]:
-        """Return the wanted objects, given the live Deployment and whether replicas get the job's cache."""
-        return make_children(self.job, self.runtime, self._replicas(live), mounted=mounted)
+    def limits(self, status: Object | None, now: datetime) -> replicas.Limits | None:
+        """Return the bounds of an autoscaler that hold now, given the job's status; None where none scales the job."""
+        return replicas.limits(self.job.spec, (status or {}).get("scaling"), now)
 
-    def _replicas(self, live: Object | None) -> int:
+    def children(
+        self, live: Object | None, allowed: replicas.Limits | None = None, *, mounted: bool = True
+    ) -> list[Object]:
+        """Return the wanted objects.
+
+        Args:
+            live: the Deployment as it is.
+            allowed: as `limits` says; None: what the job allows by itself.
+            mounted: whether replicas get the job's cache.
+        """
+        allowed = allowed or replicas.own_limits(self.job.spec)
+        return make_children(self.job, self.runtime, self._replicas(live, allowed), allowed, mounted=mounted)
+
+    def _replicas(self, live: Object | None, allowed: replicas.Limits | None) -> int:
         spec = self.job.spec
         applied = (live or {}).get("metadata", {}).get("annotations", {}).get(SPEC_REPLICAS)
         return replicas.decide(
             spec.replicas,
-            spec.autoscale,
+            allowed,
             applied=int(applied) if applied and applied.isdecimal() else None,
             live=live["spec"].get("replicas") if live else None,
         )
@@ -57,6 +71,8 @@ def make_plan(raw: Mapping[str, Object], table: Table) -> Plan | Obstacle:
         return Obstacle("InvalidSpec", f"spec.port: {runtime.name} shows its metrics on {job.spec.port}; take another")
     if unknown := unsupported_metrics(job, runtime):
         has = ", ".join(metric.value for metric in runtime.metrics)
+        if unknown == [SloMeasure.TIME_TO_FIRST_TOKEN]:
+            has = f"{SloMeasure.LATENCY} and {SloMeasure.QUEUE} (autoscale.predictive.slo.measure)"
         return Obstacle("UnsupportedMetric", f"{runtime.name} has no metric {', '.join(unknown)}: it has {has}")
     return Plan(job, runtime)
 

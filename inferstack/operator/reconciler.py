@@ -23,7 +23,17 @@ from inferstack.operator.events import EventWriter, make_event
 from inferstack.operator.labels import MANAGER, Object
 from inferstack.operator.obstacles import Obstacle
 from inferstack.operator.plan import Plan, make_plan
-from inferstack.operator.status import Seen, cold_since, make_refused_status, make_status, turns, under_way, urgent
+from inferstack.operator.replicas import Limits
+from inferstack.operator.status import (
+    Seen,
+    cold_since,
+    make_refused_status,
+    make_status,
+    own,
+    turns,
+    under_way,
+    urgent,
+)
 
 _WORKERS = 12
 """Runs at a time. More only queue up at the API server, which then serves the scheduler and the controllers later."""
@@ -41,6 +51,8 @@ _REFUSED_SECONDS = 30.0
 _SWEEP_SECONDS = 3.0
 """How long after a job the garbage collector may take to remove its children, before the operator does. It is at once,
 but for a kind as new as the CRD at installation: that the collector takes note of only after half a minute or more."""
+_EXPIRY_SECONDS = 0.01
+"""How long after a decision of the predictive scaler has ended the job's own bounds come back: past the rounding."""
 _CACHE_SECONDS = 0.2
 """When to look again for the first list of Datasets."""
 _LIST_SECONDS = 2.0
@@ -228,9 +240,14 @@ class Reconciler:
         if cache is None and plan.job.spec.cache:
             return _CACHE_SECONDS
         refusal: Obstacle | None = None
+        now = self._clock()
+        allowed = plan.limits(raw.get("status"), now)
         pauses: list[float | None] = [cache.wait if cache else None]
+        if allowed is not None and allowed.until is not None:
+            # Nothing tells of a decision that ends because its scaler is gone.
+            pauses.append((allowed.until - now).total_seconds() + _EXPIRY_SECONDS)
         try:
-            wrote, postponed = await self._write(key, plan, cache)
+            wrote, postponed = await self._write(key, plan, cache, allowed)
             if wrote:
                 return None  # the queue or a change brings it back
             pauses.append(_CROWD_SECONDS if postponed else None)
@@ -238,7 +255,7 @@ class Reconciler:
             refusal = refused.obstacle
             pauses.append(_REFUSED_SECONDS)
         seen = Seen(self._children.live("Deployment", key), self._living_pods(key), refusal is None, refusal, cache)
-        before = raw.get("status")
+        before = own(raw.get("status"))
         status = make_status(plan.job, plan.runtime, seen, before=before, now=self._now())
         if before is None and under_way(status) and self._queue.waiting > _CROWD:
             return _CROWD_SECONDS
@@ -262,7 +279,7 @@ class Reconciler:
             cold_seconds=cold,
         )
 
-    async def _write(self, key: str, plan: Plan, cache: Choice | None) -> tuple[bool, bool]:
+    async def _write(self, key: str, plan: Plan, cache: Choice | None, allowed: Limits | None) -> tuple[bool, bool]:
         """Write the first child that differs; none while the job waits for its cache.
 
         One a run: replicas take longest to come, so the Deployments of all waiting jobs go before their other objects.
@@ -273,7 +290,7 @@ class Reconciler:
         if cache and cache.mounted is None:
             return False, False
         live = self._children.live("Deployment", key)
-        for wanted in plan.children(live, mounted=cache is None or bool(cache.mounted)):
+        for wanted in plan.children(live, allowed, mounted=cache is None or bool(cache.mounted)):
             if not self._children.differs(key, wanted):
                 continue
             if wanted["kind"] not in SERVING and self._queue.waiting > _CROWD:
@@ -325,7 +342,7 @@ class Reconciler:
 
     async def _say(self, key: str, raw: Object, status: Object) -> float | None:
         """Write the status if it changed; returns seconds to wait where only counts did, and lately before."""
-        before = raw.get("status")
+        before = own(raw.get("status"))
         if before == status:
             return None
         now = asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from inferstack.operator.runtimes import Runtime
 
 GOOD = "AllReplicasReady"
 PAUSED = "Paused"
+IDLE = "Idle"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ def make_refused_status(raw: Object, obstacle: Obstacle, *, before: Object | Non
 def _say(
     job: InferenceJob, obstacle: Obstacle | None, seen: Seen, *, done: bool, wanted: int, ready: int
 ) -> dict[str, tuple[bool, Obstacle]]:
-    if done and wanted == 0:
+    if done and wanted == 0 and job.spec.replicas:
+        summary = Obstacle(
+            IDLE, "0 replicas: nothing arrives; the next request, or the forecast of one, brings them back"
+        )
+    elif done and wanted == 0:
         summary = Obstacle(PAUSED, "paused: 0 replicas are wanted")
     elif done:
         summary = Obstacle(GOOD, f"{ready} of {wanted} replicas serve {job.spec.model}")
@@ -158,6 +163,11 @@ def turns(before: Object | None, after: Object) -> list[Turn]:
     if cache and turned and cache["reason"] != degraded["reason"] and (was_cache or cache["status"] == "False"):
         made.append(Turn("Normal", cache["reason"], cache["message"]))
     return made
+
+
+def own(status: Object | None) -> Object | None:
+    """Return what the operator itself has said in a status: the predictive scaler writes into it too."""
+    return {key: value for key, value in (status or {}).items() if key != "scaling"} or None
 
 
 def cold_since(status: Object | None) -> str | None:

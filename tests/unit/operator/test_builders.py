@@ -15,6 +15,7 @@ from inferstack.operator.builders import stamped
 from inferstack.operator.labels import HASH, SPEC_REPLICAS
 from inferstack.operator.obstacles import Obstacle
 from inferstack.operator.plan import Plan, make_plan
+from inferstack.operator.replicas import Limits
 
 Object = dict[str, Any]
 Plans = Callable[..., Plan]
@@ -155,6 +156,17 @@ def test_averages_are_written_as_the_server_writes_them_back(plan_of: Plans) -> 
     assert values == ["2k", "1500"]
 
 
+def test_a_decision_of_the_scaler_goes_beside_the_jobs_own_metrics(plan_of: Plans) -> None:
+    behavior = {"scaleUp": {"stabilizationWindowSeconds": 0}}
+    metrics = [{"type": "OutstandingRequests", "target": 20}, {"type": "QueueDepth", "target": 5}]
+    plan = plan_of(autoscale={"metrics": metrics})
+    spec = plan.children(None, Limits(3, 9, target=12500, behavior=behavior))[-1]["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"], spec["behavior"]) == (3, 9, behavior)
+    asked = {one["pods"]["metric"]["name"]: one["pods"]["target"]["averageValue"] for one in spec["metrics"]}
+    assert asked == {"inference_outstanding_requests": "12500m", "inference_queue_depth": "5"}
+    assert "behavior" not in plan.children(None)[-1]["spec"]
+
+
 def test_the_hash_sees_what_is_wanted_no_more_and_not_the_replicas() -> None:
     base: Object = {"kind": "Deployment", "metadata": {"name": "a"}, "spec": {"replicas": 1, "x": 1, "y": 2}}
     hashed = stamped(base)["metadata"]["annotations"][HASH]
@@ -171,6 +183,18 @@ def test_a_metric_that_the_server_does_not_have(make_job: Callable[..., Object])
         "text-embeddings-inference has no metric TimeToFirstTokenMilliseconds: it has RequestsPerSecond, "
         "ConcurrentRequests, OutstandingRequests, QueueDepth, GpuUtilizationPercent",
     )
+
+
+def test_a_service_level_that_the_server_cannot_show(make_job: Callable[..., Object]) -> None:
+    predictive: Object = {"slo": {"milliseconds": 300}}
+    job = make_job(autoscale={**AUTOSCALE, "predictive": predictive})
+    assert make_plan(job, runtimes.load()) == Obstacle(
+        "UnsupportedMetric",
+        "text-embeddings-inference has no metric TimeToFirstToken: it has Latency and Queue "
+        "(autoscale.predictive.slo.measure)",
+    )
+    predictive["slo"]["measure"] = "Latency"
+    assert isinstance(make_plan(job, runtimes.load()), Plan)
 
 
 def test_a_job_that_an_older_crd_let_in(make_job: Callable[..., Object]) -> None:

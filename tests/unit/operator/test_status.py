@@ -12,7 +12,7 @@ import yaml
 from inferstack.api import InferenceJobStatus
 from inferstack.operator.obstacles import Obstacle
 from inferstack.operator.plan import Plan
-from inferstack.operator.status import Seen, Turn, make_refused_status, make_status, turns, under_way, urgent
+from inferstack.operator.status import Seen, Turn, make_refused_status, make_status, own, turns, under_way, urgent
 
 Object = dict[str, Any]
 Plans = Callable[..., Plan]
@@ -52,6 +52,21 @@ def test_cases(plan_of: Plans, case: Object) -> None:
     assert conditions["Ready"]["message"] == case["message"]
     assert status["ready"] == case["ready"]
     InferenceJobStatus.model_validate(status)
+
+
+@pytest.mark.parametrize(("replicas", "reason"), [(8, "Idle"), (0, "Paused")])
+def test_no_replica_is_wanted(plan_of: Plans, replicas: int, reason: str) -> None:
+    none = {"observedGeneration": 2}
+    status = say(plan_of(replicas=replicas), Seen({**make_deployment(none), "spec": {"replicas": 0}}))
+    conditions = {condition["type"]: condition for condition in status["conditions"]}
+    # No count is there of an empty Deployment.
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("True", reason)
+
+
+def test_what_the_scaler_says_is_not_the_operators() -> None:
+    assert own({"ready": "1/1", "scaling": {"reason": "Forecast"}}) == {"ready": "1/1"}
+    assert own({"scaling": {"reason": "Forecast"}}) is None
+    assert own(None) is None
 
 
 def test_the_whole_status(plan_of: Plans) -> None:
