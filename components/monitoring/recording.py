@@ -56,8 +56,12 @@ def _rate(counter: str, scale: str = "") -> Expression:
     return lambda window: f"sum by ({_BY}) (rate({counter}[{window}])){scale}"
 
 
-def _both(*parts: Expression) -> Expression:
+def _total(*parts: Expression) -> Expression:
     return lambda window: " + ".join(part(window) for part in parts)
+
+
+def _less(part: Expression) -> Expression:
+    return lambda window: f"-1 * {part(window)}"
 
 
 def _p95_milliseconds(histogram: str) -> Expression:
@@ -80,24 +84,28 @@ _EXPRESSIONS: Mapping[RuntimeName, Mapping[MetricType, Expression]] = {
     RuntimeName.VLLM: {
         MetricType.REQUESTS_PER_SECOND: _rate("vllm:request_success_total"),
         MetricType.CONCURRENT_REQUESTS: _sum("vllm:num_requests_running"),
-        MetricType.OUTSTANDING_REQUESTS: _both(_sum("vllm:num_requests_running"), _sum("vllm:num_requests_waiting")),
+        MetricType.OUTSTANDING_REQUESTS: _total(_sum("vllm:num_requests_running"), _sum("vllm:num_requests_waiting")),
         MetricType.QUEUE_DEPTH: _sum("vllm:num_requests_waiting"),
         MetricType.TIME_TO_FIRST_TOKEN_MILLISECONDS: _p95_milliseconds("vllm:time_to_first_token_seconds"),
     },
     # The next two have no count of requests in work. By Little's law their mean number is the time that they spend in
-    # the server, all together, in each second; that time is known once they are done, so those that wait now are added
-    # where a queue is to be seen at once, and the time for which others have waited is taken off.
+    # the server, all together, in each second. That time is known once they are done; for the requests outstanding it is
+    # taken without the time of waiting, and those that wait now are counted.
     RuntimeName.TEXT_EMBEDDINGS_INFERENCE: {
         MetricType.REQUESTS_PER_SECOND: _rate("te_request_success"),
         MetricType.CONCURRENT_REQUESTS: _rate("te_request_duration_sum"),
-        MetricType.OUTSTANDING_REQUESTS: _both(_rate("te_request_inference_duration_sum"), _sum("te_queue_size")),
+        MetricType.OUTSTANDING_REQUESTS: _total(
+            _rate("te_request_duration_sum"), _less(_rate("te_request_queue_duration_sum")), _sum("te_queue_size")
+        ),
         MetricType.QUEUE_DEPTH: _sum("te_queue_size"),
     },
     RuntimeName.TRITON: {
         MetricType.REQUESTS_PER_SECOND: _rate("nv_inference_request_success"),
         MetricType.CONCURRENT_REQUESTS: _rate("nv_inference_request_duration_us", " / 1e6"),
-        MetricType.OUTSTANDING_REQUESTS: _both(
-            _rate("nv_inference_compute_infer_duration_us", " / 1e6"), _sum("nv_inference_pending_request_count")
+        MetricType.OUTSTANDING_REQUESTS: _total(
+            _rate("nv_inference_request_duration_us", " / 1e6"),
+            _less(_rate("nv_inference_queue_duration_us", " / 1e6")),
+            _sum("nv_inference_pending_request_count"),
         ),
         MetricType.QUEUE_DEPTH: _sum("nv_inference_pending_request_count"),
     },
