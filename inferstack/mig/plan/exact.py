@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferstack.mig.plan.model import Budget, Demand, Fleet, FleetGpu, Instance, OutOfBudgetError, Scope
 from inferstack.mig.plan.patterns import Cost, Pattern, Vector, patterns, settle
@@ -68,30 +68,55 @@ def wants_of(fleet: Fleet, demands: Sequence[Demand]) -> list[Want]:
     return found
 
 
+@dataclass(frozen=True)
+class Around:
+    """What has to be known of the rest where only a part of a fleet is planned."""
+
+    held: Mapping[str, Counter[str]] = field(default_factory=dict)
+    """Pods by demand that a node holds elsewhere, by node."""
+    now: Mapping[str, Counter[str]] = field(default_factory=dict)
+    """Pods by demand that a node holds elsewhere today, by node."""
+    stopped: Mapping[str, bool] = field(default_factory=dict)
+    """Nodes of which it is settled whether they are reconfigured; of the scope ``node`` only."""
+    pods: Mapping[tuple[str, str, str], Sequence[str]] = field(default_factory=dict)
+    """Pods that come from elsewhere, by board, profile and demand; the wants count them."""
+
+
+ALONE = Around()
+
+
 def solve(fleet: Fleet, demands: Sequence[Demand], budget: Budget) -> Fleet:
     """Return the best fleet.
 
     Raises:
         OutOfBudgetError: the budget was used up before the end, or there are more seat vectors than it has steps.
     """
-    wants = wants_of(fleet, demands)
+    return search(fleet, wants_of(fleet, demands), budget, ALONE)
+
+
+def search(fleet: Fleet, wants: Sequence[Want], budget: Budget, around: Around) -> Fleet:
+    """Return the best fleet, as `solve`, for wants and as a part of a larger fleet.
+
+    Raises:
+        OutOfBudgetError: as for `solve`, or not every pod can have a seat here.
+    """
     # Without this, a search that cannot end would use up the whole budget first.
     if math.prod(want.count + 1 for want in wants if want.profiles) > budget.left:
         raise OutOfBudgetError
     nodes: dict[str, list[FleetGpu]] = {}
     for gpu in fleet.gpus:
         nodes.setdefault(gpu.node, []).append(gpu)
-    solver = _Solver(fleet.scope, wants, budget)
+    solver = _Solver(fleet.scope, wants, budget, around)
     total: _Table = {(0,) * len(wants): (_NOTHING, None)}
-    for gpus in nodes.values():
-        total = solver.join(total, solver.node(gpus))
-    vector = min(
-        (vector for vector in total if _complete(vector, wants)),
-        key=lambda vector: (_served(vector, wants), total[vector][0], vector),
-    )
+    for node, gpus in nodes.items():
+        total = solver.join(total, solver.node(node, gpus))
+    complete = [vector for vector in total if _complete(vector, wants)]
+    if not complete:
+        raise OutOfBudgetError
+    vector = min(complete, key=lambda vector: (_served(vector, wants), total[vector][0], vector))
     chosen = list(_walk(total[vector][1]))
     order = [gpu for gpus in nodes.values() for gpu in gpus]
-    after = {gpu.name: gpu for gpu in _seat(order, chosen, wants)}
+    after = {gpu.name: gpu for gpu in _seat(order, chosen, wants, around)}
     return Fleet(tuple(after[gpu.name] for gpu in fleet.gpus), fleet.scope)
 
 
@@ -108,8 +133,9 @@ def _served(vector: Vector, wants: Sequence[Want]) -> Vector:
 
 
 class _Solver:
-    def __init__(self, scope: Scope, wants: Sequence[Want], budget: Budget) -> None:
+    def __init__(self, scope: Scope, wants: Sequence[Want], budget: Budget, around: Around) -> None:
         self._scope = scope
+        self._around = around
         self._wants = wants
         self._caps = tuple(want.count for want in wants)
         self._budget = budget
@@ -130,21 +156,25 @@ class _Solver:
                     joined[vector] = total, (trail, other)
         return joined
 
-    def node(self, gpus: Sequence[FleetGpu]) -> _Table:
+    def node(self, node: str, gpus: Sequence[FleetGpu]) -> _Table:
         """Return the plans of one node that keep the spread limits."""
-        key = tuple(_key(gpu) for gpu in gpus)
+        stopped = self._around.stopped.get(node)
+        held, now = (Counter(by_node.get(node, ())) for by_node in (self._around.held, self._around.now))
+        key = tuple(_key(gpu) for gpu in gpus), stopped, tuple(sorted(held.items())), tuple(sorted(now.items()))
         if key not in self._nodes:
-            if self._scope == "node":
-                table = self._all(gpus, stopped=False)
-                if not any(seat.pinned for gpu in gpus for seat in gpu.instances):
-                    for vector, found in self._all(gpus, stopped=True).items():
-                        if vector not in table or found[0] < table[vector][0]:
-                            table[vector] = found
-            else:
+            table: _Table = {}
+            if self._scope != "node":
                 table = self._all(gpus, stopped=None)
-            now = Counter(seat.demand for gpu in gpus for seat in gpu.instances if seat.demand)
-            pinned = Counter(seat.demand for gpu in gpus for seat in gpu.instances if seat.demand and seat.pinned)
-            self._nodes[key] = {vector: found for vector, found in table.items() if self._spread(vector, now, pinned)}
+            elif not stopped:
+                table = self._all(gpus, stopped=False)
+            if self._scope == "node" and stopped is not False and not any(s.pinned for g in gpus for s in g.instances):
+                for vector, found in self._all(gpus, stopped=True).items():
+                    if vector not in table or found[0] < table[vector][0]:
+                        table[vector] = found
+            for seat in (seat for gpu in gpus for seat in gpu.instances if seat.demand):
+                now[seat.demand] += 1
+                held[seat.demand] += seat.pinned
+            self._nodes[key] = {vector: found for vector, found in table.items() if self._spread(vector, now, held)}
         return self._nodes[key]
 
     def _all(self, gpus: Sequence[FleetGpu], *, stopped: bool | None) -> _Table:
@@ -153,9 +183,9 @@ class _Solver:
             table = self.join(table, self._gpu(gpu, stopped))
         return table
 
-    def _spread(self, vector: Vector, now: Counter[str], pinned: Counter[str]) -> bool:
+    def _spread(self, vector: Vector, now: Counter[str], fixed: Counter[str]) -> bool:
         """A node keeps the limit, or holds no more than today."""
-        held = Counter(pinned)
+        held = Counter(fixed)
         limits: dict[str, int] = {}
         for count, want in zip(vector, self._wants, strict=True):
             held[want.name] += count
@@ -232,19 +262,23 @@ def _walk(trail: _Trail) -> Iterator[_Chosen]:
             stack.extend((at[1], at[0]))
 
 
-def _seat(gpus: Sequence[FleetGpu], chosen: Sequence[_Chosen], wants: Sequence[Want]) -> Iterator[FleetGpu]:
+def _seat(
+    gpus: Sequence[FleetGpu], chosen: Sequence[_Chosen], wants: Sequence[Want], around: Around
+) -> Iterator[FleetGpu]:
     """Turn patterns, which equal GPUs share, into instances with the names of pods."""
     kept: list[list[Instance]] = []
-    leaving: dict[tuple[str, str, str], list[Instance]] = {}
+    leaving: dict[tuple[str, str, str], list[str]] = {}
     for gpu, found in zip(gpus, chosen, strict=True):
         stay = {(seat.start, seat.profile) for seat in found.pattern.stay}
         kept.append([seat for seat in gpu.instances if (seat.start, seat.profile) in stay])
         for seat in sorted(gpu.instances):
             if seat.pod and (seat.start, seat.profile) not in stay:
-                leaving.setdefault((gpu.model, seat.profile, seat.demand), []).append(seat)
+                leaving.setdefault((gpu.model, seat.profile, seat.demand), []).append(seat.pod)
+    for kind, pods in around.pods.items():
+        leaving.setdefault(kind, []).extend(pods)
     for gpu, found, seats in zip(gpus, chosen, kept, strict=True):
         for (start, profile), index in zip(found.pattern.come, found.wants, strict=True):
             want = wants[index]
-            pod = leaving[gpu.model, profile, want.name].pop(0).pod if want.priority is None else ""
+            pod = leaving[gpu.model, profile, want.name].pop(0) if want.priority is None else ""
             seats.append(Instance(start, profile, pod, want.name))
         yield settle(gpu, seats)

@@ -245,8 +245,3 @@ def _stranded(look: Look) -> int:
     board = catalogue.gpu(look.model)
     mask, compute = mask_of(look.model, look.used)
     return max(0, board.compute_slices - compute - (board.memory_slices - mask.bit_count()))
-
-
-def served(fleet: Fleet) -> Counter[str]:
-    """Count the instances that carry a demand and no pod yet."""
-    return Counter(seat.demand for gpu in fleet.gpus for seat in gpu.instances if seat.demand and not seat.pod)

@@ -209,16 +209,34 @@ class OutOfBudgetError(Exception):
 class Budget:
     """How long the exact search may go on: by steps, which is deterministic, and by the caller's own clock."""
 
-    def __init__(self, steps: int = 200_000, expired: Callable[[], bool] | None = None) -> None:
+    def __init__(self, steps: int = 300_000, expired: Callable[[], bool] | None = None) -> None:
         """Allow ``steps`` combinations of two partial plans, and end when ``expired``, asked now and then, is true."""
         self.left = steps
         self._expired = expired
+        self._whole: Budget | None = None
+
+    def part(self, steps: int) -> Budget:
+        """Return a budget of at most ``steps`` of what is left, which are used up here, too."""
+        found = Budget(max(0, min(steps, self.left)), self._expired)
+        found._whole = self
+        return found
 
     def take(self, steps: int) -> None:
         """Use up steps; `OutOfBudgetError` where there are not enough, or the time is over."""
-        self.left -= steps
-        if self.left < 0 or (self._expired is not None and self._expired()):
+        budget: Budget | None = self
+        while budget is not None:
+            budget.left -= steps
+            budget = budget._whole
+        if self.left >= 0 and self._expired is not None and self._expired():
+            self._end()
+        if self.left < 0:
             raise OutOfBudgetError
+
+    def _end(self) -> None:
+        """Leave nothing, so that the clock is not asked again."""
+        self.left = -1
+        if self._whole is not None:
+            self._whole._end()
 
 
 def legal(model: str, seats: tuple[Instance, ...]) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.plan import bound, exact, greedy, mix, relax
+from inferstack.mig.plan import bound, exact, greedy, improve, mix, relax
 from inferstack.mig.plan.exact import Want
-from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, Objective, OutOfBudgetError, Plan
-from inferstack.mig.plan.patterns import Cost, reconfigured, stopped_gpus, use_of
+from inferstack.mig.plan.judge import evaluate, served_by
+from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, OutOfBudgetError, Plan
+from inferstack.mig.plan.patterns import Cost
 
 
 def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) -> Plan:
@@ -37,17 +38,23 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     wants = exact.wants_of(fleet, demands)
     found = greedy.solve(fleet, demands)
     bounds, worth = _bounds(fleet, found, demands, wants)
-    other = mix.solve(fleet, demands, greedy.served(found), worth)
+    other = mix.solve(fleet, demands, served_by(found), worth)
     if evaluate(fleet, other, demands).key < evaluate(fleet, found, demands).key:
         found = other
         bounds, _ = _bounds(fleet, found, demands, wants)
     first = _judged(fleet, _split(found, members), asked, bounds)
     if first.optimal:
         return first
+    budget = budget or Budget()
+    third = budget.left // 3
     try:
-        best = exact.solve(fleet, demands, budget or Budget())
+        best = exact.solve(fleet, demands, budget.part(budget.left - third))
     except OutOfBudgetError:
-        return first
+        better = improve.improve(fleet, found, demands, budget.part(third))
+        if better is found:
+            return first
+        bounds, _ = _bounds(fleet, better, demands, wants)
+        return _judged(fleet, _split(better, members), asked, bounds)
     judged = evaluate(fleet, best, demands)
     proven = Bounds(judged.served, judged.fragmentation, judged.reconfigured, judged.moved)
     # Where the greedy plan is as good it is kept: so the answer is the same whether or not the search came to its end.
@@ -62,7 +69,7 @@ def _bounds(
     classes = sorted({demand.priority for demand in demands}, reverse=True)
     cost = Cost(mine.fragmentation, mine.reconfigured, mine.moved)
     later, worth = relax.least(fleet, wants, dict(zip(classes, mine.served, strict=True)), cost)
-    return Bounds(bound.most_served(fleet, wants, greedy.served(found)), *later), worth
+    return Bounds(bound.most_served(fleet, wants, served_by(found)), *later), worth
 
 
 def _merge(demands: Sequence[Demand]) -> tuple[list[Demand], dict[str, list[Demand]]]:
@@ -94,31 +101,8 @@ def _split(fleet: Fleet, members: Mapping[str, list[Demand]]) -> Fleet:
     return Fleet(tuple(gpus), fleet.scope)
 
 
-def evaluate(before: Fleet, after: Fleet, demands: Sequence[Demand]) -> Objective:
-    """Return by what a plan is judged, from the two fleets alone."""
-    served = greedy.served(after)
-    by_class: Counter[int] = Counter()
-    for demand in demands:
-        by_class[demand.priority] += served[demand.name]
-    created = {
-        old.name for old, new in zip(before.gpus, after.gpus, strict=True) if old is not new and reconfigured(old, new)
-    }
-    stopped = stopped_gpus(before, created)
-    moved = 0
-    for old, new in zip(before.gpus, after.gpus, strict=True):
-        kept = set() if old.name in stopped else {(seat.start, seat.profile, seat.pod) for seat in new.instances}
-        if old is not new or old.name in stopped:
-            moved += sum(bool(s.pod) and (s.start, s.profile, s.pod) not in kept for s in old.instances)
-    return Objective(
-        tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
-        sum(use_of(gpu) for gpu in after.gpus),
-        len(created),
-        moved,
-    )
-
-
 def _judged(before: Fleet, after: Fleet, demands: Sequence[Demand], bounds: Bounds) -> Plan:
-    counts = greedy.served(after)
+    counts = served_by(after)
     return Plan(
         after,
         tuple(sorted({demand.priority for demand in demands}, reverse=True)),

@@ -14,8 +14,9 @@ from inferstack.mig.layout import expand, whole
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.plan import Demand, Fleet, FleetGpu, Instance, diff, plan
 from inferstack.mig.plan.output import NodeChange, make_output, node_order
-from tests.unit.mig.plan.fleets import H100, demands, fleets
+from tests.unit.mig.plan.fleets import A100, H100, RTX, demands, fleets
 
+EXISTING = dump_config(make_mig_parted_config([A100, H100, RTX]))
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
@@ -35,8 +36,7 @@ def test_the_files_say_exactly_what_is_planned(fleet: Fleet, wanted: list[Demand
         with pytest.raises(LayoutError, match="two boards"):
             make_output(fleet, after)
         return
-    existing = dump_config(make_mig_parted_config())
-    for text in (None, existing):
+    for text in (None, EXISTING):
         found = make_output(fleet, after, text)
         layouts = parse_config(dump_config(found.config)) if found.layouts or text else {}
         assert set(found.added) <= set(layouts)

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.placement import place
 from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, Plan, Scope, plan
-from inferstack.mig.plan.solve import evaluate
-from tests.unit.mig.plan.fleets import A100, H100, brute_force, demands, fits, fleets
+from inferstack.mig.plan.judge import evaluate
+from tests.unit.mig.plan.fleets import A100, H100, brute_force, demands, fleets
+from tests.unit.mig.plan.rules import check_fleet
 
 NO_SEARCH = 0
 
@@ -25,24 +24,12 @@ def _nodes(count: int, gpus: int = 8, model: str = H100) -> Fleet:
 
 
 def _check(fleet: Fleet, wanted: list[Demand], found: Plan) -> None:
-    """Every plan, exact or not, is legal and drops nothing."""
-    assert [(g.name, g.node, g.model) for g in fleet.gpus] == [(g.name, g.node, g.model) for g in found.fleet.gpus]
-    for gpu in found.fleet.gpus:
-        seats = [(seat.start, seat.profile) for seat in gpu.instances]
-        assert fits(gpu.model, seats)
-        assert place(catalogue.gpu(gpu.model), Counter(profile for _, profile in seats)) is not None
-    before = {s.pod: (g.name, g.model, s) for g in fleet.gpus for s in g.instances if s.pod}
-    after = {s.pod: (g.name, g.model, s) for g in found.fleet.gpus for s in g.instances if s.pod}
-    assert before.keys() == after.keys()
-    for pod, (name, model, seat) in before.items():
-        assert (after[pod][1], after[pod][2].profile, after[pod][2].demand) == (model, seat.profile, seat.demand)
-        if seat.pinned:
-            assert after[pod] == (name, model, seat)
-    for demand in wanted:
-        assert 0 <= found.served[demand.name] <= demand.count
+    """Every plan, exact or not, is legal and drops nothing, and says of itself what is true."""
+    check_fleet(fleet, found.fleet, wanted)
     assert found.objective == evaluate(fleet, found.fleet, wanted)
     for most, served in zip(found.bounds.served, found.objective.served, strict=True):
         assert served <= most
+    assert min(found.gap[1:]) >= 0
 
 
 @settings(max_examples=70, deadline=None)
@@ -65,6 +52,10 @@ def test_without_a_search_a_plan_is_legal_and_its_bounds_hold(fleet: Fleet, want
         assert served <= most
         if mine != served:
             break
+    else:  # the other bounds hold among the plans that serve as much
+        assert found.bounds.fragmentation <= best.objective.fragmentation
+        assert found.bounds.reconfigured <= best.objective.reconfigured
+        assert found.bounds.moved <= best.objective.moved
 
 
 @settings(max_examples=40, deadline=None)
