@@ -16,8 +16,10 @@ from inferstack.rehearsal.agent.cluster_policy import PolicyController
 from inferstack.rehearsal.agent.fluid import FluidController
 from inferstack.rehearsal.agent.keda import KedaController
 from inferstack.rehearsal.agent.load_balancer import LoadBalancers
+from inferstack.rehearsal.agent.metrics_api import MetricsApi
 from inferstack.rehearsal.agent.nodes import NodeController
 from inferstack.rehearsal.agent.pods import PodController
+from inferstack.rehearsal.agent.prometheus import PrometheusOperator
 from inferstack.rehearsal.agent.readiness import Readiness
 from inferstack.rehearsal.agent.sriov_networks import SriovNetworkController
 from inferstack.rehearsal.agent.sriov_operator import SriovController
@@ -34,6 +36,12 @@ class Options:
     health_port: int
     mig_seconds: float
     """How long the MIG manager takes where a node's hardware does not say."""
+    prometheus_port: int | None = None
+    """Of Prometheus; None where the rehearsal has none."""
+    load_port: int | None = None
+    """Of the load simulator, which Prometheus scrapes."""
+    adapter_port: int | None = None
+    """Of prometheus-adapter; None where the rehearsal has none."""
 
 
 class Player(Protocol):
@@ -72,6 +80,12 @@ async def run(options: Options) -> None:
         # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
         players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
         players += [sriov, SriovNetworkController(kube), KedaController(kube)]
+        players.append(MetricsApi(kube, kubeconfig=options.kubeconfig, port=options.adapter_port))
+        if options.prometheus_port and options.load_port:
+            folder = options.state_dir / "prometheus"
+            players.append(
+                PrometheusOperator(kube, folder=folder, port=options.prometheus_port, load_port=options.load_port)
+            )
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,34 @@ class Ports:
     scheduler: int
     kwok: int
     agent: int
+    # Newer than the rehearsals of some users: 0 until their next start.
+    load: int = 0
+    prometheus: int = 0
+    adapter: int = 0
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How prometheus-adapter is run, which serves custom.metrics.k8s.io."""
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    """Entries of `rules` of its configuration: which series it offers under which name."""
+    relist_seconds: int = 30
+    """Time between two looks at which series there are: a new one is found within that."""
+
+
+@dataclass(frozen=True)
+class PlaneOptions:
+    """What one rehearsal has and another has not; kept in ``run/options.json`` until a start is given others."""
+
+    metrics: bool = False
+    """Whether there are Prometheus and the load simulator that it scrapes."""
+    adapter: Adapter | None = None
+    """Of prometheus-adapter; None: nobody serves custom.metrics.k8s.io. Of no effect without `metrics`."""
+    hpa_sync_seconds: float = 15
+    """Time between two looks of the HorizontalPodAutoscalers' controller; 15 is Kubernetes' default."""
+    hpa_downscale_seconds: float = 300
+    """Time over which that controller takes the highest of its answers before it scales down; Kubernetes' default."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +86,24 @@ class PlaneConfig:
 
     state: Path
     ports: Ports
+    options: PlaneOptions = field(default_factory=PlaneOptions)
     host: str = field(default="127.0.0.1")
     """Loopback, always: the rehearsal is nobody else's business."""
+
+    @property
+    def prometheus_url(self) -> str | None:
+        """Where Prometheus answers; None where the rehearsal has none."""
+        return f"http://{self.host}:{self.ports.prometheus}" if self.options.metrics else None
 
     @property
     def pki(self) -> Path:
         """Folder of keys and certificates, mode 0700."""
         return self.state / "pki"
+
+    @property
+    def prometheus(self) -> Path:
+        """Folder of Prometheus: configuration, rules and data."""
+        return self.state / "prometheus"
 
     def cert(self, name: str) -> str:
         """Path of a certificate."""

@@ -1,4 +1,4 @@
-"""Keys and certificates of one rehearsal: an own CA that signs one server and a few clients."""
+"""Keys and certificates of one rehearsal: an own CA that signs two servers and a few clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from inferstack.rehearsal.plane.components.apiserver import SERVICE_ADDRESS
+from inferstack.rehearsal.metrics import METRICS_NAMESPACE, METRICS_SERVICE
+from inferstack.rehearsal.plane.components.apiserver import FRONT_PROXY_NAME, SERVICE_ADDRESS
 
 # Client name -> (common name, organisation): the user and group that RBAC sees. The API server's own roles cover the
 # first two; kwok and the agent play nodes and their devices, and are administrators for that.
@@ -23,14 +24,26 @@ CLIENTS: Mapping[str, tuple[str, str]] = {
     "scheduler": ("system:kube-scheduler", ""),
     "kwok": ("inferstack-kwok", "system:masters"),
     "agent": ("inferstack-agent", "system:masters"),
+    "load": ("inferstack-load", "system:masters"),
+    "metrics-adapter": ("inferstack-metrics-adapter", "system:masters"),
 }
-_NAMES = (
-    "localhost",
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-)
+# What the API server shows to the servers behind it, with the user's name in a header: no user of its own.
+FRONT_PROXY = ("front-proxy", FRONT_PROXY_NAME)
+# Server -> (common name, names beside the addresses of loopback).
+SERVERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "server": (
+        "kube-apiserver",
+        (
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ),
+    ),
+    # The API server checks the name of the Service behind which it finds the adapter.
+    "metrics-server": ("metrics-adapter", ("localhost", f"{METRICS_SERVICE}.{METRICS_NAMESPACE}.svc")),
+}
 _ADDRESSES = ("127.0.0.1", "::1", SERVICE_ADDRESS)
 _VALID = dt.timedelta(days=365)
 _RENEW = dt.timedelta(days=30)
@@ -55,7 +68,9 @@ def ensure(folder: Path, now: dt.datetime) -> bool:
         _make_authority(folder, now)
         made = True
     authority = (_load_certificate(folder / "ca.crt"), _load_key(folder / "ca.key"))
-    for name, (common_name, organisation) in {"server": ("kube-apiserver", ""), **CLIENTS}.items():
+    servers = {name: (common_name, "") for name, (common_name, _) in SERVERS.items()}
+    proxy, proxy_name = FRONT_PROXY
+    for name, (common_name, organisation) in {**servers, proxy: (proxy_name, ""), **CLIENTS}.items():
         if not _good(folder, name, now):
             _make_leaf(folder, name, common_name, organisation, authority, now)
             made = True
@@ -107,9 +122,9 @@ def _make_leaf(
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(common_name, organisation), certificate.subject, key.public_key(), now, _VALID)
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    if name == "server":
+    if name in SERVERS:
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        names: list[x509.GeneralName] = [x509.DNSName(dns) for dns in _NAMES]
+        names: list[x509.GeneralName] = [x509.DNSName(dns) for dns in SERVERS[name][1]]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

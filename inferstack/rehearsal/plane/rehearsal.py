@@ -18,9 +18,9 @@ import psutil
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.rehearsal.agent import process as pods
-from inferstack.rehearsal.plane import kubeconfig, pki, ports, probe, process
-from inferstack.rehearsal.plane.components import build_all
-from inferstack.rehearsal.plane.model import Component, ComponentStatus, PlaneConfig
+from inferstack.rehearsal.plane import kubeconfig, options, pki, ports, probe, process
+from inferstack.rehearsal.plane.components import build_all, build_any
+from inferstack.rehearsal.plane.model import Component, ComponentStatus, PlaneConfig, PlaneOptions
 from inferstack.rehearsal.tools import ensure
 
 Report = Callable[[str], None]
@@ -56,7 +56,18 @@ class Rehearsal:
         """The file that a component writes its output to."""
         return self.state / "logs" / f"{component}.log"
 
-    def start(self, report: Report, *, port: int | None = None) -> None:
+    @property
+    def prometheus_url(self) -> str | None:
+        """Address of the rehearsal's Prometheus; None where it has none, or was never started."""
+        path = self._run / "ports.json"
+        return self._config_or_default().prometheus_url if path.exists() else None
+
+    @property
+    def options(self) -> PlaneOptions:
+        """What it was started with last; the defaults before the first start."""
+        return options.read(self._run / "options.json")
+
+    def start(self, report: Report, *, port: int | None = None, wanted: PlaneOptions | None = None) -> None:
         """Bring all components up that are not; those that are healthy stay as they are, data is kept.
 
         Safe to repeat, to interrupt and to run twice at once: the second waits for the first.
@@ -64,11 +75,14 @@ class Rehearsal:
         Args:
             report: takes a line for each step.
             port: for the API server, instead of the one that was chosen at first.
+            wanted: what it is to have, instead of what it had at the last start; what it is not to have is stopped.
 
         Raises:
             UserError: a component does not come up (with the end of its log), or a port is taken.
         """
         with self._locked(report):
+            if wanted is not None:
+                options.write(self._run / "options.json", wanted)
             self._start_all(report, port)
 
     def revive(self, report: Report) -> None:
@@ -99,19 +113,14 @@ class Rehearsal:
         if not self.state.exists():
             return
         with self._locked(report):
-            for component in reversed(build_all(self._config_or_default())):
-                path = self._run / f"{component.name}.json"
-                record = process.read(path)
-                if record and (running := record.process()):
-                    report(f"stopping {component.name}")
-                    process.stop(running, component.stop_seconds)
-                path.unlink(missing_ok=True)
+            for component in reversed(build_any(self._config_or_default())):
+                self._stop_one(component, report)
             for left in pods.find_leftovers(self.state).values():
                 # The agent ends its pods' processes; these are of one that was killed.
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.stop(psutil.Process(left.pid), 10)
             if purge:
-                for name in ("etcd", "pki", "run", "logs"):
+                for name in ("etcd", "pki", "run", "logs", "prometheus", "load"):
                     shutil.rmtree(self.state / name, ignore_errors=True)
                 self.kubeconfig.unlink(missing_ok=True)
 
@@ -120,6 +129,14 @@ class Rehearsal:
         components = build_all(self._config_or_default())
         with ThreadPoolExecutor(len(components)) as pool:
             return list(pool.map(self._status, components))
+
+    def _stop_one(self, component: Component, report: Report) -> None:
+        path = self._run / f"{component.name}.json"
+        record = process.read(path)
+        if record and (running := record.process()):
+            report(f"stopping {component.name}")
+            process.stop(running, component.stop_seconds)
+        path.unlink(missing_ok=True)
 
     def _status(self, component: Component) -> ComponentStatus:
         record = process.read(self._run / f"{component.name}.json")
@@ -148,6 +165,10 @@ class Rehearsal:
         binaries = self._binaries(report)
         components = self._prepare(port)
         began = time.monotonic()
+        wanted = {component.name for component in components}
+        for component in reversed(build_any(self._config_or_default())):
+            if component.name not in wanted:
+                self._stop_one(component, report)
         waiting = list(components)
         ready: set[str] = set()
         started = 0
@@ -162,11 +183,12 @@ class Rehearsal:
 
     def _prepare(self, port: int | None) -> list[Component]:
         """Write certificates and kubeconfigs where needed; return the components."""
-        records = [process.read(path) for path in self._run.glob("*.json") if path.name != "ports.json"]
+        names = [component.name for component in build_any(self._config_or_default())]
+        records = [process.read(self._run / f"{name}.json") for name in names]
         process.end_strays(f"{self.state}/", {record.pid for record in records if record})
         running = {number for record in records if record and record.process() for number in record.ports}
         chosen = ports.choose(self._run / "ports.json", running=running, apiserver=port)
-        config = PlaneConfig(self.state, chosen)
+        config = PlaneConfig(self.state, chosen, self.options)
         pki.ensure(config.pki, dt.datetime.now(dt.UTC))
         kubeconfig.write_all(config)
         return build_all(config)
@@ -175,8 +197,8 @@ class Rehearsal:
         """The kept configuration; before the first start, one with ports that are free now."""
         path = self._run / "ports.json"
         if path.exists():
-            return PlaneConfig(self.state, ports.read(path))
-        return PlaneConfig(self.state, ports.propose())
+            return PlaneConfig(self.state, ports.read(path), self.options)
+        return PlaneConfig(self.state, ports.propose(), self.options)
 
     def _binaries(self, report: Report) -> Mapping[str, Path]:
         names = [component.tool for component in build_all(self._config_or_default()) if component.tool]

@@ -83,6 +83,7 @@ def make_command(group: Group, go: str, target: Path) -> list[str]:
         "-mod=readonly",
         "-buildvcs=false",
         "-gcflags=all=-dwarf=false",
+        *(["-tags", group.build.tags] if group.build.tags else []),
         "-ldflags",
         f"-s -w {group.build.ldflags}".strip(),
         "-o",

@@ -62,6 +62,8 @@ class Build:
     packages: tuple[str, ...]
     ldflags: str
     disk_gib: float
+    tags: str = ""
+    """Build tags, joined by commas."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,20 @@ def parse_version(text: str) -> Version:
 
 
 def accepts(bounds: str, version: str) -> bool:
-    """Tell whether a version lies in a range such as ``>=1.34.0,<1.35.0``."""
+    """Tell whether a version lies in a range such as ``>=1.34.0,<1.35.0``, or in one of several joined by ``||``."""
     found = parse_version(version)
+    held = [_within(found, alternative) for alternative in bounds.split("||")]
+    return any(held)
+
+
+def _within(found: Version, bounds: str) -> bool:
+    kept = True
     for bound in bounds.split(","):
         match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\S+)\s*", bound)
         if match is None:
             raise ValueError(f"{bound!r} is not a comparison")
-        if not _COMPARISONS[match[1]](found, parse_version(match[2])):
-            return False
-    return True
+        kept = kept and _COMPARISONS[match[1]](found, parse_version(match[2]))
+    return kept
 
 
 def machine() -> tuple[str, str]:
@@ -130,6 +137,7 @@ def make_group(name: str, entry: Mapping[str, Any], place: tuple[str, str], modu
             packages=tuple(build["packages"]),
             ldflags=build["ldflags"].format(version=version, major=major, minor=minor),
             disk_gib=build["disk_gib"],
+            tags=build.get("tags", ""),
         ),
     )
 

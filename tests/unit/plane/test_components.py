@@ -9,9 +9,9 @@ import pytest
 from inferstack.rehearsal.plane.components import build_all
 from inferstack.rehearsal.plane.components.etcd import build_etcd
 from inferstack.rehearsal.plane.components.kwok import STAGES, build_kwok, release_nodes
-from inferstack.rehearsal.plane.model import Component, PlaneConfig, Ports, Probe
+from inferstack.rehearsal.plane.model import Adapter, Component, PlaneConfig, PlaneOptions, Ports, Probe
 
-CONFIG = PlaneConfig(Path("/state"), Ports(*range(20001, 20009)))
+CONFIG = PlaneConfig(Path("/state"), Ports(*range(20001, 20012)), PlaneOptions(metrics=True, adapter=Adapter()))
 
 
 def test_kwok_whole() -> None:

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from inferstack.rehearsal.plane.components import agent, apiserver, controller_manager, etcd, kwok, scheduler
-from inferstack.rehearsal.plane.model import Component, PlaneConfig
+from dataclasses import replace
+
+from inferstack.rehearsal.plane.components import (
+    adapter,
+    agent,
+    apiserver,
+    controller_manager,
+    etcd,
+    kwok,
+    load,
+    prometheus,
+    scheduler,
+)
+from inferstack.rehearsal.plane.model import Adapter, Component, PlaneConfig
 
 BUILDERS = (
     etcd.build_etcd,
@@ -15,8 +27,21 @@ BUILDERS = (
 )
 
 PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+METRICS_TOOLS = ("prometheus", "prometheus-adapter")
+"""What a rehearsal with metrics runs on top."""
 
 
 def build_all(config: PlaneConfig) -> list[Component]:
-    """Return all components of a control plane."""
-    return [build(config) for build in BUILDERS]
+    """Return the components that a control plane has by its options."""
+    made = [build(config) for build in BUILDERS]
+    if config.options.metrics:
+        made += [load.build_load(config), prometheus.build_prometheus(config)]
+        if config.options.adapter:
+            made.append(adapter.build_adapter(config))
+    return made
+
+
+def build_any(config: PlaneConfig) -> list[Component]:
+    """Return all components that a control plane may have, whatever its options: what may be running."""
+    options = replace(config.options, metrics=True, adapter=config.options.adapter or Adapter())
+    return build_all(replace(config, options=options))

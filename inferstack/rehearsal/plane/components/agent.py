@@ -16,6 +16,7 @@ def build_agent(config: PlaneConfig) -> Component:
             f"--kubeconfig={config.kubeconfig('agent')}",
             f"--state-dir={config.state}",
             f"--health-port={config.ports.agent}",
+            *_metrics(config),
         ),
         probe=Probe(f"http://{config.host}:{config.ports.agent}/healthz"),
         ports=(config.ports.agent,),
@@ -23,3 +24,10 @@ def build_agent(config: PlaneConfig) -> Component:
         # It ends the processes of its pods first, each with a grace period of its own.
         stop_seconds=40,
     )
+
+
+def _metrics(config: PlaneConfig) -> tuple[str, ...]:
+    if not config.options.metrics:
+        return ()
+    made = (f"--prometheus-port={config.ports.prometheus}", f"--load-port={config.ports.load}")
+    return (*made, f"--adapter-port={config.ports.adapter}") if config.options.adapter else made

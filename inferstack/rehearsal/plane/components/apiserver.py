@@ -7,6 +7,8 @@ from inferstack.rehearsal.plane.model import Component, PlaneConfig, Probe
 SERVICE_RANGE = "10.96.0.0/16"
 # The first address of the range: in-cluster clients know the API server by it.
 SERVICE_ADDRESS = "10.96.0.1"
+# Common name of the certificate that it shows to servers behind it.
+FRONT_PROXY_NAME = "front-proxy-client"
 
 # Those on by default, spelled out: the tests of quotas, limits and policies rest on them.
 ADMISSION = (
@@ -62,6 +64,15 @@ def build_apiserver(config: PlaneConfig) -> Component:
             f"--disable-admission-plugins={','.join(NO_ADMISSION)}",
             # There is one API server and no pod that reaches it by its service: nothing to reconcile.
             "--endpoint-reconciler-type=none",
+            # What is served beside it (custom.metrics.k8s.io) is asked in the user's name: by header, with a
+            # certificate that only the API server has.
+            f"--requestheader-client-ca-file={config.cert('ca')}",
+            f"--requestheader-allowed-names={FRONT_PROXY_NAME}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={config.cert('front-proxy')}",
+            f"--proxy-client-key-file={config.key('front-proxy')}",
             "--event-ttl=30m",
             "--profiling=false",
             "--v=1",

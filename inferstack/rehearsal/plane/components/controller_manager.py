@@ -30,6 +30,8 @@ def build_controller_manager(config: PlaneConfig) -> Component:
             *(f"--concurrent-{kind}-syncs=20" for kind in workers),
             # A claim that comes before its volume was seen waits for the next look, fifteen seconds by default.
             "--pvclaimbinder-sync-period=1s",
+            f"--horizontal-pod-autoscaler-sync-period={config.options.hpa_sync_seconds:g}s",
+            f"--horizontal-pod-autoscaler-downscale-stabilization={config.options.hpa_downscale_seconds:g}s",
             "--profiling=false",
             "--v=1",
         ),

@@ -1,0 +1,104 @@
+"""Pods as the simulator sees them, and as Prometheus' discovery would tell of them; pure functions."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+Object = dict[str, Any]
+
+JOB = "inferstack.dev/job"
+"""Label of the operator's: the job that a replica belongs to."""
+RUNTIME = "app.kubernetes.io/name"
+SELECTOR = "app.kubernetes.io/part-of=inferstack"
+_MODEL = ("--model", "--model-id")
+
+
+def prune(pod: Object) -> Object:
+    """Keep of a pod what is looked at: there may be thousands."""
+    meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "creationTimestamp", "deletionTimestamp")
+    containers = [
+        {key: container[key] for key in ("name", "ports", "args", "resources") if key in container}
+        for container in spec["containers"]
+    ]
+    return {
+        "metadata": {key: meta[key] for key in kept if key in meta},
+        "spec": {"nodeName": spec.get("nodeName"), "containers": containers},
+        "status": {key: status[key] for key in ("phase", "podIP", "conditions") if key in status},
+    }
+
+
+def job_of(pod: Mapping[str, Any]) -> str | None:
+    """Return namespace/name of the job that a pod is a replica of."""
+    meta = pod["metadata"]
+    name = (meta.get("labels") or {}).get(JOB)
+    return f"{meta['namespace']}/{name}" if name else None
+
+
+def ready_since(pod: Mapping[str, Any]) -> float | None:
+    """Return since when a pod is ready, in seconds since the epoch; None where it is not, or is going."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return None
+    for condition in pod["status"].get("conditions") or []:
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return datetime.fromisoformat(condition["lastTransitionTime"]).timestamp()
+    return None
+
+
+def model_of(pod: Mapping[str, Any]) -> str:
+    """Return the model that a replica serves, as its arguments say; the job's name where they do not."""
+    arguments = pod["spec"]["containers"][0].get("args") or []
+    for flag, value in itertools.pairwise(arguments):
+        if flag in _MODEL:
+            return str(value)
+    return str((pod["metadata"].get("labels") or {}).get(JOB, ""))
+
+
+def limits_of(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Return the limits of a pod's first container."""
+    return (pod["spec"]["containers"][0].get("resources") or {}).get("limits") or {}
+
+
+def targets(pod: Mapping[str, Any], address: str, path: str | None) -> Iterator[Object]:
+    """Yield a target for each port of a pod, in the form of Prometheus' http_sd_configs.
+
+    The labels are those of its ``kubernetes_sd_configs`` with the role pod; where it asks is told by ``__address__``
+    and ``__metrics_path__``, as nothing listens on a simulated pod's address.
+
+    Args:
+        pod: as pruned.
+        address: host:port where its metrics are.
+        path: their path; None: the path that the monitor names.
+    """
+    meta, spec, status = pod["metadata"], pod["spec"], pod["status"]
+    ready = ready_since(pod) is not None
+    common = {
+        "__meta_kubernetes_namespace": meta["namespace"],
+        "__meta_kubernetes_pod_name": meta["name"],
+        "__meta_kubernetes_pod_uid": meta["uid"],
+        "__meta_kubernetes_pod_ip": status.get("podIP", ""),
+        "__meta_kubernetes_pod_node_name": spec.get("nodeName") or "",
+        "__meta_kubernetes_pod_phase": status.get("phase", ""),
+        "__meta_kubernetes_pod_ready": "true" if ready else "false",
+    }
+    for key, value in (meta.get("labels") or {}).items():
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", key)
+        common[f"__meta_kubernetes_pod_label_{name}"] = value
+        common[f"__meta_kubernetes_pod_labelpresent_{name}"] = "true"
+    if path:
+        common["__metrics_path__"] = path
+    for container in spec["containers"]:
+        for port in container.get("ports") or []:
+            number = str(port["containerPort"])
+            labels = {
+                "__meta_kubernetes_pod_container_name": container["name"],
+                "__meta_kubernetes_pod_container_port_name": port.get("name", ""),
+                "__meta_kubernetes_pod_container_port_number": number,
+                "__meta_kubernetes_pod_container_port_protocol": port.get("protocol", "TCP"),
+                "instance": f"{status.get('podIP', '')}:{number}",
+            }
+            yield {"targets": [address], "labels": {**common, **labels}}
