@@ -10,12 +10,10 @@ from components.monitoring.settings import NAMESPACE, MonitoringSettings, Remote
 from components.objects import LABELS, Object
 from inferstack.api import constants
 from inferstack.operator import runtimes
-from inferstack.operator.labels import JOB
+from inferstack.operator.labels import JOB, SERIES_JOB, SERIES_RUNTIME
 
-JOB_LABEL = "inferencejob"
-"""Label of each series of an inference pod: the job that the pod belongs to."""
-RUNTIME_LABEL = "runtime"
-"""Label of each series of an inference pod: the server that it runs."""
+JOB_LABEL = SERIES_JOB
+RUNTIME_LABEL = SERIES_RUNTIME
 OPERATOR_JOB = f"{NAMESPACE}/inferstack-operator"
 """Label `job` of the operator's series, as the Prometheus operator makes it of the PodMonitor."""
 JOB_CONDITION = "inferstack_inferencejob_condition"

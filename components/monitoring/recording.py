@@ -89,7 +89,7 @@ _EXPRESSIONS: Mapping[RuntimeName, Mapping[MetricType, Expression]] = {
         MetricType.TIME_TO_FIRST_TOKEN_MILLISECONDS: _p95_milliseconds("vllm:time_to_first_token_seconds"),
     },
     # The next two have no count of requests in work. By Little's law their mean number is the time that they spend in
-    # the server, all together, in each second. That time is known once they are done; for the requests outstanding it is
+    # the server, all together, in each second. That time is known once they are done; of the requests outstanding it is
     # taken without the time of waiting, and those that wait now are counted.
     RuntimeName.TEXT_EMBEDDINGS_INFERENCE: {
         MetricType.REQUESTS_PER_SECOND: _rate("te_request_success"),
