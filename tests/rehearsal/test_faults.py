@@ -1,8 +1,8 @@
 """Kills -9, spread over what takes part in an ``up``: after each the next ``up`` converges, nothing is left.
 
-In the stack as it ships, with all roles, and, as a namespace takes five seconds to go and all roles have a dozen, in one
-with GPUs, tenants and jobs only. Each takes half a minute or more: here one moment for each target in the small stack and
-one target in the whole one; every night five moments and all targets (thirty kills in all): ``make faults``.
+In the stack as it ships, with all roles, and, as a namespace takes five seconds to go and all roles have a dozen, in
+one with GPUs, tenants and jobs only. Each takes half a minute or more: here one moment for each target in the small
+stack and one target in the whole one; every night five moments and all targets (thirty kills): ``make faults``.
 
 Each case: begin an ``up`` from an empty cluster, kill one process at one moment, let the ``up`` end as it may, run
 ``up`` again (it must succeed and the job must be Ready), ``destroy`` (no object may be left that was not there before
