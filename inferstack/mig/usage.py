@@ -115,7 +115,7 @@ def make_usage(
     unknown = {}
     for node in nodes:
         name, product = node["metadata"]["name"], _labels(node).get(_PRODUCT, "")
-        board, single = _board(product)
+        board, single = board_of(product)
         if board is not None:
             found[name] = (board, _gpus(node, board, single), single, node)
         elif product:
@@ -124,7 +124,7 @@ def make_usage(
     owners: dict[str, dict[str, Counter[str]]] = {}
     waiting: Counter[str] = Counter()
     for pod in pods:
-        asked = _asked(pod)
+        asked = gpu_resources(pod)
         where = (pod.get("spec") or {}).get("nodeName")
         if not asked or (pod.get("status") or {}).get("phase") in _OVER:
             continue
@@ -156,7 +156,7 @@ def _labels(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def _board(product: str) -> tuple[Gpu | None, str]:
+def board_of(product: str) -> tuple[Gpu | None, str]:
     """Return the board of a product's label, and the profile where the strategy is ``single``."""
     plain, _, suffix = product.partition("-MIG-")
     for board in catalogue.load().gpus.values():
@@ -187,7 +187,7 @@ def _counts(where: str, resources: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _asked(pod: Object) -> Counter[str]:
+def gpu_resources(pod: Object) -> Counter[str]:
     """Return the pod's GPU resources as the scheduler counts them: all containers, or the largest init container."""
     name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
     spec = pod.get("spec") or {}

@@ -7,7 +7,9 @@ plugin's ``mixed`` strategy one that is on and empty would stop the plugin on th
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -25,6 +27,7 @@ from inferstack.mig.layout import GpuState, expand, whole
 from inferstack.mig.mig_parted import VERSION, Layout, dump_config, parse_config
 from inferstack.mig.plan.diff import Diff
 from inferstack.mig.plan.model import Fleet, FleetGpu
+from inferstack.mig.plan.patterns import fill, fragmentation, mask_of, use_of
 
 States = tuple[GpuState, ...]
 _LONGEST = 63
@@ -49,6 +52,63 @@ class Output:
     """The value of the label ``nvidia.com/mig.config`` by node, of the nodes whose counts change."""
     added: tuple[str, ...]
     """Layouts that were not there."""
+
+
+@dataclass(frozen=True)
+class Loose:
+    """A GPU on which more may be broken up than planned, as a layout cannot say where an instance begins."""
+
+    node: str
+    gpu: str
+    planned: int
+    """Fragmentation by the plan."""
+    worst: int
+    """Fragmentation where the driver and the device plugin choose worst."""
+    recut: bool
+    """False: its counts stay the same, so mig-parted leaves its instances where they are."""
+
+
+def loose(before: Fleet, after: Fleet) -> tuple[Loose, ...]:
+    """Return the GPUs that a layout of counts can leave more broken up than the plan says.
+
+    mig-parted creates instances without a placement, so the driver chooses their starts, and the device plugin which of
+    equal instances a pod gets. Every legal choice is looked at; GPUs that the plan does not touch are left out.
+    """
+    found = []
+    for old, new in zip(before.gpus, after.gpus, strict=True):
+        if old == new:
+            continue
+        recut = Counter(s.profile for s in old.instances) != Counter(s.profile for s in new.instances)
+        used = Counter(seat.profile for seat in new.instances if not seat.idle)
+        idle = Counter(seat.profile for seat in new.instances if seat.idle)
+        fixed = None if recut else tuple(sorted((seat.start, seat.profile) for seat in old.instances))
+        worst = _worst(new.model, tuple(sorted(used.items())), tuple(sorted(idle.items())), fixed)
+        if worst > (planned := use_of(new)):
+            found.append(Loose(new.node, new.name, planned, worst, recut))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _worst(
+    model: str,
+    used: tuple[tuple[str, int], ...],
+    idle: tuple[tuple[str, int], ...],
+    fixed: tuple[tuple[int, str], ...] | None,
+) -> int:
+    """Return the worst fragmentation of used instances, beside which the idle ones fit too."""
+    wanted = Counter(dict(used))
+    every = wanted + Counter(dict(idle))
+    whole_sets = [
+        come
+        for come, _, _ in fill(model, (), every, fixed)
+        if len(come) == every.total() and Counter(name for _, name in come) == every
+    ]
+    return max(
+        fragmentation(model, *mask_of(model, seats))
+        for come in whole_sets
+        for seats in itertools.combinations(come, wanted.total())
+        if Counter(name for _, name in seats) == wanted
+    )
 
 
 def node_order(diff: Diff, layouts: Mapping[str, str]) -> tuple[NodeChange, ...]:

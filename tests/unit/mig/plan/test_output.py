@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
 from collections import Counter
 
@@ -13,8 +15,8 @@ from inferstack.mig.errors import LayoutError
 from inferstack.mig.layout import expand, whole
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.plan import Demand, Fleet, FleetGpu, Instance, diff, plan
-from inferstack.mig.plan.output import NodeChange, make_output, node_order
-from tests.unit.mig.plan.fleets import A100, H100, RTX, demands, fleets
+from inferstack.mig.plan.output import NodeChange, loose, make_output, node_order
+from tests.unit.mig.plan.fleets import A100, H100, RTX, broken_up, demands, fits, fleets
 
 EXISTING = dump_config(make_mig_parted_config([A100, H100, RTX]))
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -92,3 +94,40 @@ def test_nodes_come_in_the_order_of_the_steps() -> None:
         NodeChange("b", "all_1x1g.10gb"),
         NodeChange("a", "all_1x7g.80gb"),
     )
+
+
+def test_where_the_driver_may_choose_worse_starts_is_said() -> None:
+    before = Fleet(tuple(_gpus("a", (), ((0, "1g.10gb"),), (), ())))
+    # One small instance at 6 breaks up nothing that it would at 0; two large ones have no other starts.
+    threes = ((0, "3g.40gb"), (4, "3g.40gb"))
+    after = Fleet(tuple(_gpus("a", ((6, "1g.10gb"),), ((6, "1g.10gb"),), threes, ())))
+    used = dataclasses.replace(
+        after,
+        gpus=tuple(
+            dataclasses.replace(g, instances=tuple(dataclasses.replace(s, demand="d") for s in g.instances))
+            for g in after.gpus
+        ),
+    )
+    first, second = loose(before, used)
+    assert (first.gpu, first.recut, second.gpu, second.recut) == ("a-0", True, "a-1", False)
+    assert first.planned == second.planned < first.worst
+    assert second.worst == broken_up(H100, [(0, "1g.10gb")])
+    assert make_output(before, used).layouts == {"a": "0-1_1x1g.10gb_2_2x3g.40gb_3_whole"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(2, 2), demands())
+def test_no_legal_choice_of_the_driver_is_worse_than_said(fleet: Fleet, wanted: list[Demand]) -> None:
+    after = plan(fleet, wanted).fleet
+    said = {one.gpu: one.worst for one in loose(fleet, after)}
+    for old, new in zip(fleet.gpus, after.gpus, strict=True):
+        used = [seat.profile for seat in new.instances if not seat.idle]
+        if old == new or Counter(s.profile for s in old.instances) == Counter(s.profile for s in new.instances):
+            continue
+        ways = itertools.product(*(catalogue.gpu(new.model).profiles[name].starts for name in used))
+        legal = [way for way in (list(zip(starts, used, strict=True)) for starts in ways) if fits(new.model, way)]
+        planned = broken_up(new.model, [(s.start, s.profile) for s in new.instances if not s.idle])
+        worst = max(broken_up(new.model, way) for way in legal)
+        assert said.get(new.name, planned) <= worst  # an idle instance beside them can only leave fewer ways
+        if len(used) == len(new.instances):
+            assert said.get(new.name, planned) == worst
