@@ -127,7 +127,7 @@ def test_the_tightest_quota_of_a_namespace_counts() -> None:
         quota("cpu", {"requests.cpu": "4"}),
     ]
     (found,) = make_usage([balanced()], [], quotas, {H100: 7.0}).quotas
-    assert (found.owner, found.instances, found.gpus) == ("a", 7, 1)
+    assert (found.owner, found.instances, found.gpus) == ("a", 7, Fraction(1))
     assert found.usd_per_hour == pytest.approx(7.0)
 
 

@@ -1,0 +1,144 @@
+"""The planner as a contestant: `inferstack.mig.plan.plan` decides, this only keeps the fleet.
+
+Pods come one at a time, as for the peers, and instances are created beside running ones, as for them. Three ways:
+
+* ``Moves.NONE``: all pods are pinned, so the plan only says where the new one goes;
+* ``Moves.FOR_ROOM``: where that does not serve the pod, the planner gets the few GPUs with most room, all pods movable
+  and the exact search on, and what it plans is carried out;
+* ``Moves.TO_TIDY``: and whenever a pod came or went, it gets the few GPUs that are broken up most.
+
+Every pod that leaves its instance counts as moved.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+
+from benchmarks.planner.cluster import Contestant, Look, look_at
+from benchmarks.planner.workload import GPUS_PER_NODE, MODEL, memory_slices
+from inferstack.mig.fragmentation import Mix
+from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, plan
+from inferstack.mig.plan.patterns import mask_of, use_of
+
+_WINDOW = 3
+"""GPUs in which pods may move at once."""
+_STEPS = 50_000
+_NEW = "new"
+
+
+class Moves(enum.IntEnum):
+    """What pods may be moved for."""
+
+    NONE = 0
+    FOR_ROOM = 1
+    TO_TIDY = 2
+
+
+class Planner(Contestant):
+    """The fleet as the planner leaves it."""
+
+    def __init__(self, gpus: int, moves: Moves) -> None:
+        super().__init__(gpus)
+        self._moves = moves
+        self.fleet = [FleetGpu(f"g{gpu:05}", f"n{gpu // GPUS_PER_NODE:04}", MODEL) for gpu in range(gpus)]
+        self._where: dict[str, int] = {}
+        """GPU of each pod."""
+        self._tired: set[frozenset[FleetGpu]] = set()
+        """Windows in which nothing was to be gained."""
+
+    def arrive(self, pod: int, profile: str) -> bool:
+        """Plan for one pod."""
+        served = self._place(self._candidates(), pod, profile, pinned=True)
+        if not served and self._moves:
+            served = self._place(self._roomiest(memory_slices(profile)), pod, profile, pinned=False)
+        if served:
+            self.pods[pod] = profile
+            self._tidy()
+        return served
+
+    def leave(self, pod: int) -> None:
+        """Remove the pod and its instance."""
+        if pod not in self.pods:
+            return
+        del self.pods[pod]
+        at = self._where.pop(str(pod))
+        gpu = self.fleet[at]
+        self.fleet[at] = replace(gpu, instances=tuple(seat for seat in gpu.instances if seat.pod != str(pod)))
+        self._tidy()
+
+    def look(self, mix: Mix) -> Look:
+        """Measure by the slices in use."""
+        used = (
+            mask_of(gpu.model, [(seat.start, seat.profile) for seat in gpu.instances if seat.pod]) for gpu in self.fleet
+        )
+        return look_at(used, mix)
+
+    def _candidates(self) -> list[int]:
+        """Return one GPU of each look: the planner treats those alike, so it need not see them all."""
+        first: dict[tuple[tuple[int, str], ...], int] = {}
+        for at, gpu in enumerate(self.fleet):
+            first.setdefault(tuple((seat.start, seat.profile) for seat in gpu.instances), at)
+        return list(first.values())
+
+    def _free(self, at: int) -> int:
+        return 8 - sum(memory_slices(seat.profile) for seat in self.fleet[at].instances)
+
+    def _roomiest(self, size: int) -> list[int]:
+        """Return the GPUs with the most free slices, where they have enough of them together."""
+        found = sorted(range(self.gpus), key=lambda at: (-self._free(at), at))[:_WINDOW]
+        return found if sum(map(self._free, found)) >= size else []
+
+    def _tidy(self) -> None:
+        """Let pods move on the GPUs that are broken up most, while that lowers fragmentation."""
+        if self._moves < Moves.TO_TIDY:
+            return
+        worst = sorted(range(self.gpus), key=lambda at: (-use_of(self.fleet[at]), at))[:_WINDOW]
+        window = frozenset(self.fleet[at] for at in worst)
+        if window in self._tired or not use_of(self.fleet[worst[0]]):
+            return
+        self._tired.add(window)
+        before = sum(use_of(self.fleet[at]) for at in worst)
+        found = plan(Fleet(tuple(self.fleet[at] for at in worst), "instance"), [], Budget(_STEPS))
+        if found.objective.fragmentation < before:
+            self._keep(worst, found.fleet, None)
+            self.moved += found.objective.moved
+
+    def _place(self, where: list[int], pod: int, profile: str, *, pinned: bool) -> bool:
+        if not where:
+            return False
+        gpus = [
+            replace(gpu, instances=tuple(replace(seat, pinned=pinned) for seat in gpu.instances))
+            for gpu in (self.fleet[at] for at in where)
+        ]
+        budget = Budget(0 if pinned else _STEPS)
+        found = plan(Fleet(tuple(gpus), "instance"), [Demand(_NEW, 1, profile=profile)], budget)
+        if not found.served[_NEW]:
+            return False
+        self._keep(where, found.fleet, str(pod))
+        self.moved += found.objective.moved
+        return True
+
+    def _keep(self, where: list[int], fleet: Fleet, pod: str | None) -> None:
+        """Take over what was planned: idle instances go, as they can be made again."""
+        for at, gpu in zip(where, fleet.gpus, strict=True):
+            seats = tuple(
+                Instance(seat.start, seat.profile, seat.pod or pod or "", _NEW)
+                for seat in gpu.instances
+                if not seat.idle
+            )
+            self.fleet[at] = replace(gpu, instances=tuple(sorted(seats)))
+            for seat in seats:
+                self._where[seat.pod] = at
+
+
+def gpus_needed(pods: dict[str, int], least: int) -> tuple[int, Fleet]:
+    """Return how many empty GPUs the planner needs for all pods, from ``least`` upwards, and its fleet."""
+    demands = [Demand(name, count, profile=name) for name, count in sorted(pods.items()) if count]
+    gpus = least
+    while True:
+        fleet = Fleet(tuple(FleetGpu(f"g{g:05}", f"n{g // GPUS_PER_NODE:04}", MODEL) for g in range(gpus)))
+        found = plan(fleet, demands)
+        if sum(found.served.values()) == sum(pods.values()):
+            return gpus, found.fleet
+        gpus += 1

@@ -1,0 +1,205 @@
+"""The contestants of the planner's benchmark: they place legally, and obey their rules on cases worked by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.planner import contest, ours
+from benchmarks.planner.cluster import BOARD, Cluster, Contestant
+from benchmarks.planner.kube import BALANCED, DynamicMig, StaticMig, WholeGpus
+from benchmarks.planner.ours import Moves, Planner
+from benchmarks.planner.peers import BestFit, FirstFit, GradientDescent, LeastBlocked
+from benchmarks.planner.workload import MIXES, MODEL, compute_slices, memory_slices
+from inferstack.mig import catalogue
+from inferstack.mig.fragmentation import open_starts
+from inferstack.mig.placement import place
+from tests.unit.mig.plan.fleets import fits
+
+MIX = MIXES["serving"]
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.sampled_from(sorted(MIX))), max_size=25)
+MAKERS: dict[str, Callable[[int], Contestant]] = {
+    "first fit": FirstFit,
+    "best fit": BestFit,
+    "least blocked": LeastBlocked,
+    "gradient descent": lambda gpus: GradientDescent(gpus, MIX),
+    "whole": lambda gpus: WholeGpus(gpus, 1),
+    "static": lambda gpus: StaticMig(gpus, 1, [BALANCED]),
+    "dynamic": lambda gpus: DynamicMig(gpus, 1),
+    "planner": lambda gpus: Planner(gpus, Moves.NONE),
+    "planner for room": lambda gpus: Planner(gpus, Moves.FOR_ROOM),
+    "planner tidies": lambda gpus: Planner(gpus, Moves.TO_TIDY),
+}
+
+
+def by_gpu(contestant: Contestant) -> list[list[tuple[int, str]]]:
+    """Return the seats of each GPU, as the contestant's own books have them."""
+    seats: list[list[tuple[int, str]]] = [[] for _ in range(contestant.gpus)]
+    if isinstance(contestant, Cluster):
+        for pod, (gpu, start) in contestant.seats.items():
+            seats[gpu].append((start, contestant.pods[pod]))
+    elif isinstance(contestant, Planner):
+        seats = [[(seat.start, seat.profile) for seat in one.instances] for one in contestant.fleet]
+    elif isinstance(contestant, (StaticMig, WholeGpus)):
+        for gpu, start, kind in contestant.held.values():
+            seats[gpu].append((start, kind or "7g.80gb"))
+    return seats
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@settings(max_examples=12, deadline=None)
+@given(steps=STEPS)
+def test_what_comes_and_goes_is_placed_legally_and_counted_right(name: str, steps: list[tuple[bool, int, str]]) -> None:
+    contestant = MAKERS[name](4)
+    alive: dict[int, str] = {}
+    for comes, pod, profile in steps:
+        if not comes:
+            contestant.leave(pod)
+            alive.pop(pod, None)
+        elif pod not in alive and contestant.arrive(pod, profile):
+            alive[pod] = profile
+    assert contestant.pods == alive
+    seats = by_gpu(contestant)
+    assert all(fits(MODEL, found) for found in seats)
+    assert sum(map(len, seats)) == len(alive)
+    if name not in ("whole", "static"):
+        assert sorted(profile for found in seats for _, profile in found) == sorted(alive.values())
+    look = contestant.look(MIX)
+    assert (look.used, look.compute_used) == (
+        sum(map(memory_slices, alive.values())),
+        sum(map(compute_slices, alive.values())),
+    )
+    assert look.gpus_used == sum(map(bool, seats))
+    assert 0 <= look.unusable <= look.slices - look.used + 1e-9
+    if not name.startswith("planner "):
+        assert contestant.moved == 0
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("whole", "static")])
+@settings(max_examples=8, deadline=None)
+@given(profiles=st.lists(st.sampled_from(sorted(MIX)), min_size=1, max_size=14))
+def test_nobody_who_cuts_gpus_turns_a_pod_away_that_has_room(name: str, profiles: list[str]) -> None:
+    contestant = MAKERS[name](3)
+    for pod, profile in enumerate(profiles):
+        states = [
+            (
+                sum(((1 << memory_slices(p)) - 1) << start for start, p in found),
+                sum(compute_slices(p) for _, p in found),
+            )
+            for found in by_gpu(contestant)
+        ]
+        has_room = any(open_starts(MODEL, *state, profile) for state in states)
+        taken = contestant.arrive(pod, profile)
+        assert taken or not has_room
+        assert taken <= has_room or "for room" in name or "tidies" in name
+
+
+def filled(contestant: Cluster, *seats: tuple[int, int, str]) -> Cluster:
+    """Put pods where the case wants them: GPU, start, profile."""
+    for number, (gpu, start, profile) in enumerate(seats):
+        contestant.masks[gpu] |= ((1 << memory_slices(profile)) - 1) << start
+        contestant.computes[gpu] += compute_slices(profile)
+        contestant.seats[-1 - number], contestant.pods[-1 - number] = (gpu, start), profile
+    return contestant
+
+
+def test_first_fit_takes_the_first_gpu_and_best_fit_the_fullest() -> None:
+    case = [(0, 0, "1g.10gb"), (1, 0, "3g.40gb")]
+    assert filled(FirstFit(3), *case).choose("2g.20gb") == (0, 2)
+    assert filled(BestFit(3), *case).choose("2g.20gb") == (1, 4)
+    assert filled(BestFit(3), *case).choose("7g.80gb") == (2, 0)
+
+
+def test_least_blocked_leaves_the_largest_starts_open() -> None:
+    # On an empty GPU a 1g blocks least at 6, where only 1g.20gb and 3g at 4 are in its way, and no 4g.
+    assert LeastBlocked(1).choose("1g.10gb") == (0, 6)
+    # Beside a 3g at 4 the half with the 4g is broken up already where a 1g sits: the next joins it.
+    case = [(0, 4, "3g.40gb"), (0, 0, "1g.10gb"), (1, 4, "3g.40gb")]
+    assert filled(LeastBlocked(2), *case).choose("1g.10gb") == (0, 1)
+
+
+def test_gradient_descent_looks_at_what_the_workload_asks_for() -> None:
+    # Only 7g come: a GPU that is used already is lost for them, an empty one is not.
+    one = GradientDescent(2, {"1g.10gb": 0.0, "7g.80gb": 1.0})
+    assert filled(one, (1, 0, "1g.10gb")).choose("1g.10gb") == (1, 1)
+    # Only 1g come: every free slice is of use anywhere, so the first place is as good.
+    other = GradientDescent(2, {"1g.10gb": 1.0})
+    assert filled(other, (1, 0, "1g.10gb")).choose("1g.10gb") == (0, 0)
+
+
+def test_the_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
+    for contestant in (WholeGpus(16, 3), StaticMig(16, 3, [BALANCED])):
+        for pod in range(4):
+            assert contestant.arrive(pod, "1g.10gb")
+        nodes = [gpu // 8 for gpu, _, _ in contestant.held.values()]
+        assert sorted(nodes) == [0, 0, 1, 1]
+    dynamic = DynamicMig(16, 3)
+    for pod in range(4):
+        assert dynamic.arrive(pod, "1g.10gb")
+    assert sorted(gpu for gpu, _ in dynamic.seats.values()) == [0, 0, 8, 8], "the first fit of each node"
+
+
+def test_its_score_by_hand() -> None:
+    nodes = WholeGpus(8, 0).nodes
+    # 3 of 192 cores and 24 of 2,048 GiB: 98 and 98 free, and the shares differ by 0.4 hundredths.
+    assert nodes.score(0, "1g.10gb") == 98 + int((1 - abs(3 / 192 - 24 / 2048) / 2) * 100)
+
+
+def test_a_whole_gpu_or_a_fixed_instance_is_of_no_use_to_others() -> None:
+    whole = WholeGpus(2, 0)
+    assert whole.arrive(0, "1g.10gb")
+    look = whole.look({"1g.10gb": 1.0})
+    assert (look.used, look.unusable, look.gpus_used) == (1, 7, 1)
+    static = StaticMig(1, 0, [BALANCED])
+    assert not static.arrive(0, "7g.80gb")
+    assert static.arrive(1, "3g.40gb")
+    assert not static.arrive(2, "3g.40gb")
+    # 4 of 8 are free: of use to a 1g and a 2g, not to a 3g.
+    assert static.look({"1g.10gb": 1, "2g.20gb": 1, "3g.40gb": 2}).unusable == pytest.approx(4 / 2)
+    static.leave(1)
+    assert static.arrive(3, "3g.40gb")
+
+
+def test_the_balanced_layout_is_legal() -> None:
+    counts = {"1g.10gb": 2, "2g.20gb": 1, "3g.40gb": 1}
+    placed = place(catalogue.gpu(MODEL), counts)
+    assert placed is not None
+    assert fits(MODEL, list(BALANCED))
+    assert sorted(name for _, name in BALANCED) == sorted(one.profile for one in placed)
+
+
+def test_the_planner_moves_pods_only_where_it_may() -> None:
+    def broken(moves: Moves) -> Planner:
+        found = Planner(2, moves)
+        for pod in range(4):
+            assert found.arrive(pod, "3g.40gb")
+        for pod in (0, 2):
+            found.leave(pod)
+        return found
+
+    stays, room, tidy = (broken(moves) for moves in Moves)
+    halves = [sorted({at for at, gpu in enumerate(one.fleet) if gpu.instances}) for one in (stays, room)]
+    assert halves == [[0, 1], [0, 1]], "one 3g on each GPU"
+    assert not stays.arrive(9, "7g.80gb")
+    assert room.arrive(9, "7g.80gb")
+    assert tidy.arrive(9, "7g.80gb")
+    assert (stays.moved, room.moved) == (0, 1)
+    assert tidy.moved >= 1
+
+
+def test_the_planner_serves_a_batch_on_the_least_gpus() -> None:
+    gpus, fleet = ours.gpus_needed({"3g.40gb": 3, "1g.10gb": 3}, 1)
+    assert gpus == 2
+    assert sum(not seat.idle for gpu in fleet.gpus for seat in gpu.instances) == 6
+
+
+def test_a_fitted_layout_is_legal() -> None:
+    layouts = contest.fitted(MIX)
+    assert all(fits(MODEL, list(layout)) for layout in layouts)
+    profiles = set(itertools.chain.from_iterable([name for _, name in layout] for layout in layouts))
+    assert profiles == set(MIX)
+    assert BOARD.memory_slices == 8
