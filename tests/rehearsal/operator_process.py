@@ -21,7 +21,7 @@ from inferstack.kube import KubeClient
 from inferstack.operator.rbac import rules
 from inferstack.project import project_root
 from inferstack.rehearsal.agent.credentials import cluster_of, make_kubeconfig
-from inferstack.rehearsal.plane.ports import is_free
+from inferstack.rehearsal.plane.ports import propose
 
 Object = dict[str, Any]
 MANAGER = "test"
@@ -76,7 +76,7 @@ def serving(admin: Path, folder: Path) -> Iterator[Operator]:
     """
     namespace = f"operator-{secrets.token_hex(4)}"
     kubeconfig = asyncio.run(_prepare(admin, folder, namespace))
-    port = next(port for port in range(18080, 18980) if is_free(port))
+    port = propose().agent  # a random free one: other runs on this machine look for theirs at the same time
     running = Operator(kubeconfig, folder / "operator.log", port)
     running.start()
     try:

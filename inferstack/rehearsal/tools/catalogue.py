@@ -29,8 +29,8 @@ class OnPath:
     """Binary, or ``any``, to a range such as ``>=1.34.0,<1.35.0``."""
     version_args: Mapping[str, list[str]]
     """Binary, or ``any``, to the arguments that make it tell its version."""
-    pattern: str
-    """Regular expression; its first group is the version."""
+    pattern: str | None
+    """Regular expression; its first group is the version. None: it tells no version, and is not taken from PATH."""
 
     def range_of(self, binary: str) -> str:
         """Return the range that holds for a binary."""

@@ -44,8 +44,21 @@ def good_enough(group: Group, binary: str) -> tuple[Path, str] | None:
 
 def ask(path: Path, on_path: OnPath, binary: str) -> str | None:
     """Return the version that an executable tells, or None where it tells none."""
+    done = _call(path, on_path, binary) if on_path.pattern is not None else None
+    match = re.search(on_path.pattern or "", done.stdout) if done and done.returncode == 0 else None
+    # One that tells something else than a version is as good as silent.
+    return match[1] if match and re.match(r"v?\d", match[1]) else None
+
+
+def runs(path: Path, on_path: OnPath, binary: str) -> bool:
+    """Tell whether an executable comes to an end by itself when it is asked for its version, whatever it says."""
+    done = _call(path, on_path, binary)
+    return done is not None and done.returncode >= 0
+
+
+def _call(path: Path, on_path: OnPath, binary: str) -> subprocess.CompletedProcess[str] | None:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [str(path), *on_path.args_of(binary)],
             capture_output=True,
             text=True,
@@ -57,9 +70,6 @@ def ask(path: Path, on_path: OnPath, binary: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(on_path.pattern, done.stdout) if done.returncode == 0 else None
-    # One that tells something else than a version is as good as silent.
-    return match[1] if match and re.match(r"v?\d", match[1]) else None
 
 
 def _key(path: Path) -> list[int]:

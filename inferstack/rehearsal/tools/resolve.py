@@ -163,11 +163,17 @@ def _get_group(group: Group, names: Sequence[str], offer: Release | None, report
 
 
 def _verify(group: Group, folder: Path) -> None:
-    """Check that each fresh executable runs and tells the version that was wanted."""
+    """Check that each fresh executable runs and tells the version that was wanted, if it tells one."""
     for path in sorted(folder.iterdir()):
         if path.name not in group.binaries:
             continue
         path.chmod(0o755)
+        if group.path.pattern is None:
+            if not onpath.runs(path, group.path, path.name):
+                raise UserError(
+                    f'The fresh {path.name} does not run: correct the entry "{group.name}" in versions.yaml.'
+                )
+            continue
         told = onpath.ask(path, group.path, path.name)
         if told is None or told.removeprefix("v") != group.version.removeprefix("v"):
             raise UserError(

@@ -1,0 +1,249 @@
+"""Prometheus, prometheus-adapter and the load simulator of the rehearsal: the autoscaler's whole loop, for real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import aiohttp
+import psutil
+import pytest
+
+from components.autoscaling.builders import make_adapter_rules
+from components.monitoring.alerts import make_rules
+from components.monitoring.builders import make_monitors
+from components.monitoring.settings import MonitoringSettings
+from components.settings import load_role
+from inferstack.api import constants
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.load import control
+from inferstack.rehearsal.load.scenario import parse
+from inferstack.rehearsal.metrics import APISERVICE
+from inferstack.rehearsal.plane import Keeper, Rehearsal
+from inferstack.rehearsal.plane.model import Adapter, PlaneOptions
+from tests.rehearsal.kinds import crds_of, served
+from tests.rehearsal.operator_process import MANAGER, serving
+
+pytestmark = pytest.mark.rehearsal
+
+Object = dict[str, Any]
+OPTIONS = PlaneOptions(
+    metrics=True,
+    adapter=Adapter(tuple(make_adapter_rules()), relist_seconds=1),
+    hpa_sync_seconds=1,
+    hpa_downscale_seconds=3,
+)
+ONE = {"nvidia.com/gpu": 1}
+CUSTOM = "/apis/custom.metrics.k8s.io/v1beta1"
+Found = TypeVar("Found")
+MODELS = {"vllm": "Qwen/Qwen2.5-7B-Instruct", "text-embeddings-inference": "bert-base-uncased"}
+
+
+def quiet(_: str) -> None:
+    return
+
+
+@pytest.fixture(scope="module")
+def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """A control plane with metrics, our operator, and the monitors and rules of the monitoring role."""
+    rehearsal = Rehearsal(tmp_path_factory.mktemp("metered") / "state")
+    rehearsal.start(quiet, wanted=OPTIONS)
+    try:
+        with (
+            served(rehearsal, crds_of("kube-prometheus-stack")),
+            serving(rehearsal.kubeconfig, tmp_path_factory.mktemp("operator")),
+        ):
+            asyncio.run(_monitor(rehearsal))
+            yield rehearsal
+    finally:
+        rehearsal.stop(purge=True)
+
+
+async def _monitor(rehearsal: Rehearsal) -> None:
+    settings = load_role("monitoring", MonitoringSettings, {"inference": {"interval": "1s", "window": "4s"}})
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}
+    async with await KubeClient.connect(rehearsal.kubeconfig) as kube:
+        for obj in (namespace, *make_monitors(settings), *make_rules(settings)):
+            await kube.apply(obj, field_manager=MANAGER)
+
+
+@pytest.fixture
+async def kube(metered: Rehearsal) -> AsyncIterator[KubeClient]:
+    async with await KubeClient.connect(metered.kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+async def namespace(kube: KubeClient, metered: Rehearsal) -> AsyncIterator[str]:
+    """A namespace; its deletion must come to an end."""
+    name = f"test-{secrets.token_hex(4)}"
+    await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER)
+    yield name
+    control.remove(metered.state)
+    await kube.delete("v1", "Namespace", name, propagation="Background")
+    await _until(lambda: _gone(kube, name), 40)
+
+
+async def _gone(kube: KubeClient, name: str) -> bool:
+    return await kube.find("v1", "Namespace", name) is None
+
+
+async def _until(look: Callable[[], Awaitable[Found]], seconds: float = 30) -> Found:
+    """Wait until what is looked at is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := await look()):
+        assert time.monotonic() < deadline, f"not after {seconds} s"
+        await asyncio.sleep(0.1)
+    return found
+
+
+async def _query(metered: Rehearsal, promql: str) -> list[Object]:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{metered.prometheus_url}/api/v1/query", params={"query": promql}) as answer,
+    ):
+        answer.raise_for_status()
+        result: list[Object] = (await answer.json())["data"]["result"]
+        return result
+
+
+async def _job(kube: KubeClient, namespace: str, name: str, runtime: str, **spec: Any) -> None:
+    wanted = {
+        "model": MODELS[runtime],
+        "replicas": 1,
+        "resources": {"requests": ONE, "limits": ONE},
+        **spec,
+    }
+    meta = {"name": name, "namespace": namespace}
+    job = {"apiVersion": constants.API_VERSION, "kind": constants.KIND, "metadata": meta, "spec": wanted}
+    await kube.create(job, field_manager=MANAGER)
+
+
+def _play(metered: Rehearsal, **jobs: Object) -> None:
+    scenario = parse({"jobs": [{"job": name.replace("__", "/"), **load} for name, load in jobs.items()]}, "test")
+    control.write(metered.state, control.Run(scenario, seed=1, began=time.time()))
+
+
+async def _replicas(kube: KubeClient, namespace: str, name: str) -> int:
+    found = await kube.find("apps/v1", "Deployment", name, namespace)
+    return int((found or {}).get("status", {}).get("readyReplicas", 0))
+
+
+async def test_a_step_in_load_scales_a_job_up_and_its_end_scales_it_down(
+    metered: Rehearsal, kube: KubeClient, namespace: str
+) -> None:
+    autoscale = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"type": "ConcurrentRequests", "target": 8}]}
+    await _job(kube, namespace, "chat", "vllm", autoscale=autoscale)
+    await _until(lambda: _is(_replicas(kube, namespace, "chat"), 1))
+    # About 2 s for an answer: 24 requests at once, which 8 a replica asks three or four replicas for.
+    load = {
+        "arrivals": {"type": "step", "before": 0, "after": 12, "atSeconds": 2},
+        "output": {"mean": 150, "spread": 0},
+    }
+    _play(metered, **{f"{namespace}__chat": load})
+    began = time.monotonic()
+    await _until(lambda: _at_least(_replicas(kube, namespace, "chat"), 3), 45)
+    took = time.monotonic() - began
+    path = f"{CUSTOM}/namespaces/{namespace}/pods/*/inference_concurrent_requests"
+
+    async def values() -> set[str]:
+        items = (await kube.request("GET", path))["items"]
+        assert {item["describedObject"]["kind"] for item in items} == {"Pod"}
+        return {item["describedObject"]["name"] for item in items}
+
+    await _until(lambda: _many(values(), 3))  # the new replicas are scraped, recorded and found
+    control.remove(metered.state)
+    await _until(lambda: _is(_replicas(kube, namespace, "chat"), 1), 60)
+    assert took < 45
+
+
+async def _is(found: Awaitable[int], wanted: int) -> bool:
+    return await found == wanted
+
+
+async def _many(found: Awaitable[set[str]], least: int) -> bool:
+    return len(await found) >= least
+
+
+async def _at_least(found: Awaitable[int], wanted: int) -> bool:
+    return await found >= wanted
+
+
+@pytest.mark.parametrize("runtime", MODELS)
+async def test_each_metric_of_a_runtime_is_recorded_and_served(
+    metered: Rehearsal, kube: KubeClient, namespace: str, runtime: str
+) -> None:
+    from inferstack.operator import runtimes  # noqa: PLC0415  # the table that the operator asks by
+
+    await _job(kube, namespace, "served", runtime)
+    _play(metered, **{f"{namespace}__served": {"arrivals": {"type": "constant", "rate": 20}}})
+    wanted = {
+        name
+        for metric, name in runtimes.load().runtimes[runtime].metrics.items()  # type: ignore[index]
+        if metric.value != "GpuUtilizationPercent"  # the nodes of this test have no description of their GPUs
+    }
+
+    async def there() -> bool:
+        try:
+            listed = await kube.request("GET", CUSTOM)
+        except ApiError:
+            return False
+        return {f"pods/{name}" for name in wanted} <= {entry["name"] for entry in listed["resources"]}
+
+    await _until(there, 40)
+    for name in sorted(wanted):
+        path = f"{CUSTOM}/namespaces/{namespace}/pods/*/{name}"
+        items = (await kube.request("GET", path))["items"]
+        assert [item["describedObject"]["namespace"] for item in items] == [namespace], name
+    rates = f'inference_requests_per_second{{namespace="{namespace}",inferencejob="served",runtime="{runtime}"}} > 10'
+    await _until(lambda: _query(metered, rates), 30)
+    istio = f'sum by (response_code) (istio_requests_total{{destination_service_namespace="{namespace}"}})'
+    assert [one["metric"] for one in await _query(metered, istio)] == [{"response_code": "200"}]
+
+
+@pytest.mark.parametrize("name", ["prometheus", "prometheus-adapter", "load"])
+async def test_what_is_killed_comes_back_and_namespaces_can_be_deleted_meanwhile(
+    metered: Rehearsal, kube: KubeClient, namespace: str, name: str
+) -> None:
+    (before,) = [status for status in metered.status() if status.name == name]
+    assert before.pid
+    psutil.Process(before.pid).kill()
+    doomed = f"{namespace}-doomed"
+    await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": doomed}}, field_manager=MANAGER)
+    await kube.delete("v1", "Namespace", doomed, propagation="Background")
+    if name == "prometheus-adapter":
+        # Nobody serves it: it must be gone, for discovery would fail.
+        await _until(lambda: _no_api(kube))
+    await _until(lambda: _gone(kube, doomed), 40)
+    said: list[str] = []
+    with Keeper(metered, said.append):
+        await _until(lambda: _says(said, f"{name} ready"), 60)
+    assert {status.state for status in metered.status()} == {"running"}
+
+
+async def _no_api(kube: KubeClient) -> bool:
+    return await kube.find("apiregistration.k8s.io/v1", "APIService", APISERVICE) is None
+
+
+async def _says(said: list[str], begin: str) -> bool:
+    return any(line.startswith(begin) for line in said)
+
+
+async def test_without_metrics_they_are_stopped_and_nothing_is_left_on_the_api_server(
+    metered: Rehearsal, kube: KubeClient, namespace: str
+) -> None:
+    extra = {"load", "prometheus", "prometheus-adapter"}
+    running = [psutil.Process(status.pid) for status in metered.status() if status.name in extra and status.pid]
+    assert len(running) == len(extra)
+    await asyncio.to_thread(lambda: metered.start(quiet, wanted=PlaneOptions()))
+    assert [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+    assert metered.prometheus_url is None
+    assert extra.isdisjoint(status.name for status in metered.status())
+    await _until(lambda: _no_api(kube))
+    await asyncio.to_thread(lambda: metered.start(quiet, wanted=OPTIONS))
+    assert {status.state for status in metered.status()} == {"running"}
+    assert json.loads((metered.state / "run" / "options.json").read_text())["hpa_sync_seconds"] == 1
