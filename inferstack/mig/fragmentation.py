@@ -132,16 +132,15 @@ def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int,
 
 @functools.cache
 def _all_starts(model: str, mask: int, compute: int) -> int:
-    """Return what `fragmentation` would be if no start were free."""
+    """Return what `fragmentation` would be if no start were free; profiles that differ in engines only count once."""
     board = catalogue.gpu(model)
-    free = board.memory_slices - mask.bit_count()
-    return sum(
-        profile.memory_slices * len(profile.starts)
+    sizes = {
+        (profile.memory_slices, profile.compute_slices, profile.starts)
         for profile in board.profiles.values()
         if not profile.media_extensions
-        and profile.memory_slices <= free
-        and profile.compute_slices <= board.compute_slices - compute
-    )
+    }
+    free = board.memory_slices - mask.bit_count(), board.compute_slices - compute
+    return sum(memory * len(starts) for memory, slices, starts in sizes if memory <= free[0] and slices <= free[1])
 
 
 def measure_slices(model: str, mask: int, compute: int, mix: Mix | None = None) -> Measure:

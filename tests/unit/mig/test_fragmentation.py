@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.fragmentation import by_node, even_mix, measure, unusable
+from inferstack.mig.fragmentation import by_node, even_mix, measure, measure_slices, unusable
 from inferstack.mig.plan import FleetGpu, Instance
 from inferstack.mig.plan.patterns import use_of
-from tests.unit.mig.plan.fleets import A100, H100, fits
+from tests.unit.mig.plan.fleets import A100, H100, RTX, fits
 
 MIX = {"1g.10gb": 3.0, "3g.40gb": 1.0}
 
@@ -27,7 +27,7 @@ def _gpu(*seats: tuple[int, str], name: str = "gpu", node: str = "n", model: str
 def gpus(draw: st.DrawFn) -> list[FleetGpu]:
     found = []
     for index in range(draw(st.integers(1, 4))):
-        model = draw(st.sampled_from([A100, H100]))
+        model = draw(st.sampled_from([A100, H100, RTX]))
         choices = [(start, name) for name, profile in catalogue.gpu(model).profiles.items() for start in profile.starts]
         seats: list[tuple[int, str]] = []
         for seat in draw(st.lists(st.sampled_from(choices), max_size=7)):
@@ -70,6 +70,17 @@ def test_an_empty_gpu_is_not_broken_up_nor_is_a_full_one(model: str) -> None:
     full = measure([_gpu((0, largest.name), model=model)])
     assert (full.memory_utilisation, full.compute_utilisation) == (1, 1)
     assert (full.blocked_ratio, full.unusable_ratio) == (0, 0)
+
+
+@pytest.mark.parametrize("model", [name for name, gpu in catalogue.load().gpus.items() if gpu.profiles])
+def test_where_slices_are_free_one_by_one_only_the_shortest_start(model: str) -> None:
+    board = catalogue.gpu(model)
+    mask = sum(1 << unit for unit in range(0, board.memory_slices, 2))
+    found = measure_slices(model, mask, 0)
+    short = {p.starts for p in board.profiles.values() if p.memory_slices == 1 and not p.media_extensions}
+    free = sum(start % 2 for starts in short for start in starts)
+    assert found.blocked == found.open_and_blocked - free
+    assert (found.blocked_ratio == 1) == (not free)
 
 
 def test_idle_instances_are_free() -> None:
