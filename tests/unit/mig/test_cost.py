@@ -9,6 +9,7 @@ from hypothesis import given
 
 from inferstack.mig.cost import Line, by_owner, quota, share, split
 from inferstack.mig.errors import CatalogueError, LayoutError
+from inferstack.mig.fragmentation import measure
 from inferstack.mig.plan import FleetGpu, Instance
 from tests.unit.mig.plan.fleets import A100, H100, RTX
 from tests.unit.mig.test_fragmentation import gpus
@@ -57,6 +58,9 @@ def test_pods_and_idle_part_always_add_up_to_the_price(fleet: list[FleetGpu]) ->
         found = split(gpu)
         assert sum(found.instances.values()) + found.idle == 1
         assert 0 <= found.idle <= 1
+        used = measure([gpu])
+        if used.memory_utilisation == 1 or used.compute_utilisation == 1:
+            assert found.idle == 0, "nobody else can use the rest"
         assert all(part <= share(gpu.model, seat.profile) for seat, part in found.instances.items())
     lines = by_owner(fleet, {A100: 2.0, H100: 5.0, RTX: 2.0}, lambda seat: seat.demand)
     price = sum(5.0 if gpu.model == H100 else 2.0 for gpu in fleet)
