@@ -19,7 +19,7 @@ _MOST_WAITING = 5000
 """Beyond this many unsent Events, new ones are dropped: the API server has other troubles then."""
 
 
-def make_event(obj: Object, turn: Turn, *, now: str, kind: str = constants.KIND) -> Object:
+def make_event(obj: Object, turn: Turn, *, now: str, kind: str = constants.KIND, manager: str = MANAGER) -> Object:
     """Return an Event about an object.
 
     Args:
@@ -27,6 +27,7 @@ def make_event(obj: Object, turn: Turn, *, now: str, kind: str = constants.KIND)
         turn: what happened.
         now: RFC 3339 time.
         kind: of the object.
+        manager: who tells.
     """
     meta = obj["metadata"]
     within = {"namespace": meta["namespace"]} if "namespace" in meta else {}
@@ -48,17 +49,22 @@ def make_event(obj: Object, turn: Turn, *, now: str, kind: str = constants.KIND)
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,
-        "source": {"component": MANAGER},
-        "reportingComponent": MANAGER,
-        "reportingInstance": MANAGER,
+        "source": {"component": manager},
+        "reportingComponent": manager,
+        "reportingInstance": manager,
     }
 
 
 class EventWriter:
-    """Send Events one after the other, behind the work on jobs."""
+    """Send Events one after the other, behind the work on jobs.
 
-    def __init__(self, kube: KubeClient) -> None:
-        self._kube = kube
+    Args:
+        kube: connected client.
+        manager: field manager of the writes.
+    """
+
+    def __init__(self, kube: KubeClient, manager: str = MANAGER) -> None:
+        self._kube, self._manager = kube, manager
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(maxsize=_MOST_WAITING)
 
     def post(self, event: Object) -> None:
@@ -73,7 +79,7 @@ class EventWriter:
         while True:
             event = await self._waiting.get()
             try:
-                await self._kube.create(event, field_manager=MANAGER)
+                await self._kube.create(event, field_manager=self._manager)
             except TROUBLE as error:
                 # The usual case is a namespace that is about to go.
                 _LOG.debug("an Event was not taken: %s", error)

@@ -10,6 +10,8 @@ Object = dict[str, Any]
 
 MANAGER: Final = "inferstack-operator"
 """Field manager of all writes."""
+SCALER: Final = "inferstack-scaler"
+"""Field manager of the predictive scaler's writes."""
 JOB: Final = "inferstack.dev/job"
 """The label that selects a job's children; its value is the job's name."""
 OURS: Final = f"{JOB},app.kubernetes.io/managed-by={MANAGER}"
