@@ -56,8 +56,8 @@ def usage(
         output.emit([node_row(use, found.mix) for use in found.nodes], form)
     else:
         output.emit([owner_row(line) for line in (found.namespaces if by is By.NAMESPACE else found.quotas)], form)
-    for node, product in found.unknown.items():
-        output.say(f"{node}: {product} is not in the catalogue and is left out")
+    for what, why in found.unknown.items():
+        output.say(f"{what} is left out: {why}")
     if waiting := ", ".join(f"{count} x {name}" for name, count in sorted(found.waiting.items())):
         output.say(f"pods without a node wait for {waiting}")
 

@@ -90,7 +90,7 @@ class Usage:
     quotas: tuple[Line, ...] = ()
     """What each namespace may hold at most."""
     unknown: Mapping[str, str] = field(default_factory=dict)
-    """Nodes whose GPUs are not in the catalogue, with the product's name."""
+    """What was left out, and why: nodes whose GPUs are not in the catalogue, quotas for profiles of no board here."""
 
 
 def make_usage(
@@ -104,12 +104,12 @@ def make_usage(
     Args:
         nodes: Nodes as the API server gives them, labelled by GPU feature discovery.
         pods: Pods of all namespaces.
-        quotas: ResourceQuotas; counted for the board of most GPUs, as a profile's name alone does not tell its board.
+        quotas: ResourceQuotas; counted for the board of most GPUs that has their profiles, as a profile's name alone
+            does not tell its board.
         prices: USD for an hour of a whole GPU, by board; without one, a namespace's cost is not known.
 
     Raises:
         LayoutError: a quantity of a GPU resource that is not a whole number.
-        CatalogueError: a quota for a profile that the cluster's board does not have.
     """
     found: dict[str, tuple[Gpu, int, str, Object]] = {}
     unknown = {}
@@ -119,7 +119,7 @@ def make_usage(
         if board is not None:
             found[name] = (board, _gpus(node, board, single), single, node)
         elif product:
-            unknown[name] = product
+            unknown[name] = f"{product} is not in the catalogue"
     held: dict[str, Counter[str]] = {name: Counter() for name in found}
     owners: dict[str, dict[str, Counter[str]]] = {}
     waiting: Counter[str] = Counter()
@@ -142,13 +142,14 @@ def make_usage(
     mix = waiting.copy()
     for counts in held.values():
         mix.update(counts)
+    lines, left_out = _quotas(uses, quotas, prices or {})
     return Usage(
         uses,
         dict(mix),
         dict(waiting),
         tuple(_namespaces(uses, owners, prices or {})),
-        tuple(_quotas(uses, quotas, prices or {})),
-        unknown,
+        lines,
+        {**unknown, **left_out},
     )
 
 
@@ -263,18 +264,32 @@ def _namespaces(
         yield idle
 
 
-def _quotas(uses: Iterable[NodeUse], quotas: Iterable[Object], prices: Mapping[str, float]) -> Iterable[Line]:
+def _quotas(
+    uses: Iterable[NodeUse], quotas: Iterable[Object], prices: Mapping[str, float]
+) -> tuple[tuple[Line, ...], dict[str, str]]:
+    """Return a line for each namespace that has a quota of GPUs, and the quotas that no board here has profiles for."""
     boards: Counter[str] = Counter()
     for use in uses:
         boards[use.model] += use.gpus
-    if not boards:
-        return
-    model = max(sorted(boards), key=lambda name: boards[name])
     lines: dict[str, Line] = {}
+    left_out = {}
     for one in quotas:
-        namespace = one["metadata"]["namespace"]
-        found = quota(namespace, (one.get("spec") or {}).get("hard") or {}, model, prices.get(model))
+        namespace, hard = one["metadata"]["namespace"], (one.get("spec") or {}).get("hard") or {}
+        asked = {key.removeprefix("requests.") for key in hard}
+        profiles = {resource for resource in asked if resource.startswith(MIG_RESOURCE_PREFIX)}
+        fitting = [
+            (-gpus, name)
+            for name, gpus in boards.items()
+            if profiles <= {profile.resource for profile in catalogue.gpu(name).profiles.values()}
+        ]
+        if not fitting:
+            if profiles:
+                told = ", ".join(sorted(profiles))
+                left_out[f"ResourceQuota {namespace}/{one['metadata']['name']}"] = f"no board here has {told}"
+            continue
+        model = min(fitting)[1]
+        found = quota(namespace, hard, model, prices.get(model))
         if found.instances:
             # Several quotas of a namespace all hold: the tightest one counts.
             lines[namespace] = min(lines.get(namespace, found), found, key=lambda quota: quota.gpus)
-    yield from (lines[namespace] for namespace in sorted(lines))
+    return tuple(lines[namespace] for namespace in sorted(lines)), left_out

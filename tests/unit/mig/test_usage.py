@@ -13,7 +13,7 @@ from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.exposition import make_exposition
 from inferstack.mig.usage import WHOLE, Usage, make_usage
-from tests.unit.mig.plan.fleets import H100
+from tests.unit.mig.plan.fleets import A100, H100
 
 PRODUCT = catalogue.gpu(H100).product
 BALANCED = {"1g.10gb": 2, "2g.20gb": 1, "3g.40gb": 1}
@@ -113,7 +113,7 @@ def test_nodes_without_known_gpus_are_named_or_left_out() -> None:
     other = make_node("t4", {"gpu": 1}, 1, "Tesla-T4")
     plain = {"metadata": {"name": "cpu"}, "status": {"allocatable": {"cpu": "4"}}}
     found = make_usage([other, plain], [make_pod("p", "t4", {"gpu": 1})])
-    assert (found.nodes, found.unknown) == ((), {"t4": "Tesla-T4"})
+    assert (found.nodes, found.unknown) == ((), {"t4": "Tesla-T4 is not in the catalogue"})
     assert found.quotas == ()
 
 
@@ -129,6 +129,18 @@ def test_the_tightest_quota_of_a_namespace_counts() -> None:
     (found,) = make_usage([balanced()], [], quotas, {H100: 7.0}).quotas
     assert (found.owner, found.instances, found.gpus) == ("a", 7, Fraction(1))
     assert found.usd_per_hour == pytest.approx(7.0)
+
+
+def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
+    small = make_node("small", {"mig-1g.5gb": 112}, 16, catalogue.gpu(A100).product)
+    quotas = [
+        {"metadata": {"name": "q", "namespace": space}, "spec": {"hard": {f"requests.nvidia.com/mig-{profile}": "1"}}}
+        for space, profile in (("big", "3g.40gb"), ("both", "1g.10gb"), ("none", "1g.6gb"))
+    ]
+    found = make_usage([balanced(), small], [], quotas)
+    # 1g.10gb is on both boards: there are more of the small A100.
+    assert [(one.owner, one.gpus) for one in found.quotas] == [("big", Fraction(1, 2)), ("both", Fraction(1, 4))]
+    assert found.unknown == {"ResourceQuota none/q": "no board here has nvidia.com/mig-1g.6gb"}
 
 
 def test_a_wrong_quantity_is_named() -> None:
