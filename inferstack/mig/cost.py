@@ -1,4 +1,4 @@
-"""What MIG instances cost, and what a quota of them amounts to: by the share of a GPU that an instance blocks.
+"""What MIG instances cost: by the share of a GPU that an instance blocks.
 
 The share is the larger of the instance's compute share and its memory share, as nobody else can use what is left
 without the other: seven 1g.10gb leave an eighth of the memory idle and still fill the GPU, two 3g.40gb a seventh of the
@@ -14,11 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from inferstack.mig import catalogue
-from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
 from inferstack.mig.plan.model import FleetGpu, Instance
-
-_REQUESTS = "requests."
 
 
 def share(model: str, profile: str) -> Fraction:
@@ -115,37 +111,3 @@ def by_owner(
         rest = Line("", 0, 0, 0, parts.idle, None if price is None else float(parts.idle) * price)
         lines[""] = lines.get("", Line("")).plus(rest)
     return lines
-
-
-def quota(owner: str, hard: Mapping[str, str], model: str, price: float | None = None) -> Line:
-    """Return what a ResourceQuota allows of a board, in slices and shares of GPUs.
-
-    Args:
-        owner: the namespace.
-        hard: ``spec.hard`` of the quota: ``requests.nvidia.com/mig-<profile>`` and ``requests.nvidia.com/gpu``, the
-            latter as whole GPUs; quotas of other things are left out.
-        model: the board that the namespace's GPUs have; a profile's name alone does not tell it.
-        price: USD for an hour of the whole GPU.
-
-    Raises:
-        CatalogueError: the board has no such profile.
-        LayoutError: a quantity that is not a whole number.
-    """
-    board = catalogue.gpu(model)
-    by_resource = {profile.resource: name for name, profile in board.profiles.items()}
-    total = Line(owner, usd_per_hour=None if price is None else 0.0)
-    for key, quantity in sorted(hard.items()):
-        resource = key.removeprefix(_REQUESTS)
-        if resource != GPU_RESOURCE and not resource.startswith(MIG_RESOURCE_PREFIX):
-            continue
-        if not str(quantity).isdecimal():
-            raise LayoutError(f"{owner}: {key}: {quantity!r} is not a whole number")
-        count = int(quantity)
-        if resource == GPU_RESOURCE:
-            usd = None if price is None else count * price
-            more = Line(owner, count, count * board.memory_slices, count * board.compute_slices, Fraction(count), usd)
-        else:
-            name = by_resource.get(resource) or resource.removeprefix(MIG_RESOURCE_PREFIX)
-            more = line(owner, model, name, count, price)
-        total = total.plus(more)
-    return total

@@ -17,9 +17,10 @@ from typing import Any
 
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
-from inferstack.mig.cost import Line, line, quota
+from inferstack.mig.cost import Line, line
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+from inferstack.mig.quotas import read_quotas
 
 Object = Mapping[str, Any]
 WHOLE = "whole"
@@ -142,7 +143,10 @@ def make_usage(
     mix = waiting.copy()
     for counts in held.values():
         mix.update(counts)
-    lines, left_out = _quotas(uses, quotas, prices or {})
+    boards: Counter[str] = Counter()
+    for use in uses:
+        boards[use.model] += use.gpus
+    lines, left_out = read_quotas(boards, quotas, prices or {})
     return Usage(
         uses,
         dict(mix),
@@ -262,34 +266,3 @@ def _namespaces(
     yield from (lines[owner] for owner in sorted(lines))
     if uses:
         yield idle
-
-
-def _quotas(
-    uses: Iterable[NodeUse], quotas: Iterable[Object], prices: Mapping[str, float]
-) -> tuple[tuple[Line, ...], dict[str, str]]:
-    """Return a line for each namespace that has a quota of GPUs, and the quotas that no board here has profiles for."""
-    boards: Counter[str] = Counter()
-    for use in uses:
-        boards[use.model] += use.gpus
-    lines: dict[str, Line] = {}
-    left_out = {}
-    for one in quotas:
-        namespace, hard = one["metadata"]["namespace"], (one.get("spec") or {}).get("hard") or {}
-        asked = {key.removeprefix("requests.") for key in hard}
-        profiles = {resource for resource in asked if resource.startswith(MIG_RESOURCE_PREFIX)}
-        fitting = [
-            (-gpus, name)
-            for name, gpus in boards.items()
-            if profiles <= {profile.resource for profile in catalogue.gpu(name).profiles.values()}
-        ]
-        if not fitting:
-            if profiles:
-                told = ", ".join(sorted(profiles))
-                left_out[f"ResourceQuota {namespace}/{one['metadata']['name']}"] = f"no board here has {told}"
-            continue
-        model = min(fitting)[1]
-        found = quota(namespace, hard, model, prices.get(model))
-        if found.instances:
-            # Several quotas of a namespace all hold: the tightest one counts.
-            lines[namespace] = min(lines.get(namespace, found), found, key=lambda quota: quota.gpus)
-    return tuple(lines[namespace] for namespace in sorted(lines)), left_out

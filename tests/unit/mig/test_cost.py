@@ -7,10 +7,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 
-from inferstack.mig.cost import Line, by_owner, quota, share, split
+from inferstack.mig.cost import Line, by_owner, share, split
 from inferstack.mig.errors import CatalogueError, LayoutError
 from inferstack.mig.fragmentation import measure
 from inferstack.mig.plan import FleetGpu, Instance
+from inferstack.mig.quotas import quota
 from tests.unit.mig.plan.fleets import A100, H100, RTX
 from tests.unit.mig.test_fragmentation import gpus
 
