@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,12 +58,11 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
-    parts = [reconciler.run()]
-    if namespace is None:  # rollouts have no namespace: they are for whoever serves all
-        parts.append(MigRollouts(kube).run())
+    # Rollouts have no namespace: they are for whoever serves all.
+    rollouts = MigRollouts(kube) if namespace is None else None
     listening = await _listen(health_port, reconciler) if health_port is not None else None
     stop = asyncio.Event()
-    working = asyncio.create_task(_all(parts))
+    working = asyncio.create_task(_work(reconciler, rollouts))
     watching = Watching()
     guarding = asyncio.create_task(watching.guard(reconciler.listed))
     for task in (working, guarding):
@@ -99,10 +98,11 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     _LOG.info("stopped")
 
 
-async def _all(parts: list[Coroutine[Any, Any, None]]) -> None:
+async def _work(reconciler: Reconciler, rollouts: MigRollouts | None) -> None:
     async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(part)
+        group.create_task(reconciler.run())
+        if rollouts is not None:
+            group.create_task(rollouts.run())
 
 
 async def _listen(port: int, reconciler: Reconciler) -> web.AppRunner:

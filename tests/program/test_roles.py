@@ -74,7 +74,7 @@ SAME = {
     "tenancy:Tenancy": {"PriorityClass": 3, "ClusterRole": 1, **TENANT},
     "autoscaling:Autoscaling": {"Namespace": 2},
     "inference:InferenceOperator": {
-        "CustomResourceDefinition": 1,
+        "CustomResourceDefinition": 2,
         "Namespace": 1,
         "ServiceAccount": 1,
         "ClusterRole": 1,
@@ -261,9 +261,11 @@ def test_the_stacks_own_layouts_reach_the_mig_manager(local: Recording) -> None:
     assert {"all-disabled", "mostly-serving"} <= config["mig-configs"].keys()
 
 
-def test_the_operators_kind_rights_and_image(local: Recording) -> None:
+def test_the_operators_kinds_rights_and_image(local: Recording) -> None:
     crd = local.get("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", "inferencejobs.deepseek.ai")
     assert crd.inputs == crds()[0]
+    rollouts = local.get("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", "migrollouts.deepseek.ai")
+    assert rollouts.inputs == crds()[1]
     role = local.get("kubernetes:rbac.authorization.k8s.io/v1:ClusterRole", "operator-clusterrole")
     assert role.inputs["rules"] == rules()
     pod = local.get("kubernetes:apps/v1:Deployment", "operator").inputs["spec"]["template"]["spec"]
