@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from components.addon import AddonName
 from components.autoscaling.settings import AutoscalingSettings
-from components.objects import Object
 from inferstack.api import constants
-from inferstack.operator import runtimes
+from inferstack.operator.adapter_rules import make_adapter_rules
 
 
 def make_charts(
@@ -29,23 +28,6 @@ def make_charts(
     if settings.has_adapter and url:
         charts["prometheus-adapter"] = _adapter(settings, url)
     return charts
-
-
-def make_adapter_rules() -> list[Object]:
-    """Return a rule for each metric that a job's HorizontalPodAutoscaler may ask for, whatever its runtime.
-
-    The names are those of the runtimes' table, which the operator reads too: what is asked for is what is served.
-    """
-    names = {name for runtime in runtimes.load().runtimes.values() for name in runtime.metrics.values()}
-    return [
-        {
-            "seriesQuery": f'{name}{{namespace!="",pod!=""}}',
-            "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
-            "name": {"as": name},
-            "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
-        }
-        for name in sorted(names)
-    ]
 
 
 def _adapter(settings: AutoscalingSettings, url: str) -> dict[str, Any]:

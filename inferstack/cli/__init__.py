@@ -15,7 +15,7 @@ from inferstack.cli import crd, node, output, rehearsal, stack, state, switches,
 from inferstack.errors import UserError
 
 _VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd, state)
-_PLANNING = ("settings", "orphans", "mirror", "gpu", "mig", "doctor", "policy", "drift", "versions", "sbom")
+_PLANNING = ("settings", "orphans", "mirror", "gpu", "mig", "doctor", "policy", "drift", "versions", "sbom", "load")
 """Commands whose modules, of the same names, load much, most the whole program: the others do without that second."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 

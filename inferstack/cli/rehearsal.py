@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,10 @@ import typer
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
+from inferstack.operator.adapter_rules import make_adapter_rules
 from inferstack.project import state_dir
 from inferstack.rehearsal.plane import ComponentStatus, Rehearsal
+from inferstack.rehearsal.plane.model import Adapter
 from inferstack.rehearsal.plane.rehearsal import tail
 
 _group = typer.Typer(no_args_is_help=True, help="The rehearsal's control plane: start, stop, status, logs.")
@@ -29,14 +32,38 @@ def register(app: typer.Typer) -> None:
 def start(
     port: Annotated[int | None, typer.Option(help="TCP port of the API server.", min=1, max=65535)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and start nothing.")] = False,
+    metrics: Annotated[
+        bool | None,
+        typer.Option(
+            "--metrics/--no-metrics",
+            help="Prometheus, prometheus-adapter and the load simulator; else as at the last start.",
+            show_default=False,
+        ),
+    ] = None,
+    hpa_sync_seconds: Annotated[
+        float | None,
+        typer.Option(help="Time between two looks of autoscalers; at first Kubernetes' 15.", min=0.2, max=600),
+    ] = None,
+    hpa_downscale_seconds: Annotated[
+        float | None,
+        typer.Option(help="Time for which autoscalers hold their highest answer; at first 300.", min=0, max=3600),
+    ] = None,
 ) -> None:
-    """Bring up what is not running; data is kept."""
+    """Bring up what is not running; data is kept, and so are the options."""
     rehearsal = Rehearsal(state_dir())
+    wanted = rehearsal.options
+    if metrics is not None:
+        adapter = wanted.adapter or Adapter(tuple(make_adapter_rules())) if metrics else None
+        wanted = replace(wanted, metrics=metrics, adapter=adapter)
+    if hpa_sync_seconds is not None:
+        wanted = replace(wanted, hpa_sync_seconds=hpa_sync_seconds)
+    if hpa_downscale_seconds is not None:
+        wanted = replace(wanted, hpa_downscale_seconds=hpa_downscale_seconds)
     if dry_run:
-        for command in rehearsal.commands():
+        for command in rehearsal.commands(wanted):
             typer.echo(shlex.join(command))
         return
-    rehearsal.start(output.say, port=port)
+    rehearsal.start(output.say, port=port, wanted=wanted)
 
 
 @_group.command()

@@ -18,11 +18,12 @@ import typer
 from inferstack.cli import findings, jobs, output, preview_report, roles
 from inferstack.cli.configuration import check_settings
 from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.plane_options import plane_options
 from inferstack.cli.progress import Progress
 from inferstack.cli.session import Session, only_one
 from inferstack.errors import UserError
 from inferstack.rehearsal import crds, tools
-from inferstack.rehearsal.plane import PLANE_TOOLS, Keeper, Rehearsal
+from inferstack.rehearsal.plane import Keeper, Rehearsal, tools_of
 from inferstack.rehearsal.plane.rehearsal import tail
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml.")]
@@ -247,11 +248,13 @@ def _start(session: Session, config: list[str] | None = None) -> None:
         session.select()
         session.configure(config or [])
         return
-    tools.ensure([*wanted, *PLANE_TOOLS], report=output.say)
+    rehearsal = Rehearsal(session.state)
+    options = plane_options(session.configuration(), rehearsal.options)
+    tools.ensure([*wanted, *tools_of(options)], report=output.say)
     crds.ensure(crds.sources(), output.say)
     # The engine's own start takes a second or two of one core: the control plane uses the other meanwhile.
     with ThreadPoolExecutor(2) as pool:
-        plane = pool.submit(Rehearsal(session.state).start, output.say)
+        plane = pool.submit(rehearsal.start, output.say, wanted=options)
         session.engine.prepare()
         session.select()
         session.configure(config or [])

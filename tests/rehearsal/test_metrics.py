@@ -13,13 +13,14 @@ import aiohttp
 import psutil
 import pytest
 
-from components.autoscaling.builders import make_adapter_rules
 from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors
 from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
-from inferstack.api import constants
+from inferstack.api import MetricType, RuntimeName, constants
 from inferstack.kube import ApiError, KubeClient
+from inferstack.operator import runtimes
+from inferstack.operator.adapter_rules import make_adapter_rules
 from inferstack.rehearsal.load import control
 from inferstack.rehearsal.load.scenario import parse
 from inferstack.rehearsal.metrics import APISERVICE
@@ -177,28 +178,28 @@ async def _at_least(found: Awaitable[int], wanted: int) -> bool:
 async def test_each_metric_of_a_runtime_is_recorded_and_served(
     metered: Rehearsal, kube: KubeClient, namespace: str, runtime: str
 ) -> None:
-    from inferstack.operator import runtimes  # noqa: PLC0415  # the table that the operator asks by
-
     await _job(kube, namespace, "served", runtime)
+    await _until(lambda: _is(_replicas(kube, namespace, "served"), 1))
     _play(metered, **{f"{namespace}__served": {"arrivals": {"type": "constant", "rate": 20}}})
     wanted = {
         name
-        for metric, name in runtimes.load().runtimes[runtime].metrics.items()  # type: ignore[index]
-        if metric.value != "GpuUtilizationPercent"  # the nodes of this test have no description of their GPUs
+        for metric, name in runtimes.load().runtimes[RuntimeName(runtime)].metrics.items()
+        if metric is not MetricType.GPU_UTILIZATION_PERCENT  # nothing describes the GPUs of this test's nodes
     }
 
-    async def there() -> bool:
+    async def values(name: str) -> list[str]:
         try:
-            listed = await kube.request("GET", CUSTOM)
-        except ApiError:
-            return False
-        return {f"pods/{name}" for name in wanted} <= {entry["name"] for entry in listed["resources"]}
+            found = await kube.request("GET", f"{CUSTOM}/namespaces/{namespace}/pods/*/{name}")
+        except ApiError as error:
+            if error.code not in (404, 503):  # no such metric yet, or not of these pods
+                raise
+            return []
+        return [item["describedObject"]["namespace"] for item in found["items"]]
 
-    await _until(there, 40)
     for name in sorted(wanted):
-        path = f"{CUSTOM}/namespaces/{namespace}/pods/*/{name}"
-        items = (await kube.request("GET", path))["items"]
-        assert [item["describedObject"]["namespace"] for item in items] == [namespace], name
+        assert await _until(lambda name=name: values(name), 40) == [namespace]  # type: ignore[misc]
+    listed = await kube.request("GET", CUSTOM)
+    assert {f"pods/{name}" for name in wanted} <= {entry["name"] for entry in listed["resources"]}
     rates = f'inference_requests_per_second{{namespace="{namespace}",inferencejob="served",runtime="{runtime}"}} > 10'
     await _until(lambda: _query(metered, rates), 30)
     istio = f'sum by (response_code) (istio_requests_total{{destination_service_namespace="{namespace}"}})'

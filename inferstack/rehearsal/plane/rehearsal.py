@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -97,11 +98,12 @@ class Rehearsal:
             if self._has_died():  # nobody has stopped it, or brought it back, meanwhile
                 self._start_all(report, None)
 
-    def commands(self) -> list[list[str]]:
+    def commands(self, wanted: PlaneOptions | None = None) -> list[list[str]]:
         """Return the commands that `start` would run, without running or writing anything."""
-        names = [component.tool for component in build_all(self._config_or_default()) if component.tool]
-        places = {name: Path(name) for name in names}
-        return [self._argv(component, places) for component in build_all(self._config_or_default())]
+        config = self._config_or_default()
+        components = build_all(config if wanted is None else replace(config, options=wanted))
+        places = {component.tool: Path(component.tool) for component in components if component.tool}
+        return [self._argv(component, places) for component in components]
 
     def stop(self, report: Report = lambda _: None, *, purge: bool = False) -> None:
         """End all components, last started first, and what the agent runs for pods.

@@ -23,6 +23,7 @@ from components.settings import load_role
 from inferstack.api import MetricType
 from inferstack.errors import UserError
 from inferstack.operator import runtimes
+from inferstack.operator.adapter_rules import make_adapter_rules
 from inferstack.project import project_root
 from inferstack.versions import load as load_versions
 
@@ -264,7 +265,7 @@ def test_the_adapter_serves_metrics_of_pods_only() -> None:
 
 @pytest.mark.parametrize("runtime", runtimes.load().runtimes.values(), ids=lambda runtime: runtime.name.value)
 def test_each_metric_that_an_autoscaler_may_ask_for_is_served(runtime: runtimes.Runtime) -> None:
-    served = {rule["name"]["as"]: rule for rule in builders.make_adapter_rules()}
+    served = {rule["name"]["as"]: rule for rule in make_adapter_rules()}
     recorded = {
         rule["record"] for rule in make_autoscaling_group(load_role("monitoring", MonitoringSettings, None))["rules"]
     }

@@ -15,7 +15,7 @@ from inferstack.rehearsal.plane.components import (
     prometheus,
     scheduler,
 )
-from inferstack.rehearsal.plane.model import Adapter, Component, PlaneConfig
+from inferstack.rehearsal.plane.model import Adapter, Component, PlaneConfig, PlaneOptions
 
 BUILDERS = (
     etcd.build_etcd,
@@ -27,8 +27,6 @@ BUILDERS = (
 )
 
 PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
-METRICS_TOOLS = ("prometheus", "prometheus-adapter")
-"""What a rehearsal with metrics runs on top."""
 
 
 def build_all(config: PlaneConfig) -> list[Component]:
@@ -45,3 +43,9 @@ def build_any(config: PlaneConfig) -> list[Component]:
     """Return all components that a control plane may have, whatever its options: what may be running."""
     options = replace(config.options, metrics=True, adapter=config.options.adapter or Adapter())
     return build_all(replace(config, options=options))
+
+
+def tools_of(options: PlaneOptions) -> list[str]:
+    """Return the binaries that a control plane with such options runs."""
+    extra = ["prometheus", *(["prometheus-adapter"] if options.adapter else [])] if options.metrics else []
+    return [*PLANE_TOOLS, *extra]
