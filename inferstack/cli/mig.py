@@ -1,4 +1,4 @@
-"""What GPUs can be cut into."""
+"""What GPUs can be cut into, are cut into, and should be cut into."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-from inferstack.cli import mig_usage, output
+from inferstack.cli import mig_apply, mig_assert, mig_plan, mig_usage, output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu, Profile
 from inferstack.mig.errors import CatalogueError
 
-_group = typer.Typer(no_args_is_help=True, help="MIG: what GPUs can be cut into.")
+_group = typer.Typer(no_args_is_help=True, help="MIG: what GPUs can be cut into, and should be.")
 _group.command()(mig_usage.usage)
+_group.command("plan")(mig_plan.plan_command)
+_group.command("diff")(mig_plan.diff_command)
+_group.command("apply")(mig_apply.apply_command)
+_group.command("assert")(mig_assert.assert_command)
+_group.command("rollouts")(mig_apply.rollouts_command)
+_group.command("follow")(mig_apply.follow_command)
+_group.command("pause")(mig_apply.pause_command)
+_group.command("resume")(mig_apply.resume_command)
+_group.command("abort")(mig_apply.abort_command)
 
 Row = dict[str, Any]
 
