@@ -13,7 +13,7 @@ from inferstack.mig.layout import STRATEGIES, Layout, Strategy
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.operator.mig.devices import Settings
 from inferstack.operator.mig.names import DEFAULT_LAYOUTS, NAMESPACE, POLICY
-from inferstack.operator.mig.world import Pod, World, budget_of, node_of, prune_node, prune_pod
+from inferstack.operator.mig.world import Pod, World, budget_of, node_of, pod_of, prune_node, prune_pod
 
 Object = dict[str, Any]
 
@@ -65,6 +65,25 @@ class Observed:
             settings=settings if isinstance(settings, Settings) else None,
             problem="" if isinstance(settings, Settings) else settings,
         )
+
+
+async def snapshot(kube: KubeClient) -> World:
+    """Return the world as it is, read once."""
+    nodes, pods, budgets = await asyncio.gather(
+        kube.list("v1", "Node"), kube.list("v1", "Pod"), kube.list("policy/v1", "PodDisruptionBudget")
+    )
+    holding: dict[str, list[Pod]] = {}
+    for obj in pods["items"]:
+        if (pod := pod_of(obj)) is not None:
+            holding.setdefault(pod.node, []).append(pod)
+    settings = await SettingsReader(kube).read()
+    return World(
+        nodes={obj["metadata"]["name"]: node_of(obj) for obj in nodes["items"]},
+        pods=holding,
+        budgets=[budget_of(obj) for obj in budgets["items"]],
+        settings=settings if isinstance(settings, Settings) else None,
+        problem="" if isinstance(settings, Settings) else settings,
+    )
 
 
 class SettingsReader:
