@@ -3,7 +3,7 @@
 Candidates are a season's profile times a level: the profile by the mean of the seasons or by MSTL (Bandara, Hyndman,
 Bergmeir 2021), the level by exponential smoothing (AutoETS). Seasonal-naive is always among them, and wins where none
 is better by pinball loss. Intervals are split-conformal: quantiles of the errors that the same model made in the
-backtest, in units of the square root of the forecast, as counts scatter like that.
+backtest, in units of the forecast or of its square root, whichever serves better.
 
 This module alone imports statsforecast, and only when a forecast is asked for.
 """
@@ -31,6 +31,7 @@ LEVEL_STEPS = 1440
 """Steps that the level is fitted on."""
 ORIGINS = 300
 """Forecasts in a backtest."""
+POWERS = (0.5, 1.0)
 MOST_GAPS = 0.5
 """Share of steps without a measurement above which nothing is foreseen."""
 
@@ -144,8 +145,10 @@ class Backtest:
     model: Model
     loss: float
     """Pinball loss of the median and of the upper end together, requests a second."""
+    power: float
+    """Errors scatter like this power of the forecast: 0.5 as counts do, 1 as a rate that goes up and down by shares."""
     errors: Array
-    """Origins by steps: measured less forecast, in units of the square root of the forecast."""
+    """Origins by steps: measured less forecast, in units of `scatter`."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ class Chooser:
 
     def _say(self, values: Array, history: History, steps: int, confidence: float, place: int) -> Forecast:
         mean = self._best.model.predict(values, steps, place)
-        scale = scatter(mean)
+        scale = scatter(mean, self._best.power)
         errors = self._best.errors[:, :steps]
         upper = mean + scale * conformal(errors, confidence)
         lower = mean - scale * conformal(-errors, confidence)
@@ -266,17 +269,20 @@ def backtest(model: Model, values: Array, steps: int, confidence: float) -> Back
     origins = np.unique(np.linspace(first, len(values) - steps, ORIGINS).astype(int))
     means = np.array([model.predict(values[:origin], steps) for origin in origins])
     truths = np.array([values[origin : origin + steps] for origin in origins])
-    scale = scatter(means)
-    errors = (truths - means) / scale
     half = max(1, len(origins) // 2)
-    upper = means[half:] + scale[half:] * conformal(errors[:half], confidence)
-    loss = pinball(truths[half:], means[half:], 0.5) + pinball(truths[half:], upper, confidence)
-    return Backtest(model, loss, errors)
+    tried = []
+    for power in POWERS:
+        scale = scatter(means, power)
+        errors = (truths - means) / scale
+        upper = means[half:] + scale[half:] * conformal(errors[:half], confidence)
+        loss = pinball(truths[half:], means[half:], 0.5) + pinball(truths[half:], upper, confidence)
+        tried.append(Backtest(model, loss, power, errors))
+    return min(tried, key=lambda found: found.loss)
 
 
-def scatter(mean: Array) -> Array:
-    """Return the unit of errors at a forecast: its square root, as of a count, with a floor for quiet times."""
-    found: Array = np.sqrt(np.maximum(mean, 1e-2))
+def scatter(mean: Array, power: float) -> Array:
+    """Return the unit of errors at a forecast: a power of it, with a floor for quiet times."""
+    found: Array = np.maximum(mean, 1e-2) ** power
     return found
 
 

@@ -126,6 +126,10 @@ class Service:
                 raise ScalingError(f"service.{name}: is {getattr(self, name)}; a squared coefficient is at least 0")
 
 
+_BANDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
+"""Where the bands of `Slo.slacks` begin."""
+
+
 class Measure(enum.StrEnum):
     """What the service level is about."""
 
@@ -157,26 +161,27 @@ class Slo:
             if not 0 < getattr(self, name) < 1:
                 raise ScalingError(f"slo.{name}: is {getattr(self, name)}; between 0 and 1, without the ends")
 
-    def split(self, service: Service) -> tuple[float, float]:
-        """Return ``(slack, share)``: a request may wait ``slack`` seconds, and ``share`` of them longer.
+    def slacks(self, service: Service) -> tuple[tuple[float, float], ...]:
+        """Return ``(seconds, share)``: for each share of requests, how long one of them may wait.
 
-        Of a limit on work and wait together, half of the allowed misses goes to each (the union bound): the work is
-        taken at that stricter percentile.
+        Of a limit on work and wait together the rest after the work is left, by bands of the work's distribution, each
+        taken at its slow end. A negative time: the work alone takes too long.
 
         Raises:
-            ScalingError: the work alone takes longer than allowed, so that no number of replicas helps.
+            ScalingError: the work alone misses more requests than allowed, so that no number of replicas helps.
         """
-        misses = 1 - self.percentile
         if self.measure is Measure.QUEUE:
-            return self.seconds, misses
+            return ((self.seconds, 1.0),)
         work = service.first_token if self.measure is Measure.TIME_TO_FIRST_TOKEN else service.latency
-        taken = work.quantile(1 - misses / 2)
-        if taken >= self.seconds:
+        bands = zip(_BANDS, (*_BANDS[1:], 1.0), strict=True)
+        found = tuple((self.seconds - work.quantile(high), high - low) for low, high in bands)
+        if sum(share for seconds, share in found if seconds < 0) >= 1 - self.percentile:
             raise ScalingError(
                 f"slo.seconds: {self.seconds:g} s of {self.measure.value} cannot be met by any number of replicas: a "
-                f"request that does not wait takes {taken:.3g} s at the {100 - 50 * misses:.4g}th percentile"
+                f"request that does not wait takes {work.quantile(self.percentile):.3g} s at the "
+                f"{100 * self.percentile:.4g}th percentile"
             )
-        return self.seconds - taken, misses / 2
+        return found
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,9 @@ class State:
     """Arrivals a second over the last short while (10 to 60 s); None where unknown."""
     rate_seconds: float = 60.0
     """How long that while is."""
+    missed: float | None = None
+    """Share of requests that missed the service level over the last hour or so, as measured; None where unknown. While
+    it is below what the level allows, the rest of this error budget is spent."""
     last_request: float | None = None
     """When the last request arrived, or since when the job is there; None: unknown, it then never goes to zero."""
     memory: Memory = field(default_factory=Memory)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 from inferstack.scaling import queueing, reactive
 from inferstack.scaling.model import (
@@ -34,31 +33,40 @@ INTERVAL = 15.0
 """Seconds between two decisions, beyond the cold start part of the horizon."""
 MAX_WINDOW = 3600
 """Kubernetes' most of ``stabilizationWindowSeconds``."""
+SURE = 3.0
+"""Standard deviations beyond which a rise is no noise: one false alarm in 740 looks."""
+SPEND = 5.0
+"""How much of an error budget that nobody used is spent: with no miss at all, replicas are planned for 1 + 5 times the
+misses that the level allows."""
 _STEP = 1.25
+"""Of the load, between two targets."""
 
 
 @dataclass(frozen=True)
 class Tuning:
     """What follows from service and service level alone."""
 
-    slack: float
+    slacks: queueing.Slacks
     share: float
+    typical: float
+    """Median seconds until a new replica serves."""
     cold: float
     """Seconds until a new replica serves, at the confidence of the service level."""
-    hold: float
-    """Seconds that a replica without work is kept: as long as a start takes, as with renting skis: at most twice what
-    was best in hindsight."""
+    drain: float
+    """Seconds within which what waits is to be gone."""
 
     @classmethod
-    def of(cls, service: Service, slo: Slo) -> Tuning:
-        """Derive it.
+    def of(cls, service: Service, slo: Slo, missed: float | None = None) -> Tuning:
+        """Derive it; ``missed`` is `State.missed`.
 
         Raises:
             ScalingError: the service level cannot be met at all.
         """
-        slack, share = slo.split(service)
-        cold = service.cold_start.quantile(slo.confidence)
-        return cls(slack, share, cold, min(max(cold, INTERVAL), MAX_WINDOW))
+        share = 1 - slo.percentile
+        if missed is not None:
+            share *= 1 + SPEND * max(0.0, 1 - missed / share)
+        cold = service.cold_start
+        return cls(slo.slacks(service), share, cold.quantile(0.5), cold.quantile(slo.confidence), slo.seconds)
 
     def behavior(self) -> Object:
         """Return ``spec.behavior``: up at once, down after the time that a start takes."""
@@ -70,8 +78,11 @@ class Tuning:
         return reactive.UP
 
     def down(self) -> reactive.Rules:
-        """Return the rules of the way down."""
-        return reactive.Rules(math.ceil(self.hold), reactive.DOWN.policies)
+        """Return the rules of the way down: a replica without work is kept as long as a start takes.
+
+        As with renting skis: what is paid is at most twice what was best in hindsight.
+        """
+        return reactive.Rules(min(math.ceil(max(self.typical, INTERVAL)), MAX_WINDOW), reactive.DOWN.policies)
 
 
 def target(load: float, service: Service, tuning: Tuning) -> float:
@@ -82,7 +93,7 @@ def target(load: float, service: Service, tuning: Tuning) -> float:
     """
     full = max(load / service.slots, 1.0)
     replicas = max(math.floor(_STEP ** math.floor(math.log(full, _STEP))), 1)
-    share = queueing.utilisation(replicas, service, tuning.slack, tuning.share)
+    share = queueing.utilisation(replicas, service, tuning.slacks, tuning.share)
     return max(service.slots * share, 0.001)
 
 
@@ -91,25 +102,26 @@ def needed(
 ) -> tuple[int, float]:
     """Return the replicas for the forecast's highest upper end between two times, and that rate."""
     _, _, rate = forecast.highest(begin, end)
-    return queueing.replicas_for(max(rate, 0.0), service, tuning.slack, tuning.share, most), rate
+    return queueing.replicas_for(max(rate, 0.0), service, tuning.slacks, tuning.share, most), rate
 
 
-def expected_burst(history: History, state: State, service: Service, slo: Slo, cold: float) -> float | None:
+def expected_burst(now: float, history: History, state: State, service: Service, cold: float) -> float | None:
     """Return arrivals a second when a replica asked for now is Ready, by what arrives now; None where unknown.
 
-    A rise between the last two steps that noise does not explain is taken to go on; noise is that of a renewal
+    A rise since the last step of the history that noise does not explain is taken to go on; noise is that of a renewal
     process: the variance of a count is its mean times the burstiness.
     """
     if state.rate is None:
         return None
-    recent = [rate for rate in history.rates[-2:] if not math.isnan(rate)]
-    rise = 0.0
-    if len(recent) == 2:
-        noise = math.sqrt((recent[0] + recent[1]) * service.burstiness / history.step)
-        growth = recent[1] - recent[0]
-        if growth > NormalDist().inv_cdf(slo.confidence) * noise:
-            rise = growth * cold / history.step
-    return state.rate + rise
+    before = next((rate for rate in reversed(history.rates[-3:]) if not math.isnan(rate)), None)
+    if before is None:
+        return state.rate
+    noise = math.sqrt(max(before, state.rate) * service.burstiness * (1 / history.step + 1 / state.rate_seconds))
+    growth = state.rate - before
+    if growth <= SURE * noise:
+        return state.rate
+    apart = max(now - history.end + (history.step - state.rate_seconds) / 2, INTERVAL)
+    return state.rate + growth * cold / apart
 
 
 def decide(
@@ -135,25 +147,28 @@ def decide(
     Raises:
         ScalingError: a service level that no number of replicas meets, or a budget that does not hold the minimum.
     """
-    tuning = Tuning.of(service, slo)
+    tuning = Tuning.of(service, slo, state.missed)
     most = bounds.most(service.gpus)
-    steps = max(1, math.ceil((now + tuning.cold + INTERVAL + tuning.hold - history.end) / history.step))
+    # Beyond what is allowed it is still counted, up to twice, so that people see what is missing.
+    steps = max(1, math.ceil((now + tuning.cold + INTERVAL - history.end) / history.step))
     forecast = forecaster.predict(history, steps, slo.confidence) if forecaster is not None else None
 
     asked, reason, sentence, hold_at = 0, Reason.REACTIVE, "no forecast: the history is too short", 0
     if forecast is not None:
-        asked, rate = needed(now, now + tuning.cold + INTERVAL, forecast, service, tuning, most)
-        hold_at, _ = needed(now, now + tuning.cold + INTERVAL + tuning.hold, forecast, service, tuning, most)
+        soon = now + tuning.cold + INTERVAL
+        asked, rate = needed(now + tuning.typical, soon, forecast, service, tuning, 2 * most)
+        hold_at, _ = needed(now, soon, forecast, service, tuning, 2 * most)
         reason = Reason.FORECAST
         sentence = f"{forecast.model} expects up to {rate:.3g} requests/s within {tuning.cold + INTERVAL:.0f} s"
-    burst = _burst(history, service, slo, tuning, state, forecast, now, most)
+    burst = _burst(history, service, tuning, state, forecast, now, 2 * most)
     if burst > asked:
         asked, reason = burst, Reason.BURST
         sentence = f"{_told(state)} need more than was foreseen"
-    floors = (*(one for one in state.floors if one[0] > now - tuning.hold), (now, asked))
+    hold = INTERVAL if forecast is not None else tuning.cold
+    floors = (*(one for one in state.floors if one[0] > now - hold), (now, asked))
     kept = max([min(state.replicas, hold_at), *(count for _, count in floors)])
     if kept > asked:
-        sentence = f"{asked} would do now, {kept} are kept: less is needed for no longer than a start takes"
+        sentence = f"{asked} would do now, {kept} are kept for what comes before a start would be done"
         reason = Reason.FALLING
     needs = asked
     asked = max(asked, kept) + bounds.warm
@@ -166,8 +181,8 @@ def decide(
     floor = max(asked, held)
     if floor < bounds.min_replicas:
         reason, sentence = Reason.MINIMUM, f"{floor} would do, minReplicas is {bounds.min_replicas}"
-    if needs > most or floor > most:
-        reason, sentence = Reason.BUDGET, f"{max(needs, floor)} replicas are needed, {most} are allowed"
+    if floor > most:
+        reason, sentence = Reason.BUDGET, f"{floor} replicas are needed, {most} are allowed"
     floor = min(max(floor, bounds.min_replicas), most)
     made = Decision(floor, most, goal, tuning.behavior(), None, reason, sentence, needs, held, forecast, memory, floors)
     return _zero(made, now, bounds, state, forecast)
@@ -176,7 +191,6 @@ def decide(
 def _burst(
     history: History,
     service: Service,
-    slo: Slo,
     tuning: Tuning,
     state: State,
     forecast: Forecast | None,
@@ -184,17 +198,21 @@ def _burst(
     most: int,
 ) -> int:
     """Return the replicas for what arrives and waits now; 0 where forecast and noise explain it."""
-    rate = expected_burst(history, state, service, slo, tuning.cold)
+    rate = expected_burst(now, history, state, service, tuning.cold)
     if rate is None or state.rate is None:
         return 0
-    sure = NormalDist().inv_cdf(slo.confidence)
     if forecast is not None:
         _, _, upper = forecast.highest(now - forecast.step, now + forecast.step)
-        if rate <= upper + sure * math.sqrt(max(upper, 0.0) * service.burstiness / state.rate_seconds):
+        if rate <= upper + SURE * math.sqrt(max(upper, 0.0) * service.burstiness / state.rate_seconds):
             return 0
-    # What will wait when the replicas that are asked for now are Ready is to be gone after as long again.
+    else:
+        known = [one for one in history.rates[-3:] if not math.isnan(one)]
+        usual = sum(known) / len(known) if known else rate
+        if abs(rate - usual) <= SURE * math.sqrt(max(usual, 0.0) * service.burstiness / state.rate_seconds):
+            rate = usual
+    # What will wait when the replicas that are asked for now are Ready is to be gone within the level's own time.
     behind = state.waiting + max(0.0, state.rate - state.ready * service.rate) * tuning.cold
-    return queueing.replicas_for(rate + behind / tuning.cold, service, tuning.slack, tuning.share, most)
+    return queueing.replicas_for(rate + behind / tuning.drain, service, tuning.slacks, tuning.share, most)
 
 
 def _told(state: State) -> str:

@@ -13,6 +13,9 @@ import math
 from inferstack.scaling.errors import ScalingError
 from inferstack.scaling.model import Service
 
+Slacks = tuple[tuple[float, float], ...]
+"""Seconds that a share of requests may wait, and that share."""
+
 
 def erlang_b(servers: int, offered: float) -> float:
     """Return the share of lost calls of M/M/c/c; ``offered`` is the load in Erlang."""
@@ -33,8 +36,8 @@ def _waits(servers: int, offered: float, blocked: float) -> float:
     return blocked / (1 - offered / servers * (1 - blocked))
 
 
-def exceeds(replicas: int, rate: float, service: Service, slack: float) -> float:
-    """Return the probability that a request waits longer than ``slack`` seconds, in the steady state.
+def late(replicas: int, rate: float, service: Service, slacks: Slacks) -> float:
+    """Return the share of requests that wait longer than they may, in the steady state.
 
     Each replica is ``service.slots`` servers, as the queue before them is common.
 
@@ -42,30 +45,31 @@ def exceeds(replicas: int, rate: float, service: Service, slack: float) -> float
         replicas: that serve.
         rate: arrivals a second.
         service: what one replica can do.
-        slack: seconds.
+        slacks: how long each share of requests may wait, as of `Slo.slacks`.
     """
     servers = replicas * service.slots
     offered = rate * service.slots / service.rate
-    return _tail(servers, offered, erlang_b(servers, offered), service, slack)
+    return _late(servers, offered, erlang_b(servers, offered), service, slacks)
 
 
-def _tail(servers: int, offered: float, blocked: float, service: Service, slack: float) -> float:
+def _late(servers: int, offered: float, blocked: float, service: Service, slacks: Slacks) -> float:
     if offered >= servers:
         return 1.0
     spread = max((service.burstiness + service.variability) / 2, 1e-6)
-    spare = (servers - offered) * service.rate / service.slots  # requests a second beyond the arrivals
-    return _waits(servers, offered, blocked) * math.exp(-spare * slack / spread)
+    decay = (servers - offered) * service.rate / service.slots / spread
+    waits = _waits(servers, offered, blocked)
+    return sum(share * (waits * math.exp(-decay * slack) if slack >= 0 else 1.0) for slack, share in slacks)
 
 
-def replicas_for(rate: float, service: Service, slack: float, share: float, most: int) -> int:
-    """Return the fewest replicas with which at most a ``share`` of requests waits longer than ``slack`` seconds.
+def replicas_for(rate: float, service: Service, slacks: Slacks, share: float, most: int) -> int:
+    """Return the fewest replicas with which at most a ``share`` of requests waits longer than it may.
 
     One pass of Erlang's recursion serves all counts, so the time is that of the answer's slots.
 
     Args:
         rate: arrivals a second.
         service: what one replica can do.
-        slack: seconds, at least 0.
+        slacks: as of `Slo.slacks`.
         share: of the requests, above 0.
         most: where to stop; returned where even they do not suffice.
 
@@ -80,12 +84,12 @@ def replicas_for(rate: float, service: Service, slack: float, share: float, most
     blocked = 1.0
     for count in range(1, most * service.slots + 1):
         blocked = offered * blocked / (count + offered * blocked)
-        if count > offered and count % service.slots == 0 and _tail(count, offered, blocked, service, slack) <= share:
+        if count > offered and count % service.slots == 0 and _late(count, offered, blocked, service, slacks) <= share:
             return count // service.slots
     return most
 
 
-def utilisation(replicas: int, service: Service, slack: float, share: float) -> float:
+def utilisation(replicas: int, service: Service, slacks: Slacks, share: float) -> float:
     """Return the highest utilisation, 0 to 1, at which so many replicas still keep the service level.
 
     By bisection: more arrivals never make the waits shorter.
@@ -93,7 +97,7 @@ def utilisation(replicas: int, service: Service, slack: float, share: float) -> 
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
-        if exceeds(replicas, middle * replicas * service.rate, service, slack) <= share:
+        if late(replicas, middle * replicas * service.rate, service, slacks) <= share:
             low = middle
         else:
             high = middle

@@ -11,6 +11,7 @@ Draws come from the seed alone, and the k-th start takes the k-th draw, so all p
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,6 +78,8 @@ class View:
     waiting: float
     arrived: list[tuple[float, int]] = field(default_factory=list)
     """Of each scrape so far: when, and how many requests had arrived in all."""
+    begun: list[tuple[int, int]] = field(default_factory=list)
+    """Of each scrape so far: how many requests had begun, and how many of them within the limit."""
     loads: list[float] = field(default_factory=list)
     """Of each scrape so far: the load."""
 
@@ -121,10 +124,11 @@ class _Pool:
         self.slots = slots
         self.cold = cold
         self.heap: list[tuple[float, int]] = []
-        """When each slot is free, and its replica; those of removed replicas stay until they come to the top."""
+        """When each slot is free, and its replica."""
         self.live: dict[int, _Replica] = {}
         self.gone: list[_Replica] = []
-        self.dead: set[int] = set()
+        self.draining: list[float] = []
+        """When the last requests of removed replicas end."""
         self.started = 0
 
     def add(self, now: float, count: int, *, warm: bool = False) -> None:
@@ -141,18 +145,24 @@ class _Pool:
         chosen = set(order[:count])
         last = dict.fromkeys(chosen, now)
         for free, name in self.heap:
-            if name in chosen and self.live[name].ready <= now:
+            if name in chosen and free > now >= self.live[name].ready:
                 last[name] = max(last[name], free)
+                self.draining.append(free)
         for name in chosen:
             replica = self.live.pop(name)
             replica.end = last[name]
             self.gone.append(replica)
-        self.dead |= chosen
-        self.heap = [slot for slot in self.heap if slot[1] not in self.dead]
+        self.heap = [slot for slot in self.heap if slot[1] not in chosen]
         heapq.heapify(self.heap)
 
     def ready(self, now: float) -> int:
         return sum(replica.ready <= now for replica in self.live.values())
+
+    def busy(self, now: float) -> int:
+        """Return the requests in work."""
+        self.draining = [finish for finish in self.draining if finish > now]
+        starting = {name for name, replica in self.live.items() if replica.ready > now}
+        return len(self.draining) + sum(free > now and name not in starting for free, name in self.heap)
 
     def seconds(self, begin: float, end: float) -> float:
         """Return the replica seconds held between two times."""
@@ -171,6 +181,7 @@ def simulate(
     start: int,
     end: float,
     seed: int,
+    limit: float = math.inf,
     timing: Timing | None = None,
     grace: float = 600.0,
 ) -> Result:
@@ -183,6 +194,7 @@ def simulate(
         start: replicas that are Ready at time 0.
         end: until when GPUs are counted and requests arrive.
         seed: of the cold starts.
+        limit: seconds until a first token, for the count that servers keep of those within.
         timing: of scrapes and ticks.
         grace: how long after the end requests may still begin.
     """
@@ -195,20 +207,21 @@ def simulate(
     waits = np.full(count, np.inf)
     begun: list[float] = []
     view = View(0.0, start, start, 0.0, 0.0)
+    within = (0, 0)
     timeline = [(0.0, start, start)]
-    finishes: list[float] = []
-    done = 0
     now, next_scrape, served = 0.0, timing.scrape_phase, 0
     while now < end + grace and (now < end or served < count):
-        served = _serve(pool, arrivals, work, served, now, begun, finishes)
+        served = _serve(pool, arrivals, work, served, now, begun)
         if now >= next_scrape - 1e-9:
-            while finishes and finishes[0] <= now:
-                heapq.heappop(finishes)
-                done += 1
             arrived = int(np.searchsorted(trace.arrivals, now, side="right"))
-            view.load, view.waiting = float(arrived - done), float(arrived - served)
+            view.waiting = float(arrived - served)
+            view.load = view.waiting + pool.busy(now)
             view.arrived.append((now, arrived))
             view.loads.append(view.load)
+            new = slice(within[0], len(begun))
+            late = np.array(begun[new]) - trace.arrivals[new] + trace.first[new] > limit
+            within = (len(begun), within[1] + len(late) - int(late.sum()))
+            view.begun.append(within)
             next_scrape += timing.scrape
         view.now, view.replicas, view.ready = now, len(pool.live), pool.ready(now)
         wanted = policy.act(view)
@@ -230,20 +243,17 @@ def _serve(
     served: int,
     now: float,
     begun: list[float],
-    finishes: list[float],
 ) -> int:
     """Begin all requests that can begin until now, in order; return how many have begun in all."""
     heap = pool.heap
     count = len(arrivals)
-    replace, push = heapq.heapreplace, heapq.heappush
+    replace, append = heapq.heapreplace, begun.append
     while served < count and heap:
         free, name = heap[0]
         begin = max(arrivals[served], free)
         if begin > now:
             break
-        finish = begin + work[served]
-        replace(heap, (finish, name))
-        push(finishes, finish)
-        begun.append(begin)
+        replace(heap, (begin + work[served], name))
+        append(begin)
         served += 1
     return served

@@ -1,0 +1,1 @@
+"""Scaling policies on traces: share of requests within the service level, and GPU-hours."""
