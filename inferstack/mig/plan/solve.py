@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.plan import bound, exact, greedy, improve, mix, relax
+from inferstack.mig.plan.calm import calm
 from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.judge import evaluate, served_by
 from inferstack.mig.plan.model import Bounds, Budget, Demand, Fleet, OutOfBudgetError, Plan
@@ -42,7 +43,7 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     if evaluate(fleet, other, demands).key < evaluate(fleet, found, demands).key:
         found = other
         bounds, _ = _bounds(fleet, found, demands, wants)
-    first = _judged(fleet, _split(found, members), asked, bounds)
+    first = _judged(fleet, calm(fleet, _split(found, members), asked), asked, bounds)
     if first.optimal:
         return first
     budget = budget or Budget()
@@ -54,11 +55,12 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
         if better is found:
             return first
         bounds, _ = _bounds(fleet, better, demands, wants)
-        return _judged(fleet, _split(better, members), asked, bounds)
+        return _judged(fleet, calm(fleet, _split(better, members), asked), asked, bounds)
     judged = evaluate(fleet, best, demands)
     proven = Bounds(judged.served, judged.fragmentation, judged.reconfigured, judged.moved)
     # Where the greedy plan is as good it is kept: so the answer is the same whether or not the search came to its end.
-    return _judged(fleet, _split(found if judged == first.objective else best, members), asked, proven)
+    chosen = found if judged == first.objective else best
+    return _judged(fleet, calm(fleet, _split(chosen, members), asked), asked, proven)
 
 
 def _bounds(

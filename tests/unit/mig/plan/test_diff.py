@@ -66,3 +66,15 @@ def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
         diff(pinned, Fleet(pinned.gpus[:1]))
     alongside = diff(dataclasses.replace(pinned, scope="instance"), beside)
     assert alongside.uninterrupted == ("one",)
+
+
+def test_a_pod_goes_where_it_can_start_first_rather_than_back_to_where_it_is_stopped() -> None:
+    one = Instance(0, "1g.10gb", "pod")
+    before = Fleet((FleetGpu("a-0", "a", H100, (one,)), FleetGpu("b-0", "b", H100)), "node")
+    found = plan(before, [Demand("many", 13, 0, "1g.10gb")])
+    assert (found.objective.served, found.objective.moved, found.optimal) == ((13,), 1, True)
+    steps = diff(before, found.fleet)
+    assert steps.parked == ()
+    assert [type(step) for step in steps.steps[:1]] == [Reconfigure]
+    assert [step.to_gpu for step in steps.steps if isinstance(step, Move)] == ["b-0"]
+    carry_out(before, found.fleet, steps)
