@@ -1,7 +1,7 @@
 """The oracle: a schedule made with each arrival and each request's work known.
 
-It divides time into equal intervals. In each, the replicas are those that the requests in work would fill if none had to
-wait, times a factor, rounded up. A replica is ordered early enough to be Ready (the mean cold start ahead) and kept
+It divides time into equal intervals. In each, the replicas are those that the requests in work would fill if none had
+to wait, times a factor, rounded up. A replica is ordered early enough to be Ready (the mean cold start ahead) and kept
 through a gap that is shorter than a cold start, where giving it back would cost more. Of all lengths and factors tried,
 the cheapest schedule that the simulator shows to reach the wanted attainment on this very trace is taken.
 
@@ -20,6 +20,7 @@ from inferstack.scaling.model import Service, Slo
 from inferstack.scaling.simulate import Result, Trace, simulate
 
 LENGTHS = (60.0, 300.0)
+TICK = 5.0
 STEPS = 5
 """Bisections of the factor, between 0.9 and 1.3."""
 
@@ -45,33 +46,18 @@ def busy(trace: Trace, length: float, seconds: float) -> Array:
 
 
 def schedule(needs: list[int], length: float, cold: float) -> list[tuple[float, int]]:
-    """Return the changes of a schedule: gaps bridged, orders ahead of time."""
-    bridged = list(needs)
-    gap = max(1, math.ceil(cold / length))
-    for index in range(1, len(needs)):
-        for back in range(1, gap):
-            if index + back < len(needs):
-                held = min(needs[index - 1], needs[index + back])
-                bridged[index] = max(bridged[index], held)
-    changes = [(0.0, bridged[0])]
-    for index, (before, now) in enumerate(zip(bridged, bridged[1:], strict=False), 1):
-        if now != before:
-            changes.append((max(index * length - (cold if now > before else 0.0), 0.0), now))
-    # An order ahead of time may cross a change that was to come before it.
-    return _untangled(changes)
+    """Return the changes of a schedule: what an interval needs is ordered a cold start before it begins.
 
-
-def _untangled(changes: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    found: list[tuple[float, int]] = []
-    for when, count in changes:
-        while found and found[-1][0] >= when:
-            when = max(when, found[-1][0]) if found[-1][1] > count else when
-            if found[-1][1] <= count:
-                found.pop()
-            else:
-                break
-        found.append((when, count))
-    return found
+    Where the order would come before the replicas of an earlier interval are given back, they are kept, so a gap that
+    is shorter than a cold start is bridged.
+    """
+    counts = np.zeros(math.ceil(len(needs) * length / TICK), dtype=int)
+    for index, need in enumerate(needs):
+        begin = max(0, math.floor((index * length - cold) / TICK))
+        end = math.ceil((index + 1) * length / TICK)
+        counts[begin:end] = np.maximum(counts[begin:end], need)
+    changed = np.flatnonzero(np.diff(counts, prepend=-1))
+    return [(float(index) * TICK, int(counts[index])) for index in changed]
 
 
 def oracle(
