@@ -22,6 +22,8 @@ LIMIT_WAITING = 1.0
 """Requests that wait at a replica, on average of a step, from which on it counts as at its limit."""
 LIMIT_STEPS = 3
 """Steps at the limit from which on the rate counts as seen."""
+LEAST = 1e-3
+"""Of requests a second and of requests in work: less is no work."""
 SPREAD = 2.0
 """Ratio of most to fewest requests in work from which on their times tell how they grow."""
 SLOTS = {RuntimeName.VLLM: 256, RuntimeName.TEXT_EMBEDDINGS_INFERENCE: 32, RuntimeName.TRITON: 8}
@@ -50,6 +52,11 @@ class Load:
     waiting: float
     """Requests that wait."""
 
+    @property
+    def works(self) -> bool:
+        """Whether it tells anything of how fast a replica is."""
+        return self.finished >= LEAST and self.running >= LEAST
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -70,14 +77,14 @@ def capacity(loads: Sequence[Load], spec: InferenceJobSpec, runtime: RuntimeName
             counts until there is a measurement.
         runtime: which server it is.
     """
-    limit = [load for load in loads if load.waiting >= LIMIT_WAITING and load.finished > 0 and load.running > 0]
+    limit = [load for load in loads if load.waiting >= LIMIT_WAITING and load.works]
     if len(limit) >= LIMIT_STEPS:
         rate = statistics.median(load.finished for load in limit)
         # Slots that are free for a moment between two requests lower the average.
         slots = max(1, math.ceil(max(load.running for load in limit) - 1e-6))
         return Capacity(rate, slots, Source.SATURATION)
     slots = told_slots(spec.args) or SLOTS[runtime]
-    busy = [load for load in loads if load.finished > 0 and load.running > 0]
+    busy = [load for load in loads if load.works]
     found = _extrapolated(busy, slots)
     if found is not None:
         return found
@@ -111,7 +118,7 @@ def _extrapolated(busy: Sequence[Load], slots: int) -> Capacity | None:
     if not busy:
         return None
     fewest, most = (pick(load.running for load in busy) for pick in (min, max))
-    if most < SPREAD * max(fewest, 1e-3) or most < 1:
+    if most < SPREAD * fewest or most < 1:
         return None
     # n / X = a + b n, each step weighed by its requests: where few were in work, the quotient is mostly noise.
     points = [(load.running, load.running / load.finished, load.finished) for load in busy]

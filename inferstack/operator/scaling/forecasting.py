@@ -107,4 +107,5 @@ class Forecasting:
         pool, self._pool = self._pool, None
         for process in multiprocessing.active_children():
             process.kill()
+            process.join(1)
         pool.shutdown(wait=False, cancel_futures=True)

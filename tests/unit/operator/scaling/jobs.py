@@ -1,0 +1,47 @@
+"""Jobs with predictive scaling, as the API server shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferstack.api import InferenceJobSpec
+
+Object = dict[str, Any]
+
+
+def make_job(
+    name: str = "chat", *, replicas: int = 2, gpus: int = 1, least: int = 1, most: int = 20, **rest: Any
+) -> Object:
+    """Return a job of a language model; ``predictive`` adds to the section of that name, the rest to the spec."""
+    asked = {"nvidia.com/gpu": gpus}
+    predictive = {"slo": {"milliseconds": 2000}, **rest.pop("predictive", {})}
+    autoscale = {
+        "minReplicas": least,
+        "maxReplicas": most,
+        "metrics": [{"type": "QueueDepth", "target": 5}],
+        "predictive": predictive,
+    }
+    return {
+        "apiVersion": "deepseek.ai/v1",
+        "kind": "InferenceJob",
+        "metadata": {
+            "name": name,
+            "namespace": "ml",
+            "uid": f"uid-{name}",
+            "resourceVersion": "7",
+            "generation": 3,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {
+            "model": "meta-llama/Llama-3.1-8B",
+            "replicas": replicas,
+            "resources": {"requests": dict(asked), "limits": dict(asked)},
+            "autoscale": autoscale,
+            **rest,
+        },
+    }
+
+
+def parsed(job: Object) -> InferenceJobSpec:
+    """Return the model of a job's spec."""
+    return InferenceJobSpec.model_validate(job["spec"])
