@@ -114,7 +114,7 @@ def again(request: Request, kept: str) -> Request:
 
     Args:
         request: as it was sent.
-        kept: name of what is there to be deleted.
+        kept: name of what is there to be deleted or evicted.
     """
     path, query, body = request.path, dict(request.query), copy.deepcopy(request.body)
     verb = request.grant.verb
@@ -122,7 +122,11 @@ def again(request: Request, kept: str) -> Request:
         query = {key: value for key, value in query.items() if key != "resourceVersion"} | {"timeoutSeconds": "1"}
     elif verb not in ("get", "list"):
         query["dryRun"] = "All"
-    if body and verb == "create" and "name" in body["metadata"]:
+    if body and request.grant.resource == "pods/eviction":
+        path = f"{path.removesuffix('/eviction').rpartition('/')[0]}/{kept}/eviction"
+        body["metadata"]["name"] = kept
+        body.pop("deleteOptions", None)
+    elif body and verb == "create" and "name" in body["metadata"]:
         body["metadata"]["name"] += "-again"
     if body and verb == "delete":
         path = f"{path.rpartition('/')[0]}/{kept}"

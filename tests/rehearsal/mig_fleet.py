@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from components.addon.catalogue import load
@@ -18,6 +20,7 @@ from components.objects import make_namespace
 from components.settings import load_role
 from inferstack.api import constants
 from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.plane import Rehearsal
 
 Object = dict[str, Any]
 MANAGER = "test"
@@ -71,6 +74,26 @@ async def uninstall(kube: KubeClient) -> None:
     """Leave the shared control plane without the GPU operator."""
     (crd,) = rehearsed_crds("gpu-operator", load()["gpu-operator"])
     await kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
+
+
+@contextlib.contextmanager
+def gpu_operator(plane: Rehearsal) -> Iterator[None]:
+    """Have the GPU operator for as long as the context lasts."""
+
+    async def run(work: Callable[[KubeClient], Awaitable[None]]) -> None:
+        async with await KubeClient.connect(plane.kubeconfig) as kube:
+            await work(kube)
+
+    asyncio.run(run(install))
+    try:
+        yield
+    finally:
+        asyncio.run(run(uninstall))
+
+
+def far_day() -> str:
+    """A day on which no test runs that begins now."""
+    return (datetime.now(UTC) + timedelta(days=2)).strftime("%a")
 
 
 async def make_nodes(kube: KubeClient, count: int, *, gpus: int = 2, seconds: float = 0.2) -> list[str]:

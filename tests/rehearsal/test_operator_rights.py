@@ -24,6 +24,7 @@ from inferstack.kube import KubeClient
 from inferstack.kube.auth import Access, load_kubeconfig
 from inferstack.operator.rbac import rules
 from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal import mig_fleet
 from tests.rehearsal.audited import Audited, audited
 from tests.rehearsal.grants import Grant, Request, again, beyond, grants_of, requests_in, rules_for, unused
 from tests.rehearsal.kinds import crds_of, served
@@ -69,6 +70,7 @@ def life(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     namespace = f"rights-{secrets.token_hex(4)}"
     with (
         served(plane, crds_of("fluid")),
+        mig_fleet.gpu_operator(plane),
         audited(plane, folder) as server,
         serving(server.kubeconfig, own) as operator,
     ):
@@ -105,8 +107,19 @@ async def live(kubeconfig: Path, namespace: str, collector: psutil.Process) -> N
         await _repair(jobs)
         await _outgrow_the_quota(jobs)
         await _take_the_collectors_place(jobs, collector)
+        await _reconfigure(kube, namespace)
         await jobs.edit("twin", autoscale=None)
         await jobs.until("HorizontalPodAutoscaler", "twin", lambda obj: obj is None)
+
+
+async def _reconfigure(kube: KubeClient, namespace: str) -> None:
+    """Give a node with a pod another MIG layout; node and rollout stay, and a pod that could be evicted."""
+    nodes = await mig_fleet.make_nodes(kube, 1)
+    await mig_fleet.deploy(kube, namespace, "served", 1, nodes)
+    rollout = await mig_fleet.start(kube, nodes)
+    await mig_fleet.reach(kube, rollout, mig_fleet.phase("Succeeded"))
+    pod = {"containers": [{"name": "c", "image": "registry.invalid/c"}]}
+    await kube.create({**_object("v1", "Pod", KEPT, namespace), "spec": pod}, field_manager=MANAGER)
 
 
 async def _roll_out(jobs: Jobs) -> None:
@@ -155,6 +168,8 @@ def _object(api_version: str, kind: str, name: str, namespace: str | None = None
 
 async def _delete(kubeconfig: Path, namespace: str) -> None:
     async with await KubeClient.connect(kubeconfig) as kube:
+        nodes = (await kube.list("v1", "Node", labels="fleet"))["items"]
+        await mig_fleet.remove(kube, [node["metadata"]["name"] for node in nodes])
         await kube.delete("v1", "Namespace", namespace, propagation="Background")
 
 

@@ -1,0 +1,134 @@
+"""MigRollouts as users meet them: what the API server refuses, and the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from inferstack.api import constants
+from inferstack.cli import app
+from inferstack.errors import UserError
+from inferstack.kube import ApiError, KubeClient
+from inferstack.rehearsal.plane import Rehearsal
+from tests.rehearsal import mig_fleet as fleet
+from tests.rehearsal.malformed import named_by_server
+from tests.rehearsal.mig_fleet import AFTER, BEFORE
+from tests.rehearsal.operator_process import MANAGER, Operator, serving
+from tests.unit.api.test_mig_rollout import GOOD, MALFORMED
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(240)]
+
+Object = dict[str, Any]
+ROLLOUTS = f"/apis/{constants.API_VERSION}/{constants.ROLLOUT_PLURAL}"
+
+
+@pytest.fixture(scope="module")
+def operator(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A running operator, which installs the kind, and the GPU operator beside it."""
+    with fleet.gpu_operator(plane), serving(plane.kubeconfig, tmp_path_factory.mktemp("operator")) as running:
+        yield running
+
+
+@pytest.fixture
+async def nodes(kube: KubeClient, operator: Operator) -> AsyncIterator[list[str]]:
+    """Two simulated nodes."""
+    made = await fleet.make_nodes(kube, 2)
+    yield made
+    await fleet.remove(kube, made)
+
+
+async def _refused(kube: KubeClient, spec: Object) -> set[str]:
+    """Return the fields that the API server complains of, none where it takes a rollout."""
+    body = {**GOOD, "spec": {key: value for key, value in {**GOOD["spec"], **spec}.items() if value is not None}}
+    try:
+        await kube.create(body, field_manager=MANAGER, dry_run=True)
+    except ApiError as error:
+        if error.code not in (400, 422):
+            raise
+        return named_by_server(error)
+    return set()
+
+
+async def test_what_the_model_refuses_the_api_server_refuses(operator: Operator, kube: KubeClient) -> None:
+    assert await _refused(kube, {}) == set()
+    wrong = {}
+    for patch, field in MALFORMED:
+        parts = [f"[{part}]" if part.isdecimal() else f".{part}" for part in field.split(".")]
+        path = "spec" + "".join(parts)
+        named = await _refused(kube, patch)
+        if not any(found == path or found.startswith((path + ".", path + "[")) for found in named):
+            wrong[path] = named
+    assert wrong == {}
+
+
+async def test_a_rollout_is_changed_by_pausing_and_aborting_only(kube: KubeClient, nodes: list[str]) -> None:
+    name = await fleet.start(kube, nodes, paused=True)
+    for spec, field in (
+        ({"nodes": [{"name": nodes[0], "layout": BEFORE}]}, "spec.nodes"),
+        ({"maxUnavailableNodes": 2}, "spec.maxUnavailableNodes"),
+        ({"maxFailedNodes": 2}, "spec.maxFailedNodes"),
+        ({"drainTimeoutSeconds": 2}, "spec.drainTimeoutSeconds"),
+        ({"stateTimeoutSeconds": 2}, "spec.stateTimeoutSeconds"),
+        ({"windows": GOOD["spec"]["windows"]}, "spec.windows"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            await fleet.edit(kube, name, **spec)
+        assert named_by_server(refused.value) == {field}
+    await fleet.edit(kube, name, aborted=True)
+    with pytest.raises(ApiError) as refused:
+        await fleet.edit(kube, name, aborted=False)
+    assert named_by_server(refused.value) == {"spec.aborted"}
+
+
+async def _mig(plane: Rehearsal, *arguments: str) -> Result:
+    """Run ``inferstack mig ARGUMENTS``; a sentence for the user is in ``exception``."""
+    line = ["mig", *arguments, "--kubeconfig", str(plane.kubeconfig)]
+    return await asyncio.to_thread(CliRunner().invoke, app, line)
+
+
+async def test_the_commands(plane: Rehearsal, kube: KubeClient, nodes: list[str]) -> None:
+    wanted = [f"{node}={AFTER}" for node in nodes]
+    before = await _mig(plane, "assert", *wanted, "-o", "json")
+    assert before.exit_code == 1
+    assert {(row["node"], row["what"]) for row in json.loads(before.stdout)} == {
+        (node, what) for node in nodes for what in ("layout", "devices")
+    }
+    assert (await _mig(plane, "assert", *(f"{node}={BEFORE}" for node in nodes))).exit_code == 0
+    wrong = await _mig(plane, "apply", f"{nodes[0]}={AFTER}", "no-such-node=x", "--yes")
+    assert isinstance(wrong.exception, UserError)
+    assert "no-such-node: cannot be: there is no such node" in str(wrong.exception)
+    assert not (await kube.request("GET", ROLLOUTS))["items"]
+    asked = await asyncio.to_thread(
+        CliRunner().invoke, app, ["mig", "apply", *wanted, "--kubeconfig", str(plane.kubeconfig)], input="n\n"
+    )
+    assert asked.exit_code == 1
+    assert not (await kube.request("GET", ROLLOUTS))["items"]
+    done = await _mig(plane, "apply", *wanted, "--yes", "--name", "by-hand", "--max-unavailable", "2")
+    assert done.exit_code == 0, done.output
+    assert "will be cut" in done.stdout
+    assert (await _mig(plane, "assert", *wanted)).exit_code == 0
+    shown = await _mig(plane, "rollouts", "-o", "json")
+    assert [(row["rollout"], row["phase"], row["done"]) for row in json.loads(shown.stdout)] == [
+        ("by-hand", "Succeeded", "2/2")
+    ]
+    ended = await _mig(plane, "abort", "by-hand")
+    assert isinstance(ended.exception, UserError)
+    assert str(ended.exception) == "by-hand has ended: Succeeded."
+    closed = [f"{node}={BEFORE}" for node in nodes]
+    held = await _mig(plane, "apply", *closed, "--yes", "--no-wait", "--name", "held", "--window", _far_window())
+    assert held.exit_code == 0, held.output
+    for verb, phase in (("pause", "Paused"), ("resume", "Waiting"), ("abort", "Aborted")):
+        assert (await _mig(plane, verb, "held")).exit_code == 0
+        await fleet.reach(kube, "held", fleet.phase(phase))
+    failed = await _mig(plane, "follow", "held")
+    assert isinstance(failed.exception, UserError)
+    assert (await _mig(plane, "assert", *wanted)).exit_code == 0
+
+
+def _far_window() -> str:
+    return f"{fleet.far_day()} 00:00 60"
