@@ -33,7 +33,7 @@ from inferstack.operator.scaling.deciding import Known, Made, Seen
 from inferstack.operator.scaling.forecasting import Forecasting, Wish
 from inferstack.operator.scaling.metrics import Counts
 from inferstack.operator.scaling.prometheus import Prometheus, PrometheusError, Sample
-from inferstack.operator.scaling.sharing import Claim, shared
+from inferstack.operator.scaling.sharing import Member, shared
 from inferstack.operator.scaling.status import Trouble
 from inferstack.scaling.plan import INTERVAL
 
@@ -247,15 +247,16 @@ class Scaler:
             await asyncio.sleep(0)  # health and metrics are answered between two jobs
         resources = {key: job.spec.resources.gpu for key, job in jobs.items()}
         pools = cluster.pools(self._nodes.objects.values(), self._pods.objects.values(), resources)
-        return shared(said, {key: self._claim(jobs[key], seen[key]) for key in said}, pools)
+        return shared(said, {key: self._member(jobs[key], seen[key]) for key in said}, pools)
 
-    def _claim(self, job: Job, seen: Seen) -> Claim:
-        return Claim(
+    def _member(self, job: Job, seen: Seen) -> Member:
+        return Member(
             resource=job.spec.resources.gpu,
             gpus=job.spec.resources.gpus,
             least=job.spec.autoscale.min_replicas if job.spec.autoscale else 1,
             priority=cluster.priority(job.spec, self._priorities.objects.values()),
-            holds=seen.replicas,
+            held=seen.replicas,
+            warm=job.predictive.warm_replicas,
         )
 
     def _knows(self, job: Job, now: float) -> Known:

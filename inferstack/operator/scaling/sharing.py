@@ -1,17 +1,18 @@
-"""Jobs that share GPUs: who may have how many. Pure."""
+"""Jobs that share GPUs: who may have how many, by `inferstack.scaling.pool`. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from inferstack.operator.scaling.deciding import Made
 from inferstack.operator.scaling.status import Trouble
+from inferstack.scaling import pool
 
 
 @dataclass(frozen=True)
-class Claim:
+class Member:
     """What a job brings into the sharing."""
 
     resource: str
@@ -21,51 +22,44 @@ class Claim:
     least: int
     """Replicas that it keeps, whatever others need: its minReplicas."""
     priority: int
-    holds: int
+    held: int
     """Replicas that it has now; they stay its own while nothing is decided on it."""
+    warm: int = 0
+    """Replicas that it wants beyond its need."""
 
 
 def shared(
-    said: Mapping[str, Made | Trouble], claims: Mapping[str, Claim], pools: Mapping[str, int]
+    said: Mapping[str, Made | Trouble], members: Mapping[str, Member], gpus: Mapping[str, int]
 ) -> dict[str, Made | Trouble]:
     """Return the decisions, none above its job's share of the GPUs.
 
-    Each job keeps its minReplicas. What is left goes to the jobs by priority, to each what it needs, among equals by
-    name; what nobody needs each of them may take, as its load rises.
+    What nobody needs each of the jobs may take, as its load rises; while one is short there is no such rest.
 
     Args:
         said: by namespace/name.
-        claims: of the same jobs.
-        pools: GPUs to share, by resource.
+        members: the same jobs.
+        gpus: to share, by resource.
     """
     result = dict(said)
     by_pool: dict[str, list[str]] = defaultdict(list)
     for key in said:
-        by_pool[claims[key].resource].append(key)
+        by_pool[members[key].resource].append(key)
     for resource, keys in by_pool.items():
-        for key, most in _grants(said, claims, keys, pools.get(resource, 0)).items():
-            word = said[key]
+        shares = pool.share([_claim(key, said[key], members[key]) for key in keys], gpus.get(resource, 0))
+        for key in keys:
+            word, member = said[key], members[key]
+            rest = 0 if shares.short else shares.free // member.gpus
+            most = max(shares.replicas[key] + rest, member.least)
             if isinstance(word, Made):
                 result[key] = replace(word, decision=word.decision.capped(most))
     return result
 
 
-def _grants(
-    said: Mapping[str, Made | Trouble], claims: Mapping[str, Claim], keys: Collection[str], pool: int
-) -> dict[str, int]:
-    wants = {key: max(claims[key].least, _wanted(said[key], claims[key])) for key in keys}
-    granted = {key: min(claims[key].least, wants[key]) for key in keys}
-    free = pool - sum(granted[key] * claims[key].gpus for key in keys)
-    for key in sorted(keys, key=lambda key: (-claims[key].priority, key)):
-        more = min(wants[key] - granted[key], max(0, free) // claims[key].gpus)
-        granted[key] += more
-        free -= more * claims[key].gpus
-    return {key: granted[key] + max(0, free) // claims[key].gpus for key in keys}
-
-
-def _wanted(word: Made | Trouble, claim: Claim) -> int:
+def _claim(key: str, word: Made | Trouble, member: Member) -> pool.Claim:
     if isinstance(word, Trouble):
-        return claim.holds
+        return pool.Claim(key, member.gpus, member.held, 0, member.priority, member.held)
     if word.decision.replicas == 0:
-        return 0
-    return word.decision.min_replicas
+        return pool.Claim(key, member.gpus, 0, 0, member.priority, member.held)
+    wanted = word.decision.min_replicas
+    warm = min(member.warm, max(wanted - member.least, 0))
+    return pool.Claim(key, member.gpus, wanted - warm, warm, member.priority, member.held)
