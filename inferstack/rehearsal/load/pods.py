@@ -15,6 +15,7 @@ JOB = "inferstack.dev/job"
 RUNTIME = "app.kubernetes.io/name"
 SELECTOR = "app.kubernetes.io/part-of=inferstack"
 _MODEL = ("--model", "--model-id")
+_GENERATING = ("vllm",)
 
 
 def prune(pod: Object) -> Object:
@@ -56,6 +57,11 @@ def model_of(pod: Mapping[str, Any]) -> str:
         if flag in _MODEL:
             return str(value)
     return str((pod["metadata"].get("labels") or {}).get(JOB, ""))
+
+
+def generates(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a replica's server writes answers token by token."""
+    return (pod["metadata"].get("labels") or {}).get(RUNTIME) in _GENERATING
 
 
 def limits_of(pod: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inferstack.rehearsal.load.arrivals import Arrivals, Request
 from inferstack.rehearsal.load.scenario import JobLoad, ServerModel
@@ -37,6 +37,8 @@ class JobSimulation:
         self._gone = Answers()
         """What replicas have answered that are no more, and what none was there for."""
         self.arrived = 0
+        self.generates = True
+        """Whether the servers write answers token by token; those of embeddings only read."""
         self._load = load
         self._arrivals = Arrivals(load, seed, trace) if load else None
         self._random = random.Random(f"{seed}/{load.job}/routing" if load else None)  # noqa: S311  # to be repeated
@@ -88,7 +90,7 @@ class JobSimulation:
             return
         for request in self._arrivals.until(now) if self._arrivals else ():
             self.arrived += 1
-            self._send(request)
+            self._send(request if self.generates else replace(request, output=0))
         for replica in self.replicas.values():
             replica.server.advance(now)
         self._now = now

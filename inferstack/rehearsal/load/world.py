@@ -60,6 +60,9 @@ class World:
             if job not in self.jobs:
                 self.jobs[job] = JobSimulation(None, 0)
                 self.jobs[job].skip(now - self._began)
+        for pod in pods.values():
+            if simulation := self.jobs.get(seen.job_of(pod) or ""):
+                simulation.generates = seen.generates(pod)
         for name, simulation in list(self.jobs.items()):
             simulation.set_pods(ready.get(name, {}), now - self._began)
             if name not in ready and simulation.load is None:

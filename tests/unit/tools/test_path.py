@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,20 @@ def test_the_warm_path_starts_no_process(
     monkeypatch.setattr("subprocess.Popen", refuse)
     monkeypatch.setattr(os, "fork", refuse)
     ensure(["hello"], report=print, known=[hello])
+
+
+def test_one_of_several_ranges_is_enough() -> None:
+    bounds = ">=2.42.0,<4.0.0 || >=0.316.0,<0.400.0"
+    seen = ["2.41.9", "2.42.0+ds", "3.16.0", "v0.316.0", "0.315.9", "4.0.0"]
+    assert [accepts(bounds, version) for version in seen] == [False, True, True, True, False, False]
+    with pytest.raises(ValueError, match="' new' is not a comparison"):
+        accepts(">=1.0.0 || new", "1.2.3")
+
+
+def test_a_tool_that_tells_no_version_is_never_taken_from_path(put: Callable[[str], Path], hello: Group) -> None:
+    path = put("echo hello version v1.2.3; exit 2")
+    silent = replace(hello, path=replace(hello.path, pattern=None))
+    assert inspect(["hello"], known=[silent]) == [Found("hello", "v1.2.3", "missing", None, "")]
+    assert onpath.runs(path, silent.path, "hello")
+    put("kill -9 $$")
+    assert not onpath.runs(path, silent.path, "hello")
