@@ -51,11 +51,11 @@ class Operator:
         """Send a signal; return the exit status."""
         assert self._process is not None
         self._process.send_signal(sign)
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     async def healthy(self) -> None:
         """Wait until it says that it is."""
-        async with aiohttp.ClientSession() as http, asyncio.timeout(20):
+        async with aiohttp.ClientSession() as http, asyncio.timeout(60):  # it loads for seconds on a busy machine
             while True:
                 try:
                     async with http.get(f"http://127.0.0.1:{self.port}/healthz") as answer:
