@@ -58,9 +58,17 @@ class State:
     served: Counter[str] = field(default_factory=Counter)
 
 
-def solve(fleet: Fleet, demands: Sequence[Demand]) -> Fleet:
-    """Return a fleet that serves what it can; every running pod keeps its instance."""
+def solve(fleet: Fleet, demands: Sequence[Demand], boards: Mapping[str, str] | None = None) -> Fleet:
+    """Return a fleet that serves what it can; every running pod keeps its instance.
+
+    Args:
+        fleet: the fleet as it is.
+        demands: what is wanted.
+        boards: the one board that a demand may be served on, for some demands.
+    """
     profiles = profiles_of(fleet, demands)
+    for name, board in (boards or {}).items():
+        profiles[name] = {board: profiles[name][board]}
     sizes = {name: size_of(kinds) for name, kinds in profiles.items()}
     start = start_of(fleet)
     ordered = by_priority(demands, profiles)

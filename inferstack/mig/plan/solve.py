@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.plan import bound, exact, greedy, improve, mix, relax
+from inferstack.mig.plan import bound, clear, exact, greedy, improve, mix, relax
 from inferstack.mig.plan.calm import calm
 from inferstack.mig.plan.exact import Want
 from inferstack.mig.plan.judge import evaluate, served_by
@@ -51,7 +51,8 @@ def plan(fleet: Fleet, demands: Sequence[Demand], budget: Budget | None = None) 
     try:
         best = exact.solve(fleet, demands, budget.part(budget.left - third))
     except OutOfBudgetError:
-        better = improve.improve(fleet, found, demands, budget.part(third))
+        better = clear.solve(fleet, found, demands, budget.part(third // 2))
+        better = improve.improve(fleet, better, demands, budget.part(third))
         if better is found:
             return first
         bounds, _ = _bounds(fleet, better, demands, wants)
