@@ -21,7 +21,7 @@ from inferstack.mig.placement import place
 from tests.unit.mig.plan.fleets import fits
 
 MIX = MIXES["serving"]
-STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.sampled_from(sorted(MIX))), max_size=25)
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.sampled_from(sorted(MIX))), max_size=18)
 MAKERS: dict[str, Callable[[int], Contestant]] = {
     "first fit": FirstFit,
     "best fit": BestFit,
@@ -51,7 +51,7 @@ def by_gpu(contestant: Contestant) -> list[list[tuple[int, str]]]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(steps=STEPS)
 def test_what_comes_and_goes_is_placed_legally_and_counted_right(name: str, steps: list[tuple[bool, int, str]]) -> None:
     contestant = MAKERS[name](4)
