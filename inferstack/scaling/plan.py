@@ -179,8 +179,8 @@ def decide(
     if held > asked:
         reason, sentence = Reason.REACTIVE, f"a load of {state.load:.3g} at {goal:.3g} a replica"
     floor = max(asked, held)
-    if floor < bounds.min_replicas:
-        reason, sentence = Reason.MINIMUM, f"{floor} would do, minReplicas is {bounds.min_replicas}"
+    if asked < bounds.min_replicas and held <= bounds.min_replicas:
+        reason, sentence = Reason.MINIMUM, f"{asked} would do, minReplicas is {bounds.min_replicas}"
     if floor > most:
         reason, sentence = Reason.BUDGET, f"{floor} replicas are needed, {most} are allowed"
     floor = min(max(floor, bounds.min_replicas), most)
