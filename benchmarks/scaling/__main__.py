@@ -25,6 +25,7 @@ from inferstack.scaling.forecast import Chooser
 from inferstack.scaling.model import Bounds, Distribution, Service, Slo
 from inferstack.scaling.simulate import Policy, Result, simulate
 
+RATIOS = ("gpuHoursToOracle", "gpuHoursToHpa", "missesToHpa", "gpuHoursToBound")
 NAMES = ("diurnal", "bursts", "flash")
 GOAL_ATTAINMENT = 0.99
 SLOTS = 8
@@ -60,9 +61,9 @@ def measure(load: traces.Workload, seed: int, quick: bool) -> list[Result]:
     bounds = Bounds(max_replicas=most)
     compared: list[Policy] = [
         policies.Hpa(SLOTS, most),
+        policies.Hpa(SLOTS, most, 0.95),
         policies.Keda(SLOTS, most),
         policies.Schedule("static peak", [(0.0, peak)]),
-        policies.Ours(service, SLO, bounds, None, load.past, name="Inferstack, no forecast"),
         policies.Ours(service, SLO, bounds, Chooser(mstl=not quick), load.past, name="Inferstack"),
     ]
     results = []
@@ -89,10 +90,11 @@ def rows(load: traces.Workload, results: list[Result], service: Service) -> list
             "trace": load.trace.name,
             "policy": name,
             "attainment": 1 - missed[name],
+            "missed": round(missed[name] * len(load.trace.arrivals)),
             "gpuHours": result.gpu_hours,
             "gpuHoursToOracle": result.gpu_hours / by["oracle"].gpu_hours,
             "gpuHoursToHpa": result.gpu_hours / by["HPA"].gpu_hours,
-            "missesToHpa": missed[name] / missed["HPA"] if missed["HPA"] else float("nan"),
+            "missesToHpa": missed[name] / missed["HPA"] if missed["HPA"] else None,
             "gpuHoursToBound": result.gpu_hours / least,
         }
         for name, result in by.items()
@@ -102,14 +104,24 @@ def rows(load: traces.Workload, results: list[Result], service: Service) -> list
 def show(table: list[dict[str, Any]]) -> None:
     """Print the table of one trace and whether the goals are met."""
     shown = Table(title=f"{table[0]['trace']}: {SLO.percentile:.0%} of first tokens within {SLO.seconds:g} s")
-    for column in ("policy", "within", "GPU-hours", "to the oracle", "to HPA", "misses to HPA", "to the work alone"):
+    for column in (
+        "policy",
+        "within",
+        "missed",
+        "GPU-hours",
+        "to the oracle",
+        "to HPA",
+        "misses to HPA",
+        "to the work alone",
+    ):
         shown.add_column(column, justify="left" if column == "policy" else "right")
     for row in table:
         shown.add_row(
             row["policy"],
             f"{row['attainment']:.2%}",
+            f"{row['missed']:,}",
             f"{row['gpuHours']:.1f}",
-            *(f"{row[key]:.2f}" for key in ("gpuHoursToOracle", "gpuHoursToHpa", "missesToHpa", "gpuHoursToBound")),
+            *("-" if row[key] is None else f"{row[key]:.2f}" for key in RATIOS),
         )
     Console(width=120).print(shown)
     (ours,) = (row for row in table if row["policy"] == "Inferstack")

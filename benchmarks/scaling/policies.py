@@ -2,6 +2,7 @@
 
 - ``HPA``: Kubernetes' algorithm with its defaults and the default utilisation target of 80 %, on the requests in work
   and waiting of each replica (the best metric of those tried: finished requests saturate just when more are needed).
+- ``HPA at 95%``: the same with a target as high as a person might dare.
 - ``KEDA``: its defaults; the same metric in total, as of a Prometheus trigger, and to zero after the cool-down.
 - ``static peak``: as many as the busiest minute of the past needs, always.
 - ``Inferstack``: `inferstack.scaling.plan.decide` after each scrape; an HPA with what it decides is the executor.
@@ -19,8 +20,6 @@ from inferstack.scaling.model import Bounds, Decision, Forecaster, History, Serv
 from inferstack.scaling.plan import decide
 from inferstack.scaling.simulate import View
 
-UTILISATION = 0.8
-"""What an HPA without metrics aims at (``autoscaling/v2``: 80 % of the request)."""
 EPSILON = 1e-6
 BUDGET = 240
 """Scrapes over which the error budget is looked at: an hour."""
@@ -51,8 +50,8 @@ def pods(view: View, load: float) -> reactive.Pods:
 class Hpa:
     """Kubernetes' HPA."""
 
-    def __init__(self, slots: int, most: int, utilisation: float = UTILISATION) -> None:
-        self.name = "HPA"
+    def __init__(self, slots: int, most: int, utilisation: float = reactive.UTILISATION) -> None:
+        self.name = "HPA" if utilisation == reactive.UTILISATION else f"HPA at {utilisation:.0%}"
         self._spec = reactive.Spec(1, most)
         self._target = utilisation * slots
         self._memory = reactive.Memory()
@@ -76,7 +75,7 @@ class Keda:
         self._active = 0.0
         self._poll = Every(reactive.KEDA_POLLING_SECONDS)
         self._spec = reactive.Spec(1, most)
-        self._target = UTILISATION * slots
+        self._target = reactive.UTILISATION * slots
         self._memory = reactive.Memory()
         self._sync = Every(reactive.SYNC_SECONDS)
 

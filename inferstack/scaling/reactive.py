@@ -22,6 +22,8 @@ TOLERANCE = 0.1
 """``--horizontal-pod-autoscaler-tolerance``."""
 SYNC_SECONDS = 15.0
 """``--horizontal-pod-autoscaler-sync-period``."""
+UTILISATION = 0.8
+"""What an HPA without metrics aims at: 80 % of what was requested (``autoscaling/v2``)."""
 KEDA_POLLING_SECONDS = 30.0
 """``pollingInterval``: how often KEDA itself looks, which matters from and to zero only."""
 KEDA_COOLDOWN_SECONDS = 300.0

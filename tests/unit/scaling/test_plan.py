@@ -84,9 +84,9 @@ def test_a_higher_forecast_never_asks_for_less(upper: float, more: float) -> Non
     assert decide(state(), Says(upper + more)).min_replicas >= decide(state(), Says(upper)).min_replicas
 
 
-@given(upper=st.floats(0.1, 150), load=st.floats(0, 300))
-def test_target_and_behavior_know_nothing_of_the_forecast(upper: float, load: float) -> None:
-    one, other = decide(state(load=load), Says(upper)), decide(state(load=load), None)
+@given(upper=st.floats(0, 150), another=st.floats(0, 150), load=st.floats(0, 300))
+def test_target_and_behavior_know_nothing_of_what_is_forecast(upper: float, another: float, load: float) -> None:
+    one, other = decide(state(load=load), Says(upper)), decide(state(load=load), Says(another))
     assert (one.target, one.behavior, one.reactive) == (other.target, other.behavior, other.reactive)
 
 
@@ -115,8 +115,11 @@ def test_a_burst_beyond_forecast_and_noise_is_met_at_once_and_its_queue_too() ->
     assert decide(state(rate=40.0, waiting=200.0), Says(10.0), wide).min_replicas > made.min_replicas
 
 
-def test_without_history_it_is_reactive_and_says_so() -> None:
-    made = decide(state(rate=None), None)
+def test_without_history_it_is_kubernetes_hpa_and_says_so() -> None:
+    made = decide(state(rate=90.0, waiting=500.0), None)
+    assert made.target <= 0.8 * SERVICE.slots
+    assert made.behavior == {"scaleUp": reactive.UP.render(), "scaleDown": reactive.DOWN.render()}
+    assert made.min_replicas == made.reactive
     assert made.forecast is None
     assert made.reason is Reason.REACTIVE
     assert "load of 40" in made.sentence
