@@ -104,9 +104,10 @@ class Recorder:
 
     async def _count(self) -> None:
         async for change, node in self._kube.watch("v1", "Node", timeout=900):
-            name = node["metadata"]["name"]
+            if change == "BOOKMARK":
+                continue
             if change != "DELETED" and node["spec"].get("unschedulable"):
-                self._cordoned.add(name)
-            elif change != "BOOKMARK":
-                self._cordoned.discard(name)
+                self._cordoned.add(node["metadata"]["name"])
+            else:
+                self._cordoned.discard(node["metadata"]["name"])
             self.most_cordoned = max(self.most_cordoned, len(self._cordoned))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import functools
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -39,7 +41,8 @@ async def install(kube: KubeClient) -> None:
     (crd,) = rehearsed_crds("gpu-operator", load()["gpu-operator"])
     await kube.apply(crd, field_manager=MANAGER)
     await kube.apply(make_namespace(builders.NAMESPACE, privileged=True), field_manager=MANAGER)
-    await kube.apply(builders.make_config_map(make_layouts(settings)), field_manager=MANAGER)
+    await spoil(kube, mend=True)
+    _layouts(spoilt=True)  # made now: it takes longer than the MIG manager works
     await until(
         kube,
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"]),
@@ -52,10 +55,15 @@ async def install(kube: KubeClient) -> None:
 
 async def spoil(kube: KubeClient, *, mend: bool = False) -> None:
     """Give `AFTER` a content at which the MIG manager fails, as a typing error would; or the good one again."""
+    await kube.apply(copy.deepcopy(_layouts(spoilt=not mend)), field_manager=MANAGER)
+
+
+@functools.cache
+def _layouts(*, spoilt: bool) -> Object:
     layouts = make_layouts(load_role("gpu", GpuSettings, {"mig": {"strategy": "mixed"}}))
-    if not mend:
+    if spoilt:
         layouts = {**layouts, "mig-configs": {**layouts["mig-configs"], AFTER: IMPOSSIBLE}}
-    await kube.apply(builders.make_config_map(layouts), field_manager=MANAGER)
+    return builders.make_config_map(layouts)
 
 
 async def annotate(kube: KubeClient, node: str, key: str, value: str | None) -> None:
@@ -119,12 +127,12 @@ async def make_nodes(kube: KubeClient, count: int, *, gpus: int = 2, seconds: fl
         await kube.create({"apiVersion": "v1", "kind": "Node", "metadata": meta}, field_manager=MANAGER)
 
     await asyncio.gather(*map(make, names))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60 + 2 * count):
         while True:
             found = (await kube.list("v1", "Node", labels=f"fleet={prefix}"))["items"]
             if sum(is_cut(node, BEFORE, {SLICE: 2 * gpus}) and _usable(node) for node in found) == count:
                 return names
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3 + count / 50)
 
 
 def _usable(node: Object) -> bool:

@@ -96,7 +96,7 @@ KILLED = ["Cordoning", "Draining", "Labelling", "Configuring", "Verifying", "Res
 async def test_an_operator_killed_at_any_step_goes_on(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes, operator: Operator, step: str
 ) -> None:
-    nodes = await make_nodes(3, seconds=3.0 if step == "Restoring" else 0.5)
+    nodes = await make_nodes(3, seconds=3.0 if step in ("Verifying", "Restoring") else 0.5)
     # An eviction whose client dies in its midst can leave its pod counted as going, for the two minutes that Kubernetes
     # gives it: there must be disruptions left.
     await fleet.deploy(kube, namespace, "served", 4, nodes, unavailable=3)
@@ -126,7 +126,7 @@ async def test_an_operator_killed_at_any_step_goes_on(
 async def test_a_layout_that_fails_is_rolled_back_and_stops_the_rollout(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes
 ) -> None:
-    nodes = await make_nodes(3, seconds=1.5)
+    nodes = await make_nodes(3, seconds=3.0)
     await fleet.deploy(kube, namespace, "served", 4, nodes)
     name = await fleet.start(kube, nodes)
     await reach(kube, name, lambda status: "Configuring" in steps(status))
@@ -139,8 +139,8 @@ async def test_a_layout_that_fails_is_rolled_back_and_stops_the_rollout(
 
 
 async def test_a_node_that_publishes_too_little_is_taken_back(kube: KubeClient, make_nodes: MakeNodes) -> None:
-    nodes = await make_nodes(2, seconds=1.0)
-    name = await fleet.start(kube, nodes, stateTimeoutSeconds=3, maxFailedNodes=1)
+    nodes = await make_nodes(2, seconds=3.0)
+    name = await fleet.start(kube, nodes, stateTimeoutSeconds=8, maxFailedNodes=1)
     await reach(kube, name, lambda status: "Configuring" in steps(status))
     await fleet.annotate(kube, nodes[0], "lost-gpus", "1")
     await reach(kube, name, lambda status: "Restoring" in steps(status))
@@ -253,6 +253,7 @@ async def test_the_recorder_sees_a_breach(kube: KubeClient, namespace: str, make
     assert min(breach.healthy for breach in found) <= 1
 
 
+@pytest.mark.timeout(900)  # a minute on an idle machine
 async def test_a_hundred_nodes_under_load_and_no_job_below_its_budget(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes
 ) -> None:
@@ -263,7 +264,7 @@ async def test_a_hundred_nodes_under_load_and_no_job_below_its_budget(
     recorder = Recorder(kube, namespace)
     await recorder.start()
     name = await fleet.start(kube, nodes, maxUnavailableNodes=10)
-    status = await reach(kube, name, lambda status: status["phase"] in ("Succeeded", "Failed"), seconds=150)
+    status = await reach(kube, name, lambda status: status["phase"] in ("Succeeded", "Failed"), seconds=500)
     await _serve(kube, namespace, jobs, replicas=6)
     await recorder.stop()
     assert (status["phase"], status["done"]) == ("Succeeded", "100/100"), status["message"]
@@ -290,10 +291,10 @@ async def _make_job(kube: KubeClient, namespace: str, name: str, *, replicas: in
 
 async def _serve(kube: KubeClient, namespace: str, jobs: list[str], *, replicas: int) -> None:
     """Wait until all jobs have all their replicas, and their budgets know it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             budgets = (await kube.list("policy/v1", "PodDisruptionBudget", namespace))["items"]
             healthy = {one["metadata"]["name"]: one.get("status", {}).get("currentHealthy") for one in budgets}
             if all(healthy.get(job) == replicas for job in jobs):
                 return
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1)
