@@ -37,6 +37,8 @@ _EVERY = 2.0
 """Seconds between two words on a plan that takes long."""
 _SHOWN = 20
 _FILES = ("config.yaml", "labels.yaml", "plan.yaml")
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""In C where there is one: the plan of a large fleet is long."""
 _Result = TypeVar("_Result")
 
 FleetOption = Annotated[Path | None, typer.Option("--fleet", help="YAML file with the fleet: docs/mig-planner.md.")]
@@ -291,8 +293,8 @@ def _write(out: Path, given: Given, report: Row, made: Output) -> None:
     labels = make_labels({row["node"]: row["layout"] for row in report["nodes"]}, MIG_CONFIG)
     texts = (
         dump_config(config),
-        yaml.safe_dump_all(labels, sort_keys=False),
-        yaml.safe_dump({"before": dump_fleet(given.fleet), **report}, sort_keys=False),
+        yaml.dump_all(labels, Dumper=_DUMPER, sort_keys=False),
+        yaml.dump({"before": dump_fleet(given.fleet), **report}, Dumper=_DUMPER, sort_keys=False),
     )
     for name in _FILES:
         output.writable(out / name)
@@ -305,7 +307,7 @@ def _dump(report: Row, form: Format) -> None:
     if form is Format.JSON:
         typer.echo(json.dumps(report, indent=2))
     else:
-        typer.echo(yaml.safe_dump(report, sort_keys=False), nl=False)
+        typer.echo(yaml.dump(report, Dumper=_DUMPER, sort_keys=False), nl=False)
 
 
 def _show(report: Row) -> None:

@@ -24,7 +24,7 @@ from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX, GpuState, e
 from inferstack.mig.mig_parted import Layout
 from inferstack.mig.placement import check
 from inferstack.mig.plan.model import Demand, Fleet, FleetGpu, Instance
-from inferstack.mig.plan.patterns import use_of
+from inferstack.mig.plan.patterns import fragmentation, mask_of
 from inferstack.mig.usage import board_of, gpu_resources
 
 Object = Mapping[str, Any]
@@ -96,7 +96,7 @@ def observe(
             del found[name]
     pinned: dict[str, str] = {}
     gpus: list[FleetGpu] = []
-    planned = [labels[name] for name in found]
+    planned = _Everywhere([labels[name] for name in found])
     for name, (board, states) in found.items():
         seats = _Node(name, board, states)
         problem = seats.seat(by_node.get(name, ()), job_label, moves, planned, pinned)
@@ -157,6 +157,20 @@ def _disagreement(node: Object, board: Gpu, states: Sequence[GpuState]) -> str:
     return f"it offers {offered.get(name, 0)} of {name}, its layout {expected[name]}"
 
 
+class _Everywhere:
+    """Labels that all nodes have; remembered, as many pods ask for the same."""
+
+    def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
+        self._nodes = nodes
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def have(self, key: str, value: str) -> bool:
+        """Tell whether every node has this label."""
+        if (key, value) not in self._known:
+            self._known[key, value] = all(labels.get(key) == value for labels in self._nodes)
+        return self._known[key, value]
+
+
 class _Node:
     """The instances of a node while pods are put on them."""
 
@@ -169,6 +183,8 @@ class _Node:
             else {}
             for state in states
         ]
+        self._used = [(0, 0)] * len(self._gpus)
+        """Memory slices that pods use, as bits, and their compute slices, by GPU."""
 
     def gpus(self) -> list[FleetGpu]:
         """Return the GPUs by index."""
@@ -183,7 +199,7 @@ class _Node:
         pods: Iterable[Object],
         job_label: str,
         moves: bool,
-        planned: Sequence[Mapping[str, str]],
+        planned: _Everywhere,
         pinned: dict[str, str],
     ) -> str:
         """Put the pods on instances; say what is wrong where there are not enough."""
@@ -212,6 +228,8 @@ class _Node:
                 index, start = place
                 used = Instance(start, profile, self._unique(seat_name), _group(pod, job_label), bool(why) or not moves)
                 self._gpus[index][start] = used
+                taken, slices = mask_of(self._board.name, [(start, profile)])
+                self._used[index] = self._used[index][0] | taken, self._used[index][1] + slices
         return ""
 
     def _unique(self, name: str) -> str:
@@ -228,12 +246,15 @@ class _Node:
         return min(free, key=lambda place: (self._worse(*place), place), default=None)
 
     def _worse(self, index: int, start: int) -> int:
-        gpu = self._gpu(index)
-        used = tuple(Instance(s.start, s.profile, "any") if s.start == start else s for s in gpu.instances)
-        return use_of(FleetGpu(gpu.name, gpu.node, gpu.model, used)) - use_of(gpu)
+        """Return by how much a GPU is broken up more when this instance is used."""
+        mask, compute = self._used[index]
+        profile = self._board.profiles[self._gpus[index][start].profile]
+        bits = ((1 << profile.memory_slices) - 1) << start
+        after = fragmentation(self._board.name, mask | bits, compute + profile.compute_slices)
+        return after - fragmentation(self._board.name, mask, compute)
 
 
-def _pin(pod: Object, planned: Sequence[Mapping[str, str]]) -> str:
+def _pin(pod: Object, planned: _Everywhere) -> str:
     """Say why a pod cannot be moved, or nothing."""
     owners = [one.get("kind", "") for one in pod["metadata"].get("ownerReferences") or [] if one.get("controller")]
     spec = pod.get("spec") or {}
@@ -247,7 +268,7 @@ def _pin(pod: Object, planned: Sequence[Mapping[str, str]]) -> str:
     if affinity.get("requiredDuringSchedulingIgnoredDuringExecution"):
         return "it has a required node affinity"
     for key, value in (spec.get("nodeSelector") or {}).items():
-        if any(labels.get(key) != value for labels in planned):
+        if not planned.have(key, value):
             return f"its nodeSelector {key}={value} does not fit every planned node"
     return ""
 
