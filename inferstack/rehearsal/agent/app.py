@@ -76,16 +76,24 @@ async def run(options: Options) -> None:
             options.state_dir,
             kubeconfig=options.kubeconfig,
             node_lives=lambda name: not nodes.is_broken(name),
+            prometheus=options.prometheus_port,
         )
         # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
         players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
         players += [sriov, SriovNetworkController(kube), KedaController(kube)]
-        players.append(MetricsApi(kube, kubeconfig=options.kubeconfig, port=options.adapter_port))
+        scraped: PrometheusOperator | None = None
         if options.prometheus_port and options.load_port:
             folder = options.state_dir / "prometheus"
-            players.append(
-                PrometheusOperator(kube, folder=folder, port=options.prometheus_port, load_port=options.load_port)
+            scraped = PrometheusOperator(kube, folder=folder, port=options.prometheus_port, load_port=options.load_port)
+            players.append(scraped)
+        players.append(
+            MetricsApi(
+                kube,
+                kubeconfig=options.kubeconfig,
+                port=options.adapter_port,
+                monitored=lambda: scraped is not None and scraped.is_asked(),
             )
+        )
         informers = {
             "nodes": nodes.nodes,
             "pods": pods.pods,

@@ -64,12 +64,14 @@ class PodRunner:
         pod: Object,
         *,
         node_lives: Callable[[str], bool],
+        prometheus: int | None = None,
     ) -> None:
         meta = pod["metadata"]
         self.uid: str = meta["uid"]
         self._name = f"{meta['namespace']}/{meta['name']}"
         self._kube, self._http, self._state_dir, self._cluster = kube, http, state_dir, cluster
         self._node_lives = node_lives
+        self._prometheus = prometheus
         self._pod = pod
         self._deleted = asyncio.Event()
         self._vanished = False
@@ -130,7 +132,7 @@ class PodRunner:
         folder = process.folder_of(self._state_dir, self.uid)
         adopted = running is not None
         port = running.port if running else process.free_port()
-        command = build_command(self._pod, port=port)
+        command = build_command(self._pod, port=port, prometheus=self._prometheus)
         issued = await credentials.issue(self._kube, self._pod, self._cluster, folder)
         self._renew_in = issued.renew_in
         if running is None:

@@ -31,15 +31,23 @@ class PodController:
         state_dir: of the rehearsal; logs/ and run/pods/ are below it.
         kubeconfig: the agent's, for the server's address.
         node_lives: tells whether a node's kubelet reports.
+        prometheus: port of the rehearsal's Prometheus on loopback; None where it has none.
     """
 
     def __init__(
-        self, kube: KubeClient, state_dir: Path, *, kubeconfig: Path, node_lives: Callable[[str], bool]
+        self,
+        kube: KubeClient,
+        state_dir: Path,
+        *,
+        kubeconfig: Path,
+        node_lives: Callable[[str], bool],
+        prometheus: int | None = None,
     ) -> None:
         self._kube = kube
         self._state_dir = state_dir
         self._cluster = credentials.cluster_of(kubeconfig)
         self._node_lives = node_lives
+        self._prometheus = prometheus
         self.pods = Informer(kube, "v1", "Pod", labels=SELECTOR, on_change=self._changed)
         self._runners: dict[str, PodRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -82,7 +90,13 @@ class PodController:
             runner.update(pod)
         elif pod["spec"].get("nodeName"):
             runner = self._runners[key] = PodRunner(
-                self._kube, self._http, self._state_dir, self._cluster, pod, node_lives=self._node_lives
+                self._kube,
+                self._http,
+                self._state_dir,
+                self._cluster,
+                pod,
+                node_lives=self._node_lives,
+                prometheus=self._prometheus,
             )
             task = asyncio.create_task(runner.run(self._leftovers.pop(runner.uid, None)), name=f"pod {key}")
             self._tasks[runner.uid] = task

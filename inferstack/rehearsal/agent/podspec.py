@@ -14,6 +14,7 @@ from inferstack.kube.conditions import condition_status
 Object = dict[str, Any]
 
 HEALTH_PORT = "INFERSTACK_HEALTH_PORT"
+PROMETHEUS_URL = "INFERSTACK_PROMETHEUS_URL"
 SELECTOR = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=inferstack"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
@@ -53,12 +54,13 @@ class Command:
     """Seconds between SIGTERM and SIGKILL."""
 
 
-def build_command(pod: Mapping[str, Any], *, port: int) -> Command:
+def build_command(pod: Mapping[str, Any], *, port: int, prometheus: int | None = None) -> Command:
     """Return the process for a pod's first container.
 
     Args:
         pod: the object.
         port: a free local port that stands for the container's health port.
+        prometheus: local port that stands for the cluster's Prometheus: names of Services mean nothing to a process.
 
     Raises:
         PodSpecError: no command, or an environment variable that a process cannot be given.
@@ -69,6 +71,8 @@ def build_command(pod: Mapping[str, Any], *, port: int) -> Command:
     env = {name: _value(pod, entry) for name, entry in declared.items()}
     health = env.get(HEALTH_PORT)
     env[HEALTH_PORT] = str(port)
+    if prometheus and PROMETHEUS_URL in env:
+        env[PROMETHEUS_URL] = f"http://127.0.0.1:{prometheus}"
     if container.get("envFrom"):
         raise PodSpecError("CreateContainerConfigError", "envFrom is not played by the rehearsal: use env")
     argv = [_expand(part, env) for part in [*(container.get("command") or []), *(container.get("args") or [])]]

@@ -29,6 +29,17 @@ def _pod(**container: Any) -> dict[str, Any]:
     }
 
 
+def test_the_clusters_prometheus_is_the_rehearsals() -> None:
+    pod = _pod(
+        command=["python", "-m", "inferstack.operator.scaling"],
+        env=[{"name": "INFERSTACK_PROMETHEUS_URL", "value": "http://prometheus.monitoring.svc:9090"}],
+    )
+    assert build_command(pod, port=1).env["INFERSTACK_PROMETHEUS_URL"] == "http://prometheus.monitoring.svc:9090"
+    assert build_command(pod, port=1, prometheus=9).env["INFERSTACK_PROMETHEUS_URL"] == "http://127.0.0.1:9"
+    bare = _pod(command=["python", "-m", "inferstack.operator"])
+    assert "INFERSTACK_PROMETHEUS_URL" not in build_command(bare, port=1, prometheus=9).env
+
+
 def test_command() -> None:
     pod = _pod(
         args=["--port=$(INFERSTACK_HEALTH_PORT)", "$(UNKNOWN)", "$$(POD)"],
