@@ -1,14 +1,14 @@
 """Says to the API server where custom.metrics.k8s.io is served, for as long as it is.
 
 An APIService whose server is away makes discovery fail, and with it the deletion of every namespace. So it is there
-only while prometheus-adapter answers and has metrics.
+only while prometheus-adapter answers and has metrics, and while something in the cluster asks Prometheus to scrape.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,14 @@ class MetricsApi:
         kube: connected client.
         kubeconfig: its, for the CA.
         port: of the adapter; None where the rehearsal has none, so that what an earlier one left is removed.
+        monitored: whether the cluster holds a monitor. The adapter knows metrics for a while after their pods are gone.
     """
 
     informers: Mapping[str, Informer] = {}
 
-    def __init__(self, kube: KubeClient, *, kubeconfig: Path, port: int | None) -> None:
+    def __init__(self, kube: KubeClient, *, kubeconfig: Path, port: int | None, monitored: Callable[[], bool]) -> None:
         self._kube = kube
+        self._monitored = monitored
         self._authority = str(cluster_of(kubeconfig).get("certificate-authority-data", ""))
         self._port = port
 
@@ -86,7 +88,7 @@ class MetricsApi:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
             while True:
                 misses = 0 if await self._serves(http) else misses + 1
-                wanted = misses == 0 or (misses < _MISSES and bool(shown))
+                wanted = self._monitored() and (misses == 0 or (misses < _MISSES and bool(shown)))
                 if wanted != shown:
                     try:
                         await (self._show() if wanted else self._hide())

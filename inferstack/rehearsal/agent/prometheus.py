@@ -45,6 +45,10 @@ class PrometheusOperator:
         self._rules = Informer(kube, _API_VERSION, "PrometheusRule", on_change=self._seen, optional=True)
         self.informers: Mapping[str, Informer] = {"pod monitors": self._monitors, "rules": self._rules}
 
+    def is_asked(self) -> bool:
+        """Tell whether a monitor asks for anything to be scraped."""
+        return bool(self._monitors.objects)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
