@@ -214,11 +214,12 @@ class Scaler:
             name: _by_job(found)
             for name, found in (("up", up), ("rate", rate), ("running", running), ("waiting", waiting))
         }
-        return {key: self._seen(key, vectors, knocks=key in knocked, meshed=meshed) for key in jobs}
+        return {key: self._seen(job, vectors, knocks=key in knocked, meshed=meshed) for key, job in jobs.items()}
 
-    def _seen(self, key: str, vectors: Mapping[str, Vector], *, knocks: bool, meshed: bool) -> Seen:
+    def _seen(self, job: Job, vectors: Mapping[str, Vector], *, knocks: bool, meshed: bool) -> Seen:
+        key = job.key
         live = self._deployments.objects.get(key)
-        wanted = live["replicas"] if live else self.jobs.objects[key]["spec"].get("replicas", 1)
+        wanted = live["replicas"] if live else job.spec.replicas
         arriving = vectors["rate"].get(key)
         if wanted == 0 and knocks and not arriving:
             arriving = 1 / self._pace.window

@@ -298,6 +298,24 @@ async def test_a_job_that_is_gone_is_forgotten(stage: Stage) -> None:
     assert stage.scaler._known == {}
 
 
+async def test_a_job_may_go_while_prometheus_is_asked(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.scaler._prometheus, "instant", _after(stage, stage.scaler._prometheus.instant))
+    await stage.round()
+    await stage.round()
+    assert stage.scaler.counts.jobs == 0
+
+
+def _after(stage: Stage, ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a question during which the job is deleted."""
+
+    async def asked(query: str) -> Any:
+        stage.scaler.jobs.objects.pop("ml/chat", None)
+        stage.scaler._deployments.objects.pop("ml/chat", None)
+        return await ask(query)
+
+    return asked
+
+
 async def test_a_flaw_that_one_job_brings_to_light_does_not_stop_the_others(
     server: Server, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

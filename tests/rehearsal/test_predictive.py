@@ -1,0 +1,302 @@
+"""Predictive scaling for real: API server, scheduler, HPA, Prometheus, operator and scaler, under simulated load.
+
+A replica of the simulated servers works on 8 requests at once and takes about a second for each. Decisions come every
+second and hold for six, scrapes come every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from components.monitoring.alerts import make_rules
+from components.monitoring.builders import make_monitors
+from components.monitoring.settings import MonitoringSettings
+from components.settings import load_role
+from inferstack.api import constants
+from inferstack.kube import KubeClient
+from inferstack.operator.adapter_rules import make_adapter_rules
+from inferstack.rehearsal.load import control
+from inferstack.rehearsal.load.scenario import parse
+from inferstack.rehearsal.plane import Rehearsal
+from inferstack.rehearsal.plane.model import Adapter, PlaneOptions
+from tests.rehearsal.kinds import crds_of, served
+from tests.rehearsal.operator_process import MANAGER, NODES, serving
+from tests.rehearsal.scaler_process import Scaler, scaling
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
+
+Object = dict[str, Any]
+OPTIONS = PlaneOptions(
+    metrics=True, adapter=Adapter(tuple(make_adapter_rules()), relist_seconds=1), hpa_downscale_seconds=3
+)
+"""The HPA looks every 15 s, as it does everywhere: what is there sooner, the operator has done."""
+VALIDITY = 6
+PACE = ("--interval=1", "--window=4", f"--validity={VALIDITY}", "--history-step=1", "--history-days=0.02")
+GPU = "nvidia.com/gpu"
+SERVER = {"maxRunning": 8, "tokenSeconds": 0.006, "tokenSecondsPerRequest": 0, "prefillTokensPerSecond": 20_000}
+SLO: Object = {"slo": {"milliseconds": 1000}}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs."""
+
+    plane: Rehearsal
+    scaler: Scaler
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A control plane with metrics, our operator, the scaler, and the monitors and rules of the monitoring role."""
+    plane = Rehearsal(tmp_path_factory.mktemp("predictive") / "state")
+    plane.start(lambda _: None, wanted=OPTIONS)
+    try:
+        assert plane.prometheus_url
+        with (
+            served(plane, crds_of("kube-prometheus-stack")),
+            serving(plane.kubeconfig, tmp_path_factory.mktemp("operator")),
+            scaling(plane.kubeconfig, tmp_path_factory.mktemp("scaler"), plane.prometheus_url, *PACE) as scaler,
+        ):
+            asyncio.run(_monitor(plane))
+            yield Stage(plane, scaler)
+    finally:
+        plane.stop(purge=True)
+
+
+async def _monitor(plane: Rehearsal) -> None:
+    settings = load_role("monitoring", MonitoringSettings, {"inference": {"interval": "1s", "window": "4s"}})
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}
+    async with await KubeClient.connect(plane.kubeconfig) as kube:
+        for obj in (namespace, *make_monitors(settings), *make_rules(settings)):
+            await kube.apply(obj, field_manager=MANAGER)
+
+
+class Jobs:
+    """Jobs of one namespace under load, and waits on what becomes of them."""
+
+    def __init__(self, kube: KubeClient, stage: Stage, namespace: str) -> None:
+        self.kube, self.stage, self.namespace = kube, stage, namespace
+
+    async def create(self, name: str, *, least: int = 1, most: int = 8, **rest: Any) -> None:
+        one = {GPU: rest.pop("gpus", 1)}
+        autoscale = {
+            "minReplicas": least,
+            "maxReplicas": most,
+            # What a replica can do until it has been measured.
+            "metrics": [{"type": "RequestsPerSecond", "target": 8}],
+            "predictive": {**SLO, **rest.pop("predictive", {})},
+        }
+        spec = {
+            "model": "Qwen/Qwen2.5-7B-Instruct",
+            "replicas": least,
+            "resources": {"requests": one, "limits": one},
+            "autoscale": autoscale,
+            "args": ["--max-num-seqs=8"],
+            **rest,
+        }
+        meta = {"name": name, "namespace": self.namespace}
+        job = {"apiVersion": constants.API_VERSION, "kind": constants.KIND, "metadata": meta, "spec": spec}
+        await self.kube.create(job, field_manager=MANAGER)
+
+    def play(self, **arrivals: Object) -> None:
+        """Let requests come; a job of the name of each key."""
+        jobs = [
+            {
+                "job": f"{self.namespace}/{name}",
+                "arrivals": given,
+                "prompt": {"mean": 100, "spread": 0},
+                "output": {"mean": 150, "spread": 0},
+                "server": SERVER,
+            }
+            for name, given in arrivals.items()
+        ]
+        control.write(self.stage.plane.state, control.Run(parse({"jobs": jobs}, "test"), seed=1, began=time.time()))
+
+    async def scaling(self, name: str) -> Object:
+        """What the scaler says of a job."""
+        job = await self.kube.get(constants.API_VERSION, constants.KIND, name, self.namespace)
+        found: Object = (job.get("status") or {}).get("scaling") or {}
+        return found
+
+    async def hpa(self, name: str) -> Object:
+        """The spec of a job's HorizontalPodAutoscaler; empty where there is none."""
+        found = await self.kube.find("autoscaling/v2", "HorizontalPodAutoscaler", name, self.namespace)
+        spec: Object = (found or {}).get("spec") or {}
+        return spec
+
+    async def wanted(self, name: str) -> int:
+        """Replicas that a job's Deployment wants."""
+        found = await self.kube.find("apps/v1", "Deployment", name, self.namespace)
+        return int(found["spec"]["replicas"]) if found else -1
+
+    async def decided(self, name: str, seconds: float = 40) -> Object:
+        """Wait for a decision that has been measured."""
+
+        async def look() -> Object | None:
+            said = await self.scaling(name)
+            return said if said.get("service") and "minReplicas" in said else None
+
+        found = await self.until(look, seconds, name)
+        assert found
+        return found
+
+    async def until(self, look: Callable[[], Awaitable[Any]], seconds: float, name: str) -> Any:
+        """Wait until what is looked at is true, and return it."""
+        deadline = time.monotonic() + seconds
+        while not (found := await look()):
+            if time.monotonic() > deadline:
+                said, hpa, wanted = await asyncio.gather(self.scaling(name), self.hpa(name), self.wanted(name))
+                log = self.stage.scaler.log.read_text()[-3000:]
+                raise AssertionError(f"not after {seconds} s: {said}\nHPA {hpa}\nreplicas {wanted}\n{log}")
+            await asyncio.sleep(0.05)
+        return found
+
+    async def waits(self, name: str) -> bool:
+        """Whether requests wait at a job, as Prometheus has it: from when on a step is to be seen."""
+        promql = f'sum(vllm:num_requests_waiting{{namespace="{self.namespace}",inferencejob="{name}"}}) > 0'
+        url = f"{self.stage.plane.prometheus_url}/api/v1/query"
+        async with aiohttp.ClientSession() as http, http.get(url, params={"query": promql}) as answer:
+            return bool((await answer.json())["data"]["result"])
+
+
+@pytest.fixture
+async def jobs(stage: Stage) -> AsyncIterator[Jobs]:
+    """Jobs in a namespace of their own; it is gone afterwards, for GPUs are few."""
+    name = f"test-{secrets.token_hex(4)}"
+    async with await KubeClient.connect(stage.plane.kubeconfig) as kube:
+        await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER)
+        made = Jobs(kube, stage, name)
+        yield made
+        control.remove(stage.plane.state)
+        await kube.delete("v1", "Namespace", name, propagation="Background")
+        async with asyncio.timeout(60):
+            while await kube.find("v1", "Namespace", name):  # noqa: ASYNC110  # nothing else tells
+                await asyncio.sleep(0.1)
+
+
+async def test_a_step_in_load_is_answered_within_five_seconds_and_a_dead_scaler_holds_nobody(jobs: Jobs) -> None:
+    await jobs.create("chat")
+    jobs.play(chat={"type": "step", "before": 2, "after": 25, "atSeconds": 25})
+    began = time.monotonic()
+    calm = await jobs.decided("chat")
+    assert calm["minReplicas"] <= 2
+    assert (await jobs.hpa("chat"))["minReplicas"] == calm["minReplicas"]
+    await jobs.until(lambda: jobs.waits("chat"), 60, "chat")
+    seen = time.monotonic()
+    assert seen - began > 20, "the step came too soon to be one"
+
+    async def raised() -> bool:
+        return (await jobs.hpa("chat"))["minReplicas"] >= 4 and await jobs.wanted("chat") >= 4
+
+    await jobs.until(raised, 15, "chat")
+    assert time.monotonic() - seen < 5
+    said = await jobs.scaling("chat")
+    assert said["reason"] in {"Burst", "Forecast", "Reactive", "Budget"}
+    metrics = [one["pods"]["metric"]["name"] for one in (await jobs.hpa("chat"))["metrics"]]
+    assert metrics == ["inference_requests_per_second", "inference_outstanding_requests"]
+    await _event(jobs, "chat", said["reason"])
+
+    jobs.stage.scaler.end(signal.SIGKILL)
+    killed = time.monotonic()
+
+    async def let_go() -> bool:
+        hpa = await jobs.hpa("chat")
+        return (hpa["minReplicas"], hpa["maxReplicas"], len(hpa["metrics"])) == (1, 8, 1) and "behavior" not in hpa
+
+    await jobs.until(let_go, VALIDITY + 10, "chat")
+    assert time.monotonic() - killed < VALIDITY + 3
+    # Nobody pulls replicas away: that is the autoscaler's, by the job's own metrics.
+    assert await jobs.wanted("chat") >= 4
+    jobs.stage.scaler.start()
+    await jobs.stage.scaler.healthy()
+
+    async def back() -> bool:
+        return bool((await jobs.hpa("chat"))["minReplicas"] > 1)
+
+    await jobs.until(back, 30, "chat")
+
+
+async def _event(jobs: Jobs, name: str, reason: str) -> None:
+    async with asyncio.timeout(10):
+        async for change, event in jobs.kube.watch("v1", "Event", jobs.namespace):
+            about = event.get("involvedObject", {}).get("name") == name
+            if change == "ADDED" and about and event["reason"] == reason:
+                assert event["source"]["component"] == "inferstack-scaler"
+                return
+
+
+async def test_a_budget_is_kept_and_named(jobs: Jobs) -> None:
+    await jobs.create("chat", gpus=2, predictive={"budgetGpus": 4})
+    jobs.play(chat={"type": "constant", "rate": 30})
+
+    async def capped() -> bool:
+        said = await jobs.scaling("chat")
+        return (said.get("reason"), said.get("minReplicas"), said.get("maxReplicas")) == ("Budget", 2, 2)
+
+    await jobs.until(capped, 45, "chat")
+    hpa = await jobs.hpa("chat")
+    assert (hpa["minReplicas"], hpa["maxReplicas"]) == (2, 2)
+
+
+async def test_two_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
+    await jobs.kube.apply(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "predictive-first"},
+            "value": 1000,
+            "preemptionPolicy": "Never",
+        },
+        field_manager=MANAGER,
+    )
+    await jobs.create("low", gpus=4, most=20)
+    await jobs.create("first", gpus=4, most=20, priorityClassName="predictive-first")
+    jobs.play(low={"type": "constant", "rate": 40}, first={"type": "constant", "rate": 40})
+    pool = NODES * 8 // 4
+
+    async def shared() -> bool:
+        low, first = await asyncio.gather(jobs.scaling("low"), jobs.scaling("first"))
+        if "minReplicas" not in low or "minReplicas" not in first:
+            return False
+        return bool(first["minReplicas"] > low["minReplicas"] and low["reason"] == "Budget")
+
+    await jobs.until(shared, 45, "first")
+    low, first = await asyncio.gather(jobs.scaling("low"), jobs.scaling("first"))
+    assert first["minReplicas"] + low["minReplicas"] <= pool
+    assert f"the pool grants {low['minReplicas']}" in low["message"]
+
+
+async def test_an_idle_job_sleeps_and_the_first_request_wakes_it(jobs: Jobs) -> None:
+    await jobs.create("chat", predictive={"idleSeconds": 60})
+    # Something comes once, so that a replica is measured; nothing else for longer than the shortest idle time.
+    jobs.play(chat={"type": "step", "before": 3, "after": 0, "atSeconds": 8})
+    await jobs.decided("chat")
+
+    async def asleep() -> bool:
+        return await jobs.wanted("chat") == 0
+
+    await jobs.until(asleep, 100, "chat")
+    assert (await jobs.scaling("chat"))["reason"] == "Idle"
+    job = await jobs.kube.get(constants.API_VERSION, constants.KIND, "chat", jobs.namespace)
+    ready = next(one for one in job["status"]["conditions"] if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Idle")
+    # Longer than a decision holds: it stays asleep by being told so again.
+    await asyncio.sleep(VALIDITY + 1)
+    assert await jobs.wanted("chat") == 0
+    jobs.play(chat={"type": "constant", "rate": 2})
+    knocked = time.monotonic()
+    await jobs.until(lambda: _awake(jobs), 20, "chat")
+    assert time.monotonic() - knocked < 10
+
+
+async def _awake(jobs: Jobs) -> bool:
+    return await jobs.wanted("chat") >= 1
