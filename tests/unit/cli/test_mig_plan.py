@@ -145,7 +145,11 @@ class PlayedServer:
         if kind == "InferenceJob":
             raise UnknownKindError(api_version, kind)
         waiting = [make_pod(f"w{n}", None, "7g.80gb") for n in range(2)]
-        nodes = [make_node("cut"), make_node("empty", None), make_node("odd", **{"nvidia.com/mig.strategy": "single"})]
+        nodes = [
+            make_node("cut"),
+            make_node("empty", None),
+            make_node("odd", "all-balanced", 2, **{"nvidia.com/mig.strategy": "single"}),
+        ]
         return {"items": {"Node": nodes, "Pod": [make_pod("runs", "cut"), *waiting]}[kind]}
 
     async def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Any:
