@@ -206,6 +206,16 @@ async def test_each_metric_of_a_runtime_is_recorded_and_served(
     assert [one["metric"] for one in await _query(metered, istio)] == [{"response_code": "200"}]
 
 
+def test_nothing_listens_beyond_loopback(metered: Rehearsal) -> None:
+    for status in metered.status():
+        listening = [
+            connection.laddr.ip
+            for connection in psutil.Process(status.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert set(listening) == {"127.0.0.1"}, status.name
+
+
 @pytest.mark.parametrize("name", ["prometheus", "prometheus-adapter", "load"])
 async def test_what_is_killed_comes_back_and_namespaces_can_be_deleted_meanwhile(
     metered: Rehearsal, kube: KubeClient, namespace: str, name: str
