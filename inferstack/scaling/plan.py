@@ -6,8 +6,8 @@ The HPA stays the executor. Three numbers are made and the largest becomes ``min
 - *burst*: the same for what arrives and waits now, where that is beyond forecast and noise;
 - *reactive*: what an HPA with the same target and behavior, but without a forecast, would hold (`reactive.Shadow`).
 
-The target and the behavior come from the measured service only, never from what a forecast says. So whatever it says,
-the result is not below reactive's. Without any forecast they are Kubernetes' defaults, and reactive is all there is.
+The target and the behavior come from the measured service only, never from a forecast. So whatever a forecast says, the
+result is not below reactive's.
 """
 
 from __future__ import annotations
@@ -54,11 +54,9 @@ class Tuning:
     """Seconds until a new replica serves, at the confidence of the service level."""
     drain: float
     """Seconds within which what waits is to be gone."""
-    foreseen: bool = True
-    """Whether there is a forecast at all; without one Kubernetes' defaults hold."""
 
     @classmethod
-    def of(cls, service: Service, slo: Slo, missed: float | None = None, *, foreseen: bool = True) -> Tuning:
+    def of(cls, service: Service, slo: Slo, missed: float | None = None) -> Tuning:
         """Derive it; ``missed`` is `State.missed`.
 
         Raises:
@@ -69,7 +67,7 @@ class Tuning:
             share *= 1 + SPEND * max(0.0, 1 - missed / share)
         cold = service.cold_start
         late = cold.quantile(slo.confidence)
-        return cls(slo.slacks(service), share, cold.quantile(0.5), late, slo.seconds, foreseen)
+        return cls(slo.slacks(service), share, cold.quantile(0.5), late, slo.seconds)
 
     def behavior(self) -> Object:
         """Return ``spec.behavior``: up at once, down after the time that a start takes."""
@@ -85,8 +83,6 @@ class Tuning:
 
         As with renting skis: what is paid is at most twice what was best in hindsight.
         """
-        if not self.foreseen:
-            return reactive.DOWN
         return reactive.Rules(min(math.ceil(max(self.typical, INTERVAL)), MAX_WINDOW), reactive.DOWN.policies)
 
 
@@ -94,13 +90,12 @@ def target(load: float, service: Service, tuning: Tuning) -> float:
     """Return the load of a replica to aim at: its slots at the highest utilisation that keeps the service level.
 
     A larger pool can be used better, so it grows with the load; in steps of a quarter, so that the HPA is not written
-    at each decision. It knows nothing of what a forecast says, nor of replicas that a forecast asked for. Without any
-    forecast it is at most Kubernetes' default.
+    at each decision. It knows nothing of what a forecast says, nor of replicas that a forecast asked for.
     """
     full = max(load / service.slots, 1.0)
     replicas = max(math.floor(_STEP ** math.floor(math.log(full, _STEP))), 1)
     share = queueing.utilisation(replicas, service, tuning.slacks, tuning.share)
-    return max(service.slots * (share if tuning.foreseen else min(share, reactive.UTILISATION)), 0.001)
+    return max(service.slots * share, 0.001)
 
 
 def needed(
@@ -156,7 +151,7 @@ def decide(
     ahead = service.cold_start.quantile(slo.confidence) + INTERVAL
     steps = max(1, math.ceil((now + ahead - history.end) / history.step))
     forecast = forecaster.predict(history, steps, slo.confidence) if forecaster is not None else None
-    tuning = Tuning.of(service, slo, state.missed, foreseen=forecast is not None)
+    tuning = Tuning.of(service, slo, state.missed)
     most = bounds.most(service.gpus)
 
     asked, reason, sentence, hold_at = 0, Reason.REACTIVE, "no forecast: the history is too short", 0
@@ -171,7 +166,8 @@ def decide(
     if burst > asked:
         asked, reason = burst, Reason.BURST
         sentence = f"{_told(state)} need more than was foreseen"
-    floors = (*(one for one in state.floors if one[0] > now - INTERVAL), (now, asked))
+    hold = tuning.cold if forecast is None else INTERVAL
+    floors = (*(one for one in state.floors if one[0] > now - hold), (now, asked))
     kept = max([min(state.replicas, hold_at), *(count for _, count in floors)])
     if kept > asked:
         sentence = f"{asked} would do now, {kept} are kept for what comes before a start would be done"
@@ -203,13 +199,23 @@ def _burst(
     now: float,
     most: int,
 ) -> int:
-    """Return the replicas for what arrives and waits now; 0 where forecast and noise explain it, or there is none."""
-    rate = expected_burst(now, history, state, service, tuning.cold)
-    if rate is None or state.rate is None or forecast is None:
+    """Return the replicas for what arrives and waits now; 0 where forecast and noise explain it.
+
+    Without a forecast these are simply the replicas for what arrives, of the last steps where noise explains the rest.
+    """
+    if state.rate is None:
         return 0
-    _, _, upper = forecast.highest(now - forecast.step, now + forecast.step)
-    if rate <= upper + SURE * math.sqrt(max(upper, 0.0) * service.burstiness / state.rate_seconds):
-        return 0
+    if forecast is not None:
+        rate = expected_burst(now, history, state, service, tuning.cold) or 0.0
+        _, _, upper = forecast.highest(now - forecast.step, now + forecast.step)
+        if rate <= upper + SURE * math.sqrt(max(upper, 0.0) * service.burstiness / state.rate_seconds):
+            return 0
+    else:
+        # Nothing tells a rise from the ups and downs of every day, so it is not taken to go on.
+        known = [one for one in history.rates[-3:] if not math.isnan(one)]
+        usual = sum(known) / len(known) if known else state.rate
+        noise = SURE * math.sqrt(max(usual, 0.0) * service.burstiness / state.rate_seconds)
+        rate = usual if abs(state.rate - usual) <= noise else state.rate
     # What will wait when the replicas that are asked for now are Ready is to be gone within the level's own time.
     behind = state.waiting + max(0.0, state.rate - state.ready * service.rate) * tuning.cold
     return queueing.replicas_for(rate + behind / tuning.drain, service, tuning.slacks, tuning.share, most)

@@ -115,11 +115,16 @@ def test_a_burst_beyond_forecast_and_noise_is_met_at_once_and_its_queue_too() ->
     assert decide(state(rate=40.0, waiting=200.0), Says(10.0), wide).min_replicas > made.min_replicas
 
 
-def test_without_history_it_is_kubernetes_hpa_and_says_so() -> None:
-    made = decide(state(rate=90.0, waiting=500.0), None)
-    assert made.target <= 0.8 * SERVICE.slots
-    assert made.behavior == {"scaleUp": reactive.UP.render(), "scaleDown": reactive.DOWN.render()}
-    assert made.min_replicas == made.reactive
+def test_without_a_forecast_what_arrives_is_planned_for() -> None:
+    steady = decide(state(load=0.0, rate=11.0), None)
+    assert steady.needed == queueing.replicas_for(10.0, SERVICE, SLO.slacks(SERVICE), 0.01, 100)
+    assert steady.reason is Reason.BURST
+    assert decide(state(load=0.0, rate=30.0), None, Bounds(max_replicas=1000)).needed > 3 * steady.needed
+    assert decide(state(), None).target == decide(state(), Says(50.0)).target
+
+
+def test_without_any_rate_it_is_reactive_and_says_so() -> None:
+    made = decide(state(rate=None), None)
     assert made.forecast is None
     assert made.reason is Reason.REACTIVE
     assert "load of 40" in made.sentence
