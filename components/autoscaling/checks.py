@@ -40,6 +40,7 @@ def check(
     """
     url = settings.prometheus_url or prometheus_url
     _check_adapter(settings, url, chart_values.get("prometheus-adapter", {}))
+    _check_scaler(settings, url, jobs)
     _check_authentications(settings, tenants)
     by_name = {f"{job['metadata']['namespace']}/{job['metadata']['name']}": i for i, job in enumerate(jobs)}
     specs = {name: InferenceJobSpec.model_validate(jobs[index]["spec"]) for name, index in by_name.items()}
@@ -74,6 +75,18 @@ def _check_adapter(settings: AutoscalingSettings, url: str | None, values: Mappi
             f"external.metrics.k8s.io, which is KEDA's ({_KEY}.keda.enabled); a cluster has one server for it. Make "
             f"the rule a trigger in {_KEY}.scaledJobs, or turn KEDA off."
         )
+
+
+def _check_scaler(settings: AutoscalingSettings, url: str | None, jobs: Sequence[Object]) -> None:
+    """A job that asks to be scaled ahead of its load must find who does it."""
+    if settings.has_scaler and url:
+        return
+    why = f"{_KEY}.predictive.enabled or {_KEY}.enabled is false"
+    if settings.has_scaler:
+        why = f"there is no Prometheus to ask: {PROJECT}:monitoring.enabled and {_KEY}.prometheusUrl name none"
+    for index, job in enumerate(jobs):
+        if (job["spec"].get("autoscale") or {}).get("predictive"):
+            raise UserError(f"{_JOBS}[{index}].spec.autoscale.predictive: nothing serves it while {why}.")
 
 
 def _check_authentications(settings: AutoscalingSettings, tenants: Collection[str]) -> None:

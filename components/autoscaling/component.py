@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import pulumi
 
 from components.addon import Addon, AddonName, Addons, namespaces
+from components.autoscaling import predictive
 from components.autoscaling.scaled import make_authentication, make_scaled_objects
 from components.autoscaling.settings import AutoscalingSettings
 from components.objects import KubeObject
 from inferstack.api import InferenceJobSpec
+from inferstack.operator.scaling.rbac import rules
+from inferstack.versions import load as load_versions
 
 
 class Autoscaling(pulumi.ComponentResource):
@@ -36,6 +39,54 @@ class Autoscaling(pulumi.ComponentResource):
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
             self.ready += [*spaces, *Addon(addon, addons, within).ready]
         self.register_outputs({"keda": settings.has_keda, "adapter": settings.has_adapter})
+
+
+class PredictiveScaler(pulumi.ComponentResource):
+    """What serves ``spec.autoscale.predictive`` of jobs."""
+
+    ready: list[pulumi.Resource]
+    """Its Deployment; empty where it is off."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: AutoscalingSettings,
+        *,
+        prometheus_url: str | None,
+        window: float,
+        monitored: bool,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Register rights, then the Deployment, which is ready once the scaler answers.
+
+        Args:
+            name: of the component.
+            settings: of the role.
+            prometheus_url: of the monitoring role's Prometheus; the role's own setting goes before it.
+            window: seconds over which rates are taken.
+            monitored: whether the kinds of the Prometheus operator are served.
+            opts: parent, provider and what must come before: the operator, whose namespace it shares.
+        """
+        super().__init__(
+            "inferstack:autoscaling:PredictiveScaler", name, {}, pulumi.ResourceOptions(parent=opts.parent)
+        )
+        child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
+        url = settings.prometheus_url or prometheus_url
+        self.ready = []
+        if settings.has_scaler and url:
+            rights: list[pulumi.Resource] = []
+            for made in predictive.make_rights(rules()):
+                # One after the other: whoever may not bind at will is refused a binding to a role that is not there.
+                following = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(rights)))
+                rights.append(KubeObject(f"scaler-{made['kind'].lower()}", made, following))
+            beside = [predictive.make_budget(), *([predictive.make_monitor()] if monitored else [])]
+            for made in beside:
+                KubeObject(f"scaler-{made['kind'].lower()}", made, child)
+            image = load_versions()["images"]["operator"]
+            deployment = predictive.make_deployment(settings.predictive, image, url, window)
+            running = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=rights))
+            self.ready = [KubeObject("scaler", deployment, running)]
+        self.register_outputs({"prometheus": url if self.ready else None})
 
 
 class ScaledObjects(pulumi.ComponentResource):

@@ -193,6 +193,28 @@ class Keda(RoleSettings):
     replicas: Annotated[StrictInt, Field(ge=1, le=5)]
 
 
+class PredictiveSettings(RoleSettings):
+    """Replicas ahead of the load."""
+
+    enabled: StrictBool
+    interval_seconds: Annotated[StrictInt, Field(ge=1, le=60)]
+    valid_seconds: Annotated[StrictInt, Field(ge=15, le=900)]
+    history_days: Annotated[StrictInt, Field(ge=1, le=60)]
+    image: str | None
+    resources: dict[str, dict[str, str]]
+
+    @field_validator("valid_seconds")
+    @classmethod
+    def _outlives_a_failure(cls, valid: int, info: ValidationInfo) -> int:
+        interval = info.data.get("interval_seconds", 1)
+        if valid < 3 * interval:
+            raise ValueError(
+                f"is {valid}, less than three times intervalSeconds {interval}: decisions would end before they are "
+                "confirmed"
+            )
+        return valid
+
+
 class AutoscalingSettings(RoleSettings):
     """See defaults.yaml."""
 
@@ -200,6 +222,7 @@ class AutoscalingSettings(RoleSettings):
     prometheus_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")] | None
     adapter: Adapter
     keda: Keda
+    predictive: PredictiveSettings
     scaled_jobs: tuple[ScaledJob, ...]
     authentications: tuple[Authentication, ...]
 
@@ -212,3 +235,8 @@ class AutoscalingSettings(RoleSettings):
     def has_keda(self) -> bool:
         """Whether KEDA is wanted."""
         return self.enabled and self.keda.enabled
+
+    @property
+    def has_scaler(self) -> bool:
+        """Whether the predictive scaler is wanted."""
+        return self.enabled and self.predictive.enabled

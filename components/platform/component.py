@@ -9,7 +9,7 @@ from __future__ import annotations
 import pulumi
 
 from components.addon import Addons
-from components.autoscaling import Autoscaling, ScaledObjects
+from components.autoscaling import Autoscaling, PredictiveScaler, ScaledObjects
 from components.cluster import Cluster
 from components.cluster.access import Access
 from components.gpu import Gpu
@@ -18,6 +18,7 @@ from components.kernel import Kernel
 from components.mesh import Mesh, Traffic
 from components.mesh import builders as mesh_builders
 from components.monitoring import Monitoring
+from components.monitoring.units import seconds
 from components.network import Network, TenantNetworks
 from components.platform.settings import PlatformSettings
 from components.security import Security
@@ -103,6 +104,14 @@ class Platform(pulumi.ComponentResource):
             "autoscaling", settings.autoscaling, addons=addons, opts=after(*monitoring.ready, *tenancy.ready)
         )
         operator = InferenceOperator("inference", settings.inference, opts=after(*cluster.nodes))
+        PredictiveScaler(
+            "scaler",
+            settings.autoscaling,
+            prometheus_url=settings.monitoring.prometheus_url,
+            window=seconds(settings.monitoring.inference.window),
+            monitored=settings.monitoring.enabled,
+            opts=after(*operator.ready, *monitoring.kinds),
+        )
         nodes_ready = [*kernel.ready, *wasm.ready, *gpu.ready, *network.ready, *storage.ready]
         jobs = InferenceJobs(
             "jobs",

@@ -38,6 +38,7 @@ COMPONENTS = {
     "network:TenantNetworks networks": "Platform",
     "autoscaling:Autoscaling autoscaling": "Platform",
     "inference:InferenceOperator inference": "Platform",
+    "autoscaling:PredictiveScaler scaler": "Platform",
     "inference:InferenceJobs jobs": "Platform",
     "autoscaling:ScaledObjects scaled": "Platform",
     "addon:Addon kube-prometheus-stack": "Monitoring",
@@ -73,6 +74,14 @@ SAME = {
     },
     "tenancy:Tenancy": {"PriorityClass": 3, "ClusterRole": 1, **TENANT},
     "autoscaling:Autoscaling": {"Namespace": 2},
+    "autoscaling:PredictiveScaler": {
+        "ServiceAccount": 1,
+        "ClusterRole": 1,
+        "ClusterRoleBinding": 1,
+        "PodDisruptionBudget": 1,
+        "PodMonitor": 1,
+        "Deployment": 1,
+    },
     "inference:InferenceOperator": {
         "CustomResourceDefinition": 2,
         "Namespace": 1,

@@ -145,8 +145,7 @@ class Jobs:
             said = await self.scaling(name)
             return said if said.get("service") and "minReplicas" in said else None
 
-        found = await self.until(look, seconds, name)
-        assert found
+        found: Object = await self.until(look, seconds, name)
         return found
 
     async def until(self, look: Callable[[], Awaitable[Any]], seconds: float, name: str) -> Any:
@@ -243,8 +242,12 @@ async def test_a_budget_is_kept_and_named(jobs: Jobs) -> None:
         return (said.get("reason"), said.get("minReplicas"), said.get("maxReplicas")) == ("Budget", 2, 2)
 
     await jobs.until(capped, 45, "chat")
-    hpa = await jobs.hpa("chat")
-    assert (hpa["minReplicas"], hpa["maxReplicas"]) == (2, 2)
+
+    async def obeyed() -> bool:
+        hpa = await jobs.hpa("chat")
+        return (hpa["minReplicas"], hpa["maxReplicas"]) == (2, 2)
+
+    await jobs.until(obeyed, 5, "chat")
 
 
 async def test_two_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
@@ -286,9 +289,13 @@ async def test_an_idle_job_sleeps_and_the_first_request_wakes_it(jobs: Jobs) -> 
 
     await jobs.until(asleep, 100, "chat")
     assert (await jobs.scaling("chat"))["reason"] == "Idle"
-    job = await jobs.kube.get(constants.API_VERSION, constants.KIND, "chat", jobs.namespace)
-    ready = next(one for one in job["status"]["conditions"] if one["type"] == "Ready")
-    assert (ready["status"], ready["reason"]) == ("True", "Idle")
+
+    async def said() -> bool:
+        job = await jobs.kube.get(constants.API_VERSION, constants.KIND, "chat", jobs.namespace)
+        ready = next(one for one in job["status"]["conditions"] if one["type"] == "Ready")
+        return (ready["status"], ready["reason"]) == ("True", "Idle")
+
+    await jobs.until(said, 20, "chat")
     # Longer than a decision holds: it stays asleep by being told so again.
     await asyncio.sleep(VALIDITY + 1)
     assert await jobs.wanted("chat") == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 from inferstack.api import InferenceJobSpec, Predictive, RuntimeName, SloMeasure
 from inferstack.operator.labels import Object
@@ -10,6 +11,7 @@ from inferstack.operator.replicas import bounds
 from inferstack.operator.scaling import calibrate
 from inferstack.operator.scaling.calibrate import Capacity, Source
 from inferstack.operator.scaling.status import NO_DATA, NO_SLO, Trouble
+from inferstack.scaling import reactive
 from inferstack.scaling.errors import ScalingError
 from inferstack.scaling.model import (
     Bounds,
@@ -18,6 +20,7 @@ from inferstack.scaling.model import (
     Forecast,
     History,
     Measure,
+    Reason,
     Service,
     Slo,
     State,
@@ -165,8 +168,18 @@ def make(
     except ScalingError as error:
         return Trouble(NO_SLO, str(error))
     known.memory, known.floors = decision.memory, decision.floors
+    decision = _named(decision, load)
     beside = MESHLESS if predictive.idle_seconds is not None and not seen.meshed else ""
     return Made(decision, known.capacity, known.cold.quantile(slo.confidence), beside)
+
+
+def _named(decision: Decision, load: float) -> Decision:
+    """Say Budget of a load that asks for more than is allowed: the autoscaler's shadow stops at what it is told."""
+    asks = math.ceil(load / decision.target - reactive.TOLERANCE)
+    if decision.replicas == 0 or decision.reason is not Reason.REACTIVE or asks <= decision.max_replicas:
+        return decision
+    told = f"{asks} replicas are needed for a load of {load:.3g}, {decision.max_replicas} are allowed"
+    return replace(decision, reason=Reason.BUDGET, sentence=told)
 
 
 def _blind(seen: Seen) -> Trouble | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from inferstack.operator.scaling.deciding import Made
 from inferstack.operator.scaling.status import Trouble
 from inferstack.scaling import pool
+from inferstack.scaling.model import Decision, Reason
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,16 @@ def shared(
             rest = 0 if shares.short else shares.free // member.gpus
             most = max(shares.replicas[key] + rest, member.least)
             if isinstance(word, Made):
-                result[key] = replace(word, decision=word.decision.capped(most))
+                result[key] = replace(word, decision=_capped(word.decision, most))
     return result
+
+
+def _capped(decision: Decision, most: int) -> Decision:
+    made = decision.capped(most)
+    if decision.min_replicas <= most or decision.replicas == 0:
+        return made
+    told = f"{max(decision.min_replicas, decision.needed)} replicas are needed, the pool grants {most}"
+    return replace(made, reason=Reason.BUDGET, sentence=told)
 
 
 def _claim(key: str, word: Made | Trouble, member: Member) -> pool.Claim:

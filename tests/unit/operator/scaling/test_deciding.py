@@ -76,6 +76,12 @@ def test_the_budget_bounds_and_says_so() -> None:
     assert (found.max_replicas, found.min_replicas, found.reason) == (4, 4, Reason.BUDGET)
 
 
+def test_a_load_beyond_the_budget_says_so_without_a_forecast() -> None:
+    found = decision_of(made(make_job(most=3), make_seen(replicas=3, ready=3, rate=40.0, waiting=900.0), make_known()))
+    assert (found.min_replicas, found.max_replicas, found.reason) == (3, 3, Reason.BUDGET)
+    assert "3 are allowed" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("seen", "known", "reason", "said"),
     [
