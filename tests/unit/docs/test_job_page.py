@@ -16,7 +16,7 @@ from inferstack.operator import obstacles
 from tests.unit.docs.scripts import ROOT, load
 
 PAGE = ROOT / "docs" / "inferencejob.md"
-_REASON = re.compile(r'Obstacle\(\s*"(\w+)"|^(?:GOOD|PAUSED|STARTED_COLD) = "(\w+)"', re.MULTILINE)
+_REASON = re.compile(r'Obstacle\(\s*"(\w+)"|^(?:GOOD|IDLE|PAUSED|STARTED_COLD) = "(\w+)"', re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
