@@ -81,7 +81,11 @@ async def cordon(kube: KubeClient, node: str, *, lift: bool = False) -> None:
 async def uninstall(kube: KubeClient) -> None:
     """Leave the shared control plane without the GPU operator."""
     (crd,) = rehearsed_crds("gpu-operator", load()["gpu-operator"])
-    await kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
+    reference = ("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
+    await kube.delete(*reference)
+    async with asyncio.timeout(60):
+        while await kube.find(*reference):  # noqa: ASYNC110  # nothing tells us
+            await asyncio.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -282,7 +286,9 @@ def is_ready(pod: Object) -> bool:
 async def remove(kube: KubeClient, nodes: list[str]) -> None:
     """Delete rollouts and nodes."""
     for found in (await kube.list(constants.API_VERSION, constants.ROLLOUT_KIND))["items"]:
-        await kube.delete(constants.API_VERSION, constants.ROLLOUT_KIND, found["metadata"]["name"])
+        await kube.delete(
+            constants.API_VERSION, constants.ROLLOUT_KIND, found["metadata"]["name"], propagation="Background"
+        )
 
     async def one(name: str) -> None:
         try:

@@ -231,7 +231,7 @@ async def test_nodes_of_a_rollout_that_was_deleted_are_given_back(kube: KubeClie
     nodes = await make_nodes(1, seconds=2.0)
     name = await fleet.start(kube, nodes)
     await reach(kube, name, lambda status: "Configuring" in steps(status))
-    await kube.delete(constants.API_VERSION, constants.ROLLOUT_KIND, name)
+    await kube.delete(constants.API_VERSION, constants.ROLLOUT_KIND, name, propagation="Background")
     await fleet.until(kube, ("v1", "Node", nodes[0]), is_free)
     await _all_at(kube, nodes, AFTER)
 

@@ -103,7 +103,7 @@ class MigRollouts:
     async def _look(self) -> float | None:
         again: float | None = await self._orphans.release()
         waiting = sorted(
-            (one for one in self._rollouts.objects.values() if not _phase(one).final),
+            (one for one in self._rollouts.objects.values() if not _ended(one)),
             key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]),
         )
         if not waiting:
@@ -171,7 +171,7 @@ class MigRollouts:
         return True
 
     def _changed(self, _before: Object | None, after: Object | None) -> None:
-        if after is None or _phase(after).final:
+        if after is None or _ended(after):
             self._orphans.look_again()
         self._woken.set()
 
@@ -196,5 +196,7 @@ def _status(rollout: Object) -> MigRolloutStatus | None:
     return MigRolloutStatus.model_validate(raw) if raw else None
 
 
-def _phase(rollout: Object) -> Phase:
-    return Phase((rollout.get("status") or {}).get("phase", Phase.PENDING))
+def _ended(rollout: Object) -> bool:
+    """Tell whether nothing more is done for a rollout: it is over, or about to be deleted."""
+    phase = Phase((rollout.get("status") or {}).get("phase", Phase.PENDING))
+    return phase.final or "deletionTimestamp" in rollout["metadata"]

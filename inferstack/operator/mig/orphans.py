@@ -28,7 +28,7 @@ def is_orphan(node: str, rollout: Object | None) -> bool:
         node: its name.
         rollout: the one that it names; None where there is none.
     """
-    if rollout is None:
+    if rollout is None or "deletionTimestamp" in rollout["metadata"]:
         return True
     status = rollout.get("status") or {}
     if Phase(status.get("phase", Phase.PENDING)).final:

@@ -150,10 +150,18 @@ def test_shared_devices_count_as_often_as_their_label_says() -> None:
 
 def test_whose_nodes_are_given_back() -> None:
     spec = {"nodes": [{"name": "n", "layout": "x"}]}
-    at_work = {"spec": spec, "status": {"phase": "Running", "nodes": [{"name": "n", "step": "Draining"}]}}
+    meta = {"name": "r"}
+    at_work = {
+        "metadata": meta,
+        "spec": spec,
+        "status": {"phase": "Running", "nodes": [{"name": "n", "step": "Draining"}]},
+    }
     assert not is_orphan("n", at_work)
-    assert not is_orphan("n", {"spec": spec})
+    assert not is_orphan("n", {"metadata": meta, "spec": spec})
     assert is_orphan("m", at_work)
     assert is_orphan("n", None)
-    assert is_orphan("n", {"spec": spec, "status": {"phase": "Failed", "nodes": []}})
-    assert is_orphan("n", {"spec": spec, "status": {"phase": "Running", "nodes": [{"name": "n", "step": "Done"}]}})
+    assert is_orphan("n", {"metadata": meta, "spec": spec, "status": {"phase": "Failed", "nodes": []}})
+    assert is_orphan(
+        "n", {"metadata": meta, "spec": spec, "status": {"phase": "Running", "nodes": [{"name": "n", "step": "Done"}]}}
+    )
+    assert is_orphan("n", {**at_work, "metadata": {**meta, "deletionTimestamp": "now"}})
