@@ -169,7 +169,7 @@ class Jobs:
 
 @pytest.fixture
 async def jobs(stage: Stage) -> AsyncIterator[Jobs]:
-    """Jobs in a namespace of their own; it is gone afterwards, for GPUs are few."""
+    """Jobs in a namespace of their own; their pods are gone afterwards, for GPUs are few."""
     name = f"test-{secrets.token_hex(4)}"
     async with await KubeClient.connect(stage.plane.kubeconfig) as kube:
         await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER)
@@ -178,7 +178,7 @@ async def jobs(stage: Stage) -> AsyncIterator[Jobs]:
         control.remove(stage.plane.state)
         await kube.delete("v1", "Namespace", name, propagation="Background")
         async with asyncio.timeout(60):
-            while await kube.find("v1", "Namespace", name):  # noqa: ASYNC110  # nothing else tells
+            while (await kube.list("v1", "Pod", name))["items"]:  # noqa: ASYNC110  # nothing else tells
                 await asyncio.sleep(0.1)
 
 
