@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from components.settings import PROJECT, defaults_file, merge
 from inferstack.operator.adapter_rules import make_adapter_rules
 from inferstack.rehearsal.plane import Adapter, PlaneOptions
 
@@ -33,6 +32,9 @@ def plane_options(configuration: Mapping[str, Any], kept: PlaneOptions) -> Plane
 
 
 def _values(role: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    # Here, and not above: only `up` needs it.
+    from components.settings import PROJECT, defaults_file, merge  # noqa: PLC0415
+
     given = configuration.get(f"{PROJECT}:{role}")
     defaults: dict[str, Any] = yaml.safe_load(defaults_file(role).read_text())
     return merge(defaults, given) if isinstance(given, Mapping) else defaults

@@ -24,16 +24,20 @@ class Breach:
     """The resourceVersion of the change that did it."""
 
 
-def breaches(events: Iterable[Event]) -> list[Breach]:
+def breaches(known: Iterable[Object], events: Iterable[Event]) -> list[Breach]:
     """Return each change after which a budget had fewer ready pods than it demands.
 
     Args:
+        known: pods and PodDisruptionBudgets that were there before the first event.
         events: type and object of pods and PodDisruptionBudgets, from any number of watches; all of one etcd, so that
             their resourceVersions say what came first.
     """
     pods: dict[str, Object] = {}
     budgets: dict[str, Object] = {}
     found: list[Breach] = []
+    for obj in known:
+        table = budgets if obj["kind"] == "PodDisruptionBudget" else pods
+        table[f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"] = obj
     for change, obj in sorted(events, key=lambda event: int(event[1]["metadata"]["resourceVersion"])):
         meta = obj["metadata"]
         table = budgets if obj["kind"] == "PodDisruptionBudget" else pods
@@ -68,6 +72,7 @@ class Recorder:
     """
 
     def __init__(self, kube: KubeClient, namespace: str) -> None:
+        self.known: list[Object] = []
         self.events: list[Event] = []
         self.most_cordoned = 0
         self._kube, self._namespace = kube, namespace
@@ -78,10 +83,14 @@ class Recorder:
         """Write down what is there, and from then on each change."""
         for version, kind in (("v1", "Pod"), ("policy/v1", "PodDisruptionBudget")):
             listing = await self._kube.list(version, kind, self._namespace)
-            self.events += [("ADDED", obj) for obj in listing["items"]]
+            self.known += [{**obj, "kind": kind} for obj in listing["items"]]
             since = listing["metadata"]["resourceVersion"]
             self._tasks.append(asyncio.create_task(self._record(version, kind, since)))
         self._tasks.append(asyncio.create_task(self._count()))
+
+    def breaches(self) -> list[Breach]:
+        """Return the breaches until now."""
+        return breaches(self.known, self.events)
 
     async def stop(self) -> None:
         """End, unless a watch broke: then what was seen is not all that happened.

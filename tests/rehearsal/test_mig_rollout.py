@@ -14,7 +14,7 @@ from inferstack.api import constants
 from inferstack.kube import KubeClient
 from inferstack.rehearsal.plane import Rehearsal
 from tests.rehearsal import mig_fleet as fleet
-from tests.rehearsal.disruptions import Recorder, breaches
+from tests.rehearsal.disruptions import Recorder
 from tests.rehearsal.mig_fleet import AFTER, BEFORE, OWNER, balanced, is_cut, is_free, phase, reach, steps
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
@@ -245,10 +245,10 @@ async def test_the_recorder_sees_a_breach(kube: KubeClient, namespace: str, make
     for pod in pods[:2]:  # past the budget, as nobody should
         await kube.delete("v1", "Pod", pod["metadata"]["name"], namespace, propagation="Background")
     async with asyncio.timeout(20):
-        while not breaches(recorder.events):  # noqa: ASYNC110  # a watch fills it
+        while not recorder.breaches():  # noqa: ASYNC110  # a watch fills it
             await asyncio.sleep(0.1)
     await recorder.stop()
-    found = breaches(recorder.events)
+    found = recorder.breaches()
     assert {(breach.budget, breach.desired) for breach in found} == {(f"{namespace}/served", 2)}
     assert min(breach.healthy for breach in found) <= 1
 
@@ -268,7 +268,7 @@ async def test_a_hundred_nodes_under_load_and_no_job_below_its_budget(
     await _serve(kube, namespace, jobs, replicas=6)
     await recorder.stop()
     assert (status["phase"], status["done"]) == ("Succeeded", "100/100"), status["message"]
-    assert breaches(recorder.events) == []
+    assert recorder.breaches() == []
     evicted = sum(change == "DELETED" and obj["kind"] == "Pod" for change, obj in recorder.events)
     assert evicted >= 50, "it was no load"
     assert 1 < recorder.most_cordoned <= 10
