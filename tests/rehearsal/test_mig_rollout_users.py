@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
+from components.gpu import builders
 from inferstack.api import constants
 from inferstack.cli import app
 from inferstack.errors import UserError
@@ -128,6 +131,55 @@ async def test_the_commands(plane: Rehearsal, kube: KubeClient, nodes: list[str]
     failed = await _mig(plane, "follow", "held")
     assert isinstance(failed.exception, UserError)
     assert (await _mig(plane, "assert", *wanted)).exit_code == 0
+
+
+async def _pods(kube: KubeClient, namespace: str, count: int, holds: Callable[[Object], bool]) -> list[Object]:
+    """Wait until so many pods are as they should be."""
+    async with asyncio.timeout(30):
+        while True:
+            found: list[Object] = (await kube.list("v1", "Pod", namespace))["items"]
+            if sum(map(holds, found)) >= count:
+                return found
+            await asyncio.sleep(0.2)
+
+
+async def test_from_pods_that_wait_to_pods_that_run(
+    plane: Rehearsal, kube: KubeClient, nodes: list[str], namespace: str, tmp_path: Path
+) -> None:
+    one = {"nvidia.com/mig-1g.5gb": 1, "cpu": "1", "memory": "1Gi"}
+    job = {
+        "apiVersion": constants.API_VERSION,
+        "kind": constants.KIND,
+        "metadata": {"name": "small", "namespace": namespace},
+        "spec": {"model": "bert-base-uncased", "replicas": 4, "resources": {"requests": one, "limits": one}},
+    }
+    await kube.create(job, field_manager=MANAGER)
+    await _pods(kube, namespace, 4, lambda _: True)
+    folder = tmp_path / "plan"
+    planned = await _mig(plane, "plan", "--from-cluster", "--out", str(folder), "-o", "json")
+    assert planned.exit_code == 0, planned.output
+    told = json.loads(planned.stdout)
+    assert [(row["wanted"], row["served"]) for row in told["priorities"]] == [(4, 4)]
+    changed = yaml.safe_load((folder / "plan.yaml").read_text())["nodes"]
+    assert [entry["node"] for entry in changed] == nodes[:1], "one node has room for all"
+    # A layout that the MIG manager does not know is refused, and nothing is cordoned for it.
+    early = await _mig(plane, "apply", str(folder), "--yes")
+    assert isinstance(early.exception, UserError)
+    assert changed[0]["layout"] in str(early.exception)
+    # What inferstack:gpu.mig.layouts is for.
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    await kube.apply(builders.make_config_map(config), field_manager=MANAGER)
+    try:
+        done = await _mig(plane, "apply", str(folder), "--yes", "--name", "planned")
+        assert done.exit_code == 0, done.output
+        assert (await _mig(plane, "assert", str(folder))).exit_code == 0
+        pods = await _pods(kube, namespace, 4, fleet.is_ready)
+        assert {pod["spec"]["nodeName"] for pod in pods} == set(nodes[:1])
+        assert (await _mig(plane, "assert", f"{nodes[1]}={BEFORE}")).exit_code == 0
+        again = await _mig(plane, "plan", "--from-cluster", "-o", "json")
+        assert json.loads(again.stdout)["nodes"] == []
+    finally:
+        await fleet.spoil(kube, mend=True)
 
 
 def _far_window() -> str:
