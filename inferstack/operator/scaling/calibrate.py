@@ -175,6 +175,28 @@ def distribution(quantiles: Iterable[tuple[float, float]]) -> Distribution | Non
     return Distribution(tuple(made)) if made else None
 
 
+def missed(buckets: Iterable[tuple[float, float]], seconds: float) -> float | None:
+    """Return the share of requests that took longer; None where there were none.
+
+    Between two bounds requests are taken to be spread evenly, as ``histogram_quantile`` of Prometheus does; beyond the
+    last finite one, all count as late.
+
+    Args:
+        buckets: upper bounds in seconds, with the requests up to each; one bound is infinite.
+        seconds: the limit.
+    """
+    ordered = sorted((bound, count) for bound, count in buckets if math.isfinite(count))
+    if not ordered or not math.isinf(ordered[-1][0]) or ordered[-1][1] <= 0:
+        return None
+    total, low, before = ordered[-1][1], 0.0, 0.0
+    for bound, count in ordered:
+        if seconds < bound:
+            part = (seconds - low) / (bound - low) if math.isfinite(bound) else 0.0
+            return min(max(1 - (before + part * max(count - before, 0.0)) / total, 0.0), 1.0)
+        low, before = bound, count
+    return 0.0
+
+
 def exponential(mean: float, shares: Iterable[float]) -> Distribution:
     """Return the distribution of which only the mean is known, taken as exponential: of that mean the most random."""
     return Distribution(tuple((share, -math.log1p(-share) * mean) for share in sorted(shares)))

@@ -66,6 +66,8 @@ class Known:
     work: dict[SloMeasure, Distribution] = field(default_factory=dict)
     """Measured times without waiting."""
     cold: Distribution = field(default_factory=lambda: Distribution.fixed(60.0))
+    missed: float | None = None
+    """Share of the last hour's requests that missed the service level; None where there were none or nothing tells."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def make(
                 waiting=seen.waiting or 0.0,
                 rate=seen.rate,
                 rate_seconds=seen.window,
+                missed=known.missed,
                 last_request=known.last_request if known.last_request is not None else known.first_seen,
                 memory=known.memory,
                 floors=known.floors,

@@ -20,19 +20,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inferstack.api import InferenceJobSpec, Predictive, SloMeasure, constants
+from inferstack.api import InferenceJobSpec, Predictive, constants
 from inferstack.kube import KubeClient
 from inferstack.kube.informer import TROUBLE, Informer
 from inferstack.operator import runtimes
 from inferstack.operator.events import EventWriter, make_event
-from inferstack.operator.labels import OURS, SCALER, SERIES_JOB, Object
+from inferstack.operator.labels import OURS, SCALER, Object
 from inferstack.operator.runtimes import Runtime
-from inferstack.operator.scaling import calibrate, cluster, deciding, signals, status
+from inferstack.operator.scaling import calibrate, cluster, deciding, measuring, signals, status
 from inferstack.operator.scaling.archive import Archive
 from inferstack.operator.scaling.deciding import Known, Made, Seen
 from inferstack.operator.scaling.forecasting import Forecasting, Wish
+from inferstack.operator.scaling.measuring import by_job
 from inferstack.operator.scaling.metrics import Counts
-from inferstack.operator.scaling.prometheus import Prometheus, PrometheusError, Sample
+from inferstack.operator.scaling.prometheus import Prometheus, PrometheusError
 from inferstack.operator.scaling.sharing import Member, shared
 from inferstack.operator.scaling.status import Trouble
 from inferstack.scaling.plan import INTERVAL
@@ -208,10 +209,10 @@ class Scaler:
         if any(job.predictive.idle_seconds is not None for job in jobs.values()):
             queries += [signals.first_knocks(asked), signals.meshed()]
         up, rate, running, waiting, *mesh = await asyncio.gather(*map(self._prometheus.instant, queries))
-        knocked = _by_job(mesh[0]) if mesh else {}
+        knocked = by_job(mesh[0]) if mesh else {}
         meshed = bool(mesh and mesh[1] and mesh[1][0].value > 0)
         vectors = {
-            name: _by_job(found)
+            name: by_job(found)
             for name, found in (("up", up), ("rate", rate), ("running", running), ("waiting", waiting))
         }
         return {key: self._seen(job, vectors, knocks=key in knocked, meshed=meshed) for key, job in jobs.items()}
@@ -349,7 +350,8 @@ class Scaler:
             return False
         created = {key: cluster.seconds(job.raw["metadata"]["creationTimestamp"]) for key, job in jobs.items()}
         missing = await self.archive.extend(created, now)
-        work = await self._durations(jobs)
+        work = await measuring.durations(self._prometheus, jobs, self._pace.window * DURATION_WINDOWS)
+        missed = await measuring.missed(self._prometheus, {key: job.predictive.slo for key, job in jobs.items()})
         for key, job in jobs.items():
             known = self._knows(job, now)
             known.last_request = max(
@@ -357,27 +359,10 @@ class Scaler:
             )
             known.burstiness = calibrate.burstiness(self.archive.history(key))
             known.work |= work.get(key, {})
+            known.missed = missed.get(key)
             deciding.measure(known, job.spec, job.runtime.name, self.archive.loads(key))
             await asyncio.sleep(0)
         return missing
-
-    async def _durations(self, jobs: Mapping[str, Job]) -> dict[str, dict[SloMeasure, Any]]:
-        """Return the measured times of the jobs' requests, as distributions by measure."""
-        asked = signals.Selection.of(jobs, self._pace.window * DURATION_WINDOWS)
-        found: dict[str, dict[SloMeasure, Any]] = {key: {} for key in jobs}
-        for measure in (SloMeasure.TIME_TO_FIRST_TOKEN, SloMeasure.LATENCY):
-            quantiles: dict[str, list[tuple[float, float]]] = {}
-            for share in signals.SHARES:
-                query = signals.quantile(measure, share, asked)
-                for key, seconds in _by_job(await self._prometheus.instant(query)).items() if query else ():
-                    quantiles.setdefault(key, []).append((share, seconds))
-            for key in quantiles.keys() & found.keys():
-                if made := calibrate.distribution(quantiles[key]):
-                    found[key][measure] = made
-        means = _by_job(await self._prometheus.instant(signals.mean_seconds(asked)))
-        for key in means.keys() & found.keys():
-            found[key].setdefault(SloMeasure.LATENCY, calibrate.exponential(means[key], signals.SHARES))
-        return found
 
     async def _foresee(self) -> None:
         """Have jobs foreseen, once in a step of the history."""
@@ -422,12 +407,3 @@ class Scaler:
 
 def _confidence(job: Job) -> float:
     return job.predictive.slo.confidence_percent / 100
-
-
-def _by_job(found: list[Sample]) -> dict[str, float]:
-    """Return finite values by namespace/name."""
-    return {
-        f"{one.labels.get('namespace')}/{one.labels.get(SERIES_JOB)}": one.value
-        for one in found
-        if math.isfinite(one.value)
-    }

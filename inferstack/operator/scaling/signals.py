@@ -87,6 +87,8 @@ class Server:
     """Histograms of times in seconds without waiting; newer servers have them."""
     durations: Mapping[SloMeasure, str]
     """Histograms of times in seconds, waiting included; where there are none, `mean_seconds` is all that is known."""
+    queue: str | None = None
+    """Histogram of times of waiting in seconds."""
     mean_seconds: Expression | None = None
     """Mean time of a request, without waiting."""
 
@@ -106,6 +108,7 @@ SERVERS: Mapping[RuntimeName, Server] = {
             SloMeasure.TIME_TO_FIRST_TOKEN: "vllm:time_to_first_token_seconds",
             SloMeasure.LATENCY: "vllm:e2e_request_latency_seconds",
         },
+        queue="vllm:request_queue_time_seconds",
     ),
     # No count of requests in work: by Little's law it is the time that they spend in work, all together, a second.
     RuntimeName.TEXT_EMBEDDINGS_INFERENCE: Server(
@@ -116,6 +119,7 @@ SERVERS: Mapping[RuntimeName, Server] = {
         growing=("te_queue_size",),
         work={SloMeasure.LATENCY: "te_request_inference_duration"},
         durations={SloMeasure.LATENCY: "te_request_duration"},
+        queue="te_request_queue_duration",
     ),
     RuntimeName.TRITON: Server(
         finished=_rate("nv_inference_request_success"),
@@ -209,6 +213,18 @@ def quantile(measure: SloMeasure, share: float, asked: Selection) -> str | None:
             buckets = _buckets(server.durations[measure], asked)
             made.append(_quantile(share, f"{buckets} and on (namespace, pod) ({free})"))
     return " or ".join(made) or None
+
+
+def times(measure: SloMeasure, asked: Selection) -> str:
+    """Return each job's histogram of what a service level is about, waiting included, as requests within the window."""
+    histograms = (
+        server.queue if measure is SloMeasure.QUEUE else server.durations.get(measure) for server in SERVERS.values()
+    )
+    return " or ".join(
+        f"sum by (le, namespace, {SERIES_JOB}) (increase({histogram}_bucket{{{asked.where()}}}[{asked.window}]))"
+        for histogram in histograms
+        if histogram
+    )
 
 
 def mean_seconds(asked: Selection) -> str:

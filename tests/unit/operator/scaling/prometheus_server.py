@@ -25,6 +25,8 @@ def kind_of(query: str) -> str:
     if query.startswith("(histogram_quantile"):
         measure = "first_token" if "time_to_first_token" in query else "latency"
         return f"{measure}_{query.removeprefix('(histogram_quantile(').partition(',')[0]}"
+    if query.startswith("sum by (le, "):
+        return "times"
     if " offset " in query:
         return "first_knocks"
     if query.startswith("clamp_min"):
@@ -46,7 +48,7 @@ class Server:
     """What it answers."""
 
     jobs: dict[str, dict[str, Value]] = field(default_factory=dict)
-    """By kind of signal, then by namespace/name; "" for what belongs to no job."""
+    """By kind of signal, then by namespace/name, of a bucket namespace/name|le; "" for what belongs to no job."""
     asked: list[Object] = field(default_factory=list)
     """The forms of all questions."""
     broken: web.Response | None = None
@@ -83,8 +85,10 @@ class Server:
 
 def labels(key: str) -> Mapping[str, str]:
     """Return the labels of a job's series."""
+    key, _, bound = key.partition("|")
     namespace, _, name = key.partition("/")
-    return {"namespace": namespace, SERIES_JOB: name} if name else {}
+    made = {"namespace": namespace, SERIES_JOB: name} if name else {}
+    return {**made, "le": bound} if bound else made
 
 
 def _at(value: Value, times: list[float]) -> list[list[Any]]:

@@ -135,3 +135,39 @@ def test_quantiles_become_a_distribution(quantiles: list[tuple[float, float]]) -
     if made:
         assert all(one[1] <= other[1] for one, other in itertools.pairwise(made.points))
         assert made.quantile(1.0) == max(good)
+
+
+BUCKETS = [(0.1, 50.0), (0.5, 90.0), (1.0, 96.0), (math.inf, 100.0)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "share"),
+    [(0.1, 0.5), (0.3, 0.3), (0.5, 0.1), (1.0, 0.04), (5.0, 0.04), (0.05, 0.75)],
+)
+def test_the_share_that_missed_a_limit(seconds: float, share: float) -> None:
+    assert calibrate.missed(BUCKETS, seconds) == pytest.approx(share)
+    assert calibrate.missed(reversed(BUCKETS), seconds) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "buckets",
+    [[], [(0.1, 0.0), (math.inf, 0.0)], [(0.1, 5.0)], [(0.1, math.nan), (math.inf, math.nan)]],
+)
+def test_without_requests_nobody_missed_and_nobody_kept_a_limit(buckets: list[tuple[float, float]]) -> None:
+    assert calibrate.missed(buckets, 1.0) is None
+
+
+@given(
+    counts=st.lists(st.floats(0, 1e6), min_size=2, max_size=8),
+    seconds=st.floats(0.001, 100),
+    more=st.floats(0, 10),
+)
+def test_a_longer_limit_is_missed_by_no_more(counts: list[float], seconds: float, more: float) -> None:
+    bounds = [2.0**index for index in range(len(counts) - 1)] + [math.inf]
+    buckets = list(zip(bounds, itertools.accumulate(counts), strict=True))
+    shorter, longer = calibrate.missed(buckets, seconds), calibrate.missed(buckets, seconds + more)
+    if shorter is None or longer is None:
+        assert shorter is longer
+        assert sum(counts) == 0
+    else:
+        assert 0 <= longer <= shorter <= 1

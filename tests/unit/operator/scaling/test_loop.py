@@ -328,6 +328,30 @@ async def test_a_flaw_that_one_job_brings_to_light_does_not_stop_the_others(
     assert stage.kube.last("second")["minReplicas"] >= 1
 
 
+async def test_misses_of_the_service_level_spend_the_error_budget(server: Server, stage: Stage) -> None:
+    within = stage.scaler.asking()["ml/chat"].predictive.slo.milliseconds / 1000
+    needs = {}
+    for name, late in (("unused", 0), ("used up", 300)):
+        buckets: dict[str, Any] = {f"ml/chat|{within:g}": 10_000.0 - late, "ml/chat|+Inf": 10_000.0}
+        server.jobs = {**busy(rate=600.0, running=100.0), "times": buckets}
+        await stage.scaler.learn()
+        assert stage.scaler._known["ml/chat"].missed == pytest.approx(late / 10_000)
+        await stage.round()
+        needs[name] = stage.kube.last()["target"]
+    # What is spent is no longer planned for: a replica is aimed at with less.
+    assert quantity(needs["used up"]) < quantity(needs["unused"])
+    (form,) = server.questions("times")[:1]
+    assert "[3600000ms]" in form["query"]
+    server.jobs = busy()
+    await stage.scaler.learn()
+    assert stage.scaler._known["ml/chat"].missed is None
+
+
+def quantity(text: str) -> float:
+    """Return the number of a quantity in thousandths."""
+    return float(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
+
+
 async def test_health(stage: Stage) -> None:
     assert "first list" in (stage.scaler.problem() or "")
     stage.scaler.jobs.synced.set()

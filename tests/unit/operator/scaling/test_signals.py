@@ -26,6 +26,7 @@ QUERIES = {
     "first_token_0.99": signals.quantile(SloMeasure.TIME_TO_FIRST_TOKEN, 0.99, ASKED) or "",
     "latency_0.5": signals.quantile(SloMeasure.LATENCY, 0.5, ASKED) or "",
     "mean_seconds": signals.mean_seconds(ASKED),
+    **{f"times, {measure}": signals.times(measure, ASKED) for measure in SloMeasure},
 }
 
 
