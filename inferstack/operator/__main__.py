@@ -48,26 +48,44 @@ def main() -> None:
 
 async def _serve(options: argparse.Namespace) -> None:
     async with await KubeClient.connect(pool=32) as kube:
-        await serve(kube, namespace=options.namespace, health_port=options.health_port or None)
+        await serve(
+            kube,
+            namespace=options.namespace,
+            health_port=options.health_port or None,
+            usage_seconds=options.usage_seconds or None,
+        )
 
 
 def _options() -> argparse.Namespace:
     port = os.environ.get("INFERSTACK_HEALTH_PORT")
     if port is not None and not port.isdecimal():
         sys.exit(f"error: INFERSTACK_HEALTH_PORT is {port!r}; give a port number")
+    seconds = os.environ.get("INFERSTACK_USAGE_SECONDS", "60")
+    if not seconds.isdecimal():
+        sys.exit(f"error: INFERSTACK_USAGE_SECONDS is {seconds!r}; give a whole number of seconds, 0 for never")
     parser = argparse.ArgumentParser(prog="python -m inferstack.operator", description="Serve InferenceJobs.")
     parser.add_argument("--namespace", help="serve this namespace only (default: all)")
     parser.add_argument(
         "--health-port",
         type=int,
         default=int(port) if port else 0,
-        help="port of GET /healthz (default: $INFERSTACK_HEALTH_PORT, else 0: none)",
+        help="port of GET /healthz and GET /metrics (default: $INFERSTACK_HEALTH_PORT, else 0: none)",
+    )
+    parser.add_argument(
+        "--usage-seconds",
+        type=int,
+        default=int(seconds),
+        help="seconds between two looks at the use of GPUs, for GET /metrics (default: $INFERSTACK_USAGE_SECONDS, else "
+        "60; 0: never)",
     )
     parser.add_argument(
         "--log-format", choices=("plain", "json"), default=os.environ.get("INFERSTACK_LOG_FORMAT", "plain")
     )
     parser.add_argument("--verbose", action="store_true", help="log each step")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.usage_seconds < 0:
+        parser.error(f"--usage-seconds: is {options.usage_seconds}; 0 for never, or seconds")
+    return options
 
 
 if __name__ == "__main__":

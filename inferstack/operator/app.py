@@ -28,6 +28,7 @@ from inferstack.errors import UserError
 from inferstack.kube import KubeClient, health
 from inferstack.kube.auth import Access
 from inferstack.operator.mig.controller import MigRollouts
+from inferstack.operator.mig.usage import UsageMetrics
 from inferstack.operator.reconciler import Reconciler
 from inferstack.operator.watching import WATCH_SECONDS, Watching
 
@@ -44,13 +45,16 @@ class _Backoffs:
         return itertools.chain((0.2, 0.5, 1.0), itertools.repeat(2.0))
 
 
-async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | None) -> None:
+async def serve(
+    kube: KubeClient, *, namespace: str | None, health_port: int | None, usage_seconds: float | None
+) -> None:
     """Serve jobs until a signal comes.
 
     Args:
         kube: connected client.
         namespace: to serve; None for all.
-        health_port: of ``GET /healthz``; None for no health endpoint.
+        health_port: of ``GET /healthz`` and ``GET /metrics``; None for neither.
+        usage_seconds: between two looks at the use of GPUs, for ``GET /metrics``; None: it is not looked at.
 
     Raises:
         UserError: the health port is taken or not allowed.
@@ -58,11 +62,13 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
         Exception: a flaw in the operator; it ends rather than live on half dead.
     """
     reconciler = Reconciler(kube, namespace)
-    # Rollouts have no namespace: they are for whoever serves all.
+    # Nodes and rollouts have no namespace: they are for whoever serves all.
     rollouts = MigRollouts(kube) if namespace is None else None
-    listening = await _listen(health_port, reconciler) if health_port is not None else None
+    shown = namespace is None and health_port is not None
+    usage = UsageMetrics(kube, usage_seconds) if shown and usage_seconds else None
+    listening = await _listen(health_port, reconciler, usage) if health_port is not None else None
     stop = asyncio.Event()
-    working = asyncio.create_task(_work(reconciler, rollouts))
+    working = asyncio.create_task(_work(reconciler, rollouts, usage))
     watching = Watching()
     guarding = asyncio.create_task(watching.guard(reconciler.listed))
     for task in (working, guarding):
@@ -98,17 +104,20 @@ async def serve(kube: KubeClient, *, namespace: str | None, health_port: int | N
     _LOG.info("stopped")
 
 
-async def _work(reconciler: Reconciler, rollouts: MigRollouts | None) -> None:
+async def _work(*workers: Reconciler | MigRollouts | UsageMetrics | None) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(reconciler.run())
-        if rollouts is not None:
-            group.create_task(rollouts.run())
+        for worker in workers:
+            if worker is not None:
+                group.create_task(worker.run())
 
 
-async def _listen(port: int, reconciler: Reconciler) -> web.AppRunner:
+async def _listen(port: int, reconciler: Reconciler, usage: UsageMetrics | None) -> web.AppRunner:
+    def page() -> str:
+        return reconciler.metrics() + (usage.page() if usage else "")
+
     try:
         # The kubelet and Prometheus ask from outside the pod.
-        return await health.serve(None, port, reconciler.problem, reconciler.metrics)
+        return await health.serve(None, port, reconciler.problem, page)
     except OSError as error:
         raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
 

@@ -31,12 +31,13 @@ NODES = 3
 class Operator:
     """The operator as a process that can be killed and started again."""
 
-    def __init__(self, kubeconfig: Path, log: Path, port: int) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, port: int, usage_seconds: int = 60) -> None:
         self.log, self.port = log, port
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "INFERSTACK_HEALTH_PORT": str(port),
+            "INFERSTACK_USAGE_SECONDS": str(usage_seconds),
             "PYTHONPATH": str(project_root()),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,17 +68,18 @@ class Operator:
 
 
 @contextlib.contextmanager
-def serving(admin: Path, folder: Path) -> Iterator[Operator]:
+def serving(admin: Path, folder: Path, usage_seconds: int = 60) -> Iterator[Operator]:
     """Run an operator; it must end in good order and have logged no trouble.
 
     Args:
         admin: kubeconfig of the control plane.
         folder: for its credentials and its log.
+        usage_seconds: between two looks at the use of GPUs.
     """
     namespace = f"operator-{secrets.token_hex(4)}"
     kubeconfig = asyncio.run(_prepare(admin, folder, namespace))
     port = propose().agent  # a random free one: other runs on this machine look for theirs at the same time
-    running = Operator(kubeconfig, folder / "operator.log", port)
+    running = Operator(kubeconfig, folder / "operator.log", port, usage_seconds)
     running.start()
     try:
         asyncio.run(running.healthy())

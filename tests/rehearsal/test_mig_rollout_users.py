@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -33,7 +34,7 @@ ROLLOUTS = f"/apis/{constants.API_VERSION}/{constants.ROLLOUT_PLURAL}"
 @pytest.fixture(scope="module")
 def operator(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """A running operator, which installs the kind, and the GPU operator beside it."""
-    with fleet.gpu_operator(plane), serving(plane.kubeconfig, tmp_path_factory.mktemp("operator")) as running:
+    with fleet.gpu_operator(plane), serving(plane.kubeconfig, tmp_path_factory.mktemp("operator"), 1) as running:
         yield running
 
 
@@ -180,6 +181,25 @@ async def test_from_pods_that_wait_to_pods_that_run(
         assert json.loads(again.stdout)["nodes"] == []
     finally:
         await fleet.spoil(kube, mend=True)
+
+
+async def test_the_operator_tells_prometheus_of_the_use_of_gpus(
+    operator: Operator, kube: KubeClient, nodes: list[str], namespace: str
+) -> None:
+    await fleet.deploy(kube, namespace, "served", 3, nodes[:1])
+    wanted = {
+        f'inferstack_mig_memory_slices{{node="{nodes[0]}",gpu="A100-SXM4-40GB",state="used"}} 12',
+        f'inferstack_mig_memory_slices{{node="{nodes[0]}",gpu="A100-SXM4-40GB",state="idle"}} 4',
+        f'inferstack_mig_fragmentation_ratio{{node="{nodes[1]}",gpu="A100-SXM4-40GB"}} 0',
+        f'inferstack_mig_namespace_gpus{{namespace="{namespace}"}} 1.5',
+    }
+    page = ""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(30):
+        while not wanted <= set(page.splitlines()):
+            await asyncio.sleep(0.5)
+            async with http.get(f"http://127.0.0.1:{operator.port}/metrics") as answer:
+                page = await answer.text()
+    assert "inferstack_operator_jobs" in page
 
 
 def _far_window() -> str:

@@ -17,4 +17,4 @@ async def test_a_health_port_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"health port {port}: .*; set another INFERSTACK_HEALTH_PORT"):
             # It ends before it needs a client.
-            await serve(cast(KubeClient, None), namespace=None, health_port=port)
+            await serve(cast(KubeClient, None), namespace=None, health_port=port, usage_seconds=None)

@@ -103,7 +103,7 @@ async def test_it_ends_where_kopf_was_told_that_there_is_no_such_kind(
     fake, kube = await connect(servers, leave_out=1)
     async with kube, asyncio.timeout(20):
         with pytest.raises(NotWatchingError, match=r"inferencejobs\.deepseek\.ai for 0 s, which are served"):
-            await serve(kube, namespace=None, health_port=None)
+            await serve(kube, namespace=None, health_port=None, usage_seconds=None)
     assert not fake.watched.is_set()
 
 
@@ -111,7 +111,7 @@ async def test_it_lives_on_where_kopf_watches(servers: list[TestServer], monkeyp
     monkeypatch.setattr(module, "_FIRST_SECONDS", 0.5)
     fake, kube = await connect(servers, leave_out=0)
     async with kube, asyncio.timeout(20):
-        serving = asyncio.create_task(serve(kube, namespace=None, health_port=None))
+        serving = asyncio.create_task(serve(kube, namespace=None, health_port=None, usage_seconds=None))
         await fake.watched.wait()
         done, _ = await asyncio.wait([serving], timeout=2.5)
         assert not done
