@@ -25,7 +25,7 @@ test: lint ## Lint, then every test
 	$(BIN)/pytest tests/infra tests/rehearsal || failed=$$?; \
 	exit $$failed
 
-faults: test-venv ## All thirty kills of processes (`make test` has six of them); half an hour
+faults: test-venv ## All thirty kills of processes (`make test` has five of them); half an hour
 	@$(BIN)/inferstack tools ensure
 	@INFERSTACK_TEST_KILLS=5 $(BIN)/pytest tests/rehearsal/test_faults.py
 
