@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.client
+import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from inferstack.errors import UserError
 from inferstack.kube import ApiError, KubeClient
+from inferstack.kube.conditions import condition_status
 from inferstack.rehearsal.plane import Keeper, Rehearsal
 from inferstack.rehearsal.plane.components import BUILDERS
 
@@ -105,6 +112,92 @@ def test_controllers_start_again_with_the_api_server(own: Rehearsal) -> None:
     after = pids(own)
     again = {"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"}
     assert {name for name in NAMES if before[name] != after[name]} == again
+
+
+@dataclass
+class Etcd:
+    """What lies in the store, by its HTTP gateway: for states that no API server would write now."""
+
+    plane: Rehearsal
+
+    def _ask(self, verb: str, **body: str) -> Any:
+        record = json.loads((self.plane.state / "run" / "etcd.json").read_text())
+        (url,) = [one.partition("=")[2] for one in record["argv"] if one.startswith("--listen-client-urls=")]
+        pki = self.plane.state / "pki"
+        tls = ssl.create_default_context(cafile=pki / "ca.crt")
+        tls.load_cert_chain(pki / "server.crt", pki / "server.key")
+        encoded = {name: base64.b64encode(text.encode()).decode() for name, text in body.items()}
+        server = http.client.HTTPSConnection(url.removeprefix("https://"), context=tls, timeout=10)
+        server.request("POST", f"/v3/kv/{verb}", json.dumps(encoded))
+        answer = server.getresponse()
+        assert answer.status == 200, answer.read()
+        found = json.load(answer)
+        server.close()
+        return found
+
+    def read(self, key: str) -> Any:
+        (found,) = self._ask("range", key=key)["kvs"]
+        return json.loads(base64.b64decode(found["value"]))
+
+    def write(self, key: str, value: Any) -> None:
+        self._ask("put", key=key, value=json.dumps(value))
+
+
+def definition(plural: str) -> dict[str, Any]:
+    """A kind of no use."""
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.test.inferstack.dev"},
+        "spec": {
+            "group": "test.inferstack.dev",
+            "scope": "Cluster",
+            "names": {"plural": plural, "kind": plural.title()},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+@pytest.mark.parametrize("mended", [False, True], ids=["unmended", "mended"])
+def test_a_kind_that_was_half_installed_is_finished(
+    own: Rehearsal, mended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without us the API server lets it lie for five minutes, of which the other case waits for some seconds."""
+    kind = definition("mended" if mended else "halves")
+    reference = (kind["apiVersion"], kind["kind"], kind["metadata"]["name"])
+
+    async def settled(seconds: float) -> str | None:
+        async with await KubeClient.connect(own.kubeconfig) as kube:
+            end = time.monotonic() + seconds
+            while (said := condition_status(await kube.get(*reference), "Established")) != "True":
+                if time.monotonic() > end:
+                    break
+                await asyncio.sleep(0.2)
+            return said
+
+    async def change(verb: str) -> None:
+        async with await KubeClient.connect(own.kubeconfig) as kube:
+            await (kube.create(kind, field_manager="test") if verb == "create" else kube.delete(*reference))
+
+    asyncio.run(change("create"))
+    assert asyncio.run(settled(20)) == "True"
+    pid = pids(own)["kube-apiserver"]
+    assert pid is not None
+    psutil.Process(pid).kill()
+    etcd, key = Etcd(own), f"/registry/apiextensions.k8s.io/customresourcedefinitions/{reference[2]}"
+    stored = etcd.read(key)
+    for condition in stored["status"]["conditions"]:
+        if condition["type"] == "Established":
+            condition |= {"status": "False", "reason": "Installing"}
+    etcd.write(key, stored)
+    if not mended:
+        monkeypatch.setattr("inferstack.rehearsal.plane.kinds.is_half_installed", lambda _: False)
+    own.start(quiet)
+    try:
+        assert asyncio.run(settled(20 if mended else 5)) == str(mended)
+    finally:
+        asyncio.run(change("delete"))
 
 
 def test_a_new_kwok_takes_the_nodes_over_at_once(own: Rehearsal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inferstack.rehearsal.plane.kinds import finish_kinds
 from inferstack.rehearsal.plane.model import Component, PlaneConfig, Probe
 
 
@@ -39,4 +40,6 @@ def build_controller_manager(config: PlaneConfig) -> Component:
         ports=(config.ports.controller_manager,),
         needs=("kube-apiserver",),
         restart_with_needs=True,
+        # Of its own it has nothing to do with kinds: it is the first that starts after each start of the API server.
+        prepare=finish_kinds,
     )
