@@ -263,8 +263,16 @@ async def test_two_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
     )
     await jobs.create("low", gpus=4, most=20)
     await jobs.create("first", gpus=4, most=20, priorityClassName="predictive-first")
-    jobs.play(low={"type": "constant", "rate": 40}, first={"type": "constant", "rate": 40})
     pool = NODES * 8 // 4
+    few, many = {"type": "constant", "rate": 2}, {"type": "constant", "rate": 40}
+
+    async def grown() -> bool:
+        return bool((await jobs.scaling("first")).get("minReplicas", 0) > pool // 2)
+
+    # One after the other: what a job has and needs nobody takes away, so who is scraped first would win.
+    jobs.play(low=few, first=many)
+    await jobs.until(grown, 45, "first")
+    jobs.play(low=many, first=many)
 
     async def shared() -> bool:
         low, first = await asyncio.gather(jobs.scaling("low"), jobs.scaling("first"))

@@ -102,10 +102,7 @@ class MigRollouts:
 
     async def _look(self) -> float | None:
         again: float | None = await self._orphans.release()
-        waiting = sorted(
-            (one for one in self._rollouts.objects.values() if not _ended(one)),
-            key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]),
-        )
+        waiting = sorted((one for one in self._rollouts.objects.values() if not _ended(one)), key=_turn)
         if not waiting:
             await self._stop_watching()
             return again
@@ -194,6 +191,12 @@ class MigRollouts:
 def _status(rollout: Object) -> MigRolloutStatus | None:
     raw = rollout.get("status")
     return MigRolloutStatus.model_validate(raw) if raw else None
+
+
+def _turn(rollout: Object) -> tuple[bool, str, str]:
+    """Return what orders rollouts: whose turn it is keeps it, then the oldest; times of creation are whole seconds."""
+    meta, phase = rollout["metadata"], (rollout.get("status") or {}).get("phase")
+    return phase in (None, Phase.PENDING.value), meta["creationTimestamp"], meta["name"]
 
 
 def _ended(rollout: Object) -> bool:
