@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from components import controller
 from components.addon.catalogue import load as load_catalogue
 from components.addon.values import check
 from components.inference import InferenceSettings, operator_objects
@@ -293,7 +294,7 @@ def test_the_operator_is_scraped_where_it_listens() -> None:
     monitor = builders.make_operator_monitor()
     operator = load_role("inference", InferenceSettings, None).operator
     pod = operator_objects.make_deployment(operator, "image")["spec"]["template"]
-    assert monitor["spec"]["namespaceSelector"] == {"matchNames": [operator_objects.NAMESPACE]}
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": [controller.NAMESPACE]}
     assert monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}

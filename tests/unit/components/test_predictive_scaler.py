@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components import controller
 from components.autoscaling import predictive
 from components.autoscaling.checks import check
 from components.autoscaling.settings import AutoscalingSettings
@@ -131,7 +132,7 @@ def test_its_rights_are_its_own() -> None:
     assert role["rules"] == rules()
     assert binding["roleRef"]["name"] == role["metadata"]["name"] == predictive.NAME != operator_objects.NAME
     [subject] = binding["subjects"]
-    assert (subject["name"], subject["namespace"]) == (account["metadata"]["name"], operator_objects.NAMESPACE)
+    assert (subject["name"], subject["namespace"]) == (account["metadata"]["name"], controller.NAMESPACE)
 
 
 def test_it_is_found_by_its_monitor_and_by_the_rehearsal() -> None:
