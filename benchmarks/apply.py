@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.objects import make_objects
+from inferstack.engine.engine import Engine
 from inferstack.project import cache_dir, project_root
-from inferstack.rehearsal.plane import Rehearsal
-from inferstack.rehearsal.providers.engine import Engine
-from inferstack.rehearsal.tools import ensure
+from inferstack.toolchain.binaries import ensure
+from rehearsal.control_plane import Rehearsal
 
 PROGRAM = """\
 import json, os, pathlib

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from inferstack.api import crds
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 
 NODES = 70
 GPUS_PER_NODE = 8
@@ -188,7 +188,7 @@ def main(
             environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "INFERSTACK_HEALTH_PORT": "0"}
             log = (Path(folder) / "operator.log").open("w")
             operator = subprocess.Popen(
-                [sys.executable, "-m", "inferstack.operator"], env=environment, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "inferstack.controllers"], env=environment, stdout=log, stderr=subprocess.STDOUT
             )
             seconds = asyncio.run(measure(plane.kubeconfig, rounds, many))
             memory = peak_memory(operator.pid)

@@ -16,9 +16,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inferstack.cli import findings
-from inferstack.cli.session import Session
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.cli.stack import findings
+from inferstack.cli.stack.session import Session
+from rehearsal.control_plane import Rehearsal
 
 
 def main(

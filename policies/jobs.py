@@ -16,9 +16,9 @@ def children(resource: Resource) -> tuple[Resource, ...]:
     if resource.kind != JOB or has_unknown(resource.properties):
         return ()
     # A preview waits for the pack's start, and not for what is imported while the program runs.
-    from inferstack.operator import runtimes  # noqa: PLC0415
-    from inferstack.operator.obstacles import Obstacle  # noqa: PLC0415
-    from inferstack.operator.plan import make_plan  # noqa: PLC0415
+    from inferstack.api import runtimes  # noqa: PLC0415
+    from inferstack.controllers.jobs.obstacles import Obstacle  # noqa: PLC0415
+    from inferstack.controllers.jobs.plan import make_plan  # noqa: PLC0415
 
     metadata = {**resource.properties["metadata"], "uid": "", "generation": 1}
     planned = make_plan({**resource.properties, "metadata": metadata}, runtimes.load())

@@ -19,8 +19,8 @@ from typing import Any, Final
 from google.protobuf import json_format, struct_pb2
 from pulumi_policy import deserialize, policy
 
+from inferstack.engine import properties as values
 from inferstack.policy.resource import UNKNOWN
-from inferstack.rehearsal.providers.kubernetes import values
 
 Object = dict[str, Any]
 

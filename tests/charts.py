@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from inferstack.charts import Pin
+from inferstack.toolchain.charts import Pin
 
 Object = dict[str, Any]
 

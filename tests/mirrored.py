@@ -12,8 +12,8 @@ from components.addon.plan import rehearsed_crds
 from components.gpu.builders import make_cluster_policy
 from components.platform.settings import PlatformSettings
 from components.settings import merge
-from inferstack.charts import pins
 from inferstack.project import project_root
+from inferstack.toolchain.charts import pins
 from tests.charts import make_chart
 
 _SUB_CHARTS: dict[str, tuple[str, ...]] = {

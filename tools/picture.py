@@ -10,10 +10,10 @@ import ast
 import sys
 from pathlib import Path
 
+from inferstack.engine.plugins import PLUGINS
 from inferstack.project import project_root
-from inferstack.rehearsal.plane.components import build_all
-from inferstack.rehearsal.plane.model import PlaneConfig, Ports
-from inferstack.rehearsal.providers.plugins import PLUGINS
+from rehearsal.control_plane.components import build_all
+from rehearsal.control_plane.model import PlaneConfig, Ports
 
 BEGIN, END = "<!-- picture: made by tools/picture.py -->", "<!-- end of picture -->"
 

@@ -17,7 +17,7 @@ from benchmarks.planner.workload import MODEL, batch, churn, compute_slices, mem
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import Mix
 from inferstack.mig.placement import place
-from inferstack.mig.plan.patterns import mask_of
+from inferstack.mig.planner.patterns import mask_of
 
 DEFAULT = "default, "
 OURS, OURS_ROOM, OURS_TIDY = "planner, pods stay", "planner, moves for room", "planner, moves to tidy up"

@@ -1,6 +1,6 @@
 """Random small instances: is the planner's objective the brute force's?
 
-The brute force is that of the unit tests (`tests.unit.mig.plan.fleets`): every seat for every movable pod and every
+The brute force is that of the unit tests (`tests.unit.mig.planner.fleets`): every seat for every movable pod and every
 subset of seats for every demand. Instances for which it would take long are drawn again, so those here are one or two
 GPUs with a handful of pods. All processors work on it.
 """
@@ -14,8 +14,8 @@ import random
 from dataclasses import dataclass
 
 from inferstack.mig import catalogue
-from inferstack.mig.plan import Demand, Fleet, FleetGpu, Instance, plan
-from tests.unit.mig.plan.fleets import A100, H100, RTX, brute_force, fits
+from inferstack.mig.planner import Demand, Fleet, FleetGpu, Instance, plan
+from tests.unit.mig.planner.fleets import A100, H100, RTX, brute_force, fits
 
 _MOST = 5_000
 """Assignments that the brute force may look at."""

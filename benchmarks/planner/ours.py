@@ -1,4 +1,4 @@
-"""The planner as a contestant: `inferstack.mig.plan.plan` decides, this only keeps the fleet.
+"""The planner as a contestant: `inferstack.mig.planner.plan` decides, this only keeps the fleet.
 
 Pods come one at a time, as for the peers, and instances are created beside running ones, as for them. Three ways:
 
@@ -18,8 +18,8 @@ from dataclasses import replace
 from benchmarks.planner.cluster import Contestant, Look, look_at
 from benchmarks.planner.workload import GPUS_PER_NODE, MODEL, memory_slices
 from inferstack.mig.fragmentation import Mix
-from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, plan
-from inferstack.mig.plan.patterns import mask_of, use_of
+from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, plan
+from inferstack.mig.planner.patterns import mask_of, use_of
 
 _WINDOW = 3
 """GPUs in which pods may move at once."""

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.planner.cluster import BOARD, Cluster
 from benchmarks.planner.workload import MODEL, compute_slices, memory_slices
 from inferstack.mig.fragmentation import Mix, open_starts, unusable
-from inferstack.mig.plan.patterns import fragmentation
+from inferstack.mig.planner.patterns import fragmentation
 
 
 class _Ranked(Cluster):

@@ -13,7 +13,7 @@ from benchmarks.planner.cluster import room
 from benchmarks.planner.peers import after
 from benchmarks.planner.workload import GPUS_PER_NODE, MIXES, MODEL, batch
 from inferstack.mig.fragmentation import open_starts
-from inferstack.mig.plan import Budget, Demand, Fleet, FleetGpu, Instance, Plan, plan
+from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, Plan, plan
 
 SERVING = MIXES["serving"]
 

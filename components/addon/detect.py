@@ -10,8 +10,8 @@ from components.addon.catalogue import AddonName, load
 from components.addon.plan import ADDON_LABEL
 from components.cluster.access import Access
 from inferstack.errors import UserError
-from inferstack.kube import KubeClient, KubeconfigError
-from inferstack.kube.informer import TROUBLE
+from inferstack.k8s import KubeClient, KubeconfigError
+from inferstack.k8s.informer import TROUBLE
 
 _SECONDS = 20.0
 """A cluster that takes longer for a dozen look-ups does not answer."""

@@ -15,9 +15,9 @@ from components.addon.values import check, explain
 from components.cluster.settings import Place
 from components.objects import LABELS, Object
 from components.settings import PROJECT, merge
-from inferstack.charts import Archive, Pin, find, pins
 from inferstack.errors import UserError
-from inferstack.rehearsal import crds as module_crds
+from inferstack.toolchain import crds as module_crds
+from inferstack.toolchain.charts import Archive, Pin, find, pins
 
 Values = Mapping[str, Any]
 ADDON_LABEL = "inferstack.dev/addon"

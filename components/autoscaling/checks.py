@@ -10,9 +10,8 @@ from components.addon import AddonName
 from components.autoscaling.settings import AutoscalingSettings, ScaledJob
 from components.objects import Object
 from components.settings import PROJECT
-from inferstack.api import InferenceJobSpec
+from inferstack.api import InferenceJobSpec, runtimes
 from inferstack.errors import UserError
-from inferstack.operator import runtimes
 
 _KEY = f"{PROJECT}:autoscaling"
 _JOBS = f"{PROJECT}:inference.jobs"

@@ -12,7 +12,7 @@ from components.autoscaling.scaled import make_authentication, make_scaled_objec
 from components.autoscaling.settings import AutoscalingSettings
 from components.objects import KubeObject
 from inferstack.api import InferenceJobSpec
-from inferstack.operator.scaling.rbac import rules
+from inferstack.controllers.scaling.rbac import rules
 from inferstack.versions import load as load_versions
 
 

@@ -38,7 +38,7 @@ def make_deployment(settings: PredictiveSettings, image: str, prometheus_url: st
     container = {
         "name": "scaler",
         "image": settings.image or image,
-        "command": ["python", "-m", "inferstack.operator.scaling"],
+        "command": ["python", "-m", "inferstack.controllers.scaling"],
         "args": [f"{option}={value}" for option, value in options.items()],
         "env": [{"name": "INFERSTACK_PROMETHEUS_URL", "value": prometheus_url}],
         "resources": settings.resources,

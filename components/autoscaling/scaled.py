@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from components.autoscaling.settings import Authentication, AutoscalingSettings, ScaledJob, Trigger
 from components.monitoring.builders import JOB_LABEL
 from components.objects import LABELS, Object
-from inferstack.api import InferenceJobSpec, Metric, MetricType, constants
-from inferstack.operator import runtimes
+from inferstack.api import InferenceJobSpec, Metric, MetricType, constants, runtimes
 
 API_VERSION = "keda.sh/v1alpha1"
 _HPA_PREFIX = "keda-hpa-"

@@ -9,11 +9,11 @@ from components.gpu.fleet import GpuGroup
 from components.gpu.preflight import KEY, Asked, examine, refusals
 from components.gpu.settings import GpuSettings, Modules, Strategy
 from components.settings import key_path
-from inferstack.charts import pins
+from inferstack.api import runtimes
 from inferstack.errors import UserError, hint
 from inferstack.mig import catalogue
 from inferstack.mig.sharing import CONFIG_LABEL, can_be_shared
-from inferstack.operator import runtimes
+from inferstack.toolchain.charts import pins
 from inferstack.versions import load as load_versions
 
 _GPU = "nvidia.com/gpu"

@@ -11,7 +11,7 @@ from components.inference.operator_objects import make_budget, make_deployment, 
 from components.inference.settings import InferenceSettings
 from components.objects import KubeObject, Object
 from inferstack.api import InferenceJobSpec, crds
-from inferstack.operator.rbac import rules
+from inferstack.controllers.rbac import rules
 from inferstack.versions import load as load_versions
 
 

@@ -37,7 +37,7 @@ def make_deployment(settings: OperatorSettings, image: str) -> Object:
     container = {
         "name": "operator",
         "image": settings.image or image,
-        "command": ["python", "-m", "inferstack.operator"],
+        "command": ["python", "-m", "inferstack.controllers"],
         "resources": settings.resources,
     }
     return _OPERATOR.deployment(container, ready_seconds=2, start_seconds=10)

@@ -18,7 +18,7 @@ from components.mesh.objects import (
 )
 from components.mesh.settings import Host, LoadBalancing, MeshSettings, MtlsMode, PlainPort
 from components.objects import Object
-from inferstack.operator.labels import JOB
+from inferstack.api.labels import JOB
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """Failures after which no server can have begun to work on the request."""

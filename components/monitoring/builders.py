@@ -8,9 +8,8 @@ from typing import Any
 from components.addon import AddonName
 from components.monitoring.settings import NAMESPACE, MonitoringSettings, RemoteStore, Storage
 from components.objects import LABELS, Object
-from inferstack.api import constants
-from inferstack.operator import runtimes
-from inferstack.operator.labels import JOB, SERIES_JOB, SERIES_RUNTIME
+from inferstack.api import constants, runtimes
+from inferstack.api.labels import JOB, SERIES_JOB, SERIES_RUNTIME
 
 JOB_LABEL = SERIES_JOB
 RUNTIME_LABEL = SERIES_RUNTIME

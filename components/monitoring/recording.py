@@ -1,6 +1,6 @@
 """The rules that give every server's metrics one name, so that autoscaling asks for the same of each.
 
-``inferstack/operator/runtimes.yaml`` says which names a runtime's HorizontalPodAutoscaler asks for; the expressions
+``inferstack/api/runtimes.yaml`` says which names a runtime's HorizontalPodAutoscaler asks for; the expressions
 here make them of what the server itself shows. Sources of its names: vLLM ``vllm/v1/metrics/loggers.py``,
 text-embeddings-inference ``core/src/queue.rs`` and ``router/src/http``, Triton's and dcgm-exporter's documentation.
 """
@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from components.monitoring.builders import JOB_LABEL, RUNTIME_LABEL
 from components.monitoring.settings import MonitoringSettings
 from components.objects import Object
-from inferstack.api import MetricType, RuntimeName
-from inferstack.operator import runtimes
+from inferstack.api import MetricType, RuntimeName, runtimes
 
 _BY = f"namespace, pod, {JOB_LABEL}, {RUNTIME_LABEL}"
 

@@ -11,12 +11,29 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from inferstack.cli import crd, node, output, rehearsal, stack, state, switches, tools
+from inferstack.cli import output
+from inferstack.cli.rehearsal import commands as rehearsal
+from inferstack.cli.rehearsal import node, switches
+from inferstack.cli.stack import commands as stack
+from inferstack.cli.stack import state
+from inferstack.cli.supply import crd, tools
 from inferstack.errors import UserError
 
 _VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd, state)
-_PLANNING = ("settings", "orphans", "mirror", "gpu", "mig", "doctor", "policy", "drift", "versions", "sbom", "load")
-"""Commands whose modules, of the same names, load much, most the whole program: the others do without that second."""
+_PLANNING = {
+    "settings": "stack.settings",
+    "orphans": "stack.orphans",
+    "mirror": "supply.mirror",
+    "gpu": "stack.gpu",
+    "mig": "mig.commands",
+    "doctor": "stack.doctor",
+    "policy": "policy.commands",
+    "drift": "stack.drift",
+    "versions": "supply.versions",
+    "sbom": "supply.sbom",
+    "load": "rehearsal.load",
+}
+"""Commands whose modules load much, most the whole program: the others do without that second."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -44,7 +61,7 @@ class _Group(TyperGroup):
 def _load(name: str) -> Any:
     """Return the command that a module registers."""
     part = typer.Typer(context_settings=_HELP, pretty_exceptions_enable=False)
-    importlib.import_module(f"inferstack.cli.{name}").register(part)
+    importlib.import_module(f"inferstack.cli.{_PLANNING[name]}").register(part)
     return typer.main.get_group(part).commands[name]
 
 

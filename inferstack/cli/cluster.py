@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from inferstack.errors import UserError
-from inferstack.kube import ApiError, KubeClient, KubeconfigError
+from inferstack.k8s import ApiError, KubeClient, KubeconfigError
 
 
 @contextlib.asynccontextmanager

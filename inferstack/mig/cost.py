@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from inferstack.mig import catalogue
-from inferstack.mig.plan.model import FleetGpu, Instance
+from inferstack.mig.planner.model import FleetGpu, Instance
 
 
 def share(model: str, profile: str) -> Fraction:

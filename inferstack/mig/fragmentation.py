@@ -2,7 +2,7 @@
 
 Two measures of fragmentation, since neither says all:
 
-* **blocked starts** is ours, and what the planner minimises (`inferstack.mig.plan.patterns`): each profile that
+* **blocked starts** is ours, and what the planner minimises (`inferstack.mig.planner.patterns`): each profile that
   the free slices would suffice for counts its memory slices for each of its starts that is blocked. It is after the
   metric of M. Zambianco, L. Fasol and R. Doriguzzi-Corin, "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant
   MIG-based Clouds" (arXiv 2511.18906, 2025). Their formula could not be read here: which slices count, that compute
@@ -25,8 +25,8 @@ from types import MappingProxyType
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.plan.model import FleetGpu
-from inferstack.mig.plan.patterns import fragmentation, mask_of
+from inferstack.mig.planner.model import FleetGpu
+from inferstack.mig.planner.patterns import fragmentation, mask_of
 
 Mix = Mapping[str, float]
 """Share of each profile in a workload; only their ratios matter."""

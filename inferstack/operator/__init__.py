@@ -1,1 +1,4 @@
-"""The operator: an InferenceJob becomes a Deployment, a Service, a budget and an autoscaler, and says how it fares."""
+"""Deprecated module path of the controllers, kept for one release: Deployments of the previous one run it.
+
+Removed in 0.3.0. Use `python -m inferstack.controllers`.
+"""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.rehearsal import tools
+from inferstack.toolchain import binaries as tools
 
 Object = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host  # type: ignore[import-untyped]  # it ships no types
 
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 from tests.infra import cluster
 
 Object = dict[str, Any]

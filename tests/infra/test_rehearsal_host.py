@@ -11,7 +11,7 @@ import pytest
 from testinfra.host import Host, get_host  # type: ignore[import-untyped]  # it ships no types
 
 from inferstack.project import cache_dir
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
 

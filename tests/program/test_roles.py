@@ -13,7 +13,7 @@ import yaml
 from components.addon.catalogue import load as load_catalogue
 from components.platform.settings import ROLES
 from inferstack.api import crds
-from inferstack.operator.rbac import rules
+from inferstack.controllers.rbac import rules
 from inferstack.versions import load as load_versions
 
 if TYPE_CHECKING:

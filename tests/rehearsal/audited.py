@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from inferstack.kube.auth import load_kubeconfig
-from inferstack.rehearsal import tools
-from inferstack.rehearsal.plane import Rehearsal, probe
-from inferstack.rehearsal.plane.components.apiserver import ADMISSION, build_apiserver
-from inferstack.rehearsal.plane.model import PlaneConfig, Probe
-from inferstack.rehearsal.plane.ports import is_free, read
+from inferstack.k8s.auth import load_kubeconfig
+from inferstack.toolchain import binaries as tools
+from rehearsal.control_plane import Rehearsal, probe
+from rehearsal.control_plane.components.apiserver import ADMISSION, build_apiserver
+from rehearsal.control_plane.model import PlaneConfig, Probe
+from rehearsal.control_plane.ports import is_free, read
 
 _POLICY = {
     "apiVersion": "audit.k8s.io/v1",

@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from inferstack.kube import KubeClient
-from inferstack.kube.inventory import walk
+from inferstack.k8s import KubeClient
+from inferstack.k8s.inventory import walk
 from inferstack.project import project_root
-from inferstack.rehearsal import tools
+from inferstack.toolchain import binaries as tools
 
 Held = set[tuple[str, str, str]]
 """Objects as (kind, namespace, name)."""

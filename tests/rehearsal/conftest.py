@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 
 
 @pytest.fixture(scope="session")

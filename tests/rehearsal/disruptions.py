@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from inferstack.kube import KubeClient
+from inferstack.k8s import KubeClient
 
 Object = dict[str, Any]
 Event = tuple[str, Object]

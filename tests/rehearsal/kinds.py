@@ -9,8 +9,8 @@ from typing import Any
 
 from components.addon.catalogue import AddonName, load
 from components.addon.plan import rehearsed_crds
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 
 Object = dict[str, Any]
 _CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")

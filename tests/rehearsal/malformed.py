@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from inferstack.kube import ApiError
+from inferstack.k8s import ApiError
 
 Object = dict[str, Any]
 

@@ -21,8 +21,8 @@ from components.gpu.settings import GpuSettings
 from components.objects import make_namespace
 from components.settings import load_role
 from inferstack.api import constants
-from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Rehearsal
 
 Object = dict[str, Any]
 MANAGER = "test"

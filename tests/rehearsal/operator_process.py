@@ -17,11 +17,12 @@ from typing import Any
 import aiohttp
 
 from inferstack.api import crds
-from inferstack.kube import KubeClient
-from inferstack.operator.rbac import rules
+from inferstack.controllers.rbac import rules
+from inferstack.k8s import KubeClient
+from inferstack.k8s.auth import cluster_of
 from inferstack.project import project_root
-from inferstack.rehearsal.agent.credentials import cluster_of, make_kubeconfig
-from inferstack.rehearsal.plane.ports import propose
+from rehearsal.control_plane.ports import propose
+from rehearsal.simulators.pods.credentials import make_kubeconfig
 
 Object = dict[str, Any]
 MANAGER = "test"
@@ -45,7 +46,7 @@ class Operator:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "inferstack.operator"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "inferstack.controllers"], env=self._environment, stdout=log, stderr=log
             )
 
     def end(self, sign: signal.Signals) -> int:

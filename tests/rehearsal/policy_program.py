@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from inferstack.engine.engine import Engine
 from inferstack.policy.examples import TENANTS, resource_of
 from inferstack.policy.resource import Resource
 from inferstack.project import project_root
-from inferstack.rehearsal.providers.engine import Engine
 
 Object = dict[str, Any]
 PROGRAM = """

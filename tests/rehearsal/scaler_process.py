@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inferstack.kube import KubeClient
-from inferstack.operator.scaling.rbac import rules
-from inferstack.rehearsal.agent.credentials import cluster_of, make_kubeconfig
-from inferstack.rehearsal.plane.ports import is_free
+from inferstack.controllers.scaling.rbac import rules
+from inferstack.k8s import KubeClient
+from inferstack.k8s.auth import cluster_of
+from rehearsal.control_plane.ports import is_free
+from rehearsal.simulators.pods.credentials import make_kubeconfig
 from tests.rehearsal.operator_process import MANAGER, Operator
 
 Object = dict[str, Any]
@@ -28,7 +29,14 @@ class Scaler(Operator):
 
     def __init__(self, kubeconfig: Path, log: Path, port: int, prometheus_url: str, *options: str) -> None:
         super().__init__(kubeconfig, log, port)
-        self._argv = [sys.executable, "-m", "inferstack.operator.scaling", "--prometheus-url", prometheus_url, *options]
+        self._argv = [
+            sys.executable,
+            "-m",
+            "inferstack.controllers.scaling",
+            "--prometheus-url",
+            prometheus_url,
+            *options,
+        ]
 
     def start(self) -> None:
         with self.log.open("ab") as log:

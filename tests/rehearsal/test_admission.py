@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJob, constants
-from inferstack.kube import ApiError, KubeClient
-from inferstack.kube.client import MERGE
-from inferstack.rehearsal.plane import Rehearsal
-from inferstack.rehearsal.tools import ensure
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.client import MERGE
+from inferstack.toolchain.binaries import ensure
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.malformed import Case, base, cases, merged, named_by_model, named_by_server
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 from tests.rehearsal.strategies import edits

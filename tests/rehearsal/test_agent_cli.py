@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from inferstack.cli import app
 from inferstack.errors import UserError
-from inferstack.kube import KubeClient
+from inferstack.k8s import KubeClient
 
 pytestmark = pytest.mark.rehearsal
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from inferstack.kube import KubeClient
-from inferstack.kube.client import STRATEGIC
+from inferstack.k8s import KubeClient
+from inferstack.k8s.client import STRATEGIC
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
 

@@ -15,8 +15,8 @@ import aiohttp
 import psutil
 import pytest
 
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
 
@@ -26,7 +26,7 @@ MANAGER = "test"
 # Says who it is to the API server, then answers /healthz until /break is asked for.
 OPERATOR = """
 import asyncio, http.server, os
-from inferstack.kube import KubeClient
+from inferstack.k8s import KubeClient
 
 async def who():
     async with await KubeClient.connect() as kube:

@@ -14,9 +14,9 @@ from components.autoscaling.scaled import API_VERSION, make_authentication, make
 from components.autoscaling.settings import Authentication, ScaledJob
 from components.objects import Object
 from inferstack.api import InferenceJobSpec, crds
-from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.agent.keda_objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Rehearsal
+from rehearsal.simulators.keda.keda_objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal

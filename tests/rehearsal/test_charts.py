@@ -14,7 +14,7 @@ import yaml
 from components.addon.plan import ADDON_LABEL
 from components.platform.settings import PlatformSettings
 from inferstack.project import project_root
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 from tests.mirrored import make_mirror
 from tests.rehearsal.command import Command, Held, kubectl
 

@@ -17,8 +17,8 @@ from components.cluster.access import Access
 from components.cluster.settings import Place
 from components.settings import load_role
 from inferstack.errors import UserError
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal

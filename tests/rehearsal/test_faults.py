@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from inferstack.project import project_root
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.command import Command, Held
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.faults, pytest.mark.timeout(1800)]
@@ -54,10 +54,10 @@ def find_target(target: str, state: Path, up: subprocess.Popen[str]) -> psutil.P
         return psutil.Process(record["pid"]) if psutil.pid_exists(record["pid"]) else None
     if target == "operator":
         candidates = psutil.process_iter()
-        needle = "inferstack.operator"
+        needle = "inferstack.controllers"
     else:
         candidates = iter(psutil.Process(up.pid).children(recursive=True)) if up.poll() is None else iter(())
-        needle = "providers.kubernetes.server"  # the stand-in: python -c "... from ....server import main ..."
+        needle = "standins.kubernetes.server"  # the stand-in: python -c "... from ....server import main ..."
     for process in candidates:
         try:
             command = process.cmdline()

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from inferstack.api import constants
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.agent.fluid_status import API_VERSION, MISSING, SECONDS
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
+from rehearsal.simulators.fluid.fluid_status import API_VERSION, MISSING, SECONDS
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 

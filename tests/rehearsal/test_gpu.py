@@ -17,8 +17,8 @@ from components.gpu.layouts import make_layouts
 from components.gpu.settings import GpuSettings
 from components.objects import make_namespace
 from components.settings import load_role
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.command import Command
 
 pytestmark = pytest.mark.rehearsal

@@ -16,8 +16,8 @@ from components.mesh import MeshSettings, builders, metrics, traffic
 from components.mesh.objects import INGRESS, ROOT
 from components.settings import load_role
 from components.tenancy import builders as tenancy
-from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal

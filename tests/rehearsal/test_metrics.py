@@ -17,15 +17,14 @@ from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors
 from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
-from inferstack.api import MetricType, RuntimeName, constants
-from inferstack.kube import ApiError, KubeClient
-from inferstack.operator import runtimes
-from inferstack.operator.adapter_rules import make_adapter_rules
-from inferstack.rehearsal.load import control
-from inferstack.rehearsal.load.scenario import parse
-from inferstack.rehearsal.metrics import APISERVICE
-from inferstack.rehearsal.plane import Keeper, Rehearsal
-from inferstack.rehearsal.plane.model import Adapter, PlaneOptions
+from inferstack.api import MetricType, RuntimeName, constants, runtimes
+from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Keeper, Rehearsal
+from rehearsal.control_plane.model import Adapter, PlaneOptions
+from rehearsal.load import control
+from rehearsal.load.scenario import parse
+from rehearsal.metrics import APISERVICE
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, serving
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from inferstack.api import constants
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal import mig_fleet as fleet
 from tests.rehearsal.disruptions import Recorder
 from tests.rehearsal.mig_fleet import AFTER, BEFORE, OWNER, balanced, is_cut, is_free, phase, reach, steps

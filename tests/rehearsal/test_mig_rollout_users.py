@@ -17,8 +17,8 @@ from components.gpu import builders
 from inferstack.api import constants
 from inferstack.cli import app
 from inferstack.errors import UserError
-from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal import mig_fleet as fleet
 from tests.rehearsal.malformed import named_by_server
 from tests.rehearsal.mig_fleet import AFTER, BEFORE

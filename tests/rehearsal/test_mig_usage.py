@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.kube import KubeClient
+from inferstack.k8s import KubeClient
 from inferstack.mig import catalogue
 
 pytestmark = pytest.mark.rehearsal

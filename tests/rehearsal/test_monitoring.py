@@ -13,8 +13,8 @@ from components.monitoring.settings import MonitoringSettings
 from components.objects import Object
 from components.settings import load_role
 from components.tenancy.builders import make_monitoring_policy
-from inferstack.kube import ApiError, KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import ApiError, KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal

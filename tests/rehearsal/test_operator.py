@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from inferstack.api import constants
-from inferstack.kube import KubeClient
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
 pytestmark = pytest.mark.rehearsal

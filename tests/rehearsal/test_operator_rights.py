@@ -20,10 +20,10 @@ import pytest
 
 from components.inference.operator_objects import make_rights
 from inferstack.api import constants
-from inferstack.kube import KubeClient
-from inferstack.kube.auth import Access, load_kubeconfig
-from inferstack.operator.rbac import rules
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.controllers.rbac import rules
+from inferstack.k8s import KubeClient
+from inferstack.k8s.auth import Access, load_kubeconfig
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal import mig_fleet
 from tests.rehearsal.audited import Audited, audited
 from tests.rehearsal.grants import Grant, Request, again, beyond, grants_of, requests_in, rules_for, unused

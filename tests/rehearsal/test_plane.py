@@ -21,10 +21,10 @@ import psutil
 import pytest
 
 from inferstack.errors import UserError
-from inferstack.kube import ApiError, KubeClient
-from inferstack.kube.conditions import condition_status
-from inferstack.rehearsal.plane import Keeper, Rehearsal
-from inferstack.rehearsal.plane.components import BUILDERS
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.conditions import condition_status
+from rehearsal.control_plane import Keeper, Rehearsal
+from rehearsal.control_plane.components import BUILDERS
 
 pytestmark = pytest.mark.rehearsal
 
@@ -192,7 +192,7 @@ def test_a_kind_that_was_half_installed_is_finished(
             condition |= {"status": "False", "reason": "Installing"}
     etcd.write(key, stored)
     if not mended:
-        monkeypatch.setattr("inferstack.rehearsal.plane.kinds.is_half_installed", lambda _: False)
+        monkeypatch.setattr("rehearsal.control_plane.kinds.is_half_installed", lambda _: False)
     own.start(quiet)
     try:
         assert asyncio.run(settled(20 if mended else 5)) == str(mended)
@@ -296,7 +296,7 @@ def test_two_starts_at_once_start_each_component_once(own: Rehearsal) -> None:
 def test_a_start_killed_half_way_is_taken_up(own: Rehearsal) -> None:
     own.stop()
     code = (
-        "import os, sys; from pathlib import Path; from inferstack.rehearsal.plane import Keeper, Rehearsal\n"
+        "import os, sys; from pathlib import Path; from rehearsal.control_plane import Keeper, Rehearsal\n"
         "Rehearsal(Path(sys.argv[1])).start(lambda line: os.kill(os.getpid(), 9) if 'apiserver ready' in line else 0)"
     )
     root = Path(__file__).parents[2]

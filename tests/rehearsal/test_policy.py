@@ -14,12 +14,12 @@ import pytest
 
 from components.addon.catalogue import AddonName
 from inferstack.api.crd import crds
-from inferstack.kube import ApiError, KubeClient
+from inferstack.k8s import ApiError, KubeClient
 from inferstack.policy.admission import make_policy
 from inferstack.policy.examples import TENANTS
 from inferstack.policy.model import Example, Rule
 from inferstack.policy.registry import find, rules
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served
 from tests.unit.policy.test_rules import findings, settings
 

@@ -22,12 +22,12 @@ from components.monitoring.builders import make_monitors
 from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
 from inferstack.api import constants
-from inferstack.kube import KubeClient
-from inferstack.operator.adapter_rules import make_adapter_rules
-from inferstack.rehearsal.load import control
-from inferstack.rehearsal.load.scenario import parse
-from inferstack.rehearsal.plane import Rehearsal
-from inferstack.rehearsal.plane.model import Adapter, PlaneOptions
+from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.k8s import KubeClient
+from rehearsal.control_plane import Rehearsal
+from rehearsal.control_plane.model import Adapter, PlaneOptions
+from rehearsal.load import control
+from rehearsal.load.scenario import parse
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, NODES, serving
 from tests.rehearsal.scaler_process import Scaler, scaling

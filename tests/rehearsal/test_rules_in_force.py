@@ -18,8 +18,8 @@ import pytest
 from components.security import SecuritySettings
 from components.security.builders import make_rules
 from components.settings import load_role
-from inferstack.kube import KubeClient
-from inferstack.rehearsal import tools
+from inferstack.k8s import KubeClient
+from inferstack.toolchain import binaries as tools
 from tests.unit.policy.test_rules import TODAY
 
 pytestmark = pytest.mark.rehearsal

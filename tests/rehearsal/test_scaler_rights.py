@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from inferstack.api import constants, crds
-from inferstack.kube import KubeClient
-from inferstack.kube.auth import load_kubeconfig
-from inferstack.operator.scaling.rbac import rules
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.controllers.scaling.rbac import rules
+from inferstack.k8s import KubeClient
+from inferstack.k8s.auth import load_kubeconfig
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.audited import audited
 from tests.rehearsal.grants import Grant, beyond, grants_of, requests_in, unused
 from tests.rehearsal.operator_process import MANAGER

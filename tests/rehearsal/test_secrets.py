@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inferstack.kube import KubeClient
-from inferstack.kube.inventory import walk
+from inferstack.k8s import KubeClient
+from inferstack.k8s.inventory import walk
 from inferstack.project import project_root
-from inferstack.rehearsal.plane import Rehearsal
 from inferstack.state.rotate import passphrase_of
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.canaries import Canary, Finding, caught, find, plant, search
 from tests.rehearsal.command import Command
 from tests.rehearsal.commandlines import sampled
@@ -247,7 +247,7 @@ def test_only_their_owner_may_read_the_files_that_hold_them(traces: Traces) -> N
     assert [place for place, mode in own.items() if mode & 0o077] == []
 
 
-@pytest.mark.parametrize("process", ["pulumi up", "providers.kubernetes.server", "-m inferstack.operator"])
+@pytest.mark.parametrize("process", ["pulumi up", "standins.kubernetes.server", "-m inferstack.controllers"])
 def test_the_command_lines_of_all_that_takes_part_were_looked_at(traces: Traces, process: str) -> None:
     assert [line for line in traces.seen if process.encode() in line]
 

@@ -21,7 +21,7 @@ from components.tenancy.builders import EXCEPTION, make_namespace
 from components.tenancy.settings import Tenant
 from components.wasm import builders as wasm
 from components.wasm.settings import Sample, WasmSettings
-from inferstack.kube import ApiError, KubeClient
+from inferstack.k8s import ApiError, KubeClient
 
 pytestmark = pytest.mark.rehearsal
 

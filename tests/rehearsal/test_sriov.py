@@ -16,10 +16,10 @@ import pytest
 from components.network.builders import make_network, make_operator_config, make_policy, make_pool
 from components.network.settings import NetworkSettings
 from components.settings import load_role
-from inferstack.kube import KubeClient
-from inferstack.rehearsal import crds
-from inferstack.rehearsal.agent.sriov_drain import CURRENT_STATE, IDLE
-from inferstack.rehearsal.plane import Rehearsal
+from inferstack.k8s import KubeClient
+from inferstack.toolchain import crds
+from rehearsal.control_plane import Rehearsal
+from rehearsal.simulators.sriov.sriov_drain import CURRENT_STATE, IDLE
 
 pytestmark = pytest.mark.rehearsal
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from inferstack.project import project_root
-from inferstack.rehearsal.plane import Rehearsal
+from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.command import Command, Held, kubectl
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(600)]

@@ -18,7 +18,7 @@ from benchmarks.planner.workload import MIXES, MODEL, compute_slices, memory_sli
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import open_starts
 from inferstack.mig.placement import place
-from tests.unit.mig.plan.fleets import fits
+from tests.unit.mig.planner.fleets import fits
 
 MIX = MIXES["serving"]
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.sampled_from(sorted(MIX))), max_size=18)

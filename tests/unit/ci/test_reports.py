@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from inferstack.cli.drift import find
 from inferstack.cli.output import Format
-from inferstack.cli.preview_report import make_report
+from inferstack.cli.stack.drift import find
+from inferstack.cli.stack.preview_report import make_report
 
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 CANARY = "canary-5d1f"

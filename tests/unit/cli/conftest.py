@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli import session as sessions
-from inferstack.cli.session import Session
-from inferstack.rehearsal.providers.engine import Engine
-from inferstack.rehearsal.tools.catalogue import group_of, groups
+from inferstack.cli.stack import session as sessions
+from inferstack.cli.stack.session import Session
+from inferstack.engine.engine import Engine
+from inferstack.toolchain.binaries.catalogue import group_of, groups
 
 # Sets `events` to the file that the events go to.
 HEAD = """#!/bin/sh

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from inferstack.cli import jobs
 from inferstack.cli.cluster import connected
+from inferstack.cli.stack import jobs
 from inferstack.errors import UserError
 
 RESOURCES = {

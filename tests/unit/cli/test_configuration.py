@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.configuration import with_salt
-from inferstack.cli.session import Session
+from inferstack.cli.stack.configuration import with_salt
+from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 
 MakeSession = Callable[[str], Session]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from inferstack import aws
 from inferstack.aws.quotas import Answer, Need
 from inferstack.cli import app
-from inferstack.cli.doctor import check_quota
+from inferstack.cli.stack.doctor import check_quota
 from inferstack.errors import UserError
 
 NEED = Need("ec2", "L-417A185B", "Running On-Demand P instances", 768, "h100: 4 x p5.48xlarge")

@@ -25,7 +25,7 @@ def _event(op: str) -> str:
 @pytest.fixture
 def engine(project: Path, keep_engine: WriteEngine, monkeypatch: pytest.MonkeyPatch) -> WriteEngine:
     """Return a function that puts an engine in place whose refresh has the given body; no control plane is started."""
-    monkeypatch.setattr("inferstack.cli.drift.started", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr("inferstack.cli.stack.drift.started", lambda _: contextlib.nullcontext())
 
     def keep(body: str) -> Path:
         known = '[{"name": "organization/inferstack/here"}]'

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli import findings
-from inferstack.cli.findings import PACK, Finding, make_finding
+from inferstack.cli.stack import findings
+from inferstack.cli.stack.findings import PACK, Finding, make_finding
 from policies.pack import NAME
 
 MESSAGE = "<{%reset%}>Pods have no privileges. (high)\nPod nlp/server: server: Drop it.<{%reset%}>\n"

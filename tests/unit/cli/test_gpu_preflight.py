@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from inferstack.cli import app
-from inferstack.cli import gpu as command
+from inferstack.cli.stack import gpu as command
 from inferstack.errors import UserError
 
 runner = CliRunner()

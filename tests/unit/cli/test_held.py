@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli import preview_report, stack
-from inferstack.cli.session import Session
+from inferstack.cli.stack import commands as stack
+from inferstack.cli.stack import preview_report
+from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 
 MakeSession = Callable[[str], Session]

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inferstack.cli.interrupts import Interrupts
-from inferstack.cli.session import Session
+from inferstack.cli.stack.interrupts import Interrupts
+from inferstack.cli.stack.session import Session
 from inferstack.project import project_root
 from tests.unit.cli.waiting import WAIT, until
 
@@ -26,8 +26,8 @@ MakeSession = Callable[[str], Session]
 RUN = """
 import signal, sys
 from pathlib import Path
-from inferstack.cli.session import Session
-from inferstack.rehearsal.providers.engine import Engine
+from inferstack.cli.stack.session import Session
+from inferstack.engine.engine import Engine
 
 def tell(*what):
     print(*what, flush=True)

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from inferstack.api import MigRolloutStatus
 from inferstack.cli import app
-from inferstack.cli.mig_apply import changes, make_rollout, make_row, parse_window, preview
-from inferstack.cli.mig_assert import drift
-from inferstack.cli.mig_wanted import parse_wanted, read_wanted
+from inferstack.cli.mig.apply import changes, make_rollout, make_row, parse_window, preview
+from inferstack.cli.mig.assertion import drift
+from inferstack.cli.mig.targets import parse_wanted, read_wanted
 from inferstack.errors import UserError
 from inferstack.mig.labels import MIG_CONFIG
-from inferstack.mig.plan.report import make_labels
-from tests.unit.operator.mig.cluster import make
+from inferstack.mig.planner.report import make_labels
+from tests.unit.controllers.mig.cluster import make
 
 WANTED = {"b": "all-1g.5gb", "a": "all-balanced"}
 

@@ -12,14 +12,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from inferstack.cli import app, mig_plan
+from inferstack.cli import app
+from inferstack.cli.mig import plan as mig_plan
 from inferstack.errors import UserError
-from inferstack.kube.errors import UnknownKindError
+from inferstack.k8s.errors import UnknownKindError
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
-from inferstack.mig.plan import diff
-from inferstack.mig.plan.inputs import parse_fleet
-from tests.unit.mig.plan.fleets import H100
-from tests.unit.mig.plan.test_observe import make_node, make_pod
+from inferstack.mig.planner import diff
+from inferstack.mig.planner.inputs import parse_fleet
+from tests.unit.mig.planner.fleets import H100
+from tests.unit.mig.planner.test_observe import make_node, make_pod
 
 runner = CliRunner()
 FLEET = {

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from inferstack.cli import app, mig_usage
+from inferstack.cli import app
+from inferstack.cli.mig import usage as mig_usage
 from inferstack.errors import UserError
-from tests.unit.mig.plan.fleets import H100
+from tests.unit.mig.planner.fleets import H100
 from tests.unit.mig.test_usage import balanced, make_pod
 
 runner = CliRunner()

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.session import only_one
+from inferstack.cli.stack.session import only_one
 from inferstack.project import project_root
 from tests.unit.cli.waiting import until
 
 HOLD = """
 import sys
 from pathlib import Path
-from inferstack.cli.session import only_one
+from inferstack.cli.stack.session import only_one
 
 with only_one(Path(sys.argv[1]), print):
     print("in", flush=True)

@@ -8,7 +8,7 @@ import pytest
 
 from components.addon.plan import ADDON_LABEL
 from components.objects import LABELS
-from inferstack.cli.orphans import find, identity_of
+from inferstack.cli.stack.orphans import find, identity_of
 
 RELEASED = {"meta.helm.sh/release-name": "keda", "meta.helm.sh/release-namespace": "keda"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli.progress import Progress, short_name
+from inferstack.cli.stack.progress import Progress, short_name
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli.roles import identity_of, make_rows, objects_of, role_of
+from inferstack.cli.stack.roles import identity_of, make_rows, objects_of, role_of
 
 PLATFORM = "inferstack:platform:Platform"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inferstack.cli.session import Session
+from inferstack.cli.stack.session import Session
 from tests.unit.cli.waiting import WAIT
 
 MakeSession = Callable[[str], Session]

@@ -16,9 +16,9 @@ from components.addon.values import check
 from components.cluster.settings import Place
 from components.objects import LABELS
 from components.settings import load_role
-from inferstack.charts import Pin, pins
 from inferstack.errors import UserError
 from inferstack.project import project_root
+from inferstack.toolchain.charts import Pin, pins
 from tests.charts import make_chart, make_crd
 
 PIN = Pin("some-chart", "v1", "https://charts.invalid")

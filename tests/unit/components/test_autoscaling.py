@@ -20,10 +20,9 @@ from components.monitoring.recording import make_autoscaling_group
 from components.monitoring.settings import MonitoringSettings
 from components.objects import Object
 from components.settings import load_role
-from inferstack.api import MetricType
+from inferstack.api import MetricType, runtimes
+from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
 from inferstack.errors import UserError
-from inferstack.operator import runtimes
-from inferstack.operator.adapter_rules import make_adapter_rules
 from inferstack.project import project_root
 from inferstack.versions import load as load_versions
 

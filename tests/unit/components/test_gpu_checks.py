@@ -14,8 +14,8 @@ from components.gpu.fleet import GpuGroup, gpu_groups
 from components.gpu.settings import GpuSettings
 from components.platform.settings import PlatformSettings
 from components.settings import load_role
-from inferstack.charts import pins
 from inferstack.errors import UserError
+from inferstack.toolchain.charts import pins
 
 OPERATOR = f"GPU operator {pins()['gpu-operator'].version}"
 H200 = GpuGroup("inferstack:cluster.fleet.h200", "H200", {})

@@ -21,11 +21,11 @@ from components.gpu.counters import GROUPS, make_csv
 from components.gpu.counters import load as load_counters
 from components.gpu.settings import GpuSettings
 from components.settings import load_role
-from inferstack.charts import pins
-from inferstack.charts.render import render
 from inferstack.mig.sharing import Sharing, parse
 from inferstack.project import cache_dir, project_root
-from inferstack.rehearsal import tools
+from inferstack.toolchain import binaries as tools
+from inferstack.toolchain.charts import pins
+from inferstack.toolchain.charts.render import render
 from tests.unit.api import structural
 from tests.unit.components.test_fluid_kinds import differences
 

@@ -14,10 +14,10 @@ from components.gpu.checks import make_asked
 from components.gpu.preflight import Asked, Finding, State, at_least, examine, refusals
 from components.gpu.settings import GpuSettings
 from components.settings import load_role
+from inferstack.api import runtimes
 from inferstack.aws import catalogue as aws_catalogue
-from inferstack.charts import pins
 from inferstack.mig import catalogue
-from inferstack.operator import runtimes
+from inferstack.toolchain.charts import pins
 
 TABLE = compatibility.load()
 FILE = Path(compatibility.__file__).with_suffix(".yaml")

@@ -14,9 +14,8 @@ from components.mesh import MeshSettings, proxies
 from components.mesh.envoy import make_filters
 from components.mesh.objects import SERVICE_PORT
 from components.settings import load_role
-from inferstack.api import InferenceJob
-from inferstack.operator import runtimes
-from inferstack.operator.builders import make_service
+from inferstack.api import InferenceJob, runtimes
+from inferstack.controllers.jobs.builders import make_service
 from tests.unit.components.envoy_api import NotEnvoysError, PeakEwma, parse, type_of
 
 Object = dict[str, Any]

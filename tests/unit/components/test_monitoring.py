@@ -18,10 +18,9 @@ from components.monitoring.units import prometheus_bytes, quantity_value, second
 from components.objects import Object
 from components.settings import load_role
 from components.tenancy.builders import make_monitoring_policy
-from inferstack.api import InferenceJob
+from inferstack.api import InferenceJob, runtimes
+from inferstack.controllers.jobs.builders import make_deployment
 from inferstack.errors import UserError
-from inferstack.operator import runtimes
-from inferstack.operator.builders import make_deployment
 from inferstack.project import project_root
 from inferstack.versions import load as load_versions
 

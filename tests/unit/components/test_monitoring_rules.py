@@ -22,8 +22,7 @@ from components.monitoring.recording import expression, make_autoscaling_group
 from components.monitoring.settings import AlertName, MonitoringSettings
 from components.objects import Object
 from components.settings import load_role
-from inferstack.api import MetricType, RuntimeName
-from inferstack.operator import runtimes
+from inferstack.api import MetricType, RuntimeName, runtimes
 
 TABLE = runtimes.load().runtimes
 

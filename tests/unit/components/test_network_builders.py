@@ -16,9 +16,9 @@ from components.network import builders
 from components.network.fleet import Port, machines_of
 from components.network.settings import NetworkSettings
 from components.settings import load_role
-from inferstack.charts import pins
 from inferstack.network import nics
 from inferstack.project import project_root
+from inferstack.toolchain.charts import pins
 
 REFERENCE = project_root().parent / "shared" / "reference"
 GIVEN: dict[str, Any] = {

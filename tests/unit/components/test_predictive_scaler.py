@@ -15,9 +15,9 @@ from components.inference import InferenceSettings, operator_objects
 from components.inference.jobs import make_jobs
 from components.objects import Object
 from components.settings import load_role
+from inferstack.controllers.scaling.rbac import rules
 from inferstack.errors import UserError
-from inferstack.operator.scaling.rbac import rules
-from inferstack.rehearsal.agent.podspec import SELECTOR
+from rehearsal.simulators.pods.podspec import SELECTOR
 
 ONE = {"nvidia.com/gpu": 1}
 URL = "http://prometheus.invalid:9090"
@@ -94,8 +94,8 @@ def test_the_deployment() -> None:
 def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     made = predictive.make_deployment(settings().predictive, "an-image", URL, 30.0)
     (container,) = made["spec"]["template"]["spec"]["containers"]
-    assert container["command"] == ["python", "-m", "inferstack.operator.scaling"]
-    program = importlib.import_module("inferstack.operator.scaling.__main__")
+    assert container["command"] == ["python", "-m", "inferstack.controllers.scaling"]
+    program = importlib.import_module("inferstack.controllers.scaling.__main__")
     monkeypatch.setattr("sys.argv", ["scaling", *container["args"]])
     for entry in container["env"]:
         monkeypatch.setenv(entry["name"], entry["value"])
@@ -118,7 +118,7 @@ def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_the_command_refuses(
     argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program = importlib.import_module("inferstack.operator.scaling.__main__")
+    program = importlib.import_module("inferstack.controllers.scaling.__main__")
     monkeypatch.delenv("INFERSTACK_PROMETHEUS_URL", raising=False)
     monkeypatch.setattr("sys.argv", ["scaling", *argv])
     with pytest.raises(SystemExit) as ended:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from inferstack.api import ConditionType, InferenceJob, constants, crds
-from inferstack.operator import obstacles
+from inferstack.controllers.jobs import obstacles
 from tests.unit.docs.scripts import ROOT, load
 
 PAGE = ROOT / "docs" / "inferencejob.md"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from inferstack.api import crds
-from inferstack.operator.scaling.status import TROUBLES
+from inferstack.controllers.scaling.status import TROUBLES
 from inferstack.scaling.model import Reason
 from tests.unit.docs.scripts import ROOT
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from inferstack.mig.cost import Line, by_owner, share, split
 from inferstack.mig.errors import CatalogueError, LayoutError
 from inferstack.mig.fragmentation import measure
-from inferstack.mig.plan import FleetGpu, Instance
+from inferstack.mig.planner import FleetGpu, Instance
 from inferstack.mig.quotas import quota
-from tests.unit.mig.plan.fleets import A100, H100, RTX
+from tests.unit.mig.planner.fleets import A100, H100, RTX
 from tests.unit.mig.test_fragmentation import gpus
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.fragmentation import by_node, even_mix, measure, measure_slices, unusable
-from inferstack.mig.plan import FleetGpu, Instance
-from inferstack.mig.plan.patterns import use_of
-from tests.unit.mig.plan.fleets import A100, H100, RTX, fits
+from inferstack.mig.planner import FleetGpu, Instance
+from inferstack.mig.planner.patterns import use_of
+from tests.unit.mig.planner.fleets import A100, H100, RTX, fits
 
 MIX = {"1g.10gb": 3.0, "3g.40gb": 1.0}
 

@@ -13,7 +13,7 @@ from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.exposition import make_exposition
 from inferstack.mig.usage import WHOLE, Usage, make_usage
-from tests.unit.mig.plan.fleets import A100, H100
+from tests.unit.mig.planner.fleets import A100, H100
 
 PRODUCT = catalogue.gpu(H100).product
 BALANCED = {"1g.10gb": 2, "2g.20gb": 1, "3g.40gb": 1}

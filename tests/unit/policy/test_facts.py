@@ -8,8 +8,8 @@ import pytest
 
 from components.cluster.aws.launch import GPU_AMI
 from components.gpu import compatibility
+from inferstack.api import runtimes
 from inferstack.network import nics
-from inferstack.operator import runtimes
 from inferstack.policy.checks.common import given, statements
 from inferstack.policy.checks.fleet import asked, charts, machines, offered
 from inferstack.policy.evaluate import Undecided, apply

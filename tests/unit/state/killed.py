@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-from inferstack.cli.session import Session
-from inferstack.cli.state import Keys
+from inferstack.cli.stack.session import Session
+from inferstack.cli.stack.state import Keys
 from inferstack.state.rotate import Rotation
 
 name, last = sys.argv[1:]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.rehearsal import tools
+from inferstack.toolchain import binaries as tools
 from tests.rehearsal.command import Command
 
 pytestmark = pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")

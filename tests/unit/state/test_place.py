@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.configuration import read_file
+from inferstack.cli.stack.configuration import read_file
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.state.place import backend_of, find_problems, provider_of, refuse, type_of

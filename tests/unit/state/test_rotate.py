@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.session import Session
+from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.project import project_root
-from inferstack.rehearsal import tools
 from inferstack.state.rotate import folder_of, passphrase_of
+from inferstack.toolchain import binaries as tools
 from tests.rehearsal.command import Command
 
 pytestmark = pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.session import Session
+from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
-from inferstack.rehearsal import tools
 from inferstack.state.rotate import VARIABLES, refuse_hiding, refuse_stale
+from inferstack.toolchain import binaries as tools
 from tests.rehearsal.command import Command
 
 TEXT, FILE = VARIABLES

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 from typer.testing import CliRunner
 
-from inferstack.cli import app, versions
+from inferstack.cli import app
+from inferstack.cli.supply import versions
 from inferstack.supply import newest
 from inferstack.supply.images import Image
 from inferstack.supply.modules import Module

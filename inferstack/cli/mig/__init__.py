@@ -1,0 +1,1 @@
+"""Commands for MIG: tables, plans, rollouts and usage. They may use every package below the command line."""

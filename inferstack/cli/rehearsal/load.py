@@ -1,0 +1,138 @@
+"""Have the rehearsal's jobs asked for something: simulated load by a scenario and a seed."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.errors import UserError
+from inferstack.project import state_dir
+from rehearsal.control_plane import Rehearsal
+from rehearsal.load import control
+from rehearsal.load.arrivals import read_trace
+from rehearsal.load.scenario import Scenario, Trace, read
+
+_group = typer.Typer(
+    no_args_is_help=True, help="Simulated load on the rehearsal's jobs: run, status, stop, check, schema."
+)
+_START_SECONDS = 5.0
+ScenarioArgument = Annotated[Path, typer.Argument(help="YAML file; `inferstack load schema` shows what it holds.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.add_typer(_group, name="load")
+
+
+@_group.command()
+def run(
+    scenario: ScenarioArgument,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same requests.")] = 1,
+    seconds: Annotated[float | None, typer.Option(help="End after that time; without, until Ctrl-C.", min=1)] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return at once; `inferstack load stop` ends it.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Play a scenario and show each second how the jobs fare (stderr); at the end their table (stdout)."""
+    read_in = _checked(scenario)
+    url = _url()
+    control.write(state_dir(), control.Run(read_in, seed, time.time()))
+    if detach:
+        return
+    try:
+        until = time.monotonic() + seconds if seconds else None
+        while until is None or time.monotonic() < until:
+            time.sleep(1)
+            told = _ask(url)
+            for job in told["jobs"]:
+                output.say(_line(told, job))
+    except KeyboardInterrupt:
+        pass  # how it is ended
+    finally:
+        told = _ask(url)
+        control.remove(state_dir())
+    output.emit(told["jobs"], form)
+
+
+@_group.command()
+def stop() -> None:
+    """Let all jobs be idle."""
+    output.say("the load is stopped" if control.remove(state_dir()) else "there was no load")
+
+
+@_group.command()
+def status(form: FormatOption = Format.TABLE) -> None:
+    """Show how each job fares."""
+    output.emit(_ask(_url())["jobs"], form)
+
+
+@_group.command()
+def check(scenario: ScenarioArgument) -> None:
+    """Check a scenario and the traces that it names."""
+    output.say(f"{scenario}: {len(_checked(scenario).jobs)} jobs")
+
+
+@_group.command()
+def schema() -> None:
+    """Print the JSON schema of scenarios."""
+    typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
+
+
+def _checked(path: Path) -> Scenario:
+    scenario = read(path)
+    for load in scenario.jobs:
+        if isinstance(load.arrivals, Trace):
+            read_trace(load.arrivals.file, load.arrivals.speed)
+    return scenario
+
+
+def _url() -> str:
+    """Return the address of the simulator.
+
+    Raises:
+        UserError: the rehearsal runs without one, or not at all.
+    """
+    rehearsal = Rehearsal(state_dir())
+    for component in rehearsal.status() if rehearsal.kubeconfig.exists() else ():
+        if component.name == "load" and component.state == "running":
+            return f"http://127.0.0.1:{component.port}"
+    raise UserError("The load simulator does not run: `inferstack rehearsal start --metrics` starts it.")
+
+
+def _ask(url: str) -> dict[str, Any]:
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:  # noqa: S310  # loopback, our own
+                told: dict[str, Any] = json.load(answer)
+                return told
+        except (urllib.error.URLError, TimeoutError) as error:
+            if time.monotonic() > until:
+                raise UserError(
+                    f"The load simulator does not answer ({error}): `inferstack rehearsal logs load`."
+                ) from error
+            time.sleep(0.2)
+
+
+def _line(told: dict[str, Any], job: dict[str, Any]) -> str:
+    first = job["firstTokenSeconds95"]
+    parts = [
+        f"{told['seconds'] or 0:6.0f} s  {job['job']}",
+        f"{job['arrived']} requests",
+        f"{job['running']} in work",
+        f"{job['waiting']} waiting",
+        f"{job['replicas']} replicas" + (f" and {job['loading']} loading" if job["loading"] else ""),
+        *([f"first token {first:g} s (p95)"] if first is not None else []),
+        *([f"{job['refused'] + job['gaveUp']} failed"] if job["refused"] + job["gaveUp"] else []),
+        *(["the simulator is late"] if told["lateSeconds"] else []),
+    ]
+    return ", ".join(parts)

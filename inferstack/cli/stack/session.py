@@ -1,0 +1,296 @@
+"""One stack and the engine that works on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from inferstack.cli.stack.configuration import check_settings, read_file, read_values, to_keep, with_salt
+from inferstack.cli.stack.interrupts import Interrupts
+from inferstack.engine.engine import Engine
+from inferstack.errors import UserError
+from inferstack.project import project_root, stacks_dir, state_dir
+from inferstack.state import place
+from inferstack.state.rotate import folder_of, refuse_stale
+
+Report = Callable[[str], None]
+Event = dict[str, Any]
+_RELEASE = "kubernetes:helm.sh/v3:Release"
+_EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
+"""Under which the engine knows ``--event-log``."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the engine ended."""
+
+    code: int
+    log: Path
+    """What the engine printed."""
+
+
+def stack_file(stack: str) -> Path:
+    """Return a stack's own file.
+
+    Raises:
+        UserError: there is no such stack.
+    """
+    source = stacks_dir(project_root()) / f"Pulumi.{stack}.yaml"
+    if not source.exists():
+        known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
+        raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')
+    return source
+
+
+class Session:
+    """A stack of this project.
+
+    The engine keeps the salt of a stack's encryption in the stack's configuration file. That file is the user's and
+    under version control, the passphrase is this machine's; so the engine is given a copy in the state folder that
+    carries the salt. A stack whose own file has encrypted values brings its salt along, which then holds.
+
+    Args:
+        stack: name of the stack; ``stacks/Pulumi.<stack>.yaml`` must exist.
+        report: takes a sentence for a person now and then.
+
+    Raises:
+        UserError: there is no such stack file.
+    """
+
+    def __init__(self, stack: str, report: Report) -> None:
+        self.stack = stack
+        self.report = report
+        self.root = project_root()
+        self.state = state_dir()
+        self.source = stack_file(stack)
+        self._folder = self.state / "stacks"
+        self.engine = Engine(self.root, self.state, configuration=self._folder, stack=stack, report=report)
+        self.config_file = self._folder / f"Pulumi.{stack}.yaml"
+        self._selected = False
+
+    @functools.cached_property
+    def _own(self) -> dict[str, Any]:
+        """The stack's own file: who asks for its place or its secrets provider is told of one reading."""
+        return read_file(self.source)
+
+    @property
+    def provider(self) -> str | None:
+        """The secrets provider that the stack's own file names; None where it names none."""
+        return place.provider_of(self._own)
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the stack's values: those of its own file, after `select` those that the engine is given.
+
+        Raises:
+            UserError: the file is no YAML, or has no mapping under ``config``.
+        """
+        return read_values(self.config_file if self._selected else self.source)
+
+    def select(self) -> None:
+        """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date.
+
+        Raises:
+            UserError: the state would be kept where it must not, or a rotation of its secrets was interrupted.
+        """
+        self.check_place()  # what is wrong with the file is told before anything is made
+        if folder_of(self.state, self.stack).exists():
+            raise UserError(
+                f"A rotation of the secrets of stack {self.stack} was interrupted: "
+                f"`inferstack state rotate -s {self.stack}` ends it."
+            )
+        self.create()
+
+    def check_place(self) -> None:
+        """Refuse to work on a stack whose state would be kept where it must not.
+
+        Raises:
+            UserError: it would, or the environment names a passphrase of ours that is not the stack's.
+        """
+        where = str(self._own["config"].get("inferstack:place"))
+        backend = place.backend_of(self.root, os.environ)
+        place.refuse(place.find_problems(self.stack, where, backend, self.provider))
+        if place.type_of(self.provider) == place.PASSPHRASE:
+            refuse_stale(os.environ, self.state, self.stack)
+
+    def create(self) -> None:
+        """Do what `select` does, without its refusals."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
+        (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
+        chosen = ["--secrets-provider", self.provider] if self.provider else []
+        self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack, *chosen])
+        kept = self.config_file.read_text() if self.config_file.exists() else ""
+        self.config_file.write_text(with_salt(self.source.read_text(), kept))
+        self._selected = True
+
+    def configure(self, values: Sequence[str]) -> None:
+        """Set values in the copy of the configuration until the next `select`.
+
+        Not by the engine's own ``up --config``, which puts the one value in place of the whole object that it is in.
+
+        Args:
+            values: each ``KEY=VALUE``, the key with a path where it has one.
+
+        Raises:
+            UserError: one has no ``=``, or the engine does not take it.
+        """
+        check_settings(values)
+        chosen = [part for value in values for part in ("--plaintext", value)]
+        place = ["--stack", self.stack, "--config-file", str(self.config_file)]
+        if chosen:
+            self._checked(["config", "set-all", "--path", *chosen, *place])
+
+    def exists(self) -> bool:
+        """Tell whether the backend knows the stack."""
+        listed = json.loads(self._checked(["stack", "ls", "--json", "--all"]))
+        return any(entry["name"].split("/")[-1] == self.stack for entry in listed)
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Return the inputs of all Kubernetes objects in the stack's state."""
+        return [
+            found["inputs"]
+            for found in self.resources()
+            if found["type"].startswith("kubernetes:")
+            and not found.get("external")
+            and not found["type"].endswith("Patch")
+            and "kind" in found.get("inputs", {})
+        ]
+
+    def releases(self) -> set[str]:
+        """Return the names of the Helm releases in the stack's state."""
+        return {found["inputs"]["name"] for found in self.resources() if found["type"] == _RELEASE}
+
+    def cloud_names(self) -> set[str]:
+        """Return ids and ARNs of the AWS resources in the stack's state."""
+        mine = [found for found in self.resources() if found["type"].startswith("aws:")]
+        return {name for found in mine for name in (found.get("id"), found.get("outputs", {}).get("arn")) if name}
+
+    def resources(self) -> list[dict[str, Any]]:
+        """Return all resources of the stack's state, in its order."""
+        exported = json.loads(self.export())
+        found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
+        return found
+
+    def outputs(self, *, secrets: bool) -> dict[str, Any]:
+        """Return the stack's outputs; secret ones as ``[secret]`` unless asked for."""
+        shown = ["--show-secrets"] if secrets else []
+        content: dict[str, Any] = json.loads(
+            self._checked(["stack", "output", "--json", "--stack", self.stack, *shown])
+        )
+        return content
+
+    def export(self) -> str:
+        """Return the stack's state as the engine exports it, secrets encrypted."""
+        return self._checked(["stack", "export", "--stack", self.stack])
+
+    def remove(self) -> None:
+        """Forget an empty stack and the copy of its configuration."""
+        self._checked(["-C", str(self._folder), "stack", "rm", "--yes", self.stack])
+        self.config_file.unlink(missing_ok=True)
+        self._selected = False
+
+    def pulumi(self, args: Sequence[str]) -> int:
+        """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
+        # By variables: not every command has these options.
+        chosen = {"PULUMI_STACK": self.stack, "PULUMI_OPTION_CONFIG_FILE": str(self.config_file)}
+        if "--event-log" in args:
+            chosen |= _EVENTS
+        return self.engine.run(args, environment=chosen)
+
+    def quietly(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run ``pulumi ARGS`` for this stack without questions, and return what it printed."""
+        chosen = ["--stack", self.stack, "--config-file", str(self.config_file)]
+        return self.engine.output([*args, "--non-interactive", "--color", "never", *chosen], environment=_EVENTS)
+
+    def keep_configuration(self) -> None:
+        """Carry into the user's file what a command such as ``config set`` has written into the copy."""
+        # `stack rm` takes the user's file along, which is under version control: it comes back.
+        source = self.source.read_text() if self.source.exists() else ""
+        kept = to_keep(source, self.config_file.read_text())
+        if kept != source:
+            self.source.write_text(kept)
+
+    def update(self, verb: str, on_event: Callable[[Event], None], more: Sequence[str] = ()) -> Result:
+        """Run ``pulumi up`` or ``destroy`` with more options, ask nothing and hand its events over as they come.
+
+        An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
+        next run picks up from there. The engine has a process group of its own: a terminal would send it each interrupt
+        a second time, and it takes two for an order to stop at once.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted; the engine has ended by now.
+        """
+        logs = self.state / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        log, events = logs / f"pulumi-{verb}.log", logs / f"pulumi-{verb}.events"
+        events.write_text("")
+        command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
+        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *more]
+        interrupts = Interrupts(self.report)
+        with (
+            interrupts.taken(),
+            log.open("w") as output,
+            self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT, process_group=0) as process,
+        ):
+            interrupts.pass_to(process)
+            done = threading.Event()
+            follower = threading.Thread(target=_follow, args=(events, on_event, done), daemon=True)
+            follower.start()
+            code = process.wait()
+            done.set()
+            follower.join()
+        if interrupts.count:
+            raise KeyboardInterrupt
+        return Result(code, log)
+
+    def _checked(self, args: Sequence[str]) -> str:
+        done = self.engine.output([*args, "--non-interactive"])
+        if done.returncode:
+            raise UserError(f"pulumi {' '.join(args)} failed: {done.stderr.strip().removeprefix('error: ')}")
+        return done.stdout
+
+
+def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event) -> None:
+    """Hand over the lines of a growing file of JSON lines; ends once ``done`` is set and the file is read."""
+    with path.open("rb") as file:  # a character can be written in two halves as well
+        rest = b""
+        while True:
+            last = done.is_set()
+            rest += file.read()
+            *whole, rest = rest.split(b"\n")
+            for line in whole:
+                on_event(json.loads(line))
+            if last:
+                return
+            done.wait(0.1)  # the engine cannot tell us when it writes
+
+
+@contextlib.contextmanager
+def only_one(state: Path, report: Report) -> Iterator[None]:
+    """Hold the project for one command that changes it; a second one waits and says for whom."""
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / "up.lock"
+    with path.open("a+") as file:
+        _lock(file, path, report)
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _lock(file: IO[str], path: Path, report: Report) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        report(f"waiting for another run on this project (process {path.read_text() or 'unknown'})")
+        fcntl.flock(file, fcntl.LOCK_EX)

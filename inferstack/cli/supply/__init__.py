@@ -1,0 +1,1 @@
+"""Commands for the supply chain: tools, CRDs, charts, images, versions and the SBOM."""

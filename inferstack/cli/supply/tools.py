@@ -1,0 +1,79 @@
+"""Find, download or build the tools, and the CRDs of other projects."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import crds
+from inferstack.toolchain.binaries.resolve import clean as clean_cache
+
+_group = typer.Typer(no_args_is_help=True, help="The tools: where they come from, getting and removing them.")
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all, and the CRDs, where left out.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    app.add_typer(_group, name="tools")
+
+
+@_group.command("list")
+def list_tools(form: FormatOption = Format.TABLE) -> None:
+    """Show every tool, the CRDs of other projects, and where they come from; gets nothing."""
+    output.emit([*map(make_row, tools.inspect()), *map(make_crd_row, crds.sources().values())], form)
+
+
+@_group.command()
+def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
+    """Get the tools that are missing: download or build them. Without names, get the CRDs of other projects too."""
+    chosen = names or [found.name for found in tools.inspect()]
+    tools.ensure(chosen, report=output.say)
+    sources = {} if names else crds.sources()
+    crds.ensure(sources, output.say)
+    output.emit([*map(make_row, tools.inspect(chosen)), *map(make_crd_row, sources.values())], form)
+
+
+@_group.command()
+def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
+    """Print where a tool is; exit code 1 where it is nowhere."""
+    found = tools.inspect([name])[0]
+    if found.path is None:
+        output.fail(f"{name} is missing: get it with `inferstack tools ensure {name}`.")
+        raise typer.Exit(1)
+    typer.echo(found.path)
+
+
+@_group.command()
+def clean() -> None:
+    """Remove the kept tools, CRDs and Go's build cache; the next start gets them anew, which takes minutes."""
+    for folder in [*clean_cache(), *crds.clean()]:
+        output.say(f"removed {folder}")
+
+
+def make_row(found: tools.Found) -> dict[str, object]:
+    """Return the line of a tool."""
+    return {
+        "name": found.name,
+        "version": found.version,
+        "from": found.origin,
+        "path": str(found.path) if found.path else None,
+        "note": found.note,
+    }
+
+
+def make_crd_row(source: crds.Source) -> dict[str, object]:
+    """Return the line of an add-on's CRDs."""
+    folder = crds.place_of(source)
+    there = folder.is_dir()
+    return {
+        "name": f"crds/{source.addon}",
+        "version": source.version,
+        "from": "module" if there else "missing",
+        "path": str(folder) if there else None,
+        "note": source.module,
+    }

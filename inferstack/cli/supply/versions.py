@@ -1,0 +1,84 @@
+"""Which pins are behind."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from inferstack.cli import output
+from inferstack.cli.output import Format, FormatOption
+from inferstack.errors import UserError
+from inferstack.project import project_root
+from inferstack.supply import locks, modules, newest
+from inferstack.supply.images import images
+from inferstack.supply.newest import Question, Row, State
+from inferstack.toolchain import binaries as tools
+from inferstack.versions import load
+
+_KINDS = ("python", "go", "chart", "image")
+_OURS = "localhost/"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to the application."""
+    group = typer.Typer(help="The versions that the project pins.", no_args_is_help=True)
+    group.command("check")(check)
+    app.add_typer(group, name="versions")
+
+
+def check(
+    kind: Annotated[list[str] | None, typer.Option("--kind", help="python, go, chart, image; again for more.")] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Ask the registries whether pins are behind: packages, Go modules of the tools, charts, images.
+
+    Exit code 0: none is; 2: some are; 1: none is known to be, but not every registry answered.
+    """
+    kinds = tuple(kind or _KINDS)
+    if unknown := set(kinds) - set(_KINDS):
+        raise UserError(f"--kind {sorted(unknown)[0]}: there are {', '.join(_KINDS)}.")
+    rows = newest.ask(_questions(kinds))
+    if "image" in kinds:
+        rows += [newest.without_registry(image) for image in images(load()) if image.repository.startswith(_OURS)]
+    output.emit([asdict(row) for row in rows], form)
+    code = exit_code(rows)
+    numbers = {state: sum(row.state is state for row in rows) for state in State}
+    output.say(", ".join(f"{number} {state}" for state, number in numbers.items() if number))
+    if code:
+        raise typer.Exit(code)
+
+
+def exit_code(rows: list[Row]) -> int:
+    """Return what the command ends with."""
+    states = {row.state for row in rows}
+    return 2 if State.BEHIND in states else int(State.UNKNOWN in states)
+
+
+def _questions(kinds: tuple[str, ...]) -> Iterator[Question]:
+    root = project_root()
+    if "python" in kinds:
+        pinned = {one.name: one.version for packages in locks.read(root / "requirements").values() for one in packages}
+        for name in locks.direct(root / "requirements"):
+            yield newest.of_package(name, pinned[name], sys.executable)
+    if "go" in kinds:
+        go = shutil.which("go") or "go"
+        for tool, found in modules.read(root / "tools").items():
+            packages = modules.built((root / "tools" / tool / "go.mod").read_text())
+            # By path: a tool's packages are mostly of one module.
+            for module in {one.path: one for one in (modules.holding(name, found) for name in packages)}.values():
+                yield newest.of_module(tool, module, go)
+        for module in modules.of_crds(load()):
+            yield newest.of_module("CRDs", module, go)
+    if "chart" in kinds:
+        for name, chart in load()["charts"].items():
+            yield newest.of_chart(name, chart, str(tools.ensure(["helm"], report=output.say)["helm"]))
+    if "image" in kinds:
+        crane = str(tools.ensure(["crane"], report=output.say)["crane"])
+        for image in images(load()):
+            if not image.repository.startswith(_OURS):
+                yield newest.of_image(image, crane)

@@ -1,0 +1,61 @@
+"""``python -m inferstack.controllers``: credentials from ``$KUBECONFIG`` or the pod's service account."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+
+from inferstack.controllers.app import serve
+from inferstack.controllers.entrypoint import add_common_options, configure_logging
+from inferstack.controllers.jobs.watching import NotWatchingError
+from inferstack.errors import UserError
+from inferstack.k8s import KubeClient, KubeconfigError
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    options = _options()
+    configure_logging(options.log_format, verbose=options.verbose)
+    # kopf tells of each handler's success, which for us is each event.
+    logging.getLogger("kopf").setLevel(logging.DEBUG if options.verbose else logging.WARNING)
+    try:
+        asyncio.run(_serve(options))
+    except (UserError, KubeconfigError, NotWatchingError) as error:
+        sys.exit(f"error: {error}")
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    async with await KubeClient.connect(pool=32) as kube:
+        await serve(
+            kube,
+            namespace=options.namespace,
+            health_port=options.health_port or None,
+            usage_seconds=options.usage_seconds or None,
+        )
+
+
+def _options() -> argparse.Namespace:
+    seconds = os.environ.get("INFERSTACK_USAGE_SECONDS", "60")
+    if not seconds.isdecimal():
+        sys.exit(f"error: INFERSTACK_USAGE_SECONDS is {seconds!r}; give a whole number of seconds, 0 for never")
+    parser = argparse.ArgumentParser(prog="python -m inferstack.controllers", description="Serve InferenceJobs.")
+    parser.add_argument("--namespace", help="serve this namespace only (default: all)")
+    parser.add_argument(
+        "--usage-seconds",
+        type=int,
+        default=int(seconds),
+        help="seconds between two looks at the use of GPUs, for GET /metrics (default: $INFERSTACK_USAGE_SECONDS, else "
+        "60; 0: never)",
+    )
+    add_common_options(parser)
+    options = parser.parse_args()
+    if options.usage_seconds < 0:
+        parser.error(f"--usage-seconds: is {options.usage_seconds}; 0 for never, or seconds")
+    return options
+
+
+if __name__ == "__main__":
+    main()

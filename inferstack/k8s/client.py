@@ -1,0 +1,350 @@
+"""The client: one pooled HTTP session, discovery per group version on first use, verbs on plain dicts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from inferstack.k8s import auth
+from inferstack.k8s.errors import ApiError, UnknownKindError
+
+Object = dict[str, Any]
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True)
+class ApiResource:
+    """What discovery says of one kind."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str]
+    subresources: frozenset[str]
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of the collection, of one object or of a subresource."""
+        base = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+        parts = [base]
+        if self.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+class KubeClient:
+    """Talk to one API server. Use as ``async with await KubeClient.connect(...) as kube``.
+
+    Objects are plain dicts in their JSON form. Each verb takes ``api_version`` and ``kind`` (or an object that carries
+    them); the plural and the scope come from discovery, cached per group version.
+
+    Raises (all verbs):
+        ApiError: the server answered with a failure.
+        UnknownKindError: the kind is not served.
+        aiohttp.ClientError, TimeoutError: the server was not reached.
+    """
+
+    def __init__(self, access: auth.Access, *, pool: int = 64, timeout: float = 60) -> None:
+        self.access = access
+        self._pool = pool
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
+        self._session: aiohttp.ClientSession | None = None
+        self._discovered: dict[str, dict[str, ApiResource]] = {}
+        self._discovering: dict[str, asyncio.Lock] = {}
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: Path | Mapping[str, Any] | None = None, *, context: str | None = None, pool: int = 64
+    ) -> Self:
+        """Resolve credentials: the given kubeconfig, else the pod's service account, else the default kubeconfig."""
+        if kubeconfig is None and (inside := auth.in_cluster()):
+            return cls(inside, pool=pool)
+        config = dict(kubeconfig) if isinstance(kubeconfig, Mapping) else auth.load_kubeconfig(kubeconfig)
+        return cls(await auth.from_config_with_helper(config, context), pool=pool)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._pool, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+        return self._session
+
+    def _headers(self) -> dict[str, str]:
+        if self.access.token_file:
+            return {"Authorization": f"Bearer {self.access.token_file.read_text().strip()}"}
+        return dict(self.access.headers)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """Send one request and return the decoded answer."""
+        headers = self._headers()
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = json.dumps(body, separators=(",", ":")).encode()
+        async with self._http().request(
+            method,
+            self.access.server + path,
+            params=params,
+            data=data,
+            headers=headers,
+            ssl=self.access.tls if self.access.tls else True,
+        ) as answer:
+            text = await answer.read()
+            if answer.status >= 400:
+                raise ApiError(answer.status, _status_body(text), request=f"{method} {path}")
+            return json.loads(text) if text and answer.content_type == "application/json" else {"text": text.decode()}
+
+    async def resource(self, api_version: str, kind: str, *, fresh: bool = False) -> ApiResource:
+        """Look a kind up, asking the server once per group version; ``fresh`` asks again."""
+        lock = self._discovering.setdefault(api_version, asyncio.Lock())
+        async with lock:
+            known = self._discovered.get(api_version)
+            # A kind may be missing because its CRD came after the first look: ask again before saying no.
+            if known is None or fresh or kind not in known:
+                known = self._discovered[api_version] = await self._discover(api_version)
+        try:
+            return known[kind]
+        except KeyError:
+            raise UnknownKindError(api_version, kind) from None
+
+    async def _discover(self, api_version: str) -> dict[str, ApiResource]:
+        base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+        try:
+            listed = (await self.request("GET", base)).get("resources") or []
+        except ApiError as error:
+            if error.not_found:
+                return {}
+            raise
+        subresources: dict[str, set[str]] = {}
+        for entry in listed:
+            parent, slash, sub = entry["name"].partition("/")
+            if slash:
+                subresources.setdefault(parent, set()).add(sub)
+        return {
+            entry["kind"]: ApiResource(
+                api_version=api_version,
+                kind=entry["kind"],
+                plural=entry["name"],
+                namespaced=bool(entry.get("namespaced")),
+                verbs=frozenset(entry.get("verbs") or []),
+                subresources=frozenset(subresources.get(entry["name"], ())),
+            )
+            for entry in listed
+            if "/" not in entry["name"]
+        }
+
+    async def path_of(self, obj: Mapping[str, Any], subresource: str | None = None) -> str:
+        """Return the URL path of an object that names itself."""
+        found = await self.resource(obj["apiVersion"], obj["kind"])
+        meta = obj["metadata"]
+        namespace = (meta.get("namespace") or self.access.namespace) if found.namespaced else None
+        return found.path(namespace, meta["name"], subresource)
+
+    async def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+        """Read one object."""
+        found = await self.resource(api_version, kind)
+        return await self.request("GET", found.path(namespace or self.access.namespace, name))
+
+    async def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """Read one object, or None where it (or its kind) does not exist."""
+        try:
+            return await self.get(api_version, kind, name, namespace)
+        except UnknownKindError:
+            return None
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+    ) -> Object:
+        """List a kind, in one namespace or (namespace None) in all, read in pages of 500; returns the whole list."""
+        found = await self.resource(api_version, kind)
+        params = {"limit": "500"}
+        if labels:
+            params["labelSelector"] = labels
+        if fields:
+            params["fieldSelector"] = fields
+        items: list[Object] = []
+        while True:
+            page = await self.request("GET", found.path(namespace), params=params)
+            items += page.get("items") or []
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                break
+            params["continue"] = token
+        for item in items:  # lists leave these out of their items
+            item.setdefault("apiVersion", api_version)
+            item.setdefault("kind", kind)
+        page["items"] = items
+        return page
+
+    async def apply(
+        self,
+        obj: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        dry_run: bool = False,
+        subresource: str | None = None,
+    ) -> Object:
+        """Server-side apply; unknown fields are refused (``fieldValidation=Strict``)."""
+        params = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        if dry_run:
+            params["dryRun"] = "All"
+        path = await self.path_of(obj, subresource)
+        return await self.request("PATCH", path, params=params, body=obj, content_type=APPLY)
+
+    async def create(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
+        """Create an object that must not exist yet; unknown fields are refused."""
+        found = await self.resource(obj["apiVersion"], obj["kind"])
+        params = {"fieldManager": field_manager, "fieldValidation": "Strict"}
+        if dry_run:
+            params["dryRun"] = "All"
+        namespace = obj["metadata"].get("namespace") or self.access.namespace
+        return await self.request("POST", found.path(namespace), params=params, body=obj)
+
+    async def patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        body: Any,
+        namespace: str | None = None,
+        *,
+        content_type: str = MERGE,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+    ) -> Object:
+        """Patch one object: a merge patch unless another content type is named."""
+        found = await self.resource(api_version, kind)
+        path = found.path(namespace or self.access.namespace, name, subresource)
+        params = {"fieldManager": field_manager} if field_manager else None
+        return await self.request("PATCH", path, params=params, body=body, content_type=content_type)
+
+    async def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str = "Foreground",
+        uid: str | None = None,
+    ) -> Object | None:
+        """Delete one object (only if it still has ``uid``, when given); None when it was gone already."""
+        found = await self.resource(api_version, kind)
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            return await self.request("DELETE", found.path(namespace or self.access.namespace, name), body=body)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def watch(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        since: str | None = None,
+        timeout: int = 300,  # noqa: ASYNC109  # the server keeps this time, not we
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch after ``timeout`` seconds.
+
+        Raises:
+            ApiError: with code 410 when ``since`` is too old: list again and start from there.
+        """
+        found = await self.resource(api_version, kind)
+        params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(timeout)}
+        if since:
+            params["resourceVersion"] = since
+        if labels:
+            params["labelSelector"] = labels
+        if fields:
+            params["fieldSelector"] = fields
+        path = found.path(namespace)
+        unlimited = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout + 30)
+        async with self._http().get(
+            self.access.server + path,
+            params=params,
+            headers=self._headers(),
+            ssl=self.access.tls if self.access.tls else True,
+            timeout=unlimited,
+        ) as answer:
+            if answer.status >= 400:
+                raise ApiError(answer.status, _status_body(await answer.read()), request=f"WATCH {path}")
+            try:
+                async for line in _lines(answer.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(event["object"].get("code", 500), event["object"], request=f"WATCH {path}")
+                    yield event["type"], event["object"]
+            finally:
+                # A watch that is broken off: its connection is of no more use, so do not wait for TLS to say goodbye.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
+
+
+def _status_body(text: bytes) -> Object:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {"message": text.decode(errors="replace").strip()}
+    return body if isinstance(body, dict) else {"message": str(body)}
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Split a stream at newlines without aiohttp's limit on the length of a line (objects can be a megabyte)."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line

@@ -1,0 +1,94 @@
+"""Keys that need work: each at most once in the queue and never in two workers at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from inferstack.k8s.informer import TROUBLE
+
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 10.0
+
+
+class WorkQueue:
+    """Run ``work`` for each key that was added; changes that come meanwhile are one run after it.
+
+    Args:
+        work: called with a key; returns seconds after which to call again, or None. What it raises of `TROUBLE` is
+            logged and tried again with growing pauses.
+        workers: how many run at once.
+        name: of the logger.
+    """
+
+    def __init__(self, work: Callable[[str], Awaitable[float | None]], *, workers: int, name: str) -> None:
+        self._work = work
+        self._workers = workers
+        self._log = logging.getLogger(name)
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._dirty: set[str] = set()
+        self._running: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Keys that wait for a worker now."""
+        return self._queue.qsize()
+
+    def add(self, key: str) -> None:
+        """Ask for a run of this key."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._running:
+            self._queue.put_nowait(key)
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Ask for a run within ``seconds``; of several asks for one key the earliest counts."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def forget(self, key: str) -> None:
+        """Drop what was asked for later, and the count of failures."""
+        self._failures.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+
+    def _due(self, key: str) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._worker())
+
+    async def _worker(self) -> None:
+        while True:
+            key = await self._queue.get()
+            self._dirty.discard(key)
+            self._running.add(key)
+            again: float | None = None
+            try:
+                again = await self._work(key)
+                self._failures.pop(key, None)
+            except TROUBLE as error:
+                count = self._failures[key] = self._failures.get(key, 0) + 1
+                again = min(_FIRST_WAIT * 2 ** (count - 1), _LONGEST_WAIT)
+                # A first conflict or broken connection is daily business; a second one in a row is not.
+                level = logging.DEBUG if count == 1 else logging.WARNING
+                self._log.log(level, "%s: %s: %s; again in %.1f s", key, type(error).__name__, error, again)
+            finally:
+                self._running.discard(key)
+                if key in self._dirty:
+                    self._queue.put_nowait(key)
+            if again is not None:
+                self.add_after(key, again)

@@ -1,6 +1,0 @@
-"""A small asynchronous Kubernetes client: connection reuse, lazy discovery, server-side apply, watch."""
-
-from inferstack.kube.client import ApiResource, KubeClient
-from inferstack.kube.errors import ApiError, KubeconfigError, UnknownKindError, is_missing
-
-__all__ = ["ApiError", "ApiResource", "KubeClient", "KubeconfigError", "UnknownKindError", "is_missing"]

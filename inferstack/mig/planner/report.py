@@ -1,0 +1,112 @@
+"""What a plan comes to, as plain data for a table, a file or another program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inferstack.mig import catalogue
+from inferstack.mig.planner.diff import Diff, Move, Park, Reconfigure, Step
+from inferstack.mig.planner.model import Demand, Fleet, Plan
+from inferstack.mig.planner.output import Loose, Output, loose, node_order
+from inferstack.mig.planner.patterns import use_of
+
+Row = dict[str, Any]
+
+
+def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Diff, output: Output) -> Row:
+    """Return all that is worth knowing of a plan.
+
+    Args:
+        before: the fleet as it is.
+        demands: what was wanted.
+        plan: for these.
+        steps: from `inferstack.mig.planner.diff`.
+        output: from `inferstack.mig.planner.output.make_output`.
+    """
+    gap = plan.gap
+    wanted: Counter[int] = Counter()
+    for demand in demands:
+        wanted[demand.priority] += demand.count
+    return {
+        "optimal": plan.optimal,
+        "priorities": [
+            {"priority": priority, "wanted": wanted[priority], "served": served, "moreAtMost": more}
+            for priority, served, more in zip(plan.priorities, plan.objective.served, gap.served, strict=True)
+        ],
+        "demands": [
+            {"name": d.name, "priority": d.priority, "wanted": d.count, "served": plan.served[d.name]} for d in demands
+        ],
+        "fragmentation": {
+            "before": sum(use_of(gpu) for gpu in before.gpus),
+            "after": plan.objective.fragmentation,
+            "lessAtMost": gap.fragmentation,
+        },
+        "memorySlices": _slices(before, plan.fleet),
+        "gpusChanged": {"count": plan.objective.reconfigured, "lessAtMost": gap.reconfigured},
+        "podsMoved": {"count": plan.objective.moved, "lessAtMost": gap.moved},
+        "driverMayChooseWorse": [_loose(one) for one in loose(before, plan.fleet)],
+        **make_way(steps, output),
+    }
+
+
+def make_way(steps: Diff, output: Output) -> Row:
+    """Return how to get there."""
+    return {
+        "nodes": [{"node": one.node, "layout": one.layout} for one in node_order(steps, output.layouts)],
+        "newLayouts": list(output.added),
+        "podsParked": list(steps.parked),
+        "steps": [step_row(number, step) for number, step in enumerate(steps.steps, 1)],
+        "neverInterrupted": list(steps.uninterrupted),
+    }
+
+
+def _slices(before: Fleet, after: Fleet) -> Row:
+    def used(fleet: Fleet) -> int:
+        return sum(
+            catalogue.gpu(gpu.model).profiles[seat.profile].memory_slices
+            for gpu in fleet.gpus
+            for seat in gpu.instances
+            if not seat.idle
+        )
+
+    total = sum(catalogue.gpu(gpu.model).memory_slices for gpu in before.gpus)
+    return {"total": total, "usedBefore": used(before), "usedAfter": used(after)}
+
+
+def _loose(one: Loose) -> Row:
+    why = "its starts are the driver's choice" if one.recut else "its counts stay, so it is not cut anew"
+    return {"gpu": one.gpu, "planned": one.planned, "worst": one.worst, "why": why}
+
+
+def step_row(number: int, step: Step) -> Row:
+    """Return one step with the same keys for each kind of step."""
+    if isinstance(step, Reconfigure):
+        return _row(number, "reconfigure", step.gpu, change=f"{_seats(step.remove, '-')} {_seats(step.create, '+')}")
+    if isinstance(step, Move):
+        return _row(number, "move", step.from_gpu, step.pod, _at(step.from_seat), f"{step.to_gpu} {_at(step.to_seat)}")
+    if isinstance(step, Park):
+        return _row(number, "park", step.gpu, step.pod, _at(step.seat))
+    return _row(number, "start", step.gpu, step.pod or f"new, for {step.demand}", _at(step.seat))
+
+
+def _row(number: int, action: str, gpu: str, pod: str = "", change: str = "", to: str = "") -> Row:
+    return {"step": number, "action": action, "gpu": gpu, "pod": pod, "instance": change.strip(), "to": to}
+
+
+def _at(seat: tuple[int, str]) -> str:
+    return f"{seat[1]}@{seat[0]}"
+
+
+def _seats(seats: Sequence[tuple[int, str]], sign: str) -> str:
+    counts = Counter(name for _, name in seats)
+    return " ".join(f"{sign}{count}x{name}" for name, count in sorted(counts.items()))
+
+
+def make_labels(layouts: Mapping[str, str], label: str) -> list[Row]:
+    """Return Nodes with nothing but the label, for a server-side apply."""
+    return [
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {label: layout}}}
+        for node, layout in layouts.items()
+    ]

@@ -1,5 +1,0 @@
-"""The tools of the rehearsal: found on PATH, taken from a release or built, and kept in the cache folder."""
-
-from inferstack.rehearsal.tools.resolve import Found, ensure, inspect, locate
-
-__all__ = ["Found", "ensure", "inspect", "locate"]

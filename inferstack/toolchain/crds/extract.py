@@ -1,0 +1,96 @@
+"""Find the CRDs in a module's zip file and take off them what nothing here needs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from inferstack.errors import UserError
+from inferstack.k8s.documents import crds_in
+from inferstack.toolchain.crds.catalogue import Source
+
+Crd = dict[str, Any]
+
+_KEPT_ANNOTATIONS = frozenset({"api-approved.kubernetes.io"})
+# Where a schema holds schemas: by name, in a list, or one.
+_BY_NAME = frozenset({"properties", "patternProperties", "definitions"})
+_LISTS = frozenset({"allOf", "anyOf", "oneOf"})
+_SINGLE = frozenset({"items", "additionalProperties", "not"})
+
+
+def extract(archive: Path, source: Source, *, described: bool) -> dict[str, Crd]:
+    """Return the CRDs of a module by their name.
+
+    Args:
+        archive: the module's zip file.
+        source: whose ``files`` are looked at.
+        described: keep the descriptions of schemas.
+
+    Raises:
+        UserError: one of the ``files`` matches nothing, or they hold no CRD.
+    """
+    found: dict[str, Crd] = {}
+    with zipfile.ZipFile(archive) as opened:
+        for member in _members(opened, source):
+            for crd in crds_in(opened.read(member)):
+                found[crd["metadata"]["name"]] = slim(crd, described=described)
+    if not found:
+        raise UserError(f"{source.module}@{source.version} has no CRD in {', '.join(source.files)}: {_mend(source)}")
+    return found
+
+
+def slim(crd: Crd, *, described: bool) -> Crd:
+    """Return a CRD as a person would apply it: without status and generators' notes, and without descriptions."""
+    meta = crd["metadata"]
+    annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key in _KEPT_ANNOTATIONS}
+    labels = meta.get("labels") or {}
+    made = {
+        "name": meta["name"],
+        **({"labels": labels} if labels else {}),
+        **({"annotations": annotations} if annotations else {}),
+    }
+    spec = crd["spec"]
+    if not described:
+        spec = {**spec, "versions": [_slim_version(version) for version in spec["versions"]]}
+    return {"apiVersion": crd["apiVersion"], "kind": crd["kind"], "metadata": made, "spec": spec}
+
+
+def _slim_version(version: dict[str, Any]) -> dict[str, Any]:
+    schema = version.get("schema")
+    if not schema:
+        return version
+    return {**version, "schema": {**schema, "openAPIV3Schema": _without_descriptions(schema["openAPIV3Schema"])}}
+
+
+def _without_descriptions(schema: Any) -> Any:
+    """Leave out descriptions of schemas; fields, defaults and enums that are called so stay."""
+    if not isinstance(schema, dict):  # additionalProperties may be a boolean
+        return schema
+    made: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _BY_NAME:
+            made[key] = {name: _without_descriptions(inner) for name, inner in value.items()}
+        elif key in _LISTS:
+            made[key] = [_without_descriptions(inner) for inner in value]
+        elif key in _SINGLE:
+            made[key] = _without_descriptions(value)
+        elif key != "description":
+            made[key] = value
+    return made
+
+
+def _members(opened: zipfile.ZipFile, source: Source) -> Iterator[str]:
+    prefix = f"{source.module}@{source.version}/"
+    places = {name: PurePosixPath("/", name.removeprefix(prefix)) for name in opened.namelist()}
+    for pattern in source.files:
+        # Patterns that begin with a slash match from the beginning, not from any folder on.
+        matching = sorted(name for name, place in places.items() if place.match(f"/{pattern}"))
+        if not matching:
+            raise UserError(f"{source.module}@{source.version} has no file {pattern}: {_mend(source)}")
+        yield from matching
+
+
+def _mend(source: Source) -> str:
+    return f'correct the entry "{source.addon}" below crds in versions.yaml.'

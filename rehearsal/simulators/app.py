@@ -1,0 +1,132 @@
+"""The agent's parts put together and run until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inferstack.k8s import KubeClient, health
+from inferstack.k8s.informer import Informer
+from rehearsal.simulators.fluid.fluid import FluidController
+from rehearsal.simulators.keda.keda import KedaController
+from rehearsal.simulators.nodes.cluster_policy import PolicyController
+from rehearsal.simulators.nodes.load_balancer import LoadBalancers
+from rehearsal.simulators.nodes.nodes import NodeController
+from rehearsal.simulators.pods.pods import PodController
+from rehearsal.simulators.pods.readiness import Readiness
+from rehearsal.simulators.prometheus.metrics_api import MetricsApi
+from rehearsal.simulators.prometheus.prometheus import PrometheusOperator
+from rehearsal.simulators.sriov.sriov_networks import SriovNetworkController
+from rehearsal.simulators.sriov.sriov_operator import SriovController
+
+log = logging.getLogger("agent")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the agent is run."""
+
+    kubeconfig: Path
+    state_dir: Path
+    health_port: int
+    mig_seconds: float
+    """How long the MIG manager takes where a node's hardware does not say."""
+    prometheus_port: int | None = None
+    """Of Prometheus; None where the rehearsal has none."""
+    load_port: int | None = None
+    """Of the load simulator, which Prometheus scrapes."""
+    adapter_port: int | None = None
+    """Of prometheus-adapter; None where the rehearsal has none."""
+
+
+class Player(Protocol):
+    """Plays the controller of one add-on."""
+
+    informers: Mapping[str, Informer]
+    """What it watches, by a name for people."""
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+async def run(options: Options) -> None:
+    """Play the nodes until SIGTERM or SIGINT; then stop what the pods run and return."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with await KubeClient.connect(options.kubeconfig) as kube:
+        readiness = Readiness(kube)
+        nodes = NodeController(
+            kube,
+            policy=lambda: policies.current,
+            functions=lambda name: sriov.functions(name),  # noqa: PLW0108  # it is made below
+            seen=readiness.seen,
+            mig_seconds=options.mig_seconds,
+        )
+        sriov = SriovController(kube, on_change=nodes.changed)
+        policies = PolicyController(kube, on_change=nodes.all_changed)
+        pods = PodController(
+            kube,
+            options.state_dir,
+            kubeconfig=options.kubeconfig,
+            node_lives=lambda name: not nodes.is_broken(name),
+            prometheus=options.prometheus_port,
+        )
+        # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
+        players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
+        players += [sriov, SriovNetworkController(kube), KedaController(kube)]
+        scraped: PrometheusOperator | None = None
+        if options.prometheus_port and options.load_port:
+            folder = options.state_dir / "prometheus"
+            scraped = PrometheusOperator(kube, folder=folder, port=options.prometheus_port, load_port=options.load_port)
+            players.append(scraped)
+        players.append(
+            MetricsApi(
+                kube,
+                kubeconfig=options.kubeconfig,
+                port=options.adapter_port,
+                monitored=lambda: scraped is not None and scraped.is_asked(),
+            )
+        )
+        informers = {
+            "nodes": nodes.nodes,
+            "pods": pods.pods,
+            "cluster policies": policies.policies,
+            "config maps": policies.config_maps,
+        }
+        for player in players:
+            informers |= player.informers
+
+        def problem() -> str | None:
+            waiting = [name for name, informer in informers.items() if not informer.synced.is_set()]
+            return f"waiting for the list of {', '.join(waiting)}" if waiting else None
+
+        server = await health.serve("127.0.0.1", options.health_port, problem)
+
+        async def play_nodes() -> None:
+            # Before these lists are in, "no policy" would take every label and resource off.
+            await policies.policies.synced.wait()
+            await policies.config_maps.synced.wait()
+            await sriov.known()
+            await nodes.run()
+
+        parts = [policies.run(), play_nodes(), readiness.run(), pods.run(), *(player.run() for player in players)]
+        work = [asyncio.create_task(part) for part in parts]
+        stopping = asyncio.create_task(stop.wait())
+        log.info("playing the nodes of %s", kube.access.server)
+        try:
+            done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()  # a part ends only by a bug: let it be seen
+        finally:
+            for task in [*work, stopping]:
+                task.cancel()
+            await asyncio.gather(*work, stopping, return_exceptions=True)
+            await server.cleanup()
+    log.info("stopped")

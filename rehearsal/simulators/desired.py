@@ -1,0 +1,118 @@
+"""What a role wants a node to say, and the patches from what the node says to that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rehearsal import quantity
+
+Object = dict[str, Any]
+
+# Label keys that the simulator alone writes; what it does not want of these it removes. `nvidia.com/mig.config` and
+# `nvidia.com/gpu.workload.config` are the user's.
+_OWN_PREFIXES = (
+    "feature.node.kubernetes.io/",
+    "nvidia.com/cuda.",
+    "nvidia.com/gpu.",
+    "nvidia.com/mig-",
+    "nvidia.com/mps.",
+)
+_OWN_KEYS = frozenset({"nvidia.com/mig.capable", "nvidia.com/mig.strategy", "nvidia.com/mig.config.state"})
+_USERS = frozenset({"nvidia.com/gpu.workload.config", "nvidia.com/gpu.deploy.operands"})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A node condition without its times."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The part of a node that one role writes."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+    """None removes."""
+    capacity: Mapping[str, str | None] = field(default_factory=dict)
+    """Quantities by resource; None removes."""
+    allocatable: Mapping[str, str | None] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+
+    def __or__(self, other: Desired) -> Desired:
+        """Put two roles together; they do not write the same keys."""
+        return Desired(
+            labels={**self.labels, **other.labels},
+            annotations={**self.annotations, **other.annotations},
+            capacity={**self.capacity, **other.capacity},
+            allocatable={**self.allocatable, **other.allocatable},
+            conditions=self.conditions + other.conditions,
+        )
+
+
+def owns_label(key: str) -> bool:
+    """Tell whether a label is the simulator's to change and remove."""
+    return key not in _USERS and (key in _OWN_KEYS or key.startswith(_OWN_PREFIXES))
+
+
+def metadata_patch(node: Mapping[str, Any], wanted: Desired) -> Object | None:
+    """Return the merge patch for labels and annotations, or None where nothing differs."""
+    meta = node["metadata"]
+    labels = meta.get("labels") or {}
+    annotations = meta.get("annotations") or {}
+    new_labels: dict[str, str | None] = {k: v for k, v in wanted.labels.items() if labels.get(k) != v}
+    new_labels |= {key: None for key in labels if owns_label(key) and key not in wanted.labels}
+    new_annotations = {k: v for k, v in wanted.annotations.items() if annotations.get(k) != v}
+    patch = {"labels": new_labels, "annotations": new_annotations}
+    changed = {key: value for key, value in patch.items() if value}
+    # The uid keeps the patch from a node that was deleted and made again under the same name.
+    return {"metadata": {"uid": meta["uid"], **changed}} if changed else None
+
+
+def status_patch(node: Mapping[str, Any], wanted: Desired, *, now: str) -> Object | None:
+    """Return the strategic merge patch for the status subresource, or None where nothing differs.
+
+    Args:
+        node: as last seen.
+        wanted: all roles together.
+        now: RFC 3339, for a condition that changes.
+    """
+    status = node.get("status") or {}
+    patch: Object = {}
+    for part, quantities in (("capacity", wanted.capacity), ("allocatable", wanted.allocatable)):
+        current = status.get(part) or {}
+        changed = {key: value for key, value in quantities.items() if not _equal(current.get(key), value)}
+        if changed:
+            patch[part] = changed
+    current_conditions = {entry["type"]: entry for entry in status.get("conditions") or []}
+    conditions = []
+    for want in wanted.conditions:
+        old = current_conditions.get(want.type, {})
+        if (old.get("status"), old.get("reason")) == (want.status, want.reason):
+            continue
+        turned = old.get("lastTransitionTime", now) if old.get("status") == want.status else now
+        conditions.append(
+            {
+                "type": want.type,
+                "status": want.status,
+                "reason": want.reason,
+                "message": want.message,
+                "lastHeartbeatTime": now,
+                "lastTransitionTime": turned,
+            }
+        )
+    if conditions:
+        patch["conditions"] = conditions
+    return {"metadata": {"uid": node["metadata"]["uid"]}, "status": patch} if patch else None
+
+
+def _equal(current: str | None, wanted: str | None) -> bool:
+    if current is None or wanted is None:
+        return current is wanted
+    return current == wanted or quantity.parse(current) == quantity.parse(wanted)

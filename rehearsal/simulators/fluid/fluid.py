@@ -1,0 +1,253 @@
+"""Fluid: binds and loads Datasets and gives them volumes, as `fluid_status` and `fluid_volume` say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.informer import Informer, key_of, newer_of
+from inferstack.k8s.workqueue import WorkQueue
+from rehearsal.simulators import FIELD_MANAGER
+from rehearsal.simulators.fluid import fluid_status, fluid_volume
+from rehearsal.simulators.fluid.fluid_status import API_VERSION, EXECUTING, STARTED, gone, key_of_load, origin
+
+Object = dict[str, Any]
+
+FINALIZERS = {
+    "Dataset": "fluid-dataset-controller-finalizer",
+    "AlluxioRuntime": "alluxio-runtime-controller-finalizer",
+    "DataLoad": "fluid-dataload-controller-finalizer",
+}
+_FIRST_LISTS_SECONDS = 0.2
+_BUSY_SECONDS = 0.5
+"""How often is looked whether pods have let go of a Dataset that is to go."""
+_SHORT_SECONDS = 1.0
+"""How often is looked for nodes for workers that have none."""
+_VOLUME_SECONDS = 0.1
+"""How often is looked whether a new volume is offered to claims."""
+_SYNC_SECONDS = 15.0
+"""How often a bound Dataset is looked at again; as often as Fluid does."""
+
+log = logging.getLogger("fluid")
+
+
+class FluidController:
+    """Play Fluid's controllers. All objects of one Dataset are handled together, one after the other.
+
+    Args:
+        kube: connected client.
+        nodes: returns the nodes as far as they are known.
+        clock: returns the time.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        *,
+        nodes: Callable[[], Iterable[Object]],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._kube, self._nodes, self._clock = kube, nodes, clock
+        self._queue = WorkQueue(self._reconcile, workers=4, name="fluid")
+        # Its kinds come with Fluid's chart.
+        self._datasets = Informer(kube, API_VERSION, "Dataset", on_change=self._dataset_changed, optional=True)
+        self._runtimes = Informer(kube, API_VERSION, "AlluxioRuntime", on_change=self._runtime_changed, optional=True)
+        self._loads = Informer(kube, API_VERSION, "DataLoad", on_change=self._load_changed, optional=True)
+        self.informers: Mapping[str, Informer] = {
+            "datasets": self._datasets,
+            "runtimes": self._runtimes,
+            "data loads": self._loads,
+        }
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self.informers.values():
+                group.create_task(informer.run())
+            group.create_task(self._queue.run())
+
+    def _dataset_changed(self, before: Object | None, after: Object | None) -> None:
+        key = key_of(newer_of(before, after))
+        for side in (before, after):
+            if physical := origin(side):
+                self._queue.add(physical)
+        for other in self._referrers(key):
+            self._queue.add(key_of(other))
+        self._queue.add(key)
+
+    def _runtime_changed(self, before: Object | None, after: Object | None) -> None:
+        self._queue.add(key_of(newer_of(before, after)))
+
+    def _load_changed(self, before: Object | None, after: Object | None) -> None:
+        self._queue.add(key_of_load(newer_of(before, after)))
+
+    def _referrers(self, key: str) -> list[Object]:
+        return [dataset for dataset in self._datasets.objects.values() if origin(dataset) == key]
+
+    async def _reconcile(self, key: str) -> float | None:
+        if not all(informer.synced.is_set() for informer in self.informers.values()):
+            return _FIRST_LISTS_SECONDS
+        loads = [load for load in self._loads.objects.values() if key_of_load(load) == key]
+        pauses = [await self._load(key, load, loads) for load in loads]
+        pauses.append(await self._runtime(key))
+        pauses.append(await self._dataset(key))
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    async def _load(self, key: str, load: Object, loads: list[Object]) -> float | None:
+        if gone(load):
+            await self._release(self._loads, load)
+            return None
+        dataset = self._datasets.objects.get(key)
+        if dataset is None or not await self._hold(self._loads, load, owner=dataset):
+            return None
+        executing = [other for other in loads if _phase(other) == EXECUTING and not gone(other)]
+        if _phase(load) == EXECUTING and STARTED not in load["metadata"].get("annotations", {}):
+            await self._patch(self._loads, load, {"annotations": {STARTED: self._clock().isoformat()}})
+            return None
+        status, wait = fluid_status.load_status(load, dataset, busy=bool(executing), now=self._clock())
+        if status is not None:
+            await self._say(self._loads, load, status)
+        return wait
+
+    async def _runtime(self, key: str) -> float | None:
+        runtime, dataset = self._runtimes.objects.get(key), self._datasets.objects.get(key)
+        if runtime is None:
+            return None
+        if gone(runtime):
+            if not await self._remove_volume(key):
+                return _BUSY_SECONDS
+            await self._release(self._runtimes, runtime)
+            return None
+        if dataset is None or not await self._hold(self._runtimes, runtime, owner=dataset):
+            return None  # Fluid waits for the Dataset
+        nodes = sum(fluid_status.selects(dataset, node["metadata"].get("labels") or {}) for node in self._nodes())
+        status, wait = fluid_status.runtime_status(runtime, nodes=nodes, now=self._clock())
+        await self._say(self._runtimes, runtime, status)
+        return wait or (_SYNC_SECONDS if status["workerPhase"] == "Ready" else _SHORT_SECONDS)
+
+    async def _dataset(self, key: str) -> float | None:
+        dataset = self._datasets.objects.get(key)
+        if dataset is None:
+            return None
+        referrers = self._referrers(key)
+        physical = origin(dataset)
+        if gone(dataset):
+            if await self._in_use(key) or referrers:
+                return _BUSY_SECONDS
+            if physical and not await self._remove_volume(key):
+                return _BUSY_SECONDS
+            await self._release(self._datasets, dataset)
+            return None
+        if not await self._hold(self._datasets, dataset):
+            return None
+        if physical:
+            status = fluid_status.reference_status(dataset, self._datasets.objects.get(physical))
+        else:
+            bound = [key_of(other) for other in referrers if _phase(other) == "Bound"]
+            loads = [load for load in self._loads.objects.values() if key_of_load(load) == key and not gone(load)]
+            status = fluid_status.dataset_status(dataset, self._runtimes.objects.get(key), loads, bound, self._clock())
+        await self._say(self._datasets, dataset, status)
+        if status["phase"] == "Bound" and not await self._make_volume(dataset, physical or key):
+            return _VOLUME_SECONDS
+        return None
+
+    async def _hold(self, informer: Informer, obj: Object, owner: Object | None = None) -> bool:
+        """Put finalizer and owner on an object that lacks them; False where that was just done."""
+        meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
+        finalizers, owners = meta.get("finalizers") or [], meta.get("ownerReferences") or []
+        wanted: Object = {}
+        if finalizer not in finalizers:
+            wanted["finalizers"] = [*finalizers, finalizer]
+        if owner is not None and not any(found["uid"] == owner["metadata"]["uid"] for found in owners):
+            head = {"apiVersion": API_VERSION, "kind": "Dataset"}
+            reference = {**head, "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
+            wanted["ownerReferences"] = [*owners, reference]
+        if wanted:
+            await self._patch(informer, obj, {**wanted, "resourceVersion": meta["resourceVersion"]})
+        return not wanted
+
+    async def _release(self, informer: Informer, obj: Object) -> None:
+        """Take our finalizer off an object that is to go."""
+        meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
+        if finalizer in (meta.get("finalizers") or []):
+            left = [other for other in meta["finalizers"] if other != finalizer]
+            await self._patch(informer, obj, {"finalizers": left, "resourceVersion": meta["resourceVersion"]})
+
+    async def _patch(self, informer: Informer, obj: Object, metadata: Object) -> None:
+        meta = obj["metadata"]
+        # The uid makes the server refuse it where another has the name meanwhile.
+        body = {"metadata": {"uid": meta["uid"], **metadata}}
+        await self._wrote(
+            informer,
+            obj,
+            self._kube.patch(
+                API_VERSION, obj["kind"], meta["name"], body, meta["namespace"], field_manager=FIELD_MANAGER
+            ),
+        )
+
+    async def _say(self, informer: Informer, obj: Object, status: Object) -> None:
+        """Write a status that differs, whole: what it no longer has must go."""
+        if obj.get("status") == status:
+            return
+        if (was := _phase(obj)) != (now := status.get("phase")):
+            log.info("%s %s: %s -> %s", obj["kind"], key_of(obj), was or "new", now)
+        path = await self._kube.path_of(obj, "status")
+        params = {"fieldManager": FIELD_MANAGER}
+        await self._wrote(informer, obj, self._kube.request("PUT", path, params=params, body={**obj, "status": status}))
+
+    async def _wrote(self, informer: Informer, obj: Object, write: Awaitable[Object]) -> None:
+        try:
+            written = await write
+        except ApiError as error:
+            if error.not_found:  # it went meanwhile
+                return
+            raise
+        if not gone(written) or written["metadata"].get("finalizers"):
+            informer.remember(written)
+        # What follows from it is looked at in the next run.
+        self._queue.add(key_of_load(obj) if obj["kind"] == "DataLoad" else key_of(obj))
+
+    async def _make_volume(self, dataset: Object, home: str) -> bool:
+        """Have volume and claim of a Dataset; False where the claim must wait for the volume.
+
+        As Fluid does it: a claim that comes before its volume is seen, the controller manager looks at 15 s later only.
+        """
+        volume, claim = fluid_volume.make_volume(dataset, home), fluid_volume.make_claim(dataset)
+        found = await self._kube.find("v1", "PersistentVolume", volume["metadata"]["name"])
+        if found is None:
+            await self._kube.create(volume, field_manager=FIELD_MANAGER)
+            return False
+        if (found.get("status") or {}).get("phase", "Pending") == "Pending":
+            return False
+        meta = claim["metadata"]
+        if await self._kube.find("v1", "PersistentVolumeClaim", meta["name"], meta["namespace"]) is None:
+            await self._kube.create(claim, field_manager=FIELD_MANAGER)
+        return True
+
+    async def _remove_volume(self, key: str) -> bool:
+        """Delete claim and volume of a Dataset; False while they are there: pods protect the claim."""
+        namespace, _, name = key.partition("/")
+        for kind, named, where in (
+            ("PersistentVolumeClaim", name, namespace),
+            ("PersistentVolume", fluid_volume.volume_name(key), None),
+        ):
+            found = await self._kube.find("v1", kind, named, where)
+            if found is not None:
+                if "deletionTimestamp" not in found["metadata"]:
+                    await self._kube.delete("v1", kind, named, where, propagation="Background")
+                return False
+        return True
+
+    async def _in_use(self, key: str) -> bool:
+        namespace, _, name = key.partition("/")
+        pods = (await self._kube.list("v1", "Pod", namespace))["items"]
+        return any(fluid_volume.uses(pod, name) for pod in pods)
+
+
+def _phase(obj: Object) -> str | None:
+    phase: str | None = (obj.get("status") or {}).get("phase")
+    return phase

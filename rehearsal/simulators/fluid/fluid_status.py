@@ -1,0 +1,278 @@
+"""What Fluid's controllers say of Datasets, AlluxioRuntimes and DataLoads. Pure; phases and names are Fluid's own.
+
+Simulated are the data and the time: a Dataset has the size that its annotation says, a DataLoad takes the seconds that
+its own says. Everything else follows from the objects.
+
+``rehearsal.inferstack.dev/size`` on a Dataset: bytes below its mounts, as a quantity.
+``rehearsal.inferstack.dev/seconds`` on an AlluxioRuntime or a DataLoad: how long it takes to start, to load.
+``rehearsal.inferstack.dev/missing-paths`` on a Dataset: paths, separated by commas, that its buckets do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rehearsal import quantity
+
+Object = dict[str, Any]
+
+API_VERSION = "data.fluid.io/v1alpha1"
+SIZE = "rehearsal.inferstack.dev/size"
+SECONDS = "rehearsal.inferstack.dev/seconds"
+MISSING = "rehearsal.inferstack.dev/missing-paths"
+STARTED = "rehearsal.inferstack.dev/started"
+"""Written on a DataLoad that begins to execute: so a new agent goes on where the old one was."""
+REFERENCE = "dataset://"
+EXECUTING = "Executing"
+
+_SIZE = "440449768"
+"""Bytes of the weights of bert-base-uncased."""
+_START_SECONDS = 0.2
+_LOAD_SECONDS = 0.5
+_STEPS = 4
+"""In how many steps a DataLoad is seen to go on."""
+
+
+def key_of_load(load: Object) -> str:
+    """Return the key of the Dataset that a DataLoad loads."""
+    target = (load.get("spec") or {}).get("dataset") or {}
+    return f"{target.get('namespace') or load['metadata']['namespace']}/{target.get('name', '')}"
+
+
+def origin(dataset: Object | None) -> str | None:
+    """Return the key of the Dataset that this one stands for; None for one with mounts of its own."""
+    for mount in ((dataset or {}).get("spec") or {}).get("mounts") or []:
+        if mount["mountPoint"].startswith(REFERENCE):
+            return "/".join(mount["mountPoint"].removeprefix(REFERENCE).split("/")[:2])
+    return None
+
+
+def gone(obj: Object | None) -> bool:
+    """Tell whether an object is not there or about to go."""
+    return obj is None or "deletionTimestamp" in obj["metadata"]
+
+
+def ready(runtime: Object | None) -> bool:
+    """Tell whether a runtime serves: all masters, and a worker if any is wanted."""
+    status = (runtime or {}).get("status") or {}
+    well = status.get("workerPhase") in ("Ready", "PartialReady")
+    return not gone(runtime) and status.get("masterPhase") == "Ready" and well
+
+
+def selects(dataset: Object, labels: Mapping[str, str]) -> bool:
+    """Tell whether a node may hold the data, by its labels."""
+    affinity = ((dataset.get("spec") or {}).get("nodeAffinity") or {}).get("required")
+    terms = (affinity or {}).get("nodeSelectorTerms") or []
+    return not affinity or any(
+        all(_matches(rule, labels) for rule in term.get("matchExpressions") or []) for term in terms
+    )
+
+
+def _matches(rule: Object, labels: Mapping[str, str]) -> bool:
+    has, values = labels.get(rule["key"]), rule.get("values") or []
+    known = {
+        "In": has in values,
+        "NotIn": has not in values,
+        "Exists": has is not None,
+        "DoesNotExist": has is None,
+    }
+    return known.get(rule["operator"], False)
+
+
+def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Object, float | None]:
+    """Return the status of an AlluxioRuntime, and the seconds until it is another.
+
+    Args:
+        runtime: the object.
+        nodes: how many nodes may hold the data of its Dataset; one worker fits on each.
+        now: the time.
+    """
+    meta, spec = runtime["metadata"], runtime.get("spec") or {}
+    masters, workers = (spec.get("master") or {}).get("replicas", 1), spec.get("replicas", 0)
+    left = _left(runtime, datetime.fromisoformat(meta["creationTimestamp"]), _START_SECONDS, now)
+    placed = min(workers, nodes)
+    running, served = (0, 0) if left else (placed, masters)
+    phase = "Ready" if running == workers else "PartialReady" if running else "NotReady"
+    status = {
+        "valueFile": f"{meta['name']}-alluxio-values",
+        "selector": f"app=alluxio,release={meta['name']},role=alluxio-worker",
+        "masterPhase": "NotReady" if left else "Ready",
+        "desiredMasterNumberScheduled": masters,
+        "currentMasterNumberScheduled": masters,
+        "masterNumberReady": served,
+        "workerPhase": "NotReady" if left else phase,
+        "desiredWorkerNumberScheduled": workers,
+        "currentWorkerNumberScheduled": placed,
+        "workerNumberReady": running,
+        "workerNumberAvailable": running,
+        "workerNumberUnavailable": workers - running,
+        # FUSE pods come to a node with the first pod that mounts the Dataset.
+        "fusePhase": "NotReady" if left else "Ready",
+        "desiredFuseNumberScheduled": 0,
+        "currentFuseNumberScheduled": 0,
+        "fuseNumberReady": 0,
+        "conditions": [],
+    }
+    return status, left or None
+
+
+def load_status(
+    load: Object, dataset: Object | None, *, busy: bool, now: datetime
+) -> tuple[Object | None, float | None]:
+    """Return the next status of a DataLoad, None where it stays; and the seconds until it is another.
+
+    Args:
+        load: the object.
+        dataset: that it loads; None if there is none.
+        busy: whether another DataLoad of the Dataset executes: one does at a time.
+        now: the time.
+    """
+    status, spec = load.get("status") or {}, load.get("spec") or {}
+    policy = spec.get("policy", "Once")
+    bound = ((dataset or {}).get("status") or {}).get("phase") == "Bound"
+    if policy == "OnEvent" or dataset is None or not bound:
+        return None, None
+    phase = status.get("phase")
+    blank: Object = {"conditions": [], "duration": "Unfinished", "infos": {}}
+    if not phase:
+        return {"phase": "Pending", **blank}, None
+    if phase == "Pending" and not busy:
+        return {"phase": EXECUTING, **blank}, None
+    if phase != EXECUTING:
+        return None, None
+    started = load["metadata"].get("annotations", {}).get(STARTED)
+    if started is None:
+        return None, None
+    begun = datetime.fromisoformat(started)
+    if left := _left(load, begun, _LOAD_SECONDS, now):
+        return None, min(left, _seconds(load, _LOAD_SECONDS) / _STEPS)
+    missing = dataset["metadata"].get("annotations", {}).get(MISSING, "").split(",")
+    lost = [target["path"] for target in spec.get("target") or [] if target["path"] in missing]
+    condition = {
+        "type": "Failed" if lost else "Complete",
+        "status": "True",
+        "reason": "BackoffLimitExceeded" if lost else "CompletionsReached",
+        "message": f"the buckets have no {', '.join(lost)}" if lost else "all targets are loaded",
+        "lastProbeTime": stamp(now),
+        "lastTransitionTime": stamp(now),
+    }
+    made = {**blank, "phase": condition["type"], "conditions": [condition]}
+    made["duration"] = f"{round((now - begun).total_seconds())}s"
+    if policy == "Cron":
+        made["lastScheduleTime"] = stamp(begun)
+        if not lost:
+            made["lastSuccessfulTime"] = stamp(now)
+    return made, None
+
+
+def progress(load: Object, now: datetime) -> float:
+    """Return how much of its targets a DataLoad has loaded, in steps from 0 to 1."""
+    phase, started = (load.get("status") or {}).get("phase"), load["metadata"].get("annotations", {}).get(STARTED)
+    if phase == "Complete":
+        return 1.0
+    if phase != EXECUTING or started is None:
+        return 0.0
+    elapsed = (now - datetime.fromisoformat(started)).total_seconds()
+    return min(int(_STEPS * elapsed / _seconds(load, _LOAD_SECONDS)), _STEPS - 1) / _STEPS
+
+
+def dataset_status(
+    dataset: Object, runtime: Object | None, loads: Sequence[Object], referrers: Sequence[str], now: datetime
+) -> Object:
+    """Return the status of a Dataset with mounts of its own.
+
+    Args:
+        dataset: the object.
+        runtime: of the same name; None if there is none.
+        loads: the DataLoads of it.
+        referrers: keys of the Datasets that stand for it.
+        now: the time.
+    """
+    before = dataset.get("status") or {}
+    references = {"datasetRef": sorted(referrers)} if referrers else {}
+    if not ready(runtime):
+        # What once was bound and has lost its workers is a fault; what has lost its runtime is as new.
+        failed = before.get("phase") in ("Bound", "Failed") and not gone(runtime)
+        if not failed:
+            return {"phase": "NotBound", "conditions": [], **references}
+        return {
+            **before,
+            "phase": "Failed",
+            "conditions": [_condition(before, "Ready", "False", "DatasetReady", "the runtime is not ready", now)],
+        }
+    assert runtime is not None  # noqa: S101  # it is ready
+    size = int(quantity.parse(dataset["metadata"].get("annotations", {}).get(SIZE, _SIZE)))
+    capacity = _capacity(runtime)
+    cached = min(int(size * max((progress(load, now) for load in loads), default=0.0)), capacity)
+    states = {
+        "cacheCapacity": human(capacity),
+        "cached": human(cached),
+        "cachedPercentage": f"{cached / size * 100 if size else 100.0:.1f}%",
+    }
+    running = [load["metadata"]["name"] for load in loads if (load.get("status") or {}).get("phase") == EXECUTING]
+    meta = runtime["metadata"]
+    return {
+        "phase": "Bound",
+        "ufsTotal": human(size),
+        "cacheStates": states,
+        "runtimes": [_runtime(meta, "alluxio", runtime["status"]["desiredMasterNumberScheduled"])],
+        "conditions": [_condition(before, "Ready", "True", "DatasetReady", "the runtime is ready", now)],
+        **({"operationRef": {"DataLoad": running[0]}} if running else {}),
+        **references,
+    }
+
+
+def reference_status(dataset: Object, physical: Object | None) -> Object:
+    """Return the status of a Dataset that stands for another: that of the other."""
+    theirs = (physical or {}).get("status") or {}
+    if gone(physical) or not theirs.get("runtimes"):
+        return {"phase": "NotBound", "conditions": []}
+    kept = {key: value for key, value in theirs.items() if key not in ("datasetRef", "operationRef")}
+    return {**kept, "runtimes": [_runtime(dataset["metadata"], "thin", 0)]}
+
+
+def human(size: int) -> str:
+    """Return a number of bytes as Fluid writes it."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    power = min((max(size, 1).bit_length() - 1) // 10, len(units) - 1)
+    return f"{size / 1024**power:.2f}{units[power]}"
+
+
+def stamp(now: datetime) -> str:
+    """Return a time as Kubernetes writes it."""
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _runtime(meta: Object, kind: str, masters: int) -> Object:
+    made = {"category": "Accelerate", "name": meta["name"], "namespace": meta["namespace"], "type": kind}
+    return {**made, "masterReplicas": masters} if masters else made
+
+
+def _capacity(runtime: Object) -> int:
+    """Return the bytes that all running workers cache together."""
+    levels = ((runtime.get("spec") or {}).get("tieredstore") or {}).get("levels") or []
+    each = 0
+    for level in levels:
+        amounts = level["quotaList"].split(",") if level.get("quotaList") else [level.get("quota", 0)]
+        each += int(sum(quantity.parse(amount) for amount in amounts))
+    return each * int(runtime["status"]["workerNumberReady"])
+
+
+def _condition(before: Object, kind: str, status: str, reason: str, message: str, now: datetime) -> Object:
+    """Return a condition of a Dataset; one that says the same keeps its times."""
+    said = {"type": kind, "status": status, "reason": reason, "message": message}
+    for known in before.get("conditions") or []:
+        if known.items() >= said.items():
+            return dict(known)
+    return {**said, "lastUpdateTime": stamp(now), "lastTransitionTime": stamp(now)}
+
+
+def _seconds(obj: Object, default: float) -> float:
+    return float(obj["metadata"].get("annotations", {}).get(SECONDS, default))
+
+
+def _left(obj: Object, since: datetime, default: float, now: datetime) -> float:
+    """Return the seconds until something that began at a time is done; 0 where it is."""
+    return max(0.0, _seconds(obj, default) - (now - since).total_seconds())

@@ -1,0 +1,1 @@
+"""The simulated KEDA: the HorizontalPodAutoscalers of ScaledObjects."""

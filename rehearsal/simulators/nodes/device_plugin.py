@@ -1,0 +1,50 @@
+"""The NVIDIA device plugin, and what the kubelet makes of its registrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inferstack.mig.layout import GpuState, published
+from inferstack.mig.sharing import CONFIG_LABEL, RENAMED, can_be_shared, share
+from rehearsal.hardware import Faults, Hardware
+from rehearsal.simulators.desired import Desired
+from rehearsal.simulators.nodes.policy import Policy
+
+
+def desired(
+    node: Mapping[str, Any],
+    hardware: Hardware,
+    policy: Policy | None,
+    states: Sequence[GpuState],
+    *,
+    pending: bool,
+    faults: Faults,
+) -> Desired:
+    """Return the GPU resources.
+
+    While the MIG manager works (``pending``) the plugin is stopped: the kubelet keeps the capacity and counts every
+    device as unhealthy. A resource that is no longer registered stays in the status with 0, as the kubelet leaves it.
+    Lost GPUs are the last ones by index: their devices leave the allocatable and stay in the capacity.
+
+    A device that is shared counts as often as it has replicas. A node whose label names a time-slicing configuration
+    that is not there has no plugin: what it knew stays, with 0.
+    """
+    status = node.get("status") or {}
+    known = {key for part in ("capacity", "allocatable") for key in status.get(part) or {} if _is_gpu_resource(key)}
+    if policy is None or not policy.device_plugin or hardware.gpu is None:
+        gone: dict[str, str | None] = dict.fromkeys(known)
+        return Desired(capacity=gone, allocatable=gone)
+    lost = range(max(0, hardware.gpus - faults.lost_gpus), hardware.gpus)
+    now = published(hardware.gpu, states, policy.strategy, lost)
+    zero = dict.fromkeys(known, "0")
+    sharing = policy.sharing_of((node["metadata"].get("labels") or {}).get(CONFIG_LABEL, ""))
+    if sharing is None:
+        return Desired(capacity=dict(zero), allocatable=dict(zero))
+    capacity = {name: str(count) for name, count in share(now.capacity, sharing).items()}
+    allocatable = {name: "0" if pending else str(count) for name, count in share(now.allocatable, sharing).items()}
+    return Desired(capacity={**zero, **capacity}, allocatable={**zero, **allocatable})
+
+
+def _is_gpu_resource(name: str) -> bool:
+    return can_be_shared(name.removesuffix(RENAMED))

@@ -1,0 +1,43 @@
+"""Node and GPU feature discovery, and the labels by which the GPU operator places its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inferstack.mig.catalogue import load
+from inferstack.mig.labels import gfd_labels, nfd_labels, operator_labels
+from inferstack.mig.layout import GpuState
+from inferstack.mig.sharing import Sharing, share_labels
+from rehearsal.hardware import Hardware
+from rehearsal.simulators.desired import Desired
+from rehearsal.simulators.nodes.policy import Policy
+
+SRIOV_CAPABLE = "feature.node.kubernetes.io/network-sriov.capable"
+"""Of nodes with a NIC that can be cut; node feature discovery comes with the GPU operator."""
+
+
+def desired(
+    hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool, config: str = ""
+) -> Desired:
+    """Return the labels; none without the operator, few without a GPU.
+
+    A lost GPU changes no label: the driver still counts it until it is loaded anew.
+
+    Args:
+        hardware: of the node.
+        policy: None while the GPU operator is not installed.
+        states: the GPUs as they are now.
+        pending: whether the MIG manager works.
+        config: time-slicing configuration that the node asks for, empty where it asks for none.
+    """
+    if policy is None:
+        return Desired()
+    capable = {SRIOV_CAPABLE: "true"} if hardware.ports else {}
+    if hardware.gpu is None:
+        return Desired(labels=capable)
+    labels = capable | nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
+    if policy.feature_discovery:
+        machine = hardware.instance_type
+        found = gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
+        labels |= share_labels(found, policy.sharing_of(config) or Sharing())
+    return Desired(labels=labels)

@@ -1,0 +1,224 @@
+"""The roles of one node put together, and the writing of what differs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.client import STRATEGIC
+from inferstack.k8s.informer import Informer, key_of, newer_of
+from inferstack.k8s.workqueue import WorkQueue
+from inferstack.mig.sharing import CONFIG_LABEL
+from rehearsal.hardware import Hardware, HardwareError, faults_of, hardware_of
+from rehearsal.simulators import FIELD_MANAGER
+from rehearsal.simulators.desired import Desired, metadata_patch, status_patch
+from rehearsal.simulators.nodes import device_plugin, discovery, kubelet, mig_manager, virtual_functions
+from rehearsal.simulators.nodes.policy import Policy
+
+Object = dict[str, Any]
+
+log = logging.getLogger("nodes")
+
+_LONGEST_PAUSE = 10.0
+_QUIET = 60.0
+"""Seconds after which an equal write is no repetition any more."""
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """All roles of a node together."""
+
+    desired: Desired
+    pending: bool
+    wait: float | None
+    note: str | None
+
+
+def plan(
+    node: Mapping[str, Any],
+    hardware: Hardware,
+    policy: Policy | None,
+    *,
+    elapsed: float | None,
+    mig_seconds: float,
+    functions: Mapping[str, int] = MappingProxyType({}),
+) -> NodePlan:
+    """Return what a node should say; arguments as of `mig_manager.desired` and `virtual_functions.desired`."""
+    faults = faults_of(node)
+    seconds = mig_seconds if hardware.mig_seconds is None else hardware.mig_seconds
+    work = mig_manager.desired(node, hardware, policy, elapsed=elapsed, seconds=seconds)
+    # Work that was finished in this very step shows at once: the device plugin is started before the state is told.
+    states = work.states
+    config = (node["metadata"].get("labels") or {}).get(CONFIG_LABEL, "")
+    wanted = (
+        kubelet.desired(node, hardware, faults)
+        | virtual_functions.desired(node, hardware, functions)
+        | discovery.desired(hardware, policy, states, pending=work.pending, config=config)
+        | device_plugin.desired(node, hardware, policy, states, pending=work.pending, faults=faults)
+        | work.desired
+    )
+    return NodePlan(wanted, work.pending, work.wait, work.note)
+
+
+def prune(node: Object) -> Object:
+    """Keep of a node what the roles read; a thousand nodes are kept in memory."""
+    meta, status = node["metadata"], node.get("status") or {}
+    return {
+        "metadata": {k: meta[k] for k in ("name", "uid", "resourceVersion", "labels", "annotations") if k in meta},
+        "status": {k: status[k] for k in ("capacity", "allocatable", "conditions") if k in status},
+    }
+
+
+class NodeController:
+    """Keep all simulated nodes as their roles want them.
+
+    Args:
+        kube: connected client.
+        policy: returns the current policy, None without the GPU operator.
+        functions: returns the virtual functions of a node by resource, as the SR-IOV operator has set them up.
+        seen: is told of each node as it is now, None where it is gone.
+        mig_seconds: how long the MIG manager takes where the hardware does not say.
+        workers: nodes that are written at once.
+    """
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        *,
+        policy: Callable[[], Policy | None],
+        functions: Callable[[str], Mapping[str, int]],
+        seen: Callable[[str, Object | None], None],
+        mig_seconds: float,
+        workers: int = 16,
+    ) -> None:
+        self._kube = kube
+        self._policy = policy
+        self._functions = functions
+        self._seen = seen
+        self._mig_seconds = mig_seconds
+        self._queue = WorkQueue(self._reconcile, workers=workers, name="nodes")
+        self.nodes = Informer(kube, "v1", "Node", on_change=self._changed, prune=prune)
+        self._pending_since: dict[str, float] = {}
+        self._complaints: dict[str, str] = {}
+        self._repeats: dict[str, tuple[str, int, float]] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.nodes.run())
+            group.create_task(self._queue.run())
+
+    def all_changed(self) -> None:
+        """Look at every node again: the policy or the layouts changed."""
+        for name in self.nodes.objects:
+            self._queue.add(name)
+
+    def changed(self, name: str) -> None:
+        """Look at one node again: its virtual functions changed."""
+        self._queue.add(name)
+
+    def is_broken(self, name: str) -> bool:
+        """Tell whether a node's kubelet is made not ready: then nobody reports what its pods do."""
+        node = self.nodes.objects.get(name)
+        return node is not None and faults_of(node).not_ready
+
+    def _changed(self, before: Object | None, after: Object | None) -> None:
+        name = key_of(newer_of(before, after))
+        self._seen(name, after)
+        if after is None:
+            self._queue.forget(name)
+            self._pending_since.pop(name, None)
+            self._complaints.pop(name, None)
+            self._repeats.pop(name, None)
+            return
+        self._queue.add(name)
+
+    async def _reconcile(self, name: str) -> float | None:
+        node = self.nodes.objects.get(name)
+        if node is None:
+            return None
+        try:
+            hardware = hardware_of(node)
+        except HardwareError as error:
+            self._complain(name, str(error))
+            return None
+        self._complaints.pop(name, None)
+        if hardware is None:
+            return None
+        clock = asyncio.get_running_loop().time()
+        since = self._pending_since.get(name)
+        elapsed = None if since is None else clock - since
+        functions = self._functions(name)
+        made = plan(node, hardware, self._policy(), elapsed=elapsed, mig_seconds=self._mig_seconds, functions=functions)
+        if made.pending:
+            self._pending_since.setdefault(name, clock)
+        else:
+            self._pending_since.pop(name, None)
+        if made.note:
+            log.info("%s: %s", name, made.note)
+        pause = await self._write(name, node, made)
+        return min((wait for wait in (made.wait, pause) if wait is not None), default=None)
+
+    async def _write(self, name: str, node: Object, made: NodePlan) -> float | None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata, status = metadata_patch(node, made.desired), status_patch(node, made.desired, now=now)
+        if metadata is None and status is None:
+            return None
+        quantities = {k: v for k, v in (status or {}).get("status", {}).items() if k != "conditions"}
+        if pause := self._pause(name, json.dumps([metadata, quantities, made.desired.conditions], default=str)):
+            return pause
+        try:
+            # The state label is what others wait for: clients are stopped after it says pending, and back before it
+            # says success.
+            if made.pending:
+                await self._patch_metadata(name, metadata)
+                await self._patch_status(name, status)
+            else:
+                await self._patch_status(name, status)
+                await self._patch_metadata(name, metadata)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+        return None
+
+    async def _patch_metadata(self, name: str, patch: Object | None) -> None:
+        if patch is not None:
+            self.nodes.remember(await self._kube.patch("v1", "Node", name, patch, field_manager=FIELD_MANAGER))
+
+    async def _patch_status(self, name: str, patch: Object | None) -> None:
+        if patch is not None:
+            self.nodes.remember(
+                await self._kube.patch(
+                    "v1",
+                    "Node",
+                    name,
+                    patch,
+                    content_type=STRATEGIC,
+                    subresource="status",
+                    field_manager=FIELD_MANAGER,
+                )
+            )
+
+    def _pause(self, name: str, patch: str) -> float | None:
+        """Return seconds to hold back when the same is written over and over: someone else writes the opposite."""
+        clock = asyncio.get_running_loop().time()
+        last, count, not_before = self._repeats.get(name, ("", 0, 0.0))
+        if patch != last or clock - not_before > _QUIET:
+            count, not_before = 0, 0.0
+        if clock < not_before:
+            return not_before - clock
+        self._repeats[name] = (patch, count + 1, clock + min(0.05 * 2**count, _LONGEST_PAUSE))
+        return None
+
+    def _complain(self, name: str, problem: str) -> None:
+        if self._complaints.get(name) != problem:
+            self._complaints[name] = problem
+            log.warning("%s: annotation rehearsal.inferstack.dev/hardware: %s", name, problem)

@@ -1,0 +1,89 @@
+"""What a kubelet tells again once it is back: that its pods are ready.
+
+The node controller takes Ready off the pods of a node that is silent, after a sleep of the laptop just as in an outage.
+A kubelet puts it on again; kwok tells a pod's readiness once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.client import STRATEGIC
+from inferstack.k8s.conditions import condition_status
+from inferstack.k8s.workqueue import WorkQueue
+from rehearsal.simulators import FIELD_MANAGER
+from rehearsal.simulators.pods.podspec import SELECTOR
+
+Object = dict[str, Any]
+
+_PLAYED = dict(part.split("=") for part in SELECTOR.split(","))
+"""Labels of the pods that a process plays."""
+_LOOKS = 3
+_PAUSE = 3.0
+"""Seconds between looks: the node controller may still be at the pods while the node is ready again."""
+
+
+def is_forgotten(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod's containers are ready and it is not; pods that a process plays tell it themselves."""
+    labels = pod["metadata"].get("labels") or {}
+    if _PLAYED.items() <= labels.items() or pod["metadata"].get("deletionTimestamp"):
+        return False
+    return condition_status(pod, "ContainersReady") == "True" and condition_status(pod, "Ready") == "False"
+
+
+class Readiness:
+    """Tell the readiness of the pods of nodes that are back.
+
+    Args:
+        kube: connected client.
+    """
+
+    def __init__(self, kube: KubeClient) -> None:
+        self._kube = kube
+        self._queue = WorkQueue(self._reconcile, workers=4, name="readiness")
+        self._looks: dict[str, int] = {}
+        self._silent: set[str] = set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._queue.run()
+
+    def seen(self, name: str, node: Mapping[str, Any] | None) -> None:
+        """Take note of a node as it is now, None where it is gone; a new one has told nothing yet and is not back."""
+        ready = condition_status(node, "Ready") if node else None
+        if ready in ("False", "Unknown"):
+            self._silent.add(name)
+        elif name in self._silent:
+            self._silent.discard(name)
+            if ready == "True":
+                self._looks[name] = _LOOKS
+                self._queue.add(name)
+
+    async def _reconcile(self, node: str) -> float | None:
+        for pod in (await self._kube.list("v1", "Pod", fields=f"spec.nodeName={node}"))["items"]:
+            if is_forgotten(pod):
+                await self._tell(pod)
+        left = self._looks.pop(node, 1) - 1
+        if left:
+            self._looks[node] = left
+        return _PAUSE if left else None
+
+    async def _tell(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        patch = {"metadata": {"uid": meta["uid"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+        try:
+            await self._kube.patch(
+                "v1",
+                "Pod",
+                meta["name"],
+                patch,
+                meta["namespace"],
+                field_manager=FIELD_MANAGER,
+                content_type=STRATEGIC,
+                subresource="status",
+            )
+        except ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise

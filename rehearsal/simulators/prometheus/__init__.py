@@ -1,0 +1,1 @@
+"""The Prometheus operator as far as the rehearsal needs it: configuration of the real Prometheus and of its adapter."""

@@ -1,0 +1,130 @@
+"""Says to the API server where custom.metrics.k8s.io is served, for as long as it is.
+
+An APIService whose server is away makes discovery fail, and with it the deletion of every namespace. So it is there
+only while prometheus-adapter answers and has metrics, and while something in the cluster asks Prometheus to scrape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.auth import cluster_of
+from inferstack.k8s.informer import TROUBLE, Informer
+from rehearsal.metrics import APISERVICE, METRICS_NAMESPACE, METRICS_SERVICE
+from rehearsal.simulators import FIELD_MANAGER
+
+Object = dict[str, Any]
+
+_LABELS = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
+_LOOK_SECONDS = 0.5
+_MISSES = 2
+"""Looks in vain after which the adapter is away: one may meet a busy machine."""
+_API_VERSION = "apiregistration.k8s.io/v1"
+
+log = logging.getLogger("metrics-api")
+
+
+def make_service(port: int) -> Object:
+    """Return the Service that leads to the adapter: a name for loopback, as no address of the cluster does.
+
+    Args:
+        port: of the adapter.
+    """
+    meta = {"name": METRICS_SERVICE, "namespace": METRICS_NAMESPACE, "labels": _LABELS}
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    spec = {"type": "ExternalName", "externalName": "localhost", "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+def make_api_service(port: int, authority: str) -> Object:
+    """Return the APIService.
+
+    Args:
+        port: of the adapter.
+        authority: PEM of the CA that signed its certificate, base64.
+    """
+    group, version = "custom.metrics.k8s.io", "v1beta1"
+    spec = {
+        "group": group,
+        "version": version,
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+        "caBundle": authority,
+        "service": {"name": METRICS_SERVICE, "namespace": METRICS_NAMESPACE, "port": port},
+    }
+    meta = {"name": APISERVICE, "labels": _LABELS}
+    return {"apiVersion": _API_VERSION, "kind": "APIService", "metadata": meta, "spec": spec}
+
+
+class MetricsApi:
+    """Keep the APIService as it should be.
+
+    Args:
+        kube: connected client.
+        kubeconfig: its, for the CA.
+        port: of the adapter; None where the rehearsal has none, so that what an earlier one left is removed.
+        monitored: whether the cluster holds a monitor. The adapter knows metrics for a while after their pods are gone.
+    """
+
+    informers: Mapping[str, Informer] = {}
+
+    def __init__(self, kube: KubeClient, *, kubeconfig: Path, port: int | None, monitored: Callable[[], bool]) -> None:
+        self._kube = kube
+        self._monitored = monitored
+        self._authority = str(cluster_of(kubeconfig).get("certificate-authority-data", ""))
+        self._port = port
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        shown: bool | None = None
+        misses = _MISSES
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
+            while True:
+                misses = 0 if await self._serves(http) else misses + 1
+                wanted = self._monitored() and (misses == 0 or (misses < _MISSES and bool(shown)))
+                if wanted != shown:
+                    try:
+                        await (self._show() if wanted else self._hide())
+                        shown = wanted
+                    except TROUBLE as error:
+                        log.warning("%s", error)
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _serves(self, http: aiohttp.ClientSession) -> bool:
+        """Tell whether the adapter answers and offers a metric; with none, discovery calls the group a failure."""
+        if self._port is None:
+            return False
+        url = f"https://127.0.0.1:{self._port}/apis/custom.metrics.k8s.io/v1beta1"
+        try:
+            async with http.get(url, ssl=self._kube.access.tls or True) as answer:
+                return answer.status == 200 and bool((await answer.json())["resources"])
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def _show(self) -> None:
+        assert self._port is not None  # noqa: S101  # it has just answered there
+        for obj in (make_service(self._port), make_api_service(self._port, self._authority)):
+            await self._kube.apply(obj, field_manager=FIELD_MANAGER)
+        log.info("custom.metrics.k8s.io is served")
+
+    async def _hide(self) -> None:
+        """Remove what we made; another's APIService of that name stays."""
+        found = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
+        if found and (found["metadata"].get("labels") or {}).items() >= _LABELS.items():
+            await self._delete(_API_VERSION, "APIService", APISERVICE, None)
+            log.info("custom.metrics.k8s.io is served no more")
+        await self._delete("v1", "Service", METRICS_SERVICE, METRICS_NAMESPACE)
+
+    async def _delete(self, api_version: str, kind: str, name: str, namespace: str | None) -> None:
+        try:
+            await self._kube.delete(api_version, kind, name, namespace, propagation="Background")
+        except ApiError as error:
+            if not error.not_found:
+                raise

@@ -1,0 +1,215 @@
+"""What the state holds of an object, and how live objects are brought back to the form of a program's inputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from inferstack.engine.properties import Properties, Secret, has_secret, reveal
+
+AUTONAMED = "pulumi.com/autonamed"
+DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
+PATCH_FORCE = "pulumi.com/patchForce"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
+SKIP_AWAIT = "pulumi.com/skipAwait"
+TIMEOUT = "pulumi.com/timeoutSeconds"
+WAIT_FOR = "pulumi.com/waitFor"
+
+_INPUTS = "__inputs"
+_API_VERSION = "__initialApiVersion"
+_FIELD_MANAGER = "__fieldManager"
+_SERVER_FIELDS = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "uid",
+)
+
+
+def metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object's metadata, empty where it has none (or none that is known)."""
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def annotation(obj: Mapping[str, Any], name: str) -> str | None:
+    """Return one annotation of an object."""
+    found = metadata(obj).get("annotations")
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def identity(obj: Mapping[str, Any]) -> str:
+    """Return Pulumi's id of an object: ``namespace/name``, or the name alone."""
+    meta = metadata(obj)
+    return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
+
+
+def split_identity(found: str) -> tuple[str | None, str]:
+    """Return namespace and name of Pulumi's id."""
+    namespace, slash, name = found.partition("/")
+    return (namespace, name) if slash else (None, namespace)
+
+
+def checkpoint(
+    inputs: Mapping[str, Any], live: Mapping[str, Any], secrets_from: Properties, manager: str
+) -> Properties:
+    """Return what the state keeps of an object: the live object, the inputs, the manager of its fields.
+
+    Args:
+        inputs: the inputs in plain form.
+        live: the object as the server answered it.
+        secrets_from: the inputs with their `Secret` marks: what is secret there is secret in both.
+        manager: the field manager that applies this object.
+    """
+    outputs = annotate_secrets(_without_managed_fields(live), secrets_from)
+    if live.get("kind") == "Secret" and isinstance(outputs.get("data"), dict):
+        outputs["data"] = Secret(outputs["data"])
+    outputs[_INPUTS] = annotate_secrets(dict(inputs), secrets_from)
+    outputs[_API_VERSION] = inputs.get("apiVersion", "")
+    outputs[_FIELD_MANAGER] = manager
+    return outputs
+
+
+def _without_managed_fields(live: Mapping[str, Any]) -> dict[str, Any]:
+    meta = {key: value for key, value in metadata(live).items() if key != "managedFields"}
+    return {**live, "metadata": meta}
+
+
+def manager_of(state: Mapping[str, Any]) -> str | None:
+    """Return the field manager that a state names."""
+    found = state.get(_FIELD_MANAGER)
+    return found if isinstance(found, str) else None
+
+
+def live_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the live object in a state, in plain form."""
+    return {k: v for k, v in reveal(dict(state)).items() if k not in (_INPUTS, _API_VERSION, _FIELD_MANAGER)}
+
+
+def inputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs in a state, in plain form."""
+    found = reveal(state.get(_INPUTS) or {})
+    return found if isinstance(found, dict) else {}
+
+
+def annotate_secrets(values: Mapping[str, Any], marked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values with the `Secret` marks that ``marked`` has at the same places.
+
+    A list with a secret anywhere in it becomes secret as a whole, since the server may order it otherwise. The data
+    of a ``Secret`` is always secret.
+    """
+    result = dict(values)
+    if result.get("kind") == "Secret":
+        for key in ("data", "stringData"):
+            if result.get(key) is not None and not isinstance(result[key], Secret):
+                result[key] = Secret(result[key])
+        marked = {k: v for k, v in marked.items() if k not in ("data", "stringData")}
+    for key, mark in marked.items():
+        if key not in result or isinstance(result[key], Secret):
+            continue
+        if isinstance(result[key], dict) and isinstance(mark, dict):
+            result[key] = annotate_secrets(result[key], mark)
+        elif has_secret(mark):
+            result[key] = Secret(result[key])
+    return result
+
+
+def normalize(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return inputs without the fields that only the server writes."""
+    meta = inputs.get("metadata")
+    if isinstance(meta, dict) and not meta.keys().isdisjoint(_SERVER_FIELDS):
+        return {**inputs, "metadata": {k: v for k, v in meta.items() if k not in _SERVER_FIELDS}}
+    return inputs
+
+
+def imported_inputs(live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that would have made a live object, as far as one can tell: all but what servers fill in."""
+    inputs = normalize({key: value for key, value in live.items() if key != "status"})
+    annotations = {
+        key: value
+        for key, value in (metadata(inputs).get("annotations") or {}).items()
+        if key not in ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration")
+    }
+    meta = {key: value for key, value in metadata(inputs).items() if key != "annotations"}
+    if annotations:
+        meta["annotations"] = annotations
+    return {**inputs, "metadata": meta}
+
+
+# Below these keys a value is a resource quantity, which the server rewrites into its canonical form.
+_QUANTITIES = frozenset(
+    [
+        "allocatable",
+        "averageValue",
+        "capacity",
+        "default",
+        "defaultRequest",
+        "divisor",
+        "hard",
+        "limits",
+        "max",
+        "maxLimitRequestRatio",
+        "min",
+        "overhead",
+        "requests",
+        "sizeLimit",
+    ]
+)
+
+
+def prune(live: Any, inputs: Any, *, quantities: bool = False) -> Any:
+    """Return a live value cut to the shape of inputs; a value that means the same keeps the inputs' form."""
+    if isinstance(live, dict) and isinstance(inputs, dict):
+        return {
+            key: prune(live[key], value, quantities=quantities or key in _QUANTITIES) if key in live else value
+            for key, value in inputs.items()
+            if key in live or _empty(value)  # the server leaves out what is empty
+        }
+    if isinstance(live, list) and isinstance(inputs, list):
+        return _prune_list(live, inputs, quantities=quantities)
+    if quantities and live != inputs and quantity(live) is not None and quantity(live) == quantity(inputs):
+        return inputs
+    return live
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ({}, [])
+
+
+def _prune_list(live: list[Any], inputs: list[Any], *, quantities: bool) -> list[Any]:
+    """Prune a list: named elements are matched by name, the others by position; what others have added stays out."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in inputs]
+    if all(names) and len(set(names)) == len(names):
+        by_name = {item.get("name"): item for item in live if isinstance(item, dict)}
+        pairs = [(by_name[name], given) for name, given in zip(names, inputs, strict=True) if name in by_name]
+    else:
+        pairs = list(zip(live, inputs, strict=False))
+    return [prune(value, given, quantities=quantities) for value, given in pairs]
+
+
+_QUANTITY = re.compile(r"([+-]?[0-9.]+)(m|k|Ki|Mi|Gi|Ti|Pi|Ei|[numMGTPE]|[eE][+-]?[0-9]+)?")
+_FACTORS = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal("1e3"),
+    "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"), "P": Decimal("1e15"), "E": Decimal("1e18"),
+    **{f"{prefix}i": Decimal(1024) ** (power + 1) for power, prefix in enumerate("KMGTPE")},
+}  # fmt: skip
+
+
+def quantity(value: Any) -> Decimal | None:
+    """Return the number a resource quantity (``500m``, ``1Gi``) stands for, or None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    match = _QUANTITY.fullmatch(str(value))
+    if match is None or match[1].count(".") > 1 or not any(c.isdigit() for c in match[1]):
+        return None
+    suffix = match[2] or ""
+    if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
+        return Decimal(match[1] + suffix)
+    return Decimal(match[1]) * _FACTORS[suffix]

@@ -1,0 +1,247 @@
+"""When an object counts as ready: pure rules on its newest state, one a kind, as the vendor's provider waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inferstack.k8s.conditions import condition_status, conditions_of, find_condition
+from standins.kubernetes import jsonpath
+from standins.kubernetes.objects import SKIP_AWAIT, WAIT_FOR, annotation
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an object is."""
+
+    ready: bool
+    message: str = ""
+    """What is missing."""
+    failed: bool = False
+    """It will not become ready any more."""
+
+
+Rule = Callable[[Object], Progress]
+READY = Progress(ready=True)
+
+
+class WaitForError(ValueError):
+    """A ``pulumi.com/waitFor`` annotation that cannot be understood."""
+
+
+def rule_for(inputs: Object, live: Object) -> Rule | None:
+    """Return the rule an object is waited for with, None where it is ready as soon as it exists.
+
+    The annotations ``pulumi.com/skipAwait`` and ``pulumi.com/waitFor`` go before the kind's own rule.
+
+    Raises:
+        WaitForError: the annotation is malformed.
+    """
+    if annotation(inputs, SKIP_AWAIT) == "true":
+        return None
+    wanted = annotation(inputs, WAIT_FOR)
+    if wanted:
+        return _custom(wanted)
+    return _RULES.get(f"{live.get('apiVersion')}/{live.get('kind')}")
+
+
+def _custom(wanted: str) -> Rule:
+    try:
+        listed = json.loads(wanted)
+    except ValueError:
+        listed = wanted
+    expressions = listed if isinstance(listed, list) else [wanted]
+    if not expressions:
+        raise WaitForError(f"{WAIT_FOR}: at least one condition must be specified")
+    checks = [_check(str(expression)) for expression in expressions]
+
+    def rule(obj: Object) -> Progress:
+        missing = [text for text, check in checks if not check(obj)]
+        return Progress(not missing, f"waiting for {', '.join(missing)}" if missing else "")
+
+    return rule
+
+
+def _check(expression: str) -> tuple[str, Callable[[Object], bool]]:
+    if expression.startswith("jsonpath="):
+        path = expression.removeprefix("jsonpath=")
+        try:
+            jsonpath.matches(path, {})
+        except jsonpath.ExpressionError as error:
+            raise WaitForError(f"{WAIT_FOR}: {error}") from error
+        return expression, lambda obj: jsonpath.matches(path, obj)
+    if expression.startswith("condition="):
+        kind, _, status = expression.removeprefix("condition=").partition("=")
+        return expression, lambda obj: condition_status(obj, kind) == (status.strip("'\"") or "True").capitalize()
+    raise WaitForError(f'{WAIT_FOR}: expected a "jsonpath=" or "condition=" prefix, got {expression!r}')
+
+
+def _why(obj: Object, kind: str) -> str:
+    found = find_condition(obj, kind)
+    return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
+
+
+def _observed(obj: Object) -> bool:
+    seen = (obj.get("status") or {}).get("observedGeneration", 0)
+    return int(seen) >= int(obj["metadata"].get("generation", 0))
+
+
+def _deployment(obj: Object) -> Progress:
+    spec, status = obj["spec"], obj.get("status") or {}
+    if not _observed(obj):
+        return Progress(False, "the controller has not seen it yet")
+    wanted = spec.get("replicas", 1)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    if spec.get("paused"):
+        return READY
+    if updated < wanted:
+        return Progress(False, _with_reason(f"{updated} of {wanted} Pods are of the newest revision", obj))
+    if status.get("replicas", 0) > updated:
+        return Progress(False, f"{status['replicas'] - updated} Pods of an older revision are still there")
+    if available < wanted:
+        return Progress(False, _with_reason(f"{available} of {wanted} Pods are available", obj))
+    return READY
+
+
+def _with_reason(text: str, obj: Object) -> str:
+    failing = next(
+        (
+            _why(obj, str(c["type"]))
+            for c in conditions_of(obj)
+            if (c.get("type") == "ReplicaFailure" and c.get("status") == "True")
+            or (c.get("type") == "Progressing" and c.get("status") == "False")
+        ),
+        "",
+    )
+    return f"{text} ({failing})" if failing else text
+
+
+def _stateful_set(obj: Object) -> Progress:
+    spec, status = obj["spec"], obj.get("status") or {}
+    if not _observed(obj):
+        return Progress(False, "the controller has not seen it yet")
+    wanted, ready = spec.get("replicas", 1), status.get("readyReplicas", 0)
+    if ready < wanted:
+        return Progress(False, f"{ready} of {wanted} Pods are ready")
+    strategy = spec.get("updateStrategy") or {}
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    if strategy.get("type") != "OnDelete" and not partition:
+        updated = status.get("updatedReplicas", 0)
+        if status.get("updateRevision") != status.get("currentRevision") and updated < wanted:
+            return Progress(False, f"{updated} of {wanted} Pods are of the newest revision")
+    return READY
+
+
+def _daemon_set(obj: Object) -> Progress:
+    status = obj.get("status") or {}
+    if not _observed(obj):
+        return Progress(False, "the controller has not seen it yet")
+    wanted = status.get("desiredNumberScheduled", 0)
+    if (obj["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
+        updated = status.get("updatedNumberScheduled", 0)
+        if updated < wanted:
+            return Progress(False, f"{updated} of {wanted} Pods are of the newest revision")
+    available = status.get("numberAvailable", 0)
+    if available < wanted:
+        return Progress(False, f"{available} of {wanted} Pods are available")
+    return READY
+
+
+def _job(obj: Object) -> Progress:
+    if condition_status(obj, "Failed") == "True":
+        return Progress(False, f"the Job failed: {_why(obj, 'Failed')}", failed=True)
+    if condition_status(obj, "Complete") == "True":
+        return READY
+    status = obj.get("status") or {}
+    wanted = obj["spec"].get("completions") or obj["spec"].get("parallelism") or 1
+    return Progress(False, f"{status.get('succeeded', 0)} of {wanted} Pods have succeeded")
+
+
+def _pod(obj: Object) -> Progress:
+    phase = (obj.get("status") or {}).get("phase")
+    if phase == "Succeeded" or condition_status(obj, "Ready") == "True":
+        return READY
+    return Progress(False, pod_trouble(obj) or f"the Pod is {phase or 'Pending'}")
+
+
+def pod_trouble(pod: Object) -> str:
+    """Say in one line what keeps a Pod from being ready, "" where nothing does."""
+    if condition_status(pod, "Ready") == "True":
+        return ""
+    if condition_status(pod, "PodScheduled") == "False":
+        return _why(pod, "PodScheduled")
+    waiting = [
+        f"container {c['name']}: {': '.join(str(state[k]) for k in ('reason', 'message') if state.get(k))}"
+        for c in (pod.get("status") or {}).get("containerStatuses") or []
+        for state in [(c.get("state") or {}).get("waiting") or (c.get("state") or {}).get("terminated") or {}]
+        if state
+    ]
+    return "; ".join(waiting) or _why(pod, "Ready")
+
+
+def _claim(obj: Object) -> Progress:
+    phase = (obj.get("status") or {}).get("phase")
+    return READY if phase == "Bound" else Progress(False, f"the claim is {phase or 'Pending'}")
+
+
+def _volume(obj: Object) -> Progress:
+    phase = (obj.get("status") or {}).get("phase")
+    return READY if phase in ("Available", "Bound") else Progress(False, f"the volume is {phase or 'Pending'}")
+
+
+def _quota(obj: Object) -> Progress:
+    held = (obj.get("status") or {}).get("hard") or {}
+    missing = sorted(set(obj["spec"].get("hard") or {}) - set(held))
+    return Progress(not missing, f"not yet enforced: {', '.join(missing)}" if missing else "")
+
+
+def _secret(obj: Object) -> Progress:
+    if obj.get("type") == "kubernetes.io/service-account-token" and not obj.get("data"):
+        return Progress(False, "the token has not been written yet")
+    return READY
+
+
+def _ingress(obj: Object) -> Progress:
+    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    return READY if found else Progress(False, "Ingress .status.loadBalancer field was not updated with a hostname/IP")
+
+
+def _definition(obj: Object) -> Progress:
+    if condition_status(obj, "NamesAccepted") == "False":
+        return Progress(False, _why(obj, "NamesAccepted"))
+    return (
+        READY if condition_status(obj, "Established") == "True" else Progress(False, "the kind is not established yet")
+    )
+
+
+def _load_balancer(obj: Object) -> Progress:
+    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    if obj["spec"].get("type") == "LoadBalancer" and not found:
+        return Progress(False, "Service was not allocated an IP address")
+    return READY
+
+
+def selects_pods(service: Object) -> bool:
+    """Tell whether a Service is waited for until it has endpoints: not if headless, external or without selector."""
+    spec = service["spec"]
+    return bool(spec.get("selector")) and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None"
+
+
+_RULES: dict[str, Rule] = {
+    "apiextensions.k8s.io/v1/CustomResourceDefinition": _definition,
+    "apps/v1/DaemonSet": _daemon_set,
+    "apps/v1/Deployment": _deployment,
+    "apps/v1/StatefulSet": _stateful_set,
+    "batch/v1/Job": _job,
+    "networking.k8s.io/v1/Ingress": _ingress,
+    "v1/PersistentVolume": _volume,
+    "v1/PersistentVolumeClaim": _claim,
+    "v1/Pod": _pod,
+    "v1/ResourceQuota": _quota,
+    "v1/Secret": _secret,
+    "v1/Service": _load_balancer,
+}

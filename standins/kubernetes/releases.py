@@ -1,0 +1,242 @@
+"""``kubernetes:helm.sh/v3:Release``: releases through the helm binary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import provider_pb2
+
+from inferstack.engine.properties import UNKNOWN, Properties, decode, encode, has_unknown, redact, reveal
+from standins.kubernetes import check, diff, tokens
+from standins.kubernetes.answers import Context, differences, fail, partially
+from standins.kubernetes.errors import PartialError
+from standins.kubernetes.helm import (
+    Helm,
+    HelmError,
+    chart_arguments,
+    helm_for,
+    last_good_revision,
+    option_arguments,
+    status,
+    value_arguments,
+)
+from standins.kubernetes.objects import annotate_secrets, split_identity
+from standins.kubernetes.settings import Settings
+
+_INPUTS = "__inputs"
+_OUTPUTS = frozenset({_INPUTS, "checksum", "manifest", "resourceNames", "status"})
+_log = logging.getLogger(__name__)
+
+
+class Releases:
+    """Answers the engine's calls for releases."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    async def check(self, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
+        """Give a release its name and namespace, and settle which version of the chart is meant."""
+        news = {key: value for key, value in decode(request.news).items() if value is not None}
+        olds = decode(request.olds)
+        if not news.get("name"):
+            short = tokens.name_of(request.urn)
+            news["name"] = olds.get("name") or f"{short}-{check.unique_suffix(request.randomSeed, short)}"
+        news.setdefault("namespace", self.settings.namespace)
+        if not news.get("chart"):
+            failure = provider_pb2.CheckFailure(property="chart", reason="a release needs a chart")
+            return provider_pb2.CheckResponse(inputs=request.news, failures=[failure])
+        failures = []
+        if not has_unknown(news):
+            try:
+                news["version"] = await self._version(reveal(news))
+            except HelmError as error:
+                reason = f"{redact(str(error), news)}; check the chart name and repository configuration."
+                failures.append(provider_pb2.CheckFailure(property="chart", reason=reason))
+        return provider_pb2.CheckResponse(inputs=encode(news), failures=failures)
+
+    async def _version(self, release: Properties) -> str:
+        async with helm_for(self.settings) as helm:
+            logged_in, chart = await chart_arguments(helm, release)
+            shown = yaml.safe_load(await logged_in.run("show", "chart", *chart))
+        return str(shown["version"])
+
+    async def diff(self, request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
+        """Compare inputs; another name or namespace makes another release."""
+        state = decode(request.olds)
+        old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else reveal(state.get(_INPUTS) or {})
+        found = diff.difference(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
+        return differences(found.changes)
+
+    async def create(self, request: provider_pb2.CreateRequest, context: Context) -> provider_pb2.CreateResponse:
+        """Install a release, or render it in a preview."""
+        inputs = decode(request.properties)
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=encode(await self._preview(inputs, context)))
+        plain = reveal(inputs)
+        live = await self._apply(plain, "install", request.timeout, context, inputs)
+        return provider_pb2.CreateResponse(id=f"{plain['namespace']}/{plain['name']}", properties=encode(live))
+
+    async def update(self, request: provider_pb2.UpdateRequest, context: Context) -> provider_pb2.UpdateResponse:
+        """Upgrade a release, or render it in a preview."""
+        inputs = decode(request.news)
+        if request.preview:
+            return provider_pb2.UpdateResponse(properties=encode(await self._preview(inputs, context)))
+        live = await self._apply(reveal(inputs), "upgrade", request.timeout, context, inputs)
+        return provider_pb2.UpdateResponse(properties=encode(live))
+
+    async def _preview(self, inputs: Properties, context: Context) -> Properties:
+        """Render the chart with its values, so that a value its schema refuses is told before the update."""
+        if not has_unknown(inputs):
+            release = reveal(inputs)
+            try:
+                async with helm_for(self.settings) as helm:
+                    logged_in, chart = await chart_arguments(helm, release)
+                    given = value_arguments(logged_in, release)
+                    space = ["--namespace", str(release["namespace"])]
+                    await logged_in.run("template", str(release["name"]), *chart, *given, *space)
+            except HelmError as error:
+                await fail(context, redact(str(error), inputs))
+        return {**inputs, "status": UNKNOWN, "resourceNames": UNKNOWN}
+
+    async def _apply(
+        self, release: Properties, verb: str, seconds: float, context: Context, inputs: Properties
+    ) -> Properties:
+        """Install or upgrade, after taking an interrupted earlier attempt out of the way."""
+        async with helm_for(self.settings) as helm:
+            namespace, name = str(release["namespace"]), str(release["name"])
+            space = ["--namespace", namespace]
+            try:
+                if verb == "upgrade":
+                    verb = await _clear_way(helm, namespace, name)
+                logged_in, chart = await chart_arguments(helm, release)
+                options = [*value_arguments(helm, release), *option_arguments(release, verb, seconds)]
+                await logged_in.run(verb, name, *chart, *options, *space)
+            except HelmError as error:
+                text = f"Helm release {namespace}/{name}: {redact(str(error), inputs)}"
+                found = await status(helm, namespace, name)
+                if found is None or (verb == "install" and release.get("atomic")):
+                    await fail(context, text)
+                live = await _outputs(helm, release, inputs, found)
+                await partially(
+                    context, f"{namespace}/{name}", PartialError(text, live={}, reasons=[text]), encode(live), None
+                )
+            found = await status(helm, namespace, name)
+            return await _outputs(helm, release, inputs, found or {})
+
+    async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
+        """Bring state and inputs up to the release as helm knows it."""
+        old = decode(request.inputs)
+        namespace, name = split_identity(request.id)
+        namespace = namespace or self.settings.namespace
+        async with helm_for(self.settings) as helm:
+            try:
+                found = await status(helm, namespace, name)
+                if found is None:
+                    return provider_pb2.ReadResponse()
+                inputs = await _live_inputs(helm, namespace, name, reveal(old))
+                marked = annotate_secrets(inputs, old)
+                live = await _outputs(helm, inputs, marked, found)
+            except HelmError as error:
+                await fail(context, f"Helm release {request.id}: {error}")
+        state = str((found.get("info") or {}).get("status"))
+        if old and state not in ("deployed", "superseded", "uninstalling"):
+            text = f"Helm release {request.id} is {state}: {(found.get('info') or {}).get('description') or ''}"
+            trouble = PartialError(text, live={}, reasons=[text])
+            await partially(context, request.id, trouble, encode(live), encode(marked))
+        return provider_pb2.ReadResponse(id=request.id, properties=encode(live), inputs=encode(marked))
+
+    async def delete(self, request: provider_pb2.DeleteRequest, context: Context) -> Empty:
+        """Uninstall a release and wait until its objects are gone."""
+        namespace, name = split_identity(request.id)
+        state = reveal(decode(request.properties))
+        seconds = request.timeout or float(state.get("timeout") or 300)
+        arguments = ["--namespace", str(namespace), "--timeout", f"{seconds:g}s"]
+        if not state.get("skipAwait"):
+            arguments.append("--wait")
+        async with helm_for(self.settings) as helm:
+            try:
+                await helm.run("uninstall", name, *arguments, "--ignore-not-found")
+            except HelmError as error:
+                await fail(context, f"Helm release {request.id} was not uninstalled: {error}")
+        return Empty()
+
+
+async def _clear_way(helm: Helm, namespace: str, name: str) -> str:
+    """Return the verb that brings a release on: an interrupted or failed one is first put where helm can go on.
+
+    An engine that was killed leaves helm's own lock (a ``pending-*`` status) behind. The engine's lock on the stack
+    says that nobody else works on this release through Pulumi.
+    """
+    found = await status(helm, namespace, name)
+    if found is None:
+        return "install"
+    state = str((found.get("info") or {}).get("status"))
+    if not state.startswith("pending-") and state != "uninstalling":
+        return "upgrade"
+    good = await last_good_revision(helm, namespace, name)
+    if good is None or state == "uninstalling":
+        await helm.run("uninstall", name, "--namespace", namespace, "--wait", "--ignore-not-found")
+        return "install"
+    await helm.run("rollback", name, str(good), "--namespace", namespace)
+    return "upgrade"
+
+
+async def _outputs(helm: Helm, release: Properties, inputs: Properties, found: Mapping[str, Any]) -> Properties:
+    """Return what the state keeps of a release: its inputs, its status and the objects it is made of."""
+    namespace, name = str(release["namespace"]), str(release["name"])
+    info = found.get("info") or {}
+    chart: Mapping[str, Any] = {}
+    names: dict[str, list[str]] = {}
+    try:
+        chart = await helm.json("get", "metadata", name, "--namespace", namespace)
+        names = resource_names(await helm.run("get", "manifest", name, "--namespace", namespace), namespace)
+    except HelmError as error:
+        _log.debug("release %s/%s: %s", namespace, name, error)  # it failed before it had a manifest
+    known = {
+        "name": name,
+        "namespace": namespace,
+        "revision": found.get("version"),
+        "status": info.get("status"),
+        "chart": chart.get("chart"),
+        "version": chart.get("version"),
+        "appVersion": chart.get("appVersion"),
+    }
+    plain = {key: value for key, value in inputs.items() if key not in _OUTPUTS}
+    return {**plain, "status": known, "resourceNames": names, _INPUTS: plain}
+
+
+def resource_names(manifest: str, namespace: str) -> dict[str, list[str]]:
+    """List the objects of a manifest by kind, as the vendor's provider does (``Kind/group/version: [ns/name]``)."""
+    names: dict[str, list[str]] = {}
+    for obj in yaml.load_all(manifest, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # both safe
+        if not isinstance(obj, dict) or "kind" not in obj:
+            continue
+        gvk = tokens.gvk_of(obj)
+        space = None if tokens.known_scope(gvk) is False else (obj["metadata"].get("namespace") or namespace)
+        name = obj["metadata"]["name"]
+        names.setdefault(f"{gvk.kind}/{gvk.api_version}", []).append(f"{space}/{name}" if space else name)
+    return {kind: sorted(found) for kind, found in sorted(names.items())}
+
+
+async def _live_inputs(helm: Helm, namespace: str, name: str, old: Properties) -> Properties:
+    """Return the inputs a release has now: those we gave, with the version and values that helm says are in use."""
+    chart = await helm.json("get", "metadata", name, "--namespace", namespace)
+    values = await helm.json("get", "values", name, "--namespace", namespace) or {}
+    inputs = {key: value for key, value in old.items() if key not in _OUTPUTS}
+    if not inputs:
+        return {
+            "name": name,
+            "namespace": namespace,
+            "chart": chart.get("chart"),
+            "version": chart.get("version"),
+            "values": values,
+        }
+    inputs["version"] = chart.get("version")
+    # Values out of files are mixed into these by helm and cannot be told apart again.
+    if not inputs.get("valueYamlFiles") and (values or inputs.get("values")):
+        inputs["values"] = values
+    return inputs

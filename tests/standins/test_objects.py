@@ -1,0 +1,380 @@
+"""The table of behaviours, on single objects: docs/providers.md names each of these tests' subjects."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from inferstack.engine.properties import UNKNOWN, Secret
+from inferstack.k8s import KubeClient
+
+pytestmark = pytest.mark.rehearsal
+
+Object = dict[str, Any]
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+SECRET = "kubernetes:core/v1:Secret"
+SERVICE = "kubernetes:core/v1:Service"
+
+
+def config_map(name: str | None = None, *, annotations: Object | None = None, **data: str) -> Object:
+    metadata = {"name": name} if name else {}
+    if annotations:
+        metadata["annotations"] = annotations  # type: ignore[assignment]
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def deployment(name: str, replicas: int = 0, *, annotations: Object | None = None, **labels: str) -> Object:
+    labels = labels or {"app": name}
+    container = {"name": "c", "image": "registry.invalid/c", "resources": {"requests": {"cpu": "1000m"}}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, **({"annotations": annotations} if annotations else {})},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+async def test_an_object_without_a_name_gets_one_and_the_default_namespace(
+    direct: Any, kube: KubeClient, namespace: str
+) -> None:
+    made = await direct.create(CONFIG_MAP, "settings", config_map(a="1"))
+    space, name = made.id.split("/")
+    assert space == namespace
+    assert re.fullmatch(r"settings-[0-9a-f]{8}", name)
+    live = await kube.get("v1", "ConfigMap", name, namespace)
+    assert live["data"] == {"a": "1"}
+    assert live["metadata"]["annotations"]["pulumi.com/autonamed"] == "true"
+    assert made.state["metadata"]["uid"] == live["metadata"]["uid"]
+    assert made.state["__inputs"]["data"] == {"a": "1"}
+    assert made.state["__initialApiVersion"] == "v1"
+    assert "managedFields" not in made.state["metadata"]
+    again = await direct.check(CONFIG_MAP, "settings", config_map(a="2"), made.inputs)
+    assert again["metadata"]["name"] == name
+
+
+async def test_equal_inputs_are_no_change_even_after_a_refresh(direct: Any) -> None:
+    inputs = deployment("same")
+    made = await direct.create(DEPLOYMENT, "same", inputs)
+    assert not (await direct.diff(made, inputs)).detailedDiff
+    refreshed = await direct.read(made)
+    # The server has turned the quantity "1000m" into "1": that is no drift.
+    assert not (await direct.diff(refreshed, inputs)).detailedDiff
+
+
+async def test_a_change_is_told_by_its_path_and_applied(direct: Any, kube: KubeClient, namespace: str) -> None:
+    made = await direct.create(DEPLOYMENT, "d", deployment("d"))
+    wanted = deployment("d")
+    wanted["metadata"]["labels"] = {"app.kubernetes.io/name": "d"}
+    wanted["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/c:2"
+    found = await direct.diff(made, wanted)
+    assert set(found.detailedDiff) == {"metadata.labels", "spec.template.spec.containers[0].image"}
+    assert not found.replaces
+    tried = await direct.update(made, wanted, preview=True)
+    assert tried.state["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.invalid/c:2"
+    assert (await kube.get("apps/v1", "Deployment", "d", namespace))["metadata"]["generation"] == 1
+    made = await direct.update(made, wanted)
+    assert made.state["metadata"]["labels"] == {"app.kubernetes.io/name": "d"}
+    # What the program leaves out again is taken away, though the object was created and not applied at first.
+    await direct.update(made, deployment("d"))
+    assert "labels" not in (await kube.get("apps/v1", "Deployment", "d", namespace))["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "field"),
+    [
+        ({"spec": {"replicas": 1, "selector": {"matchLabels": {"app": "other"}}}}, "spec.template.metadata.labels"),
+        ({"spec": {"replicas": -1}}, "spec.replicas"),
+        ({"spec": {"replicaz": 1}}, "spec.replicaz"),
+    ],
+)
+async def test_a_preview_refuses_what_the_server_would_refuse(direct: Any, broken: Object, field: str) -> None:
+    inputs = deployment("broken")
+    inputs["spec"] |= broken["spec"]
+    with pytest.raises(Exception, match=re.escape(field)):
+        await direct.create(DEPLOYMENT, "broken", inputs, preview=True)
+
+
+async def test_a_preview_that_cannot_be_tried_out_yet_shows_the_inputs(direct: Any) -> None:
+    homeless = config_map("a", a="1")
+    homeless["metadata"]["namespace"] = "not-there-yet"
+    assert (await direct.create(CONFIG_MAP, "a", homeless, preview=True)).state == homeless
+    unknown = config_map("a", a="1")
+    unknown["data"] = UNKNOWN
+    assert (await direct.create(CONFIG_MAP, "a", unknown, preview=True)).state["data"] is UNKNOWN
+    custom = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}}
+    assert (await direct.create("kubernetes:example.com/v1:Thing", "a", custom, preview=True)).state["kind"] == "Thing"
+
+
+@pytest.mark.parametrize(
+    ("token", "before", "after", "path", "first"),
+    [
+        (DEPLOYMENT, deployment("d"), deployment("d", app="d", tier="x"), "spec.selector.matchLabels.tier", True),
+        (CONFIG_MAP, config_map("c", a="1"), config_map("c", a="2"), "data.a", True),
+        (CONFIG_MAP, config_map(a="1"), config_map(a="2"), "data.a", False),
+        (CONFIG_MAP, config_map("c"), config_map("e"), "metadata.name", False),
+        (
+            "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
+            {
+                "metadata": {"name": "b"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            },
+            {
+                "metadata": {"name": "b"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+            },
+            "roleRef.name",
+            True,
+        ),
+    ],
+)
+async def test_an_immutable_field_makes_a_new_object(
+    direct: Any, token: str, before: Object, after: Object, path: str, *, first: bool
+) -> None:
+    made = await direct.create(token, "r", before)
+    found = await direct.diff(made, after)
+    assert path in found.replaces
+    assert found.deleteBeforeReplace is first, "it must be deleted first if and only if it keeps its name"
+
+
+async def test_an_immutable_field_outside_the_table_is_refused_with_a_way_out(direct: Any) -> None:
+    inputs = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "type": "ClusterIP"}}
+    made = await direct.create(SERVICE, "s", inputs)
+    changed = {**inputs, "spec": {**inputs["spec"], "clusterIPs": ["10.0.0.77"]}}  # type: ignore[dict-item]
+    with pytest.raises(Exception, match=r"spec\.clusterIPs"):
+        await direct.update(made, changed, preview=True)
+
+
+async def test_an_object_that_exists_is_not_taken_over_unless_asked_to(
+    direct: Any, configured: Any, namespace: str
+) -> None:
+    await direct.create(CONFIG_MAP, "a", config_map("taken", a="1"))
+    with pytest.raises(Exception, match=r"already exists(.|\n)*upsertExistingObjects"):
+        await direct.create(CONFIG_MAP, "b", config_map("taken", a="1"))
+    upserting = await configured(namespace=namespace, upsertExistingObjects="true")
+    made = await upserting.create(CONFIG_MAP, "b", config_map("taken", b="2"))
+    assert made.state["data"] == {"a": "1", "b": "2"}
+
+
+async def test_a_conflict_names_the_other_manager_and_the_way_out(
+    direct: Any, kube: KubeClient, namespace: str
+) -> None:
+    made = await direct.create(CONFIG_MAP, "c", config_map("shared", a="1"))
+    made = await direct.update(made, config_map("shared", a="2"))
+    theirs = {**config_map("shared", a="3"), "metadata": {"name": "shared", "namespace": namespace}}
+    await kube.apply(theirs, field_manager="neighbour")
+    with pytest.raises(Exception, match=r'(?s)data\.a.*"neighbour".*pulumi\.com/patchForce'):
+        await direct.update(made, config_map("shared", a="4"))
+    forced = config_map("shared", annotations={"pulumi.com/patchForce": "true"}, a="4")
+    assert (await direct.update(made, forced)).state["data"] == {"a": "4"}
+
+
+async def test_ignored_fields_are_left_to_their_manager(direct: Any, kube: KubeClient, namespace: str) -> None:
+    made = await direct.create(DEPLOYMENT, "d", deployment("d", replicas=0))
+    made = await direct.update(made, deployment("d", replicas=0))
+    scale = {"spec": {"replicas": 2}}
+    await kube.patch("apps/v1", "Deployment", "d", scale, namespace, field_manager="autoscaler")
+    assert not (await direct.diff(made, deployment("d", replicas=9), ignored=("spec.replicas",))).detailedDiff
+    wanted = deployment("d", replicas=0, annotations={"pulumi.com/skipAwait": "true"})
+    await direct.update(made, wanted, ignored=("spec.replicas",))
+    assert (await kube.get("apps/v1", "Deployment", "d", namespace))["spec"]["replicas"] == 2
+
+
+async def test_a_wait_that_times_out_says_why_and_keeps_the_state(
+    direct: Any, kube: KubeClient, namespace: str
+) -> None:
+    wanted = deployment("stuck", replicas=1)
+    wanted["spec"]["template"]["spec"]["nodeSelector"] = {"no-such": "node"}
+    with pytest.raises(Exception, match=r"(?s)0 of 1 Pods are available.*Unschedulable: (0/\d+|no) nodes") as caught:
+        await direct.create(DEPLOYMENT, "stuck", wanted, seconds=3)
+    refused: Any = caught.value
+    assert refused.state["metadata"]["name"] == "stuck"
+    assert refused.failed.id == f"{namespace}/stuck"
+    # The next update goes on from that state.
+    made = direct.made(DEPLOYMENT, "stuck", refused.failed.id, wanted, refused.state)
+    assert (await direct.update(made, deployment("stuck", replicas=0))).state["spec"]["replicas"] == 0
+
+
+async def test_an_update_waits_for_the_new_revision_and_not_for_what_was_there(
+    direct: Any, kube: KubeClient, namespace: str
+) -> None:
+    made = await direct.create(DEPLOYMENT, "d", deployment("d"))
+    wanted = deployment("d")
+    wanted["spec"]["template"]["metadata"]["labels"]["rev"] = "2"
+    live = (await direct.update(made, wanted)).state
+    assert live["status"]["observedGeneration"] == live["metadata"]["generation"] == 2
+
+
+async def test_many_waits_share_one_watch(direct: Any) -> None:
+    names = [f"d{i}" for i in range(40)]
+    made = await asyncio.gather(*(direct.create(DEPLOYMENT, name, deployment(name)) for name in names))
+    assert all(m.state["status"]["observedGeneration"] == 1 for m in made)
+    await asyncio.gather(*(direct.delete(m) for m in made))
+
+
+async def _note_first(kube: KubeClient, namespace: str, name: str, created: asyncio.Event) -> None:
+    async for event, _ in kube.watch("v1", "ConfigMap", namespace, fields=f"metadata.name={name}"):
+        if event == "ADDED":
+            created.set()
+
+
+async def test_annotations_say_what_to_wait_for(direct: Any, kube: KubeClient, namespace: str) -> None:
+    expression = "jsonpath={.data.ready}=yes"
+    task = asyncio.create_task(
+        direct.create(CONFIG_MAP, "c", config_map("slow", annotations={"pulumi.com/waitFor": expression}))
+    )
+    created = asyncio.Event()
+    watch = asyncio.create_task(_note_first(kube, namespace, "slow", created))
+    await asyncio.wait_for(created.wait(), 10)
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    assert not task.done()
+    await kube.patch("v1", "ConfigMap", "slow", {"data": {"ready": "yes"}}, namespace)
+    assert (await asyncio.wait_for(task, 10)).state["data"] == {"ready": "yes"}
+    with pytest.raises(Exception, match="waiting for condition=Ready"):
+        await direct.create(
+            CONFIG_MAP, "e", config_map("e", annotations={"pulumi.com/waitFor": "condition=Ready"}), seconds=0.2
+        )
+    with pytest.raises(Exception, match='expected a "jsonpath=" or "condition=" prefix'):
+        await direct.create(CONFIG_MAP, "f", config_map("f", annotations={"pulumi.com/waitFor": "Ready"}))
+
+
+async def test_a_failed_job_ends_the_wait_at_once(direct: Any, kube: KubeClient, namespace: str) -> None:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "registry.invalid/c"}]}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "j"},
+        "spec": {"activeDeadlineSeconds": 1, "template": {"spec": pod}},
+    }
+    with pytest.raises(Exception, match="the Job failed: DeadlineExceeded"):
+        await direct.create("kubernetes:batch/v1:Job", "j", job, seconds=30)
+
+
+async def test_a_service_waits_for_endpoints_that_are_starting(direct: Any, kube: KubeClient, namespace: str) -> None:
+    spec = {"ports": [{"port": 80}], "selector": {"app": "nobody"}}
+    made = await direct.create(SERVICE, "s", {"metadata": {"name": "s"}, "spec": spec}, seconds=20)
+    assert made.state["spec"]["clusterIP"]
+    headless = {"ports": [{"port": 80}], "clusterIP": "None"}
+    assert (await direct.create(SERVICE, "h", {"metadata": {"name": "h"}, "spec": headless})).id == f"{namespace}/h"
+
+
+async def test_deletion_waits_and_names_what_holds_it(direct: Any, kube: KubeClient, namespace: str) -> None:
+    made = await direct.create(CONFIG_MAP, "c", config_map("held", a="1"))
+    await kube.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": ["example.com/hold"]}}, namespace)
+    with pytest.raises(
+        Exception, match=r"still being deleted after 0\.5 s; finalizers it waits for: .*example.com/hold"
+    ):
+        await direct.delete(made, seconds=0.5)
+    task = asyncio.create_task(direct.delete(made))
+    await kube.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": None}}, namespace)
+    await asyncio.wait_for(task, 10)
+    assert await kube.find("v1", "ConfigMap", "held", namespace) is None
+    await direct.delete(made)  # gone already: done
+
+
+async def test_a_patch_owns_its_fields_and_gives_them_up(direct: Any, kube: KubeClient, namespace: str) -> None:
+    base = {**config_map("base", theirs="1"), "metadata": {"name": "base", "namespace": namespace}}
+    await kube.apply(base, field_manager="neighbour")
+    made = await direct.create(f"{CONFIG_MAP}Patch", "p", config_map("base", ours="2"))
+    assert (await kube.get("v1", "ConfigMap", "base", namespace))["data"] == {"theirs": "1", "ours": "2"}
+    made = await direct.update(made, config_map("base", ours="3"))
+    await direct.delete(made)
+    assert (await kube.get("v1", "ConfigMap", "base", namespace))["data"] == {"theirs": "1"}
+    with pytest.raises(Exception, match=r"require the `\.metadata\.name` field"):
+        await direct.create(f"{CONFIG_MAP}Patch", "q", config_map(a="1"))
+
+
+async def test_a_refresh_sees_drift_and_absence(direct: Any, kube: KubeClient, namespace: str) -> None:
+    inputs = config_map("drifting", a="1", b="2")
+    made = await direct.create(CONFIG_MAP, "c", inputs)
+    await kube.patch("v1", "ConfigMap", "drifting", {"data": {"a": "9", "c": "theirs"}}, namespace)
+    seen = await direct.read(made)
+    assert seen.inputs["data"] == {"a": "9", "b": "2"}, "what others add is not ours"
+    assert set((await direct.diff(seen, inputs)).detailedDiff) == {"data.a"}
+    await kube.delete("v1", "ConfigMap", "drifting", namespace, propagation="Background")
+    assert await direct.read(made) is None
+
+
+async def test_an_import_brings_inputs_that_change_nothing(direct: Any, kube: KubeClient, namespace: str) -> None:
+    theirs = {**config_map("old", a="1"), "metadata": {"name": "old", "namespace": namespace, "labels": {"x": "y"}}}
+    await kube.apply(theirs, field_manager="kubectl")
+    made = direct.made(CONFIG_MAP, "c", f"{namespace}/old", {}, {})
+    found = await direct.read(made)
+    assert found.inputs == theirs
+    assert not (await direct.diff(found, theirs)).detailedDiff
+
+
+async def test_custom_resources_follow_their_definition(direct: Any, kube: KubeClient, namespace: str) -> None:
+    group = f"{namespace}.example.com"
+    schema: Object = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {"size": {"type": "integer"}, "free": {"type": "object"}},
+            }
+        },
+    }
+    schema["properties"]["spec"]["properties"]["free"]["x_kubernetes_preserve_unknown_fields"] = True
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Cluster",
+            "names": {"kind": "Thing", "plural": "things", "singular": "thing"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+    token = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
+    thing = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Thing",
+        "metadata": {"name": "t"},
+        "spec": {"size": 1, "free": {"a": 1}},
+    }
+    checked = await direct.check(token, "crd", crd)
+    # The program's own CRD says that the kind has no namespace before the server knows it.
+    assert "namespace" not in (await direct.check(f"kubernetes:{group}/v1:Thing", "t", thing))["metadata"]
+    made = await direct.create(token, "crd", checked)
+    one = await direct.create(f"kubernetes:{group}/v1:Thing", "t", thing)
+    assert one.id == "t"
+    assert one.state["spec"] == {"size": 1, "free": {"a": 1}}
+    crd["spec"]["names"]["shortNames"] = ["th"]  # type: ignore[index]
+    made = await direct.update(made, crd)
+    assert made.state["spec"]["names"]["shortNames"] == ["th"]
+    await direct.delete(made)
+    await direct.delete(one)  # its kind is gone, and it with it
+
+
+async def test_secrets_stay_secret_in_state_and_messages(direct: Any, kube: KubeClient, namespace: str) -> None:
+    inputs = {"metadata": {"name": "s"}, "type": "Opaque", "stringData": {"password": "hunter2-canary"}}
+    made = await direct.create(SECRET, "s", inputs)
+    assert made.state["data"] == Secret({"password": "aHVudGVyMi1jYW5hcnk="})
+    assert isinstance(made.state["__inputs"]["stringData"], Secret)
+    hidden = config_map("c", plain="1")
+    hidden["data"]["token"] = Secret("canary-token")
+    one = await direct.create(CONFIG_MAP, "c", hidden)
+    assert one.state["data"] == {"plain": "1", "token": Secret("canary-token")}
+    broken = deployment("d")
+    broken["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = Secret("canary-policy")
+    with pytest.raises(Exception, match="imagePullPolicy") as caught:
+        await direct.create(DEPLOYMENT, "d", broken)
+    assert "canary" not in str(caught.value)
+
+
+async def test_what_the_stand_in_has_not_it_refuses_by_name(configured: Any, direct: Any) -> None:
+    for setting in ("renderYamlToDirectory", "enableServerSideApply"):
+        with pytest.raises(Exception, match=f"{setting}: .*vendor's plugin"):
+            await configured(**{setting: "false" if setting.startswith("enable") else "out"})
+    with pytest.raises(Exception, match="list resources exist for compatibility"):
+        await direct.check("kubernetes:core/v1:ConfigMapList", "l", {"items": []})

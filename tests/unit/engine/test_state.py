@@ -1,0 +1,217 @@
+"""The state service: what a journal stands for, what its files survive, what its requests answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferstack.engine.journal.replay import JournalError, Replayer, normalized
+from inferstack.engine.journal.service import ServiceError, StateService, serving
+from inferstack.engine.journal.store import Journal, StackFile, journals, settle
+
+Json = dict[str, Any]
+BEGIN, SUCCESS, FAILURE, REFRESHED, OUTPUTS, WRITE, SECRETS, REBASED = range(8)
+
+
+def resource(name: str, **more: Any) -> Json:
+    return {"urn": f"urn:pulumi:s::p::t:m:K::{name}", "type": "t:m:K", "custom": True, **more}
+
+
+def replayed(base: Json, *entries: Json) -> Json:
+    replayer = Replayer(base)
+    for entry in entries:
+        replayer.add(entry)
+    return replayer.deployment()
+
+
+def names(made: Json) -> list[str]:
+    return [item["urn"].rpartition("::")[2] for item in made["deployment"].get("resources", [])]
+
+
+def entry(kind: int, number: int = 0, **more: Any) -> Json:
+    return {"kind": kind, "operationID": number, **more}
+
+
+BASE = {"resources": [resource("a"), resource("b"), resource("c")], "manifest": {"version": "v1", "magic": "x"}}
+
+
+def test_what_succeeded_comes_first_and_the_rest_of_the_base_after_it() -> None:
+    made = replayed(
+        BASE,
+        entry(BEGIN, 1, operation={"type": "creating", "resource": resource("new")}),
+        entry(SUCCESS, 1, state=resource("new")),
+        entry(SUCCESS, 2, state=resource("b", outputs={"x": 1}), removeOld=1),
+        entry(SUCCESS, 3, removeOld=2),
+    )
+    assert names(made) == ["new", "b", "a"]
+    assert made["deployment"]["resources"][1]["outputs"] == {"x": 1}
+    assert "pending_operations" not in made["deployment"]
+    assert made["version"] == 3
+
+
+def test_what_has_no_end_is_pending_and_pending_creations_stay() -> None:
+    old = {"type": "creating", "resource": resource("lost")}
+    updating = {"type": "updating", "resource": resource("x")}
+    creating = {"type": "creating", "resource": resource("new")}
+    made = replayed(
+        {**BASE, "pending_operations": [old, updating]},
+        entry(BEGIN, 1, operation=creating),
+        entry(BEGIN, 2, operation={"type": "deleting", "resource": resource("a")}),
+        entry(FAILURE, 2),
+    )
+    assert made["deployment"]["pending_operations"] == [creating, old]
+
+
+def test_replacements() -> None:
+    made = replayed(
+        BASE, entry(SUCCESS, 1, state=resource("a", id="2"), deleteOld=0), entry(SUCCESS, 2, pendingReplacementOld=1)
+    )
+    assert names(made) == ["a", "a", "b", "c"]
+    assert [r.get("delete") for r in made["deployment"]["resources"]] == [None, True, None, None]
+    assert made["deployment"]["resources"][2]["pendingReplacement"] is True
+    gone = replayed(BASE, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, removeNew=1))
+    assert names(gone) == ["a", "b", "c"]
+    marked = replayed({}, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, deleteNew=1))
+    assert marked["deployment"]["resources"][0]["delete"] is True
+
+
+def test_a_refresh_replaces_and_removes_and_leaves_nothing_dangling() -> None:
+    a, b = resource("a"), resource("b", dependencies=[resource("a")["urn"]], parent=resource("a")["urn"])
+    made = replayed({"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0))
+    assert names(made) == ["b"]
+    assert made["deployment"]["resources"][0]["dependencies"] == []
+    assert "parent" not in made["deployment"]["resources"][0]
+    seen = replayed({"resources": [a]}, entry(REFRESHED, 1, removeOld=0, state=resource("a", outputs={"live": 1})))
+    assert seen["deployment"]["resources"][0]["outputs"] == {"live": 1}
+    rebased = replayed(
+        {"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0), entry(REBASED), entry(SUCCESS, 2, removeOld=0)
+    )
+    assert names(rebased) == [], "after rebasing, indices count in the new base"
+
+
+def test_outputs_secrets_and_a_new_snapshot() -> None:
+    made = replayed(
+        BASE,
+        entry(SUCCESS, 1, state=resource("n")),
+        entry(OUTPUTS, 1, removeNew=1, state=resource("n", outputs={"o": 1})),
+        entry(SECRETS, secretsProvider={"type": "passphrase"}),
+    )
+    assert made["deployment"]["resources"][0]["outputs"] == {"o": 1}
+    assert made["deployment"]["secrets_providers"] == {"type": "passphrase"}
+    assert names(replayed(BASE, entry(WRITE, newSnapshot={"resources": [resource("w")]}))) == ["w"]
+
+
+def test_features_raise_the_version_and_unknown_entries_are_refused() -> None:
+    made = replayed({}, entry(SUCCESS, 1, state=resource("n", resourceHooks={"beforeCreate": ["h"]})))
+    assert (made["version"], made["features"]) == (4, ["hooks"])
+    with pytest.raises(JournalError, match="unknown kind 99"):
+        replayed({}, entry(99))
+
+
+def test_aliases_are_resolved_everywhere_and_dropped() -> None:
+    old = "urn:pulumi:s::p::t:m:Old::a"
+    parent = {"urn": "urn:pulumi:s::p::t:m:New::a", "type": "t:m:New", "aliases": [old]}
+    child = {
+        "urn": "urn:pulumi:s::p::t:m:Old$t:m:K::c",
+        "type": "t:m:K",
+        "parent": old,
+        "dependencies": [old],
+        "propertyDependencies": {"x": [old], "y": None},
+        "provider": f"{old}::id-1",
+    }
+    first, second = normalized([parent, child])
+    assert "aliases" not in first
+    assert second["urn"] == "urn:pulumi:s::p::t:m:New$t:m:K::c"
+    assert second["parent"] == parent["urn"]
+    assert second["dependencies"] == [parent["urn"]]
+    assert second["propertyDependencies"] == {"x": [parent["urn"]], "y": []}
+    assert second["provider"] == f"{parent['urn']}::id-1"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> StackFile:
+    """A stack of one resource."""
+    found = StackFile(tmp_path / ".pulumi", "project", "dev")
+    found.checkpoint.parent.mkdir(parents=True)
+    found.write({"version": 3, "features": [], "deployment": {"resources": [resource("a")]}})
+    return found
+
+
+def batch(*entries: Json) -> bytes:
+    return json.dumps(list(entries)).encode()
+
+
+def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
+    journal = Journal(stack)
+    journal.append(batch(entry(SUCCESS, 1, state=resource("n"))))
+    left = stack.journal.read_bytes()
+    journal.close()
+    made = stack.read()
+    assert made is not None
+    assert names(made) == ["n", "a"]
+    assert stack.checkpoint.with_name("dev.json.bak").read_bytes() == stack.checkpoint.read_bytes()
+    assert not settle(stack)
+    # Killed between writing the state and removing the journal: it must not be played a second time.
+    stack.journal.write_bytes(left)
+    assert [found.stack for found in journals(stack.backend)] == ["dev"]
+    assert settle(stack)
+    again = stack.read()
+    assert again is not None
+    assert names(again) == ["n", "a"]
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 7))
+def test_a_journal_cut_short_counts_up_to_its_last_whole_batch(stack: StackFile, cut: int) -> None:
+    journal = Journal(stack)
+    journal.append(batch(entry(SUCCESS, 1, state=resource("n"))))
+    journal.append(batch(entry(SUCCESS, 2, state=resource("m"))))
+    journal._file.close()
+    whole = stack.journal.read_bytes()
+    stack.journal.write_bytes(whole[:-cut])
+    settle(stack)
+    made = stack.read()
+    assert made is not None
+    assert names(made) == (["n", "m", "a"] if cut == 1 else ["n", "a"])
+
+
+def test_an_update_locks_journals_and_completes(stack: StackFile) -> None:
+    service = StateService(stack.backend, engine_pid=1)
+    path = ["stacks", "organization", "project", "dev"]
+    update = [*path, "update", "id"]
+    assert service.answer("GET", [*path, "export"], b"")["deployment"]["resources"]
+    assert service.answer("POST", update, b"{}")["journalVersion"] == 1
+    with pytest.raises(ServiceError, match="locked by process 1 ") as refused:
+        StateService(stack.backend).answer("POST", update, b"{}")
+    assert refused.value.code == 409
+    entries = {"entries": [entry(SUCCESS, 1, state=resource("n"))]}
+    service.answer("PATCH", [*update, "journalentries"], json.dumps(entries).encode())
+    service.answer("POST", [*update, "complete"], b"{}")
+    made = stack.read()
+    assert made is not None
+    assert names(made) == ["n", "a"]
+    assert not list(stack.locks.glob("*"))
+    with pytest.raises(ServiceError, match="no update is running"):
+        service.answer("PATCH", [*update, "journalentries"], b'{"entries": []}')
+    with pytest.raises(ServiceError, match="does not exist"):
+        service.answer("GET", ["stacks", "organization", "project", "none"], b"")
+    with pytest.raises(ServiceError, match="state service has no GET /api/else"):
+        service.answer("GET", ["else"], b"")
+
+
+def test_only_the_engine_with_the_token_is_answered(stack: StackFile) -> None:
+    with serving(stack.backend) as (service, variables):
+        connection = http.client.HTTPConnection(variables["PULUMI_BACKEND_URL"].removeprefix("http://"))
+        for header, code in (("", 401), ("token wrong", 401), (f"token {service.token}", 200)):
+            connection.request("GET", "/api/user", headers={"Authorization": header})
+            answer = connection.getresponse()
+            assert answer.status == code
+            content = json.loads(answer.read())
+        assert content["githubLogin"] == "organization"
+        connection.close()
+        credentials = Path(variables["PULUMI_CREDENTIALS_PATH"]) / "credentials.json"
+        assert credentials.stat().st_mode & 0o777 == 0o600
+    assert not credentials.exists()

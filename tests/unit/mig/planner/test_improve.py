@@ -1,0 +1,76 @@
+"""Planning groups anew makes plans better, never worse, and keeps every rule."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+
+from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, clear, diff, plan
+from inferstack.mig.planner.greedy import solve
+from inferstack.mig.planner.improve import improve
+from inferstack.mig.planner.judge import evaluate
+from tests.unit.mig.planner.fleets import H100, demands, fleets
+from tests.unit.mig.planner.rules import carry_out, check_fleet
+
+
+@settings(max_examples=80, deadline=None)
+@given(fleets(most_gpus=4, most_movable=4), demands(3, 3))
+def test_it_is_legal_and_between_the_greedy_plan_and_the_best(fleet: Fleet, wanted: list[Demand]) -> None:
+    first = solve(fleet, wanted)
+    better = improve(fleet, first, wanted, Budget(100_000))
+    check_fleet(fleet, better, wanted)
+    best = plan(fleet, wanted, Budget(10_000_000))
+    assert best.optimal
+    found = evaluate(fleet, better, wanted)
+    assert best.objective.key <= found.key <= evaluate(fleet, first, wanted).key
+    carry_out(fleet, better, diff(fleet, better))
+
+
+def _scattered(pairs: int, *, pinned: bool = False) -> Fleet:
+    """Two GPUs a node, each with one small pod in the way of a large instance."""
+    return Fleet(
+        tuple(
+            FleetGpu(f"n{n}-{g}", f"n{n}", H100, (Instance(0, "1g.10gb", f"pod-{n}-{g}", pinned=pinned),))
+            for n in range(pairs)
+            for g in range(2)
+        )
+    )
+
+
+def test_pods_move_where_that_serves_a_demand_on_a_fleet_beyond_the_exact_search() -> None:
+    fleet, wanted = _scattered(20), [Demand("big", 20, 0, "7g.80gb")]
+    found = plan(fleet, wanted, Budget(3_000_000))
+    assert found.objective.served == (20,)
+    assert found.objective.moved >= 20
+    carry_out(fleet, found.fleet, diff(fleet, found.fleet))
+    assert plan(fleet, wanted, Budget(0)).objective.served == (0,)
+    assert plan(_scattered(20, pinned=True), wanted).objective.served == (0,)
+
+
+def test_the_same_budget_gives_the_same_plan() -> None:
+    fleet, wanted = _scattered(10), [Demand("big", 9, 0, "7g.80gb"), Demand("mid", 7, 1, "3g.40gb")]
+    assert plan(fleet, wanted, Budget(50_000)) == plan(fleet, wanted, Budget(50_000))
+
+
+@settings(max_examples=60, deadline=None)
+@given(fleets(most_gpus=4, most_movable=5), demands(3, 3))
+def test_clearing_keeps_every_pod_and_every_rule(fleet: Fleet, wanted: list[Demand]) -> None:
+    first = solve(fleet, wanted)
+    better = clear.solve(fleet, first, wanted, Budget(1_000_000))
+    check_fleet(fleet, better, wanted)
+    assert evaluate(fleet, better, wanted).key <= evaluate(fleet, first, wanted).key
+    carry_out(fleet, better, diff(fleet, better))
+
+
+def test_whole_nodes_are_cleared_where_one_pod_holds_each_and_pinned_ones_are_left() -> None:
+    gpus = tuple(
+        FleetGpu(f"n{n}/{g}", f"n{n}", H100, (Instance(0, "1g.10gb", f"p{n}", pinned=n > 3),) if g == 0 else ())
+        for n in range(30)
+        for g in range(8)
+    )
+    fleet, wanted = Fleet(gpus, "node"), [Demand("big", 40, 0, "7g.80gb")]
+    assert evaluate(fleet, solve(fleet, wanted), wanted).served == (0,)
+    found = plan(fleet, wanted)
+    check_fleet(fleet, found.fleet, wanted)
+    # Of the 32 GPUs of the four nodes one has to take their pods.
+    assert (found.objective.served, found.gap.served, found.objective.moved) == ((31,), (0,), 4)
+    carry_out(fleet, found.fleet, diff(fleet, found.fleet))

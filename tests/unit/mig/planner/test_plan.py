@@ -1,0 +1,177 @@
+"""The planner against its brute force, and what holds of every plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferstack.mig.errors import LayoutError
+from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, Plan, Scope, plan
+from inferstack.mig.planner.judge import evaluate
+from tests.unit.mig.planner.fleets import A100, H100, brute_force, demands, fleets
+from tests.unit.mig.planner.rules import check_fleet
+
+NO_SEARCH = 0
+
+
+def _nodes(count: int, gpus: int = 8, model: str = H100) -> Fleet:
+    return Fleet(tuple(FleetGpu(f"n{n}-{g}", f"n{n}", model) for n in range(count) for g in range(gpus)))
+
+
+def _check(fleet: Fleet, wanted: list[Demand], found: Plan) -> None:
+    """Every plan, exact or not, is legal and drops nothing, and says of itself what is true."""
+    check_fleet(fleet, found.fleet, wanted)
+    assert found.objective == evaluate(fleet, found.fleet, wanted)
+    for most, served in zip(found.bounds.served, found.objective.served, strict=True):
+        assert served <= most
+    assert min(found.gap[1:]) >= 0
+
+
+@settings(max_examples=70, deadline=None)
+@given(fleets(), demands())
+def test_a_plan_equals_the_brute_force(fleet: Fleet, wanted: list[Demand]) -> None:
+    found = plan(fleet, wanted)
+    _check(fleet, wanted, found)
+    assert found.optimal
+    assert found.objective.key == brute_force(fleet, wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fleets(), demands())
+def test_without_a_search_a_plan_is_legal_and_its_bounds_hold(fleet: Fleet, wanted: list[Demand]) -> None:
+    found, best = plan(fleet, wanted, Budget(NO_SEARCH)), plan(fleet, wanted)
+    _check(fleet, wanted, found)
+    assert found.objective.moved == 0
+    assert found.objective.key >= best.objective.key
+    for most, mine, served in zip(found.bounds.served, found.objective.served, best.objective.served, strict=True):
+        assert served <= most
+        if mine != served:
+            break
+    else:  # the other bounds hold among the plans that serve as much
+        assert found.bounds.fragmentation <= best.objective.fragmentation
+        assert found.bounds.reconfigured <= best.objective.reconfigured
+        assert found.bounds.moved <= best.objective.moved
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(), demands(), st.sampled_from([A100, H100]))
+def test_a_larger_fleet_serves_no_less(fleet: Fleet, wanted: list[Demand], model: str) -> None:
+    larger = dataclasses.replace(fleet, gpus=(*fleet.gpus, FleetGpu("gpu-new", "node-new", model)))
+    assert plan(larger, wanted).objective.served >= plan(fleet, wanted).objective.served
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(), demands(), st.data())
+def test_a_larger_demand_is_served_no_less(fleet: Fleet, wanted: list[Demand], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(wanted) - 1))
+    more = [dataclasses.replace(d, count=d.count + (index == at)) for index, d in enumerate(wanted)]
+    assert plan(fleet, more).objective.served >= plan(fleet, wanted).objective.served
+
+
+@settings(max_examples=30, deadline=None)
+@given(fleets(), demands())
+def test_the_order_of_the_demands_does_not_matter(fleet: Fleet, wanted: list[Demand]) -> None:
+    assert plan(fleet, wanted) == plan(fleet, wanted[::-1])
+
+
+def test_demands_that_differ_in_name_only_are_planned_as_one() -> None:
+    alone = plan(_nodes(2), [Demand("all", 100, 0, "1g.10gb")])
+    split = plan(_nodes(2), [Demand(f"one-{index:03}", 1, 0, "1g.10gb") for index in range(100)])
+    assert alone.objective == split.objective
+    assert sorted(split.served.values()) == [1] * 100
+
+
+def test_a_higher_class_is_served_before_more_of_a_lower_one() -> None:
+    found = plan(_nodes(1, 1), [Demand("many", 7, 0, "1g.10gb"), Demand("one", 1, 1, "7g.80gb")])
+    assert (found.priorities, found.objective.served) == ((1, 0), (1, 0))
+    assert found.optimal
+
+
+def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
+    small = [Instance(0, "1g.10gb", "pod-a"), Instance(0, "1g.10gb", "pod-b")]
+    fleet = Fleet(tuple(FleetGpu(f"gpu-{i}", "n", H100, (seat,)) for i, seat in enumerate(small)))
+    found = plan(fleet, [Demand("big", 1, 0, "7g.80gb")])
+    assert (found.objective.served, found.objective.moved, found.optimal) == ((1,), 2, True)
+    pinned = dataclasses.replace(
+        fleet,
+        gpus=tuple(
+            dataclasses.replace(g, instances=(dataclasses.replace(g.instances[0], pinned=True),)) for g in fleet.gpus
+        ),
+    )
+    assert plan(pinned, [Demand("big", 1, 0, "7g.80gb")]).objective.served == (0,)
+
+
+@pytest.mark.parametrize("scope", ["gpu", "node", "instance"])
+def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope) -> None:
+    gpu = FleetGpu("gpu", "n", H100, (Instance(0, "1g.10gb", "pod"),))
+    found = plan(Fleet((gpu,), scope), [])
+    used = [seat for seat in found.fleet.gpus[0].instances if seat.pod]
+    assert used == [Instance(6, "1g.10gb", "pod")]
+    assert (found.objective.moved, found.optimal) == (1, True)
+    pinned = dataclasses.replace(gpu, instances=(dataclasses.replace(gpu.instances[0], pinned=True),))
+    assert plan(Fleet((pinned,), scope), []).fleet == Fleet((pinned,), scope)
+
+
+def test_an_idle_instance_is_used_before_a_gpu_is_changed() -> None:
+    idle = FleetGpu("gpu-1", "n", H100, (Instance(0, "7g.80gb"),))
+    found = plan(Fleet((FleetGpu("gpu-0", "n", H100), idle)), [Demand("big", 1, 0, "7g.80gb")])
+    assert found.objective.reconfigured == 0
+    assert found.fleet.gpus[1].instances == (Instance(0, "7g.80gb", demand="big"),)
+
+
+def test_a_need_gets_the_smallest_profile_that_suffices() -> None:
+    demand = Demand("need", 1, 0, memory_mib=15000, compute_slices=1)
+    assert (demand.on(A100), demand.on(H100)) == ("3g.20gb", "1g.20gb")
+    assert Demand("need", 1, 0, memory_mib=10**6).on(H100) == ""
+
+
+def test_no_node_gets_more_than_the_spread_limit() -> None:
+    found = plan(_nodes(3), [Demand("spread", 20, 0, "1g.10gb", max_per_node=2)], Budget(NO_SEARCH))
+    held = Counter(gpu.node for gpu in found.fleet.gpus for seat in gpu.instances if seat.demand)
+    assert held == {"n0": 2, "n1": 2, "n2": 2}
+    assert found.gap.served == (0,)
+
+
+def test_the_callers_clock_ends_the_search_and_the_plan_says_what_is_proven() -> None:
+    asked = itertools.count()
+    wanted = [Demand("a", 3, 0, "1g.10gb"), Demand("b", 2, 0, "3g.40gb")]
+    found = plan(_nodes(1, 2), wanted, Budget(10**6, lambda: next(asked) > 10))
+    assert next(asked) == 12
+    assert found.gap.served == (0,)
+    assert not found.optimal
+    assert plan(_nodes(1, 2), wanted).optimal
+
+
+def test_ten_thousand_gpus_are_planned_by_their_kinds() -> None:
+    wanted = [Demand("two", 9000, 1, "2g.20gb"), Demand("one", 21000, 0, "1g.10gb")]
+    found = plan(_nodes(1250), wanted)
+    assert found.gap.served == (0, 0)
+    assert found.objective.served == (9000, 21000)
+
+
+def test_more_demand_than_a_large_fleet_can_hold_is_served_within_a_hundredth_of_the_bound() -> None:
+    wanted = [Demand("two", 200, 1, "2g.20gb"), Demand("one", 500, 0, "1g.10gb"), Demand("three", 200, 0, "3g.40gb")]
+    found = plan(_nodes(25), wanted, Budget(NO_SEARCH))
+    assert found.gap.served[0] == 0
+    assert 0 <= found.gap.served[1] <= found.bounds.served[1] / 100
+
+
+def test_wrong_input_is_refused_with_its_name() -> None:
+    for wrong, told in (
+        (lambda: Demand("a", -1, 0, "1g.10gb"), "below 0"),
+        (lambda: Demand("a", 1), "either a profile or"),
+        (lambda: Demand("a", 1, 0, "1g.10gb", max_per_node=0), "never be served"),
+        (lambda: Demand("", 1, 0, "1g.10gb"), "no name"),
+        (lambda: Fleet((FleetGpu("g", "n", H100), FleetGpu("g", "n", H100))), "the GPU g is in the fleet twice"),
+        (lambda: Fleet((FleetGpu("g", "n", H100, (Instance(0, "1g.10gb", pinned=True),)),)), "pinned"),
+        (lambda: Fleet((FleetGpu("g", "n", H100, (Instance(1, "2g.20gb"),)),)), "cannot hold 2g.20gb@1"),
+        (lambda: plan(_nodes(1), [Demand("a", 1, 0, "1g.10gb")] * 2), "two demands"),
+        (lambda: plan(Fleet((FleetGpu("g", "n", H100, (Instance(0, "1g.10gb", demand="a"),)),)), []), "has no pod"),
+    ):
+        with pytest.raises(LayoutError, match=told):
+            wrong()

@@ -1,0 +1,96 @@
+"""Requests come as often as the scenario says, and the same seed brings the same ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferstack.errors import UserError
+from rehearsal.load.arrivals import Arrivals, Request, rate_at, read_trace
+from rehearsal.load.scenario import JobLoad
+
+
+def load(**arrivals: Any) -> JobLoad:
+    return JobLoad.model_validate({"job": "a/b", "arrivals": arrivals})
+
+
+def between(made: JobLoad, *moments: float, seed: int = 1) -> list[int]:
+    source = Arrivals(made, seed)
+    return [len(source.until(moment)) for moment in moments]
+
+
+@pytest.mark.parametrize(
+    ("made", "moments", "expected"),
+    [
+        (load(type="constant", rate=50), (100, 200), (5000, 5000)),
+        (
+            load(type="step", before=10, after=100, atSeconds=100, untilSeconds=200),
+            (100, 200, 300),
+            (1000, 10_000, 1000),
+        ),
+        # The mean of the halves of a sine: the middle, less or more 2 / pi of the amplitude.
+        (load(type="diurnal", low=0, high=100, periodSeconds=400), (100, 300, 400), (1817, 16_366, 1817)),
+        (
+            load(
+                type="flashCrowd", base=10, peak=110, atSeconds=100, climbSeconds=10, holdSeconds=90, halfLifeSeconds=10
+            ),
+            (100, 200, 210),
+            (1000, 10 * 100 + 100 * 95, 100 + 721),
+        ),
+    ],
+)
+def test_as_many_come_as_asked_for(made: JobLoad, moments: tuple[float, ...], expected: tuple[int, ...]) -> None:
+    for found, wanted in zip(between(made, *moments), expected, strict=True):
+        assert abs(found - wanted) < 5 * wanted**0.5  # five standard deviations of a Poisson variable
+
+
+def test_a_seed_fixes_all_and_another_does_not() -> None:
+    made = load(type="constant", rate=5)
+    assert Arrivals(made, 1).until(100) == Arrivals(made, 1).until(100)
+    assert Arrivals(made, 1).until(100) != Arrivals(made, 2).until(100)
+    # In one go or in many.
+    source = Arrivals(made, 1)
+    assert [one for moment in range(1, 101) for one in source.until(moment)] == Arrivals(made, 1).until(100)
+    late = Arrivals(made, 1)
+    late.skip(50)
+    assert late.until(100) == [one for one in Arrivals(made, 1).until(100) if one.at >= 50]
+
+
+def test_tokens_have_the_mean_that_is_asked_for() -> None:
+    made = JobLoad.model_validate(
+        {
+            "job": "a/b",
+            "arrivals": {"type": "constant", "rate": 100},
+            "prompt": {"mean": 300, "spread": 0.8},
+            "output": {"mean": 7, "spread": 0},
+        }
+    )
+    found = Arrivals(made, 1).until(200)
+    assert sum(one.prompt for one in found) / len(found) == pytest.approx(300, rel=0.03)
+    assert {one.output for one in found} == {7}
+
+
+def test_a_rate_of_nothing_brings_nothing() -> None:
+    assert between(load(type="constant", rate=0), 1000) == [0]
+    assert rate_at(load(type="flashCrowd", base=1, peak=9, atSeconds=50).arrivals, 49) == 1  # type: ignore[arg-type]
+
+
+def test_a_trace_is_played_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "burst.csv"
+    path.write_text("Timestamp,Model,Request tokens,Response tokens\n15,ChatGPT,10,20\n12,GPT-4,3,0\n20,ChatGPT,0,5\n")
+    trace = read_trace(path, speed=2)
+    assert trace == [Request(0, 3, 0), Request(1.5, 10, 20), Request(4, 1, 5)]
+    source = Arrivals(load(type="trace", file=str(path)), 1, trace)
+    assert [len(source.until(moment)) for moment in (1, 2, 5, 9)] == [1, 1, 1, 0]
+
+
+def test_a_trace_without_a_column_or_with_a_wrong_line_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "burst.csv"
+    path.write_text("timestamp,tokens\n1,2\n")
+    with pytest.raises(UserError, match=r"no column for prompt: expected one of inputtokens"):
+        read_trace(path, 1)
+    path.write_text("timestamp,input tokens,output tokens\n1,2,3\n2,many,3\n")
+    with pytest.raises(UserError, match=r"line 3 is no request"):
+        read_trace(path, 1)

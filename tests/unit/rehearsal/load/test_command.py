@@ -1,0 +1,53 @@
+"""``inferstack load`` without a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from inferstack.cli import app
+from inferstack.errors import UserError
+from rehearsal.load import control
+
+GOOD = "jobs: [{job: nlp/chat, arrivals: {type: constant, rate: 1}}]"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INFERSTACK_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["load", *arguments])
+
+
+def test_a_scenario_is_checked_with_its_traces(tmp_path: Path, state: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD)
+    assert call("check", str(path)).exit_code == 0
+    (tmp_path / "t.csv").write_text("when,what\n1,2\n")
+    path.write_text("jobs: [{job: nlp/chat, arrivals: {type: trace, file: t.csv}}]")
+    told = call("check", str(path)).exception
+    assert isinstance(told, UserError)
+    assert "no column for at: expected one of timestamp, there are when, what" in str(told)
+
+
+def test_a_run_without_a_simulator_changes_nothing(tmp_path: Path, state: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD)
+    for told in (call("run", str(path)).exception, call("status").exception):
+        assert isinstance(told, UserError)
+        assert "`inferstack rehearsal start --metrics` starts it" in str(told)
+    assert control.read(state) is None
+    stopped = call("stop")
+    assert stopped.exit_code == 0
+
+
+def test_the_schema_names_the_keys_as_they_are_written() -> None:
+    printed = json.loads(call("schema").stdout)
+    assert set(printed["$defs"]["FlashCrowd"]["required"]) == {"type", "base", "peak", "atSeconds"}
+    assert "coldStartSeconds" in printed["$defs"]["ServerModel"]["properties"]

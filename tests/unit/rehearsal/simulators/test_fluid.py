@@ -1,0 +1,271 @@
+"""What the agent says in Fluid's place: statuses that Fluid's own kinds take, and volumes that bind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from components.addon.catalogue import load as load_catalogue
+from components.addon.plan import rehearsed_crds
+from rehearsal.simulators.fluid import fluid_status as status
+from rehearsal.simulators.fluid import fluid_volume as volume
+from tests.unit.api.structural import faults
+
+Object = dict[str, Any]
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+CREATED = "2026-01-01T11:59:00Z"
+SCHEMAS = {
+    crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    for crd in rehearsed_crds("fluid", load_catalogue()["fluid"])
+}
+
+
+def meta(name: str = "bert", **annotations: str) -> Object:
+    return {
+        "name": name,
+        "namespace": "caches",
+        "uid": "8f7c",
+        "creationTimestamp": CREATED,
+        "annotations": annotations,
+    }
+
+
+def dataset(mount: str = "s3://models/bert", said: Object | None = None, notes: Object | None = None) -> Object:
+    made: Object = {"kind": "Dataset", "metadata": meta(**notes or {}), "spec": {"mounts": [{"mountPoint": mount}]}}
+    return {**made, "status": said} if said else made
+
+
+def runtime(replicas: int = 2, *, nodes: int = 5, now: datetime = NOW, notes: Object | None = None) -> Object:
+    levels = [
+        {"mediumtype": "MEM", "path": "/dev/shm", "quota": "1Gi"},  # noqa: S108
+        {"mediumtype": "SSD", "path": "/a,/b", "quotaList": "2Gi,512Mi"},
+    ]
+    spec = {"replicas": replicas, "tieredstore": {"levels": levels}}
+    made: Object = {"kind": "AlluxioRuntime", "metadata": meta(**notes or {}), "spec": spec}
+    said, _ = status.runtime_status(made, nodes=nodes, now=now)
+    return {**made, "status": said}
+
+
+def load(phase: str | None = None, started: datetime | None = None, /, *paths: str, **spec: Any) -> Object:
+    notes = {status.SECONDS: "8", **({status.STARTED: started.isoformat()} if started else {})}
+    targets = [{"path": path} for path in paths or ("/",)]
+    made: Object = {"kind": "DataLoad", "metadata": meta("load", **notes)}
+    made["spec"] = {"dataset": {"name": "bert"}, "target": targets, **spec}
+    return {**made, "status": {"phase": phase}} if phase else made
+
+
+def good(kind: str, said: Object) -> Object:
+    """Return a status that the kind takes as it is: the API server drops what a schema lacks."""
+    assert list(faults(SCHEMAS[kind], said)) == []
+    return said
+
+
+def bound() -> Object:
+    return dataset(said=status.dataset_status(dataset(), runtime(), [], [], NOW))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "nodes", "phase", "ready"),
+    [(2, 5, "Ready", 2), (2, 1, "PartialReady", 1), (2, 0, "NotReady", 0), (0, 5, "Ready", 0)],
+)
+def test_workers_take_a_node_each(replicas: int, nodes: int, phase: str, ready: int) -> None:
+    said = good("AlluxioRuntime", runtime(replicas, nodes=nodes)["status"])
+    assert (said["workerPhase"], said["workerNumberReady"], said["masterPhase"]) == (phase, ready, "Ready")
+    assert (said["desiredWorkerNumberScheduled"], said["workerNumberUnavailable"]) == (replicas, replicas - ready)
+    assert status.ready(runtime(replicas, nodes=nodes)) is (phase != "NotReady")
+
+
+def test_a_runtime_takes_its_time() -> None:
+    slow = runtime(notes={status.SECONDS: "90"})
+    assert {slow["status"][f"{part}Phase"] for part in ("master", "worker", "fuse")} == {"NotReady"}
+    assert status.runtime_status(slow, nodes=5, now=NOW)[1] == 30
+    assert status.ready(runtime(now=NOW + timedelta(seconds=31), notes={status.SECONDS: "90"}))
+
+
+def test_a_runtime_that_is_to_go_serves_no_more() -> None:
+    going = runtime()
+    going["metadata"]["deletionTimestamp"] = CREATED
+    assert not status.ready(going)
+    assert good("Dataset", status.dataset_status(bound(), going, [], [], NOW))["phase"] == "NotBound"
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "selected"),
+    [
+        ("In", ["a"], {"k": "a"}, True),
+        ("In", ["a"], {"k": "b"}, False),
+        ("In", ["a"], {}, False),
+        ("NotIn", ["a"], {}, True),
+        ("NotIn", ["a"], {"k": "a"}, False),
+        ("Exists", None, {"k": ""}, True),
+        ("Exists", None, {}, False),
+        ("DoesNotExist", None, {}, True),
+        ("Gt", ["1"], {"k": "2"}, False),
+    ],
+)
+def test_nodes_are_chosen_by_their_labels(
+    operator: str, values: list[str] | None, labels: dict[str, str], selected: bool
+) -> None:
+    rule = {"key": "k", "operator": operator, "values": values}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}}
+    assert status.selects({"spec": {"nodeAffinity": affinity}}, labels) is selected
+    assert status.selects({"spec": {}}, labels)
+
+
+def test_a_dataset_is_bound_by_a_runtime_that_serves() -> None:
+    assert good("Dataset", status.dataset_status(dataset(), None, [], [], NOW)) == {
+        "phase": "NotBound",
+        "conditions": [],
+    }
+    said = good("Dataset", bound()["status"])
+    assert said["phase"] == "Bound"
+    # Two workers with 1 GiB of memory and 2.5 GiB on disks each.
+    assert said["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "0.00B", "cachedPercentage": "0.0%"}
+    assert said["runtimes"] == [
+        {"category": "Accelerate", "name": "bert", "namespace": "caches", "type": "alluxio", "masterReplicas": 1}
+    ]
+
+
+def test_a_dataset_that_loses_its_workers_has_failed_and_comes_back() -> None:
+    lost = good("Dataset", status.dataset_status(bound(), runtime(nodes=0), [], [], NOW + timedelta(minutes=1)))
+    assert (lost["phase"], lost["conditions"][0]["status"]) == ("Failed", "False")
+    again = status.dataset_status(dataset(said=lost), runtime(), [], [], NOW + timedelta(minutes=2))
+    assert (again["phase"], again["conditions"][0]["lastTransitionTime"]) == ("Bound", "2026-01-01T12:02:00Z")
+
+
+def test_a_condition_that_stays_keeps_its_time() -> None:
+    later = status.dataset_status(bound(), runtime(), [], [], NOW + timedelta(hours=1))
+    assert later == bound()["status"]
+
+
+def test_a_load_shows_on_its_dataset_in_steps() -> None:
+    running = load("Executing", NOW)
+    seen = [
+        good("Dataset", status.dataset_status(bound(), runtime(), [running], [], NOW + timedelta(seconds=at)))
+        for at in (0, 2, 4.1, 7.9, 60)
+    ]
+    assert [one["cacheStates"]["cachedPercentage"] for one in seen] == ["0.0%", "25.0%", "50.0%", "75.0%", "75.0%"]
+    assert seen[0]["operationRef"] == {"DataLoad": "load"}
+    done = status.dataset_status(bound(), runtime(), [load("Complete")], [], NOW)
+    assert done["cacheStates"]["cachedPercentage"] == "100.0%"
+    assert done["cacheStates"]["cached"] == done["ufsTotal"] == "420.05MiB"
+    assert "operationRef" not in done
+
+
+def test_a_cache_holds_no_more_than_fits() -> None:
+    large = dataset(notes={status.SIZE: "70Gi"})
+    said = status.dataset_status(large, runtime(), [load("Complete")], [], NOW)
+    assert said["ufsTotal"] == "70.00GiB"
+    assert said["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "7.00GiB", "cachedPercentage": "10.0%"}
+
+
+def test_who_stands_for_a_dataset_is_told() -> None:
+    said = good("Dataset", status.dataset_status(dataset(), None, [], ["nlp/bert", "a/bert"], NOW))
+    assert said["datasetRef"] == ["a/bert", "nlp/bert"]
+
+
+def test_a_dataset_that_stands_for_another_says_what_that_says() -> None:
+    reference = dataset("dataset://caches/bert/sub")
+    assert status.origin(reference) == "caches/bert"
+    assert status.origin(dataset()) is None
+    assert status.reference_status(reference, None)["phase"] == "NotBound"
+    assert status.reference_status(reference, dataset())["phase"] == "NotBound"
+    theirs = dataset(said={**bound()["status"], "datasetRef": ["nlp/bert"], "operationRef": {"DataLoad": "x"}})
+    said = good("Dataset", status.reference_status(reference, theirs))
+    assert said["phase"] == "Bound"
+    assert [one["type"] for one in said["runtimes"]] == ["thin"]
+    assert not {"datasetRef", "operationRef"} & said.keys()
+
+
+def steps(
+    one: Object, of: Object | None, *, busy: bool = False, now: datetime = NOW
+) -> tuple[Object | None, float | None]:
+    said, wait = status.load_status(one, of, busy=busy, now=now)
+    return (good("DataLoad", said) if said else None), wait
+
+
+def test_a_load_waits_for_a_bound_dataset_and_for_others() -> None:
+    assert steps(load(), None) == (None, None)
+    assert steps(load(), dataset()) == (None, None)
+    assert steps(load(policy="OnEvent"), bound()) == (None, None)
+    said, _ = steps(load(), bound())
+    assert said is not None
+    assert (said["phase"], said["duration"]) == ("Pending", "Unfinished")
+    assert steps(load("Pending"), bound(), busy=True) == (None, None)
+    said, _ = steps(load("Pending"), bound())
+    assert said is not None
+    assert said["phase"] == "Executing"
+
+
+def test_a_load_takes_its_time_and_ends() -> None:
+    assert steps(load("Executing", NOW), bound()) == (None, 2.0)
+    assert steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=7)) == (None, 1.0)
+    said, wait = steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=8))
+    assert said is not None
+    assert (said["phase"], said["duration"], wait) == ("Complete", "8s", None)
+    assert steps(load("Complete", NOW), bound()) == (None, None)
+    # Its beginning is not written yet.
+    assert steps(load("Executing"), bound()) == (None, None)
+
+
+def test_a_load_of_a_path_that_is_not_there_fails() -> None:
+    lacking = dataset(said=bound()["status"], notes={status.MISSING: "/x,/lost"})
+    said, _ = steps(load("Executing", NOW, "/there", "/lost"), lacking, now=NOW + timedelta(seconds=9))
+    assert said is not None
+    assert said["phase"] == "Failed"
+    assert said["conditions"][0]["message"] == "the buckets have no /lost"
+
+
+def test_a_load_by_schedule_says_when_it_succeeded() -> None:
+    said, _ = steps(
+        load("Executing", NOW, policy="Cron", schedule="* * * * *"), bound(), now=NOW + timedelta(seconds=9)
+    )
+    assert said is not None
+    assert (said["lastScheduleTime"], said["lastSuccessfulTime"]) == ("2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0.00B"),
+        (1023, "1023.00B"),
+        (1024, "1.00KiB"),
+        (440449768, "420.05MiB"),
+        (7 * 2**30, "7.00GiB"),
+        (2**60, "1024.00PiB"),
+    ],
+)
+def test_sizes_are_written_as_fluid_does(size: int, text: str) -> None:
+    assert status.human(size) == text
+
+
+def test_claim_and_volume_name_each_other() -> None:
+    claim, made = volume.make_claim(dataset()), volume.make_volume(dataset(), "caches/bert")
+    assert claim["spec"]["volumeName"] == made["metadata"]["name"] == "caches-bert"
+    assert made["spec"]["claimRef"] == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": "caches",
+        "name": "bert",
+    }
+    for key in ("storageClassName", "accessModes"):
+        assert claim["spec"][key] == made["spec"][key]
+    assert claim["spec"]["resources"]["requests"] == made["spec"]["capacity"] == {"storage": "100Pi"}
+
+
+def test_names_that_are_too_long_for_a_label_become_the_uid() -> None:
+    long = dataset()
+    long["metadata"]["name"] = "b" * 60
+    assert volume.make_claim(dataset())["metadata"]["labels"]["fluid.io/dataset-id"] == "caches-bert"
+    assert volume.make_claim(long)["metadata"]["labels"] == {"fluid.io/s-8f7c": "true", "fluid.io/dataset-id": "8f7c"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "phase", "uses"), [("bert", "Running", True), ("gpt", "Running", False), ("bert", "Succeeded", False)]
+)
+def test_which_pods_hold_a_dataset(claim: str, phase: str, uses: bool) -> None:
+    volumes = [{"name": "a", "emptyDir": {}}, {"name": "b", "persistentVolumeClaim": {"claimName": claim}}]
+    assert volume.uses({"spec": {"volumes": volumes}, "status": {"phase": phase}}, "bert") is uses

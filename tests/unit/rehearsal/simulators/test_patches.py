@@ -1,0 +1,140 @@
+"""From what a node says and should say to patches, and quantities."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rehearsal import quantity
+from rehearsal.simulators.desired import Condition, Desired, metadata_patch, owns_label, status_patch
+from rehearsal.simulators.nodes.cluster_policy import make_status, status_differs
+from rehearsal.simulators.nodes.policy import Policy
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("96", "96"),
+        ("500m", "0.5"),
+        ("1Gi", "1073741824"),
+        ("1024Mi", "1073741824"),
+        ("1.5k", "1500"),
+        ("1e3", "1000"),
+        ("1E", "1000000000000000000"),
+        ("-2", "-2"),
+    ],
+)
+def test_quantities(text: str, value: str) -> None:
+    assert quantity.parse(text) == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["", "many", "1 Gi", "1KiB", "0x10"])
+def test_no_quantities(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
+        quantity.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("nvidia.com/gpu.product", True),
+        ("nvidia.com/mig-1g.5gb.count", True),
+        ("nvidia.com/mig.config.state", True),
+        ("feature.node.kubernetes.io/pci-10de.present", True),
+        ("nvidia.com/mig.config", False),
+        ("nvidia.com/gpu.workload.config", False),
+        ("nvidia.com/gpu.deploy.operands", False),
+        ("kubernetes.io/hostname", False),
+    ],
+)
+def test_whose_labels(key: str, ours: bool) -> None:
+    assert owns_label(key) == ours
+
+
+def _node(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "uid": "u",
+            "labels": {"nvidia.com/gpu.count": "8", "nvidia.com/mig.config": "all-1g.5gb", "team": "x"},
+            "annotations": {"a": "1"},
+        },
+        "status": status,
+    }
+
+
+def test_metadata_patch_writes_what_differs_and_removes_what_is_ours() -> None:
+    wanted = Desired(labels={"nvidia.com/gpu.memory": "1"}, annotations={"a": None, "b": "2", "c": None})
+    assert metadata_patch(_node(), wanted) == {
+        "metadata": {
+            "uid": "u",
+            "labels": {"nvidia.com/gpu.memory": "1", "nvidia.com/gpu.count": None},
+            "annotations": {"a": None, "b": "2"},
+        }
+    }
+
+
+def test_nothing_to_write() -> None:
+    wanted = Desired(labels={"nvidia.com/gpu.count": "8"}, annotations={"a": "1", "z": None})
+    assert metadata_patch(_node(), wanted) is None
+    same = Desired(capacity={"memory": "1Gi"}, allocatable={"nvidia.com/gpu": None})
+    assert status_patch(_node(capacity={"memory": "1024Mi"}), same, now=NOW) is None
+
+
+def test_status_patch() -> None:
+    node = _node(
+        capacity={"cpu": "1k"},
+        allocatable={"nvidia.com/gpu": "8"},
+        conditions=[
+            {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": "2025-01-01T00:00:00Z"}
+        ],
+    )
+    wanted = Desired(
+        capacity={"cpu": "96"},
+        allocatable={"nvidia.com/gpu": None},
+        conditions=(Condition("Ready", "False", "KubeletNotReady", "m"),),
+    )
+    assert status_patch(node, wanted, now=NOW) == {
+        "metadata": {"uid": "u"},
+        "status": {
+            "capacity": {"cpu": "96"},
+            "allocatable": {"nvidia.com/gpu": None},
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "KubeletNotReady",
+                    "message": "m",
+                    "lastHeartbeatTime": NOW,
+                    "lastTransitionTime": NOW,
+                }
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "state", "ready"),
+    [
+        ("cluster-policy", Policy(layouts={}), "ready", "True"),
+        ("cluster-policy", Policy(layouts=None, layouts_problem="ConfigMap x does not exist"), "notReady", "False"),
+        ("cluster-policy", Policy(layouts=None, mig_manager=False), "ready", "True"),
+        ("second", Policy(layouts={}), "ignored", None),
+    ],
+)
+def test_cluster_policy_status(name: str, policy: Policy, state: str, ready: str | None) -> None:
+    status = make_status(name, policy, 3)
+    assert status["state"] == state
+    conditions = {entry["type"]: entry for entry in status.get("conditions", [])}
+    assert conditions.get("Ready", {}).get("status") == ready
+
+
+def test_a_written_status_needs_no_second_writing() -> None:
+    wanted = make_status("cluster-policy", Policy(layouts={}), 1)
+    written = {**wanted, "conditions": [{**c, "lastTransitionTime": NOW} for c in wanted["conditions"]]}
+    assert not status_differs(written, wanted)
+    assert status_differs(None, wanted)
+    assert status_differs(written, make_status("cluster-policy", Policy(layouts={}), 2))

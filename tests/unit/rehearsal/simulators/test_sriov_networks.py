@@ -1,0 +1,71 @@
+"""Networks as pods see them: what the operator makes of a SriovNetwork."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rehearsal.simulators.sriov.sriov_networks import make_attachment
+
+Object = dict[str, Any]
+PLAIN = {"cniVersion": "1.0.0", "name": "n", "type": "sriov", "vlan": 0, "vlanQoS": 0, "ipam": {}}
+
+
+def network(**spec: Any) -> Object:
+    return {"metadata": {"name": "n", "namespace": "operator"}, "spec": {"resourceName": "r", **spec}}
+
+
+def config(kind: str = "SriovNetwork", **spec: Any) -> Object:
+    made: Object = json.loads(make_attachment(kind, network(**spec), "a.b")["spec"]["config"])
+    return made
+
+
+def test_an_attachment_names_its_device_and_lies_where_it_is_told() -> None:
+    made = make_attachment("SriovNetwork", network(networkNamespace="nlp"), "a.b")
+    assert made["metadata"] == {
+        "name": "n",
+        "namespace": "nlp",
+        "annotations": {"k8s.v1.cni.cncf.io/resourceName": "a.b/r"},
+    }
+    assert make_attachment("SriovNetwork", network(), "a.b")["metadata"]["namespace"] == "operator"
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ({}, {}),
+        ({"vlan": 5, "vlanQoS": 3, "vlanProto": "802.1q"}, {"vlan": 5, "vlanQoS": 3, "vlanProto": "802.1q"}),
+        ({"spoofChk": "off", "trust": "on"}, {"spoofchk": "off", "trust": "on"}),
+        ({"minTxRate": 0, "maxTxRate": 9}, {"min_tx_rate": 0, "max_tx_rate": 9}),
+        ({"linkState": "auto"}, {"link_state": "auto"}),
+        ({"logLevel": "info", "logFile": ""}, {"logLevel": "info"}),
+        ({"ipam": '{"type": "static"}'}, {"ipam": {"type": "static"}}),
+        ({"capabilities": '{"mac": true}'}, {"capabilities": {"mac": True}}),
+    ],
+)
+def test_the_fields_of_a_network(spec: Object, shown: Object) -> None:
+    assert config(**spec) == {**PLAIN, **shown}
+
+
+def test_infiniband_has_a_plugin_of_its_own_and_no_vlans() -> None:
+    assert config("SriovIBNetwork", linkState="enable") == {
+        "cniVersion": "1.0.0",
+        "name": "n",
+        "type": "ib-sriov",
+        "link_state": "enable",
+        "ipam": {},
+    }
+
+
+def test_further_plugins_make_a_list() -> None:
+    made = config(metaPlugins='{"type": "rdma"}, {"type": "tuning"}')
+    assert [plugin["type"] for plugin in made["plugins"]] == ["sriov", "rdma", "tuning"]
+    assert made.keys() == {"cniVersion", "name", "plugins"}
+
+
+@pytest.mark.parametrize("key", ["ipam", "capabilities", "metaPlugins"])
+def test_a_field_that_holds_no_json_is_named(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"^spec\.{key}: "):
+        config(**{key: "{type: static}"})
