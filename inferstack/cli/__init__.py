@@ -12,14 +12,14 @@ import typer
 from typer.core import TyperGroup
 
 from inferstack.cli import output
-from inferstack.cli.rehearsal import commands as rehearsal
+from inferstack.cli.rehearsal import commands as rehearsal_commands
 from inferstack.cli.rehearsal import node, switches
-from inferstack.cli.stack import commands as stack
+from inferstack.cli.stack import commands as stack_commands
 from inferstack.cli.stack import state
 from inferstack.cli.supply import crd, tools
 from inferstack.errors import UserError
 
-_VERBS: tuple[ModuleType, ...] = (stack, rehearsal, tools, node, switches, crd, state)
+_VERBS: tuple[ModuleType, ...] = (stack_commands, rehearsal_commands, tools, node, switches, crd, state)
 _PLANNING = {
     "settings": "stack.settings",
     "orphans": "stack.orphans",

@@ -97,7 +97,7 @@ def test_every_condition_and_every_reason_is_explained() -> None:
     told = [row[0].strip("`") for row in table("## Conditions and reasons\n")]
     conditions, reasons = told[1 : told.index("reason")], told[told.index("reason") + 1 :]
     assert set(conditions) == {kind.value for kind in ConditionType}
-    folder = ROOT / "inferstack" / "operator"
+    folder = ROOT / "inferstack" / "controllers" / "jobs"
     sources = [
         (folder / f"{name}.py").read_text() for name in ("status", "obstacles", "plan", "children", "cache", "caches")
     ]
