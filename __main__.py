@@ -8,8 +8,8 @@ import pulumi
 from pulumi.runtime.config import CONFIG, is_config_secret
 
 from components.cluster.access import find_access
-from components.platform import Platform, PlatformSettings
-from components.platform.settings import ROLES
+from components.platform.component import Platform
+from components.platform.settings import ROLES, PlatformSettings
 from components.settings import PROJECT, refuse_encrypted
 from inferstack.errors import UserError
 from inferstack.project import state_dir

@@ -23,9 +23,8 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, StringConstraints
 from pydantic.fields import FieldInfo
 
-from components.cluster import Place
-from components.platform import PlatformSettings
-from components.platform.settings import ROLES
+from components.cluster.settings import Place
+from components.platform.settings import ROLES, PlatformSettings
 from components.settings import PROJECT, DnsLabel, variables
 from inferstack.project import project_root
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.autoscaling.settings import AutoscalingSettings
 from inferstack.api import constants
 from inferstack.controllers.jobs.adapter_rules import make_adapter_rules

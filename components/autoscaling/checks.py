@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.autoscaling.settings import AutoscalingSettings, ScaledJob
 from components.objects import Object
 from components.settings import PROJECT

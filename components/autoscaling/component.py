@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import pulumi
 
-from components.addon import Addon, AddonName, Addons, namespaces
+from components.addon.catalogue import AddonName
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
 from components.autoscaling import predictive
 from components.autoscaling.scaled import make_authentication, make_scaled_objects
 from components.autoscaling.settings import AutoscalingSettings

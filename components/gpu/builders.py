@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.gpu.config_maps import CONFIG_MAP, NAMESPACE, make_config_map, make_config_maps
 from components.gpu.policy import POLICY, make_cluster_policy, make_policy_patch
 from components.gpu.settings import GpuSettings

@@ -7,7 +7,9 @@ from typing import Any
 
 import pulumi
 
-from components.addon import Addon, Addons, Mode, namespaces
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
+from components.addon.settings import Mode
 from components.gpu.builders import make_cluster_policy, make_config_map, make_config_maps, make_policy_patch
 from components.gpu.settings import GpuSettings
 from components.objects import KubeObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.mesh.metrics import make_stats_matcher
 from components.mesh.objects import CROSS_NETWORK_PORT, INGRESS, ROOT, make
 from components.mesh.settings import AccessLog, MeshSettings

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.addon import Addon, AddonName, Addons, Mode, namespaces
+from components.addon.catalogue import AddonName
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
+from components.addon.settings import Mode
 from components.mesh.builders import make_mesh, make_monitors
 from components.mesh.metrics import make_rule
 from components.mesh.objects import Job

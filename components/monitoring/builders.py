@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.monitoring.settings import NAMESPACE, MonitoringSettings, RemoteStore, Storage
 from components.objects import LABELS, Object
 from inferstack.api import constants, runtimes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addon, Addons, namespaces
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
 from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors, make_operator_monitor
 from components.monitoring.dashboards import make_dashboards

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.network.settings import Efa, NetworkSettings, Policy, Pool, Sriov, TenantNetwork
 from components.objects import LABELS, Object
 

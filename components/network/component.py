@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addon, Addons, Mode, namespaces
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
+from components.addon.settings import Mode
 from components.network.builders import make_network, make_operator_config, make_policy, make_pool, resources
 from components.network.settings import NetworkSettings
 from components.objects import KubeObject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.inference import InferenceSettings
+from components.inference.settings import InferenceSettings
 from components.network.settings import Sriov
 from components.objects import Object
 from components.settings import PROJECT

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addons
-from components.autoscaling import Autoscaling, PredictiveScaler, ScaledObjects
-from components.cluster import Cluster
+from components.addon.plan import Addons
+from components.autoscaling.component import Autoscaling, PredictiveScaler, ScaledObjects
 from components.cluster.access import Access
-from components.gpu import Gpu
-from components.inference import InferenceJobs, InferenceOperator
-from components.kernel import Kernel
-from components.mesh import Mesh, Traffic
+from components.cluster.component import Cluster
+from components.gpu.component import Gpu
+from components.inference.component import InferenceJobs, InferenceOperator
+from components.kernel.component import Kernel
 from components.mesh import builders as mesh_builders
-from components.monitoring import Monitoring
+from components.mesh.component import Mesh, Traffic
+from components.monitoring.component import Monitoring
 from components.monitoring.units import seconds
-from components.network import Network, TenantNetworks
+from components.network.component import Network, TenantNetworks
 from components.platform.settings import PlatformSettings
-from components.security import Security
-from components.storage import Caches, Storage
-from components.tenancy import Tenancy
-from components.wasm import Wasm, WasmSample
+from components.security.component import Security
+from components.storage.component import Caches, Storage
+from components.tenancy.component import Tenancy
+from components.wasm.component import Wasm, WasmSample
 
 
 class Platform(pulumi.ComponentResource):

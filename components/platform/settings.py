@@ -7,40 +7,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.addon import AddonName, Addons, AddonSettings, Mode, detect, make_addons
-from components.autoscaling import AutoscalingSettings
+from components.addon import detect
+from components.addon.catalogue import AddonName
+from components.addon.plan import Addons, make_addons
+from components.addon.settings import AddonSettings, Mode
 from components.autoscaling import builders as autoscaling_builders
 from components.autoscaling.checks import check as check_autoscaling
-from components.cluster import ClusterSettings, Place
+from components.autoscaling.settings import AutoscalingSettings
 from components.cluster.access import Access
 from components.cluster.nodes import make_nodes
-from components.gpu import GpuSettings
+from components.cluster.settings import ClusterSettings, Place
 from components.gpu import builders as gpu_builders
 from components.gpu.checks import check_gpu, settle
 from components.gpu.fleet import gpu_groups
 from components.gpu.layouts import check_fleet, make_layouts
-from components.inference import InferenceSettings
+from components.gpu.settings import GpuSettings
 from components.inference.jobs import make_jobs
-from components.kernel import KernelSettings
+from components.inference.settings import InferenceSettings
 from components.kernel.checks import check_tuning
-from components.mesh import MeshSettings, check_mesh
+from components.kernel.settings import KernelSettings
 from components.mesh import builders as mesh_builders
-from components.monitoring import MonitoringSettings
+from components.mesh.checks import check_mesh
+from components.mesh.settings import MeshSettings
 from components.monitoring import builders as monitoring_builders
-from components.network import NetworkSettings
+from components.monitoring.settings import MonitoringSettings
 from components.network import builders as network_builders
 from components.network.checks import check_network
 from components.network.fleet import machines_of
 from components.network.jobs import check_attachments, fill_levels
-from components.security import SecuritySettings
+from components.network.settings import NetworkSettings
 from components.security import builders as security_builders
 from components.security.checks import check_security
+from components.security.settings import SecuritySettings
 from components.settings import PROJECT, find_encrypted, load_role, refuse_encrypted
-from components.storage import StorageSettings, check_storage
 from components.storage import builders as storage_builders
-from components.tenancy import TenancySettings
-from components.wasm import WasmSettings
+from components.storage.checks import check_storage
+from components.storage.settings import StorageSettings
+from components.tenancy.settings import TenancySettings
 from components.wasm.checks import check_wasm
+from components.wasm.settings import WasmSettings
 from inferstack.errors import UserError, hint
 
 ROLES = (

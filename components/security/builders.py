@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.objects import LABELS, Object
 from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
 from components.tenancy.builders import EXCEPTION, TENANT_LABEL

@@ -6,7 +6,8 @@ import datetime as dt
 
 import pulumi
 
-from components.addon import Addon, Addons
+from components.addon.component import Addon
+from components.addon.plan import Addons
 from components.objects import KubeObject, Object
 from components.security.builders import make_guard, make_rules
 from components.security.settings import SecuritySettings

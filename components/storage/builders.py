@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from components.addon import AddonName
+from components.addon.catalogue import AddonName
 from components.objects import LABELS, Object
 from components.storage.datasets import Dataset, Load, Mount, Target
 from components.storage.runtime import Runtime, Tier

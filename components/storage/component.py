@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
-from components.addon import Addon, Addons, namespaces
+from components.addon.component import Addon, namespaces
+from components.addon.plan import Addons
 from components.objects import KubeObject, make_namespace
 from components.storage.builders import make_dataset, make_identity, make_load, make_reference, make_runtime
 from components.storage.settings import StorageSettings

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from pulumi.runtime.rpc import _special_secret_sig, _special_sig_key
 
-from components.platform import PlatformSettings
-from components.platform.settings import ROLES
+from components.platform.settings import ROLES, PlatformSettings
 from inferstack.project import project_root
 from tests.program.conftest import STACKS
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.addon import catalogue
-from components.security import SecuritySettings
+from components.security.settings import SecuritySettings
 from components.settings import load_role
-from components.storage import StorageSettings
+from components.storage.settings import StorageSettings
 
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording, Registered

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from components.addon.catalogue import AddonName
-from components.mesh import MeshSettings, builders, metrics, traffic
+from components.mesh import builders, metrics, traffic
 from components.mesh.objects import INGRESS, ROOT
+from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from inferstack.k8s import ApiError, KubeClient

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from components.security import SecuritySettings
 from components.security.builders import make_rules
+from components.security.settings import SecuritySettings
 from components.settings import load_role
 from inferstack.k8s import KubeClient
 from inferstack.toolchain import binaries as tools

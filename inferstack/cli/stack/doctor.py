@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from components.addon import Mode, detect
+from components.addon import detect
 from components.addon.plan import resolve
+from components.addon.settings import Mode
 from components.cluster.access import Access, find_access
 from components.cluster.aws.demand import nat_gateways, quota_groups
 from components.cluster.aws.names import Names

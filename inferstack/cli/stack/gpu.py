@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
-from components.addon import AddonSettings, Mode
-from components.cluster import ClusterSettings, Place
-from components.gpu import GpuSettings, compatibility
+from components.addon.settings import AddonSettings, Mode
+from components.cluster.settings import ClusterSettings, Place
+from components.gpu import compatibility
 from components.gpu.checks import make_asked, settle
 from components.gpu.fleet import gpu_groups
 from components.gpu.preflight import Finding, State, examine
+from components.gpu.settings import GpuSettings
 from components.settings import PROJECT, load_role
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption

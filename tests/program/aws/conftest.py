@@ -10,7 +10,8 @@ import pulumi
 import pytest
 import yaml
 
-from components.cluster import Cluster, ClusterSettings
+from components.cluster.component import Cluster
+from components.cluster.settings import ClusterSettings
 from components.settings import load_role
 from inferstack.project import project_root
 from tests.program.conftest import Recording, Registered, run_program

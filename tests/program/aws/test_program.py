@@ -9,7 +9,7 @@ import pulumi
 import pytest
 import yaml
 
-from components.cluster import ClusterSettings
+from components.cluster.settings import ClusterSettings
 from components.settings import load_role
 from inferstack.aws import catalogue
 from inferstack.project import project_root

@@ -14,8 +14,8 @@ from components.autoscaling import builders
 from components.autoscaling.checks import check
 from components.autoscaling.scaled import make_authentication, make_scaled_objects
 from components.autoscaling.settings import AutoscalingSettings
-from components.inference import InferenceSettings
 from components.inference.jobs import make_jobs
+from components.inference.settings import InferenceSettings
 from components.monitoring.recording import make_autoscaling_group
 from components.monitoring.settings import MonitoringSettings
 from components.objects import Object

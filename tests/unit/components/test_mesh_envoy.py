@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from components.mesh import MeshSettings, proxies
+from components.mesh import proxies
 from components.mesh.envoy import make_filters
 from components.mesh.objects import SERVICE_PORT
+from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from inferstack.api import InferenceJob, runtimes
 from inferstack.controllers.jobs.builders import make_service

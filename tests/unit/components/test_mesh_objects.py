@@ -10,8 +10,8 @@ import yaml
 
 from components.addon import catalogue
 from components.addon import values as chart_values
-from components.mesh import MeshSettings, builders, metrics, traffic
-from components.mesh.settings import DataPlane
+from components.mesh import builders, metrics, traffic
+from components.mesh.settings import DataPlane, MeshSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from components.tenancy.settings import Tenant

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.mesh import MeshSettings, check_mesh, proxies
+from components.mesh import proxies
+from components.mesh.checks import check_mesh
+from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from components.tenancy.settings import Tenant
 from inferstack.errors import UserError

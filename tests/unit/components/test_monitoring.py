@@ -11,7 +11,8 @@ import yaml
 from components import controller
 from components.addon.catalogue import load as load_catalogue
 from components.addon.values import check
-from components.inference import InferenceSettings, operator_objects
+from components.inference import operator_objects
+from components.inference.settings import InferenceSettings
 from components.monitoring import builders
 from components.monitoring.settings import MonitoringSettings, RuleGroup
 from components.monitoring.units import prometheus_bytes, quantity_value, seconds

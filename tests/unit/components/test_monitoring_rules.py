@@ -14,8 +14,8 @@ import promql_parser
 import pytest
 import yaml
 
-from components.gpu import GpuSettings
 from components.gpu.counters import make_csv
+from components.gpu.settings import GpuSettings
 from components.monitoring.alerts import make_alerts, make_rules
 from components.monitoring.dashboards import make_dashboards
 from components.monitoring.recording import expression, make_autoscaling_group

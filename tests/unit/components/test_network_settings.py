@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.inference import InferenceSettings
+from components.inference.settings import InferenceSettings
 from components.network.checks import check_network
 from components.network.fleet import Machine, Port
 from components.network.jobs import check_attachments, fill_levels

@@ -11,8 +11,9 @@ from components import controller
 from components.autoscaling import predictive
 from components.autoscaling.checks import check
 from components.autoscaling.settings import AutoscalingSettings
-from components.inference import InferenceSettings, operator_objects
+from components.inference import operator_objects
 from components.inference.jobs import make_jobs
+from components.inference.settings import InferenceSettings
 from components.objects import Object
 from components.settings import load_role
 from inferstack.controllers.scaling.rbac import rules

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.platform import PlatformSettings
-from components.platform.settings import ROLES
+from components.platform.settings import ROLES, PlatformSettings
 from components.settings import RoleSettings, defaults_file, find_encrypted, key_path, load_role, merge, variables
 from inferstack.errors import UserError
 

@@ -11,9 +11,10 @@ import yaml
 from components.addon import values as chart_values
 from components.addon.catalogue import load as load_catalogue
 from components.addon.plan import rehearsed_crds
-from components.platform import PlatformSettings
+from components.platform.settings import PlatformSettings
 from components.settings import load_role, merge
-from components.storage import StorageSettings, builders
+from components.storage import builders
+from components.storage.settings import StorageSettings
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.versions import load as load_versions

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, StrictInt
 
-from components.cluster import Place
-from components.cluster.settings import NodeGroup
+from components.cluster.settings import NodeGroup, Place
 from components.platform.settings import ROLES
 from components.settings import DnsLabel, defaults_file, variables
 from components.tenancy.settings import Quantity
