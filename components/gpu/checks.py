@@ -12,11 +12,10 @@ from components.settings import key_path
 from inferstack.api import runtimes
 from inferstack.errors import UserError, hint
 from inferstack.mig import catalogue
-from inferstack.mig.sharing import CONFIG_LABEL, can_be_shared
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu
+from inferstack.mig.sharing import CONFIG_LABEL
 from inferstack.toolchain.charts import pins
 from inferstack.versions import load as load_versions
-
-_GPU = "nvidia.com/gpu"
 
 
 def check_gpu(
@@ -179,14 +178,14 @@ def _not_offered(resource: str, strategy: Strategy, groups: Sequence[GpuGroup]) 
     """Return why no node can offer a resource, None where one can."""
     boards = catalogue.load().gpus
     slices = {profile.resource: board for board in boards.values() for profile in board.profiles.values()}
-    if resource == _GPU:
+    if resource == GPU_RESOURCE:
         return None
     if resource not in slices:
-        known = [_GPU, *slices]
-        kind = "no GPU has such slices" if can_be_shared(resource) else "the device plugin does not share it"
+        known = [GPU_RESOURCE, *slices]
+        kind = "no GPU has such slices" if is_gpu(resource) else "the device plugin does not share it"
         return f"{kind}; {hint(resource, known, otherwise='it shares')}"
     if strategy is not Strategy.MIXED:
-        return f"with {KEY}.mig.strategy {strategy} there is no such resource; slices are {_GPU} then, or not offered."
+        return f"{KEY}.mig.strategy is {strategy}: slices are {GPU_RESOURCE} or are not offered."
     here = {group.gpu for group in groups}
     able = sorted(name for name in boards if any(p.resource == resource for p in boards[name].profiles.values()))
     if here and not here & set(able):

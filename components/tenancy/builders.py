@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from components.objects import Object, make_pod_security
 from components.tenancy.settings import Tenant
 from inferstack.mig import catalogue
+from inferstack.mig.resources import mig_resource
 
 ROLE = "inferstack-tenant"
 """ClusterRole that each tenant's groups get in their own namespace."""
@@ -87,7 +88,7 @@ def make_limit_range(name: str, tenant: Tenant) -> Object:
 
 def make_quota(name: str, tenant: Tenant) -> Object:
     """Return the quota. MIG profiles that the tenant may not use are in it with 0: what is not named is not limited."""
-    resources = {profile: _mig_resource(profile) for profile in catalogue.profile_names()}
+    resources = {profile: mig_resource(profile) for profile in catalogue.profile_names()}
     hard = {
         "requests.cpu": tenant.cpu,
         "requests.memory": tenant.memory,
@@ -199,11 +200,6 @@ def make_priority_class(name: str, value: int) -> Object:
         "value": value,
         "globalDefault": False,
     }
-
-
-def _mig_resource(profile: str) -> str:
-    # As Profile.resource: a plus sign is not allowed in the name of a resource.
-    return f"nvidia.com/mig-{profile.replace('+', '.')}"
 
 
 def _labels() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inferstack.mig import catalogue
+from inferstack.mig.resources import GPU_RESOURCE, mig_resource
 
 GROUP: Final = "deepseek.ai"
 VERSION: Final = "v1"
@@ -15,12 +16,9 @@ SINGULAR: Final = "inferencejob"
 ROLLOUT_KIND: Final = "MigRollout"
 ROLLOUT_PLURAL: Final = "migrollouts"
 
-WHOLE_GPU: Final = "nvidia.com/gpu"
-MIG_PREFIX: Final = "nvidia.com/mig-"
 GPU_RESOURCES: Final[tuple[str, ...]] = (
-    WHOLE_GPU,
-    # "+" may not stand in a resource's name: the device plugin writes 1g.5gb+me as mig-1g.5gb.me
-    *(MIG_PREFIX + name.replace("+", ".") for name in catalogue.profile_names()),
+    GPU_RESOURCE,
+    *map(mig_resource, catalogue.profile_names()),
 )
 """What counts as a GPU: the whole one, or a slice of each MIG profile that some GPU has."""
 NATIVE_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage", "hugepages-2Mi", "hugepages-1Gi")
@@ -68,14 +66,6 @@ TRITON_REPOSITORY: Final = "--model-repository="
 CACHE_PATH_PATTERN: Final = r"^/([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"
 CACHE_MOUNT: Final = "/models"
 """Where a replica finds the Dataset that its job names."""
-
-
-def profile_of(resource: str) -> str:
-    """Return the MIG profile behind a GPU resource as the driver writes it, ``whole`` for the whole GPU."""
-    if resource == WHOLE_GPU:
-        return "whole"
-    name = resource.removeprefix(MIG_PREFIX)
-    return name.removesuffix(".me") + "+me" if name.endswith(".me") else name
 
 
 def is_native(resource: str) -> bool:

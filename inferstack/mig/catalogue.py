@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import yaml
 
 from inferstack.mig.errors import CatalogueError
+from inferstack.mig.resources import mig_resource
 from inferstack.mig.rows import check_catalogue, check_gpu
 
 _PROFILE_NAME = re.compile(r"(?P<g>[1-7])g\.(?P<gb>\d+)gb(?P<suffix>\+me|\+gfx|\+me\.all|-me)?")
@@ -59,8 +60,8 @@ class Profile:
 
     @property
     def resource(self) -> str:
-        """The extended resource under the mixed strategy; ``+`` is not allowed there and becomes a dot."""
-        return "nvidia.com/mig-" + self.name.replace("+", ".")
+        """The extended resource under the MIG strategy ``mixed``."""
+        return mig_resource(self.name)
 
 
 @dataclass(frozen=True)

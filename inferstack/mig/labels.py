@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from inferstack.mig.catalogue import Catalogue, Gpu, Profile
-from inferstack.mig.layout import GPU_RESOURCE, GpuState, Strategy, published
+from inferstack.mig.layout import GpuState, Strategy, published
+from inferstack.mig.resources import GPU_RESOURCE, escape_profile
 
 MIG_CONFIG = "nvidia.com/mig.config"
 MIG_STATE = "nvidia.com/mig.config.state"
@@ -97,7 +98,7 @@ def _resource(resource: str, *, product: str, count: int, memory: int) -> dict[s
 
 
 def _instance(resource: str, model: Gpu, profile: Profile, count: int) -> dict[str, str]:
-    product = f"{model.product}-MIG-{profile.name.replace('+', '.')}"
+    product = f"{model.product}-MIG-{escape_profile(profile.name)}"
     return {
         **_resource(resource, product=product, count=count, memory=profile.memory_mib),
         f"{resource}.replicas": "1",

@@ -22,6 +22,7 @@ from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.mig_parted import Layout, make_mig_parted_config, parse_config
 from inferstack.mig.placement import check, place
+from inferstack.mig.resources import GPU_RESOURCE
 
 __all__ = [
     "GpuState",
@@ -41,9 +42,6 @@ __all__ = [
 
 Strategy = Literal["none", "single", "mixed"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-
-GPU_RESOURCE = "nvidia.com/gpu"
-MIG_RESOURCE_PREFIX = "nvidia.com/mig-"
 
 
 @dataclass(frozen=True)

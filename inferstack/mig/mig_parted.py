@@ -19,6 +19,7 @@ import yaml
 from inferstack.mig.catalogue import Gpu, load
 from inferstack.mig.errors import ConfigError
 from inferstack.mig.placement import place
+from inferstack.mig.resources import escape_profile
 
 VERSION = "v1"
 _PROFILE = re.compile(r"(?:\d+c\.)?[1-9]g\.\d+gb(?:[+-](?:me|gfx)(?:\.all)?)*")
@@ -138,7 +139,7 @@ def _profiles(path: str, value: Any) -> dict[str, int]:
 
 def layout_name(profile: str) -> str:
     """Return mig-parted's name for the layout that fills each GPU with one profile."""
-    return "all-" + profile.replace("+", ".")
+    return "all-" + escape_profile(profile)
 
 
 def make_mig_parted_config(gpus: Iterable[str] | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from inferstack.mig import catalogue
 from inferstack.mig.cost import Line, line
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 
 Object = Mapping[str, Any]
 _REQUESTS = "requests."
@@ -30,11 +30,10 @@ def quota(owner: str, hard: Mapping[str, str], model: str, price: float | None =
         LayoutError: a quantity that is not a whole number.
     """
     board = catalogue.gpu(model)
-    by_resource = {profile.resource: name for name, profile in board.profiles.items()}
     total = Line(owner, usd_per_hour=None if price is None else 0.0)
     for key, quantity in sorted(hard.items()):
         resource = key.removeprefix(_REQUESTS)
-        if resource != GPU_RESOURCE and not resource.startswith(MIG_RESOURCE_PREFIX):
+        if not is_gpu(resource):
             continue
         if not str(quantity).isdecimal():
             raise LayoutError(f"{owner}: {key}: {quantity!r} is not a whole number")
@@ -43,8 +42,7 @@ def quota(owner: str, hard: Mapping[str, str], model: str, price: float | None =
             usd = None if price is None else count * price
             more = Line(owner, count, count * board.memory_slices, count * board.compute_slices, Fraction(count), usd)
         else:
-            name = by_resource.get(resource) or resource.removeprefix(MIG_RESOURCE_PREFIX)
-            more = line(owner, model, name, count, price)
+            more = line(owner, model, profile_of(resource), count, price)
         total = total.plus(more)
     return total
 
@@ -67,7 +65,7 @@ def read_quotas(
     for one in quotas:
         namespace, hard = one["metadata"]["namespace"], (one.get("spec") or {}).get("hard") or {}
         asked = {key.removeprefix(_REQUESTS) for key in hard}
-        profiles = {resource for resource in asked if resource.startswith(MIG_RESOURCE_PREFIX)}
+        profiles = set(filter(is_mig, asked))
         fitting = [
             (-gpus, name)
             for name, gpus in boards.items()

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from inferstack.mig.errors import ConfigError
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
 
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
 """Label by which a node asks for one of the configurations."""
@@ -112,11 +111,6 @@ def share_labels(labels: Mapping[str, str], sharing: Sharing) -> dict[str, str]:
         if not sharing.rename:
             changed[f"{resource}.product"] += "-SHARED"
     return changed
-
-
-def can_be_shared(resource: str) -> bool:
-    """Tell whether a resource is of the kinds that the device plugin shares: whole GPUs and MIG slices."""
-    return resource == GPU_RESOURCE or resource.startswith(MIG_RESOURCE_PREFIX)
 
 
 def _mapping(at: str, value: Any) -> Mapping[str, Any]:

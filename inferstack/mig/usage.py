@@ -19,12 +19,10 @@ from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.cost import Line, line
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
 from inferstack.mig.quotas import read_quotas
+from inferstack.mig.resources import GPU_RESOURCE, WHOLE, is_gpu, unescape_profile
 
 Object = Mapping[str, Any]
-WHOLE = "whole"
-"""Stands for a GPU that is not cut, where a profile is named."""
 _PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
 _OVER = ("Succeeded", "Failed")
 
@@ -166,8 +164,8 @@ def board_of(product: str) -> tuple[Gpu | None, str]:
     plain, _, suffix = product.partition("-MIG-")
     for board in catalogue.load().gpus.values():
         if board.product == plain:
-            by_label = {name.replace("+", "."): name for name in board.profiles}
-            return board, by_label.get(suffix, "")
+            profile = unescape_profile(suffix)
+            return board, profile if profile in board.profiles else ""
     return None, ""
 
 
@@ -185,7 +183,7 @@ def _offered(node: Object) -> dict[str, int]:
 def _counts(where: str, resources: Mapping[str, Any]) -> dict[str, int]:
     found = {}
     for key, quantity in resources.items():
-        if key == GPU_RESOURCE or key.startswith(MIG_RESOURCE_PREFIX):
+        if is_gpu(key):
             if not str(quantity).isdecimal():
                 raise LayoutError(f"{where}: {key}: {quantity!r} is not a whole number")
             found[key] = int(quantity)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+from inferstack.mig.resources import GPU_RESOURCE, mig_resource
 from rehearsal.hardware import HardwareError, current_states, hardware_of
 
 _NAMES = uuid.UUID("6f2f0a52-6f0f-4f43-9f5f-6d1f0c9f0d11")
@@ -74,4 +74,4 @@ def allot(devices: Sequence[Device], pods: Sequence[tuple[str, Mapping[str, str]
 def _offers(device: Device, resource: str) -> bool:
     if resource == GPU_RESOURCE:
         return True  # under the strategy "single" slices go by this name too
-    return resource == MIG_RESOURCE_PREFIX + device.profile.replace("+", ".") and bool(device.profile)
+    return bool(device.profile) and resource == mig_resource(device.profile)

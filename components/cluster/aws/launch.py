@@ -10,6 +10,7 @@ import yaml
 from components.cluster.aws.names import Names
 from components.cluster.aws.settings import Capacity, GpuNodes
 from inferstack.aws.catalogue import InstanceType
+from inferstack.mig.resources import GPU_RESOURCE
 
 Inputs = dict[str, Any]
 
@@ -182,7 +183,7 @@ def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
         "capacity_type": nodes.capacity.value,
         "labels": labels,
         # Only what asks for GPUs goes there; the GPU operator's pods tolerate it, and so do InferenceJobs.
-        "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}],
+        "taints": [{"key": GPU_RESOURCE, "value": "present", "effect": "NO_SCHEDULE"}],
         "update_config": {"max_unavailable": nodes.max_unavailable},
     }
     if nodes.reservation:

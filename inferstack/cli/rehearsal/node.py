@@ -15,7 +15,7 @@ from inferstack.cli.cluster import connected
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
 from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.project import state_dir
 from rehearsal.hardware import (
     HARDWARE,
@@ -58,7 +58,7 @@ def make_row(node: Mapping[str, Any]) -> Object:
     devices = {
         name: {"allocatable": int(allocatable.get(name, 0)), "capacity": int(count)}
         for name, count in sorted(capacity.items())
-        if (name == GPU_RESOURCE or name.startswith(MIG_RESOURCE_PREFIX)) and (int(count) or name == GPU_RESOURCE)
+        if is_gpu(name) and (int(count) or name == GPU_RESOURCE)
     }
     conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or []}
     gpu, gpus = _gpus(node)

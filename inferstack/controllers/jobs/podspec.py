@@ -5,6 +5,7 @@ from __future__ import annotations
 from inferstack.api import Cache, EnvVar, InferenceJobSpec, Placement, Prefer, Resources, constants
 from inferstack.api.labels import JOB, Object
 from inferstack.api.runtimes import Runtime
+from inferstack.mig.resources import GPU_RESOURCE
 
 _USER = 1000
 _PROBE_SECONDS = 10
@@ -41,7 +42,7 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Ca
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         # GPU nodes are commonly tainted so that only pods that ask for a GPU come to them.
-        "tolerations": [{"key": constants.WHOLE_GPU, "operator": "Exists", "effect": "NoSchedule"}],
+        "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
         "topologySpreadConstraints": [_spread(name, key) for key in ("kubernetes.io/hostname", *_spread_over(spec))],
         "containers": [make_container(spec, runtime, cache)],
         "volumes": volumes,
@@ -128,7 +129,7 @@ def make_resources(resources: Resources, runtime: Runtime) -> Object:
 
 
 def _arguments(spec: InferenceJobSpec, runtime: Runtime, port: int, cache: Cache | None) -> list[str]:
-    whole = spec.resources.gpu == constants.WHOLE_GPU
+    whole = spec.resources.gpu == GPU_RESOURCE
     known = {
         "model": spec.model,
         "source": (constants.CACHE_MOUNT + cache.path).rstrip("/") if cache else spec.model,

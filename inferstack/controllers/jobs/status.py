@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inferstack.api import InferenceJob, constants
+from inferstack.api import InferenceJob
 from inferstack.api.labels import JOB, Object
 from inferstack.api.runtimes import Runtime
 from inferstack.controllers.jobs.cache import Choice
 from inferstack.controllers.jobs.obstacles import Obstacle, find
 from inferstack.k8s.events import Transition
+from inferstack.mig.resources import profile_of
 
 GOOD = "AllReplicasReady"
 PAUSED = "Paused"
@@ -66,7 +67,7 @@ def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Obje
         "replicas": exists,
         "readyReplicas": ready,
         "gpus": wanted * resources.gpus,
-        "profile": constants.profile_of(resources.gpu),
+        "profile": profile_of(resources.gpu),
         "runtime": runtime.name.value,
         "selector": f"{JOB}={job.metadata['name']}",
         "conditions": _stamped(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import GPU_RESOURCE, Layout, Strategy, expand, published, whole
-from inferstack.mig.sharing import RENAMED, can_be_shared
+from inferstack.mig.layout import Layout, Strategy, expand, published, whole
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu
+from inferstack.mig.sharing import RENAMED
 
 PRODUCT = "nvidia.com/gpu.product"
 COUNT = "nvidia.com/gpu.count"
@@ -32,7 +33,7 @@ class Settings:
 
 def offered(allocatable: Mapping[str, str]) -> dict[str, int]:
     """Return the GPU devices in a node's allocatable, those with 0 left out."""
-    found = {name: int(count) for name, count in allocatable.items() if can_be_shared(name.removesuffix(RENAMED))}
+    found = {name: int(count) for name, count in allocatable.items() if is_gpu(name.removesuffix(RENAMED))}
     return {name: count for name, count in sorted(found.items()) if count}
 
 

@@ -11,7 +11,6 @@ What a cluster does not show is settled here so that no plan can rest on it:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,12 @@ from typing import Any
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX, GpuState, expand, whole
+from inferstack.mig.layout import GpuState, expand, whole
 from inferstack.mig.mig_parted import Layout
 from inferstack.mig.placement import check
 from inferstack.mig.planner.model import Demand, Fleet, FleetGpu, Instance
 from inferstack.mig.planner.patterns import fragmentation, mask_of
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 from inferstack.mig.usage import board_of, gpu_resources
 
 Object = Mapping[str, Any]
@@ -111,7 +111,7 @@ def observe(
 def _read_node(node: Object, layouts: Mapping[str, Layout]) -> tuple[Gpu, tuple[GpuState, ...]] | str | None:
     """Return the board and what each GPU is cut into; a reason to leave the node out; None without GPUs."""
     labels = _labels(node)
-    if PRODUCT not in labels and not any(name == GPU_RESOURCE or _is_mig(name) for name in _capacity(node)):
+    if PRODUCT not in labels and not any(is_gpu(name) for name in _capacity(node)):
         return None
     product = labels.get(PRODUCT, "")
     board, single = board_of(product)
@@ -150,7 +150,7 @@ def _disagreement(node: Object, board: Gpu, states: Sequence[GpuState]) -> str:
     for state in states:
         for profile, count in state.profiles.items():
             expected[board.profile(profile).resource] += count
-    offered = {name: int(count) for name, count in _capacity(node).items() if _is_mig(name) and str(count) != "0"}
+    offered = {name: int(count) for name, count in _capacity(node).items() if is_mig(name) and str(count) != "0"}
     if offered == dict(expected):
         return ""
     name = min(name for name in {*offered, *expected} if offered.get(name, 0) != expected[name])
@@ -295,14 +295,14 @@ def _demands(
         elif number > 1:
             ignored[_full_name(pod)] = f"it asks for {number} instances at once, on one node"
         else:
-            counts[group, _profile(resource), priority, _limit(pod)] += 1
+            counts[group, profile_of(resource), priority, _limit(pod)] += 1
     for job in jobs:
         group = _full_name(job)
         missing = int(job["spec"].get("replicas", 1)) - there[group]
         limits = job["spec"]["resources"]["limits"]
-        kind = next((name for name in limits if _is_mig(name)), "")
+        kind = next((name for name in limits if is_mig(name)), "")
         if missing > 0 and kind and int(limits[kind]) == 1:
-            counts[group, _profile(kind), priorities.get(group, 0), None] += missing
+            counts[group, profile_of(kind), priorities.get(group, 0), None] += missing
     names = Counter(group for group, *_ in counts)
     demands = tuple(
         Demand(group if names[group] == 1 else f"{group} {profile} {priority}", count, priority, profile, 0, 0, limit)
@@ -332,15 +332,6 @@ def _group(pod: Object, job_label: str) -> str:
             # A Deployment's ReplicaSets differ in the hash only.
             return f"{namespace}/{str(owner['name']).removesuffix('-' + labels.get('pod-template-hash', ''))}"
     return _full_name(pod)
-
-
-def _profile(resource: str) -> str:
-    """Return the profile of a resource: it writes a dot for a plus."""
-    return re.sub(r"\.(me|gfx)", r"+\1", resource.removeprefix(MIG_RESOURCE_PREFIX))
-
-
-def _is_mig(name: str) -> bool:
-    return name.startswith(MIG_RESOURCE_PREFIX)
 
 
 def _capacity(node: Object) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ from inferstack.mig.mig_parted import VERSION, Layout, dump_config, parse_config
 from inferstack.mig.planner.diff import Diff
 from inferstack.mig.planner.model import Fleet, FleetGpu
 from inferstack.mig.planner.patterns import fill, fragmentation, mask_of, use_of
+from inferstack.mig.resources import WHOLE, escape_profile
 
 States = tuple[GpuState, ...]
 _LONGEST = 63
@@ -219,7 +220,7 @@ def layout_name(states: States) -> str:
     groups = list(_groups(states))
     told = "_".join(
         f"{'all' if len(groups) == 1 else _ranges(devices)}_"
-        + (".".join(f"{count}x{name.replace('+', '.')}" for name, count in state.profiles.items()) or "whole")
+        + (".".join(f"{count}x{escape_profile(name)}" for name, count in state.profiles.items()) or WHOLE)
         for devices, state in groups
     )
     return told if len(told) <= _LONGEST else _cut(told, states)

@@ -13,8 +13,9 @@ from inferstack.aws import catalogue as aws
 from inferstack.errors import UserError
 from inferstack.mig import catalogue as mig
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import GPU_RESOURCE, Layout, expand, make_mig_parted_config, parse_config, published, whole
+from inferstack.mig.layout import Layout, expand, make_mig_parted_config, parse_config, published, whole
 from inferstack.mig.mig_parted import dump_config
+from inferstack.mig.resources import GPU_RESOURCE
 from inferstack.policy.kinds import WORKLOADS
 from inferstack.policy.resource import Resource, Stack, get
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inferstack.mig import catalogue
-from inferstack.mig.layout import GPU_RESOURCE, MIG_RESOURCE_PREFIX
+from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.policy.checks.fleet import NODE_GROUP, asked, charts, gpu_operators, machines, offered
 from inferstack.policy.resource import Resource, Stack, get
 
@@ -20,7 +20,7 @@ _BYTES = ((0.5, re.compile("int4|fp4|awq|gptq|w4a16", re.IGNORECASE)), (1, re.co
 
 def kind_on_fleet(stack: Stack, config: Mapping[str, Any]) -> Found:
     """Yield what asks for a kind of GPU or slice that no node of the stack will offer."""
-    wanted = [(one, name) for one, limits in asked(stack) for name in limits if _is_gpu(name)]
+    wanted = [(one, name) for one, limits in asked(stack) for name in limits if is_gpu(name)]
     if not wanted:
         return
     if machines(stack):
@@ -39,7 +39,7 @@ def model_fits(stack: Stack, config: Mapping[str, Any]) -> Found:
     for job in stack.of_kind("InferenceJob"):
         needed = _gib_needed(job, config)
         limits = get(job.properties, "spec", "resources", "limits", default={})
-        for name in filter(_is_gpu, limits):
+        for name in filter(is_gpu, limits):
             there = _gib_there(stack, name, int(limits[name]), config)
             if needed is not None and there is not None and needed > there:
                 model = get(job.properties, "spec", "model")
@@ -70,10 +70,6 @@ def one_allocator(stack: Stack, _: Mapping[str, Any]) -> Found:
         gives = get(driver.properties, "values", "resources", "gpus", "enabled", default=True) is not False
         if plugins and gives:
             yield driver, f"it gives out the same GPUs as the device plugin of {plugins[0].label}"
-
-
-def _is_gpu(name: str) -> bool:
-    return name == GPU_RESOURCE or name.startswith(MIG_RESOURCE_PREFIX)
 
 
 def _gib_needed(job: Resource, config: Mapping[str, Any]) -> float | None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inferstack.mig.layout import GpuState, published
-from inferstack.mig.sharing import CONFIG_LABEL, RENAMED, can_be_shared, share
+from inferstack.mig.resources import is_gpu
+from inferstack.mig.sharing import CONFIG_LABEL, RENAMED, share
 from rehearsal.hardware import Faults, Hardware
 from rehearsal.simulators.desired import Desired
 from rehearsal.simulators.nodes.policy import Policy
@@ -47,4 +48,4 @@ def desired(
 
 
 def _is_gpu_resource(name: str) -> bool:
-    return can_be_shared(name.removesuffix(RENAMED))
+    return is_gpu(name.removesuffix(RENAMED))

@@ -130,19 +130,6 @@ def test_every_gpu_resource_may_be_asked_for(resource: str) -> None:
     assert made.gpu == resource
 
 
-@pytest.mark.parametrize(
-    ("resource", "profile"),
-    [
-        ("nvidia.com/gpu", "whole"),
-        ("nvidia.com/mig-1g.5gb", "1g.5gb"),
-        ("nvidia.com/mig-1g.5gb.me", "1g.5gb+me"),
-        ("nvidia.com/mig-7g.141gb", "7g.141gb"),
-    ],
-)
-def test_profiles(resource: str, profile: str) -> None:
-    assert constants.profile_of(resource) == profile
-
-
 def test_a_python_name_is_no_key() -> None:
     with pytest.raises(ValidationError, match="priority_class_name"):
         InferenceJob.model_validate(job(priority_class_name="high"))

@@ -125,7 +125,7 @@ def test_a_value_that_cannot_be(given: dict[str, Any], said: str) -> None:
         (
             {**shared("nvidia.com/mig-1g.5gb"), "mig": {"strategy": "single"}},
             (),
-            'gpu.timeSlicing.configs.four.resources["nvidia.com/mig-1g.5gb"]: with inferstack:gpu.mig.strategy single',
+            'gpu.timeSlicing.configs.four.resources["nvidia.com/mig-1g.5gb"]: inferstack:gpu.mig.strategy is single',
         ),
         (
             shared("nvidia.com/mig-1g.5gb"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.exposition import make_exposition
-from inferstack.mig.usage import WHOLE, Usage, make_usage
+from inferstack.mig.resources import WHOLE
+from inferstack.mig.usage import Usage, make_usage
 from tests.unit.mig.planner.fleets import A100, H100
 
 PRODUCT = catalogue.gpu(H100).product

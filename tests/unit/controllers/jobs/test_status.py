@@ -22,6 +22,7 @@ from inferstack.controllers.jobs.status import (
     urgent,
 )
 from inferstack.k8s.events import Transition
+from inferstack.mig.resources import mig_resource
 
 Object = dict[str, Any]
 Plans = Callable[..., Plan]
@@ -107,10 +108,11 @@ def test_the_whole_status(plan_of: Plans) -> None:
     }
 
 
-def test_slices_are_counted_by_their_profile(plan_of: Plans) -> None:
-    slices = {"nvidia.com/mig-3g.20gb": 2}
+@pytest.mark.parametrize("profile", ["3g.20gb", "1g.24gb+me.all", "2g.48gb+gfx", "1g.24gb-me"])
+def test_slices_are_counted_by_their_profile(plan_of: Plans, profile: str) -> None:
+    slices = {mig_resource(profile): 2}
     status = say(plan_of(resources={"requests": slices, "limits": slices}), Seen(make_deployment(GOOD)))
-    assert (status["gpus"], status["profile"]) == (16, "3g.20gb")
+    assert (status["gpus"], status["profile"]) == (16, profile)
 
 
 def test_a_paused_job_is_well(plan_of: Plans) -> None:
