@@ -31,7 +31,7 @@ from rehearsal.control_plane import Rehearsal
 PROGRAM = """\
 import json, os, pathlib
 import pulumi, pulumi_kubernetes
-from components.objects import KubeObject
+from components.resource import KubeObject
 provider = pulumi_kubernetes.Provider("k", kubeconfig=os.environ["BENCH_KUBECONFIG"])
 first = None
 for item in json.loads(pathlib.Path("objects.json").read_text()):

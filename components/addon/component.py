@@ -9,7 +9,8 @@ import pulumi
 from components.addon.catalogue import AddonName
 from components.addon.plan import Addons
 from components.addon.settings import Mode
-from components.objects import KubeObject, make_namespace, plugin_version
+from components.objects import make_namespace
+from components.resource import KubeObject, plugin_version
 
 _CLUSTERS_OWN = frozenset({"default", "kube-system"})
 

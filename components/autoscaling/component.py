@@ -12,7 +12,7 @@ from components.addon.plan import Addons
 from components.autoscaling import predictive
 from components.autoscaling.scaled import make_authentication, make_scaled_objects
 from components.autoscaling.settings import AutoscalingSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 from inferstack.api import InferenceJobSpec
 from inferstack.controllers.scaling.rbac import rules
 from inferstack.versions import load as load_versions

@@ -8,7 +8,7 @@ import pulumi_kubernetes
 from components.cluster.access import Access
 from components.cluster.nodes import make_nodes
 from components.cluster.settings import ClusterSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 
 
 class Cluster(pulumi.ComponentResource):

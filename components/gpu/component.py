@@ -12,7 +12,7 @@ from components.addon.plan import Addons
 from components.addon.settings import Mode
 from components.gpu.builders import make_cluster_policy, make_config_map, make_config_maps, make_policy_patch
 from components.gpu.settings import GpuSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 
 
 class Gpu(pulumi.ComponentResource):

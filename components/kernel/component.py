@@ -7,7 +7,7 @@ import pulumi
 from components.agents import program
 from components.kernel.builders import make_objects
 from components.kernel.settings import KernelSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 from inferstack.versions import load as load_versions
 
 

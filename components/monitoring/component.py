@@ -10,7 +10,7 @@ from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors, make_operator_monitor
 from components.monitoring.dashboards import make_dashboards
 from components.monitoring.settings import MonitoringSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 
 
 class Monitoring(pulumi.ComponentResource):

@@ -9,7 +9,7 @@ from components.addon.plan import Addons
 from components.addon.settings import Mode
 from components.network.builders import make_network, make_operator_config, make_policy, make_pool, resources
 from components.network.settings import NetworkSettings
-from components.objects import KubeObject
+from components.resource import KubeObject
 
 
 class Network(pulumi.ComponentResource):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.addon import detect
 from components.addon.catalogue import AddonName
 from components.addon.plan import Addons, make_addons
 from components.addon.settings import AddonSettings, Mode
@@ -208,6 +207,9 @@ class PlatformSettings:
         Raises:
             UserError: a chart cannot be had, does not know a value, or the cluster does not answer.
         """
+        # The Kubernetes client takes half a second to import, and reading settings does without it.
+        from components.addon import detect  # noqa: PLC0415  # see above
+
         wanted = self.charts()
         unsettled = [name for name in wanted if self.addon.mode_of(name) is Mode.AUTO]
         look = self.place is Place.EXISTING and unsettled

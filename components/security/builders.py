@@ -9,7 +9,6 @@ from components.addon.catalogue import AddonName
 from components.objects import LABELS, Object
 from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
 from components.tenancy.builders import EXCEPTION, TENANT_LABEL
-from inferstack.policy.admission import make_policies
 
 GUARD = "inferstack-tenant-pod-security"
 """The policy and its binding."""
@@ -83,6 +82,9 @@ def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object,
         settings: of the role.
         today: by which exceptions have ended or have not.
     """
+    # cel-python takes half a second to import, and only the program itself needs it.
+    from inferstack.policy.admission import make_policies  # noqa: PLC0415  # see above
+
     return make_policies(settings.policies, today, tenant_label=TENANT_LABEL, labels=LABELS)
 
 

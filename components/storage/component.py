@@ -6,7 +6,8 @@ import pulumi
 
 from components.addon.component import Addon, namespaces
 from components.addon.plan import Addons
-from components.objects import KubeObject, make_namespace
+from components.objects import make_namespace
+from components.resource import KubeObject
 from components.storage.builders import make_dataset, make_identity, make_load, make_reference, make_runtime
 from components.storage.settings import StorageSettings
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.objects import KubeObject
+from components.resource import KubeObject
 from components.tenancy.builders import (
     Peer,
     make_cluster_role,

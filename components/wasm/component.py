@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from components.agents import program
-from components.objects import KubeObject
+from components.resource import KubeObject
 from components.wasm.builders import make_objects, make_sample
 from components.wasm.settings import WasmSettings
 from inferstack.versions import load as load_versions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from inferstack.k8s.documents import crds_in
+from inferstack.toolchain.documents import crds_in
 from inferstack.project import project_root
 from tests.program.conftest import STACKS
 

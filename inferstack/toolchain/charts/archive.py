@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.k8s.documents import crds_in, parse_all
+from inferstack.toolchain.documents import crds_in, parse_all
 
 Object = dict[str, Any]
 _MAX_FILE = 16 * 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.k8s.documents import parse_all
+from inferstack.toolchain.documents import parse_all
 from inferstack.toolchain import binaries as tools
 from inferstack.versions import load
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.k8s.documents import crds_in
+from inferstack.toolchain.documents import crds_in
 from inferstack.toolchain.crds.catalogue import Source
 
 Crd = dict[str, Any]

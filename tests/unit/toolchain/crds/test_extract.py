@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferstack.k8s.documents import crds_in
+from inferstack.toolchain.documents import crds_in
 from inferstack.toolchain.crds.extract import slim
 
 CRD = b"""

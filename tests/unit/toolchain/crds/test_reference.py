@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.k8s.documents import crds_in
+from inferstack.toolchain.documents import crds_in
 from inferstack.project import project_root
 from inferstack.toolchain import crds
 from inferstack.toolchain.crds.extract import slim
