@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from inferstack.toolchain.documents import crds_in
 from inferstack.project import project_root
+from inferstack.toolchain.documents import crds_in
 from tests.program.conftest import STACKS
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.toolchain.documents import parse_all
 from inferstack.toolchain import binaries as tools
+from inferstack.toolchain.documents import parse_all
 from inferstack.versions import load
 
 _SECONDS = 120

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.toolchain.documents import crds_in
 from inferstack.toolchain.crds.catalogue import Source
+from inferstack.toolchain.documents import crds_in
 
 Crd = dict[str, Any]
 

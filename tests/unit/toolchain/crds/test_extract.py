@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferstack.toolchain.documents import crds_in
 from inferstack.toolchain.crds.extract import slim
+from inferstack.toolchain.documents import crds_in
 
 CRD = b"""
 apiVersion: apiextensions.k8s.io/v1

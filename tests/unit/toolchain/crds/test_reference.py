@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from inferstack.toolchain.documents import crds_in
 from inferstack.project import project_root
 from inferstack.toolchain import crds
 from inferstack.toolchain.crds.extract import slim
+from inferstack.toolchain.documents import crds_in
 from inferstack.versions import load
 
 REFERENCE = project_root().parent / "shared" / "reference" / "crds"
