@@ -16,14 +16,12 @@ up: run-venv ## From nothing to running InferenceJobs: tools, control plane, sta
 down: run-venv ## Remove what `make up` made; leaves no process and no object
 	@$(BIN)/inferstack down
 
-# Tests without a rehearsal take all cores. Those with one have processes of their own to fill them, and time-outs that a
-# full machine would not keep. A failure of the first does not hide the second.
+# Tests without a rehearsal use all cores. A rehearsal fills the cores with processes of its own, and its tests have
+# time-outs that a full machine would not keep.
 test: lint ## Lint, then every test
 	@$(BIN)/inferstack tools ensure
-	@failed=0; \
-	$(BIN)/pytest --numprocesses auto tests/program tests/unit || failed=$$?; \
-	$(BIN)/pytest tests/infra tests/rehearsal || failed=$$?; \
-	exit $$failed
+	@$(BIN)/python tools/run_tests.py "--numprocesses auto tests/program tests/unit tests/standins/unit" \
+		"tests/infra tests/rehearsal tests/standins --ignore=tests/standins/unit"
 
 faults: test-venv ## All thirty kills of processes (`make test` has five of them); half an hour
 	@$(BIN)/inferstack tools ensure
