@@ -15,9 +15,8 @@ from benchmarks.planner.peers import BestFit, FirstFit, GradientDescent, LeastBl
 from benchmarks.planner.serving import gpus_of
 from benchmarks.planner.workload import MODEL, batch, churn, compute_slices, memory_slices
 from inferstack.mig import catalogue
-from inferstack.mig.fragmentation import Mix
+from inferstack.mig.fragmentation import Mix, used_slices
 from inferstack.mig.placement import place
-from inferstack.mig.planner.patterns import mask_of
 
 DEFAULT = "default, "
 OURS, OURS_ROOM, OURS_TIDY = "planner, pods stay", "planner, moves for room", "planner, moves to tidy up"
@@ -171,7 +170,7 @@ def all_at_once(seed: int, count: int, mix: Mix) -> tuple[int, dict[str, Needed 
     states = [_state(way) for way in chosen]
     rows["MIG-serving (2109.11067)"] = needed(len(chosen), pods, look_at(states, mix))
     gpus, fleet = ours.gpus_needed(dict(Counter(pods)), least)
-    used = [mask_of(MODEL, [(s.start, s.profile) for s in gpu.instances if not s.idle]) for gpu in fleet.gpus]
+    used = [used_slices(MODEL, [(s.start, s.profile) for s in gpu.instances if not s.idle]) for gpu in fleet.gpus]
     rows["planner"] = needed(gpus, pods, look_at(used, mix))
     return least, rows
 
@@ -179,4 +178,4 @@ def all_at_once(seed: int, count: int, mix: Mix) -> tuple[int, dict[str, Needed 
 def _state(way: Mapping[str, int]) -> tuple[int, int]:
     placed = place(catalogue.gpu(MODEL), way)
     assert placed is not None
-    return mask_of(MODEL, [(one.start, one.profile) for one in placed])
+    return used_slices(MODEL, [(one.start, one.profile) for one in placed])

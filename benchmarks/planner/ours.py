@@ -17,9 +17,8 @@ from dataclasses import replace
 
 from benchmarks.planner.cluster import Contestant, Look, look_at
 from benchmarks.planner.workload import GPUS_PER_NODE, MODEL, memory_slices
-from inferstack.mig.fragmentation import Mix
+from inferstack.mig.fragmentation import Mix, gpu_fragmentation, used_slices
 from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, plan
-from inferstack.mig.planner.patterns import mask_of, use_of
 
 _WINDOW = 3
 """GPUs in which pods may move at once."""
@@ -70,7 +69,8 @@ class Planner(Contestant):
     def look(self, mix: Mix) -> Look:
         """Measure by the slices in use."""
         used = (
-            mask_of(gpu.model, [(seat.start, seat.profile) for seat in gpu.instances if seat.pod]) for gpu in self.fleet
+            used_slices(gpu.model, [(seat.start, seat.profile) for seat in gpu.instances if seat.pod])
+            for gpu in self.fleet
         )
         return look_at(used, mix)
 
@@ -93,12 +93,12 @@ class Planner(Contestant):
         """Let pods move on the GPUs that are broken up most, while that lowers fragmentation."""
         if self._moves < Moves.TO_TIDY:
             return
-        worst = sorted(range(self.gpus), key=lambda at: (-use_of(self.fleet[at]), at))[:_WINDOW]
+        worst = sorted(range(self.gpus), key=lambda at: (-gpu_fragmentation(self.fleet[at]), at))[:_WINDOW]
         window = frozenset(self.fleet[at] for at in worst)
-        if window in self._tired or not use_of(self.fleet[worst[0]]):
+        if window in self._tired or not gpu_fragmentation(self.fleet[worst[0]]):
             return
         self._tired.add(window)
-        before = sum(use_of(self.fleet[at]) for at in worst)
+        before = sum(gpu_fragmentation(self.fleet[at]) for at in worst)
         found = plan(Fleet(tuple(self.fleet[at] for at in worst), "instance"), [], Budget(_STEPS))
         if found.objective.fragmentation < before:
             self._keep(worst, found.fleet, None)

@@ -10,8 +10,7 @@ from typing import Any
 
 from benchmarks.planner.cluster import BOARD, Cluster
 from benchmarks.planner.workload import MODEL, compute_slices, memory_slices
-from inferstack.mig.fragmentation import Mix, open_starts, unusable
-from inferstack.mig.planner.patterns import fragmentation
+from inferstack.mig.fragmentation import Mix, fragmentation_score, open_starts, unusable
 
 
 class _Ranked(Cluster):
@@ -61,7 +60,9 @@ class LeastBlocked(_Ranked):
 
     def rank(self, mask: int, compute: int, profile: str, start: int) -> int:
         """Return by how much blocked starts grow."""
-        return fragmentation(MODEL, *after(mask, compute, profile, start)) - fragmentation(MODEL, mask, compute)
+        return fragmentation_score(MODEL, *after(mask, compute, profile, start)) - fragmentation_score(
+            MODEL, mask, compute
+        )
 
 
 class GradientDescent(_Ranked):

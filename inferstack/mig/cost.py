@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from inferstack.mig import catalogue
-from inferstack.mig.planner.model import FleetGpu, Instance
+from inferstack.mig.fleet import FleetGpu, Instance
 
 
 def share(model: str, profile: str) -> Fraction:
@@ -40,10 +40,10 @@ class Split:
 
 def split(gpu: FleetGpu) -> Split:
     """Divide the price of a GPU, taken as 1."""
-    shares = {seat: share(gpu.model, seat.profile) for seat in gpu.instances if not seat.idle}
+    shares = {instance: share(gpu.model, instance.profile) for instance in gpu.instances if not instance.idle}
     total = sum(shares.values(), Fraction(0))
     over = max(Fraction(1), total)
-    paid = {seat: part / over for seat, part in shares.items()}
+    paid = {instance: part / over for instance, part in shares.items()}
     return Split(paid, 1 - sum(paid.values(), Fraction(0)))
 
 
@@ -104,9 +104,9 @@ def by_owner(
     for gpu in gpus:
         price = prices.get(gpu.model)
         parts = split(gpu)
-        for seat, part in parts.instances.items():
-            owner = owner_of(seat)
-            more = line(owner, gpu.model, seat.profile, 1, price, part)
+        for instance, part in parts.instances.items():
+            owner = owner_of(instance)
+            more = line(owner, gpu.model, instance.profile, 1, price, part)
             lines[owner] = lines.get(owner, Line(owner)).plus(more)
         rest = Line("", 0, 0, 0, parts.idle, None if price is None else float(parts.idle) * price)
         lines[""] = lines.get("", Line("")).plus(rest)

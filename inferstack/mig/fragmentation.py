@@ -2,7 +2,7 @@
 
 Two measures of fragmentation, since neither says all:
 
-* **blocked starts** is ours, and what the planner minimises (`inferstack.mig.planner.patterns`): each profile that
+* **blocked starts** is ours, and what the planner minimises (`blocked_starts_score`): each profile that
   the free slices would suffice for counts its memory slices for each of its starts that is blocked. It is after the
   metric of M. Zambianco, L. Fasol and R. Doriguzzi-Corin, "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant
   MIG-based Clouds" (arXiv 2511.18906, 2025). Their formula could not be read here: which slices count, that compute
@@ -25,8 +25,7 @@ from types import MappingProxyType
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.planner.model import FleetGpu
-from inferstack.mig.planner.patterns import fragmentation, mask_of
+from inferstack.mig.fleet import FleetGpu
 
 Mix = Mapping[str, float]
 """Share of each profile in a workload; only their ratios matter."""
@@ -84,6 +83,42 @@ class Measure:
         return self.compute_used / self.compute_slices if self.compute_slices else 0.0
 
 
+def used_slices(model: str, instances: Iterable[tuple[int, str]]) -> tuple[int, int]:
+    """Return the memory slices taken, as bits, and the number of compute slices."""
+    profiles = catalogue.gpu(model).profiles
+    mask = compute = 0
+    for start, name in instances:
+        mask |= ((1 << profiles[name].memory_slices) - 1) << start
+        compute += profiles[name].compute_slices
+    return mask, compute
+
+
+@functools.cache
+def _footprints(model: str) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """Return memory slices, compute slices and starts of the profiles, once where several have the same."""
+    rows = catalogue.gpu(model).profiles.values()
+    return tuple(sorted({(p.memory_slices, p.compute_slices, p.starts) for p in rows if not p.media_extensions}))
+
+
+@functools.cache
+def fragmentation_score(model: str, mask: int, compute: int) -> int:
+    """Return the fragmentation of a GPU whose pods use the memory slices ``mask`` and ``compute`` compute slices."""
+    gpu_model = catalogue.gpu(model)
+    free = gpu_model.memory_slices - mask.bit_count()
+    total = 0
+    for size, slices, starts in _footprints(model):
+        if size <= free and slices <= gpu_model.compute_slices - compute:
+            total += size * sum(1 for start in starts if mask >> start & ((1 << size) - 1))
+    return total
+
+
+def gpu_fragmentation(gpu: FleetGpu) -> int:
+    """Return the fragmentation of a GPU as it is used."""
+    return fragmentation_score(
+        gpu.model, *used_slices(gpu.model, ((s.start, s.profile) for s in gpu.instances if not s.idle))
+    )
+
+
 def even_mix(model: str) -> Mix:
     """Return a workload of which nothing is known: each profile without a suffix (``+me``) equally often."""
     return MappingProxyType(
@@ -105,12 +140,12 @@ def unusable(model: str, mask: int, compute: int, mix: Mix) -> float:
     """
     if wrong := sorted(name for name, share in mix.items() if share < 0):
         raise LayoutError(f"the workload's share of {wrong[0]} is below 0")
-    board = catalogue.gpu(model)
-    known = {name: share for name, share in mix.items() if name in board.profiles}
+    gpu_model = catalogue.gpu(model)
+    known = {name: share for name, share in mix.items() if name in gpu_model.profiles}
     total = sum(known.values())
     if not total:
         return 0.0
-    free = board.memory_slices - mask.bit_count()
+    free = gpu_model.memory_slices - mask.bit_count()
     return sum(share for name, share in known.items() if not has_room(model, mask, compute, name)) / total * free
 
 
@@ -123,9 +158,9 @@ def has_room(model: str, mask: int, compute: int, profile: str) -> bool:
 @functools.cache
 def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int, ...]:
     """Return the starts of a profile that are free; none where the compute slices do not suffice."""
-    board = catalogue.gpu(model)
-    found = board.profile(profile)
-    if found.compute_slices > board.compute_slices - compute:
+    gpu_model = catalogue.gpu(model)
+    found = gpu_model.profile(profile)
+    if found.compute_slices > gpu_model.compute_slices - compute:
         return ()
     return tuple(start for start in found.starts if not mask >> start & ((1 << found.memory_slices) - 1))
 
@@ -133,26 +168,26 @@ def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int,
 @functools.cache
 def _all_starts(model: str, mask: int, compute: int) -> int:
     """Return what `fragmentation` would be if no start were free; profiles that differ in engines only count once."""
-    board = catalogue.gpu(model)
+    gpu_model = catalogue.gpu(model)
     sizes = {
         (profile.memory_slices, profile.compute_slices, profile.starts)
-        for profile in board.profiles.values()
+        for profile in gpu_model.profiles.values()
         if not profile.media_extensions
     }
-    free = board.memory_slices - mask.bit_count(), board.compute_slices - compute
+    free = gpu_model.memory_slices - mask.bit_count(), gpu_model.compute_slices - compute
     return sum(memory * len(starts) for memory, slices, starts in sizes if memory <= free[0] and slices <= free[1])
 
 
 def measure_slices(model: str, mask: int, compute: int, mix: Mix | None = None) -> Measure:
     """Measure one GPU by the slices that pods use; the arguments are those of `unusable`."""
-    board = catalogue.gpu(model)
+    gpu_model = catalogue.gpu(model)
     return Measure(
         1,
-        board.memory_slices,
+        gpu_model.memory_slices,
         mask.bit_count(),
-        board.compute_slices,
+        gpu_model.compute_slices,
         compute,
-        fragmentation(model, mask, compute),
+        fragmentation_score(model, mask, compute),
         _all_starts(model, mask, compute),
         unusable(model, mask, compute, even_mix(model) if mix is None else mix),
     )
@@ -167,7 +202,9 @@ def measure(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> Measure:
     """
     total = Measure()
     for gpu in gpus:
-        used = mask_of(gpu.model, ((seat.start, seat.profile) for seat in gpu.instances if not seat.idle))
+        used = used_slices(
+            gpu.model, ((instance.start, instance.profile) for instance in gpu.instances if not instance.idle)
+        )
         total = total.plus(measure_slices(gpu.model, *used, mix))
     return total
 

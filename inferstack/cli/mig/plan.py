@@ -29,7 +29,7 @@ from inferstack.mig.planner import Budget, Demand, Fleet, diff, plan
 from inferstack.mig.planner.inputs import dump_fleet, parse_demands, parse_fleet
 from inferstack.mig.planner.observe import Observed, observe
 from inferstack.mig.planner.output import Output, make_output
-from inferstack.mig.planner.report import Row, make_labels, make_report, make_way
+from inferstack.mig.planner.report import Row, make_labels, make_report, make_transition
 
 NOT_ALL = 3
 """Exit code where the plan stands and does not serve everything."""
@@ -153,7 +153,7 @@ def _between(given: Given, target: Fleet) -> Row:
         made = make_output(given.fleet, target, given.layouts)
     except MigError as error:
         raise UserError(f"--to: {error}.") from error
-    return make_way(way, made)
+    return make_transition(way, made)
 
 
 def _clock(seconds: float | None) -> Callable[[], bool]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from inferstack.mig.fleet import Fleet, FleetGpu, Instance, Scope
 from inferstack.mig.planner.diff import Diff, diff
-from inferstack.mig.planner.model import Bounds, Budget, Demand, Fleet, FleetGpu, Gap, Instance, Objective, Plan, Scope
-from inferstack.mig.planner.solve import plan
+from inferstack.mig.planner.model import Bounds, Budget, Demand, Gap, Objective, Plan
+from inferstack.mig.planner.solver import plan
 
 __all__ = [
     "Bounds",

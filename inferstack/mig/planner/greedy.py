@@ -1,11 +1,11 @@
-"""A good plan for fleets of any size: equal GPUs are dealt with together, and no running pod moves.
+"""A greedy heuristic for fleets of any size. No running pod moves.
 
-GPUs that look alike are one bucket. A demand goes, many instances at once, to the bucket where one GPU filled with it
-gains the least fragmentation for each instance, then the fewest reconfigured GPUs, then the least free: the greedy rule
-of arXiv 2511.18906 (see `patterns`), applied to whole fills, as in cutting stock one pattern is used on many rolls.
-It runs four times, and the best result is kept: by priority, the smallest first (the most instances); then with what
-was accepted so far, the largest first (the least broken up); and twice more like this, with a price on compute slices
-that are left without memory, so that two 3g do not strand the seventh slice of each GPU.
+Equal GPUs form one bucket. A demand goes, many instances at once, to the bucket where filling one GPU adds the least
+fragmentation per instance, then reconfigures the fewest GPUs, then leaves the least free. This is the greedy rule of
+arXiv 2511.18906 (see `inferstack.mig.fragmentation`) applied to whole fills, as one cutting pattern is used on many
+rolls in cutting stock. The heuristic runs four times and keeps the best result: by priority, smallest first (most
+instances); then what was accepted so far, largest first (least fragmentation); and twice more like this with a price on
+compute slices left without memory, so that two 3g do not strand the seventh slice of each GPU.
 """
 
 from __future__ import annotations
@@ -18,80 +18,84 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from inferstack.mig import catalogue
-from inferstack.mig.planner.model import Demand, Fleet, Instance, legal
-from inferstack.mig.planner.patterns import fragmentation, locked, mask_of, settle
+from inferstack.mig.fleet import Fleet, Instance, is_legal
+from inferstack.mig.fragmentation import fragmentation_score, used_slices
+from inferstack.mig.planner.model import Demand
+from inferstack.mig.planner.objective import locked_gpus
+from inferstack.mig.planner.patterns import keep_idle_instances
 
-Seats = tuple[tuple[int, str], ...]
+Placements = tuple[tuple[int, str], ...]
 
 _STRANDED = 32
-"""Fragmentation that a stranded compute slice counts as: more than half a GPU that is left free."""
+"""Fragmentation equivalent of one stranded compute slice: more than that of a half-free GPU."""
 
 
-class Look(NamedTuple):
-    """What makes two GPUs alike for what may still come."""
+class GpuClass(NamedTuple):
+    """GPUs that are interchangeable for further placements."""
 
     model: str
-    used: Seats
-    present: Seats
-    """Instances of before, which need not be created."""
+    used: Placements
+    present: Placements
+    """Current instances, which need not be created."""
     fixed: bool
-    """No instance may be created, as that would stop a pod."""
+    """Whether no instance may be created, because that would stop a pod."""
     created: bool
+    """Whether an instance has been created."""
 
 
 class _Fill(NamedTuple):
     starts: tuple[int, ...]
-    look: Look
-    worse: int
-    """Fragmentation that it adds."""
+    gpu_class: GpuClass
+    added_fragmentation: int
+    """Added fragmentation of the GPU."""
 
 
 @dataclass
-class State:
-    """A fleet that is being filled."""
+class PartialPlan:
+    """A partial plan: the fleet while it is being filled."""
 
-    buckets: dict[Look, list[int]] = field(default_factory=dict)
+    buckets: dict[GpuClass, list[int]] = field(default_factory=dict)
     """Indexes of GPUs."""
-    come: dict[int, list[Instance]] = field(default_factory=dict)
-    on_node: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Pods by node and demand, for the spread limits."""
+    added: dict[int, list[Instance]] = field(default_factory=dict)
+    pods_on_node: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Pods by node and demand, for spread limits."""
     served: Counter[str] = field(default_factory=Counter)
 
 
-def solve(fleet: Fleet, demands: Sequence[Demand], boards: Mapping[str, str] | None = None) -> Fleet:
-    """Return a fleet that serves what it can; every running pod keeps its instance.
+def solve(fleet: Fleet, demands: Sequence[Demand], gpu_models: Mapping[str, str] | None = None) -> Fleet:
+    """Return a plan in which every running pod keeps its instance.
 
     Args:
-        fleet: the fleet as it is.
-        demands: what is wanted.
-        boards: the one board that a demand may be served on, for some demands.
+        fleet: the current fleet.
+        demands: the demands to serve.
+        gpu_models: the only GPU model that may serve a demand, by demand; optional.
     """
-    profiles = profiles_of(fleet, demands)
-    for name, board in (boards or {}).items():
-        profiles[name] = {board: profiles[name][board]}
-    sizes = {name: size_of(kinds) for name, kinds in profiles.items()}
-    start = start_of(fleet)
-    ordered = by_priority(demands, profiles)
-    best = _copy(start)
+    profiles = profiles_by_demand(fleet, demands)
+    for name, gpu_model in (gpu_models or {}).items():
+        profiles[name] = {gpu_model: profiles[name][gpu_model]}
+    sizes = {name: memory_slices_of(profile_by_model) for name, profile_by_model in profiles.items()}
+    empty = initial_state(fleet)
+    ordered = sort_by_priority(demands, profiles)
+    best = _copy(empty)
     for demand in ordered:
-        serve(fleet, best, demand, demand.count, profiles[demand.name], 0)
+        serve_demand(fleet, best, demand, demand.count, profiles[demand.name], 0)
     for stranded in (0, _STRANDED, _STRANDED):
-        state = _copy(start)
+        partial = _copy(empty)
         for demand in sorted(demands, key=lambda demand: (-sizes[demand.name], -demand.priority, demand.name)):
-            serve(fleet, state, demand, best.served[demand.name], profiles[demand.name], stranded)
+            serve_demand(fleet, partial, demand, best.served[demand.name], profiles[demand.name], stranded)
         for demand in ordered:
-            rest = demand.count - state.served[demand.name]
-            serve(fleet, state, demand, rest, profiles[demand.name], stranded)
-        best = min((best, state), key=lambda state: _judge(state, demands))
-    return fleet_of(fleet, best)
+            rest = demand.count - partial.served[demand.name]
+            serve_demand(fleet, partial, demand, rest, profiles[demand.name], stranded)
+        best = min((best, partial), key=lambda partial: _objective_key(partial, demands))
+    return make_fleet(fleet, best)
 
 
-def fleet_of(fleet: Fleet, state: State) -> Fleet:
-    """Return the fleet with the instances that come."""
+def make_fleet(fleet: Fleet, partial: PartialPlan) -> Fleet:
+    """Return the fleet with the added instances."""
     return Fleet(
         tuple(
-            settle(gpu, [*(seat for seat in gpu.instances if seat.pod), *state.come[index]])
-            if index in state.come
+            keep_idle_instances(gpu, [*(instance for instance in gpu.instances if instance.pod), *partial.added[index]])
+            if index in partial.added
             else gpu
             for index, gpu in enumerate(fleet.gpus)
         ),
@@ -99,157 +103,187 @@ def fleet_of(fleet: Fleet, state: State) -> Fleet:
     )
 
 
-def profiles_of(fleet: Fleet, demands: Sequence[Demand]) -> dict[str, dict[str, str]]:
-    """Return the profile that serves a demand, by demand and board."""
-    boards = sorted({gpu.model for gpu in fleet.gpus})
-    return {demand.name: {board: demand.on(board) for board in boards if demand.on(board)} for demand in demands}
+def profiles_by_demand(fleet: Fleet, demands: Sequence[Demand]) -> dict[str, dict[str, str]]:
+    """Return the profile that serves a demand, by demand and GPU model."""
+    gpu_models = sorted({gpu.model for gpu in fleet.gpus})
+    return {
+        demand.name: {gpu_model: demand.on(gpu_model) for gpu_model in gpu_models if demand.on(gpu_model)}
+        for demand in demands
+    }
 
 
-def by_priority(demands: Sequence[Demand], profiles: Mapping[str, Mapping[str, str]]) -> list[Demand]:
-    """Return the demands from the highest class down, the smallest first."""
-    return sorted(demands, key=lambda demand: (-demand.priority, size_of(profiles[demand.name]), demand.name))
+def sort_by_priority(demands: Sequence[Demand], profiles: Mapping[str, Mapping[str, str]]) -> list[Demand]:
+    """Return the demands from the highest priority class down, smallest first within a class."""
+    return sorted(demands, key=lambda demand: (-demand.priority, memory_slices_of(profiles[demand.name]), demand.name))
 
 
-def size_of(kinds: Mapping[str, str]) -> int:
-    """Return the memory slices of a demand on the board that needs fewest."""
-    return min((catalogue.gpu(board).profiles[profile].memory_slices for board, profile in kinds.items()), default=0)
-
-
-def start_of(fleet: Fleet) -> State:
-    """Return the fleet as it is, without anything that comes."""
-    state = State()
-    fixed = locked(fleet, only_pinned=False)
-    for index, gpu in enumerate(fleet.gpus):
-        present = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances))
-        used = tuple(sorted((seat.start, seat.profile) for seat in gpu.instances if seat.pod))
-        look = Look(gpu.model, used, present, gpu.name in fixed, False)
-        state.buckets.setdefault(look, []).append(index)
-        for seat in gpu.instances:
-            state.on_node[gpu.node, seat.demand] += bool(seat.pod)
-    return state
-
-
-def _copy(state: State) -> State:
-    return State({look: list(found) for look, found in state.buckets.items()}, {}, Counter(state.on_node), Counter())
-
-
-def _judge(state: State, demands: Sequence[Demand]) -> tuple[tuple[int, ...], int, int]:
-    by_class: Counter[int] = Counter()
-    for demand in demands:
-        by_class[demand.priority] -= state.served[demand.name]
-    return (
-        tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
-        sum(broken_up(look) * len(found) for look, found in state.buckets.items()),
-        sum(look.created * len(found) for look, found in state.buckets.items()),
+def memory_slices_of(profile_by_model: Mapping[str, str]) -> int:
+    """Return the memory slices of one instance on the GPU model that needs the fewest."""
+    return min(
+        (catalogue.gpu(gpu_model).profiles[profile].memory_slices for gpu_model, profile in profile_by_model.items()),
+        default=0,
     )
 
 
-def broken_up(look: Look) -> int:
-    """Return the fragmentation of a GPU."""
-    return fragmentation(look.model, *mask_of(look.model, look.used))
+def initial_state(fleet: Fleet) -> PartialPlan:
+    """Return the partial plan that adds nothing."""
+    partial = PartialPlan()
+    fixed = locked_gpus(fleet, only_pinned=False)
+    for index, gpu in enumerate(fleet.gpus):
+        present = tuple(sorted((instance.start, instance.profile) for instance in gpu.instances))
+        used = tuple(sorted((instance.start, instance.profile) for instance in gpu.instances if instance.pod))
+        gpu_class = GpuClass(gpu.model, used, present, gpu.name in fixed, False)
+        partial.buckets.setdefault(gpu_class, []).append(index)
+        for instance in gpu.instances:
+            partial.pods_on_node[gpu.node, instance.demand] += bool(instance.pod)
+    return partial
 
 
-def serve(fleet: Fleet, state: State, demand: Demand, count: int, profiles: Mapping[str, str], stranded: int) -> None:
-    """Give up to ``count`` instances to a demand."""
-    closed: set[Look] = set()
+def _copy(partial: PartialPlan) -> PartialPlan:
+    return PartialPlan(
+        {gpu_class: list(found) for gpu_class, found in partial.buckets.items()},
+        {},
+        Counter(partial.pods_on_node),
+        Counter(),
+    )
+
+
+def _objective_key(partial: PartialPlan, demands: Sequence[Demand]) -> tuple[tuple[int, ...], int, int]:
+    by_class: Counter[int] = Counter()
+    for demand in demands:
+        by_class[demand.priority] -= partial.served[demand.name]
+    return (
+        tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
+        sum(class_fragmentation(gpu_class) * len(found) for gpu_class, found in partial.buckets.items()),
+        sum(gpu_class.created * len(found) for gpu_class, found in partial.buckets.items()),
+    )
+
+
+def class_fragmentation(gpu_class: GpuClass) -> int:
+    """Return the fragmentation of a GPU of this class."""
+    return fragmentation_score(gpu_class.model, *used_slices(gpu_class.model, gpu_class.used))
+
+
+def serve_demand(
+    fleet: Fleet, partial: PartialPlan, demand: Demand, count: int, profiles: Mapping[str, str], stranded: int
+) -> None:
+    """Place up to ``count`` instances of a demand."""
+    exhausted: set[GpuClass] = set()
     limit = demand.max_per_node
     while count > 0:
-        at_once = count if limit is None else min(count, limit)
+        batch = count if limit is None else min(count, limit)
         found = [
-            (_rank(look, fill), look, fill)
-            for look in state.buckets
-            if look not in closed
-            and look.model in profiles
-            and (fill := _fill(look, profiles[look.model], min(at_once, 8), stranded)) is not None
+            (_rank(gpu_class, fill), gpu_class, fill)
+            for gpu_class in partial.buckets
+            if gpu_class not in exhausted
+            and gpu_class.model in profiles
+            and (fill := _fill(gpu_class, profiles[gpu_class.model], min(batch, 8), stranded)) is not None
         ]
         if not found:
             return
-        _, look, fill = min(found)
-        done = _apply(fleet, state, demand, count, look, fill, profiles[look.model], stranded)
-        if not done:
-            closed.add(look)
-        count -= done
-        state.served[demand.name] += done
+        _, gpu_class, fill = min(found)
+        placed = _apply(fleet, partial, demand, count, gpu_class, fill, profiles[gpu_class.model], stranded)
+        if not placed:
+            exhausted.add(gpu_class)
+        count -= placed
+        partial.served[demand.name] += placed
 
 
 def _apply(
-    fleet: Fleet, state: State, demand: Demand, count: int, look: Look, fill: _Fill, profile: str, stranded: int
+    fleet: Fleet,
+    partial: PartialPlan,
+    demand: Demand,
+    count: int,
+    gpu_class: GpuClass,
+    fill: _Fill,
+    profile: str,
+    stranded: int,
 ) -> int:
-    """Put the fill on as many GPUs of a bucket as needed, less of it where the node's spread limit says so."""
-    waiting = state.buckets.pop(look)
+    """Use the fill on as many GPUs of a bucket as needed, reduced where the node's spread limit requires it.
+
+    Returns:
+        The number of placed instances.
+    """
+    gpus = partial.buckets.pop(gpu_class)
     rest: list[int] = []
-    done = 0
-    for place, index in enumerate(waiting):
-        if count - done < len(fill.starts):
-            rest.extend(waiting[place:])
+    placed = 0
+    for place, index in enumerate(gpus):
+        if count - placed < len(fill.starts):
+            rest.extend(gpus[place:])
             break
         node = fleet.gpus[index].node
         chosen: _Fill | None = fill
         if demand.max_per_node is not None:
-            room = demand.max_per_node - state.on_node[node, demand.name]
-            chosen = _fill(look, profile, min(room, len(fill.starts)), stranded) if room > 0 else None
+            room = demand.max_per_node - partial.pods_on_node[node, demand.name]
+            chosen = _fill(gpu_class, profile, min(room, len(fill.starts)), stranded) if room > 0 else None
         if chosen is None:
             rest.append(index)
             continue
-        state.buckets.setdefault(chosen.look, []).append(index)
-        state.come.setdefault(index, []).extend(_seats(chosen.starts, profile, demand.name))
-        state.on_node[node, demand.name] += len(chosen.starts)
-        done += len(chosen.starts)
+        partial.buckets.setdefault(chosen.gpu_class, []).append(index)
+        partial.added.setdefault(index, []).extend(_instances_at(chosen.starts, profile, demand.name))
+        partial.pods_on_node[node, demand.name] += len(chosen.starts)
+        placed += len(chosen.starts)
     if rest:
-        state.buckets.setdefault(look, []).extend(rest)
-    return done
+        partial.buckets.setdefault(gpu_class, []).extend(rest)
+    return placed
 
 
 @functools.lru_cache(maxsize=4096)
-def _seats(starts: tuple[int, ...], profile: str, demand: str) -> tuple[Instance, ...]:
-    """Return instances for a demand: the same objects for many GPUs, as making them is what takes long."""
+def _instances_at(starts: tuple[int, ...], profile: str, demand: str) -> tuple[Instance, ...]:
+    """Return instances for a demand. Many GPUs share the same objects because creating them dominates the run time."""
     return tuple(Instance(start, profile, demand=demand) for start in starts)
 
 
-def _rank(look: Look, fill: _Fill) -> tuple[Fraction, Fraction, int]:
+def _rank(gpu_class: GpuClass, fill: _Fill) -> tuple[Fraction, Fraction, int]:
     each = len(fill.starts)
-    mask, _ = mask_of(look.model, look.used)
-    created = int(fill.look.created) - int(look.created)
-    return Fraction(fill.worse, each), Fraction(created, each), -mask.bit_count()
+    mask, _ = used_slices(gpu_class.model, gpu_class.used)
+    created = int(fill.gpu_class.created) - int(gpu_class.created)
+    return Fraction(fill.added_fragmentation, each), Fraction(created, each), -mask.bit_count()
 
 
 @functools.lru_cache(maxsize=65536)
-def _fill(look: Look, profile: str, most: int, stranded: int) -> _Fill | None:
-    """Return the best way to put instances of a profile, at most ``most``, on a GPU.
+def _fill(gpu_class: GpuClass, profile: str, most: int, stranded: int) -> _Fill | None:
+    """Return the best way to place at most ``most`` instances of a profile on a GPU.
 
-    As many as possible, or, where stranded slices have a price, as many as are cheapest for each.
+    Without a price on stranded slices this is as many as possible, otherwise as many as are cheapest per instance.
     """
-    ways: list[Seats] = [()]
-    found: list[Seats] = []
+    candidates: list[Placements] = [()]
+    found: list[Placements] = []
     for _ in range(most):
-        ways = [
-            (*way, (start, profile))
-            for way in ways
-            for start in catalogue.gpu(look.model).profiles[profile].starts
-            if (not way or start > way[-1][0])
-            and (not look.fixed or (start, profile) in look.present)
-            and legal(look.model, tuple(Instance(*seat) for seat in (*look.used, *way, (start, profile))))
+        candidates = [
+            (*placements, (start, profile))
+            for placements in candidates
+            for start in catalogue.gpu(gpu_class.model).profiles[profile].starts
+            if (not placements or start > placements[-1][0])
+            and (not gpu_class.fixed or (start, profile) in gpu_class.present)
+            and is_legal(
+                gpu_class.model, tuple(Instance(*at) for at in (*gpu_class.used, *placements, (start, profile)))
+            )
         ]
-        if not ways:
+        if not candidates:
             break
-        found = [*found, *ways] if stranded else ways
+        found = [*found, *candidates] if stranded else candidates
     if not found:
         return None
     return min(
-        (_filled(look, way, stranded) for way in found),
-        key=lambda fill: (Fraction(fill.worse, len(fill.starts)), fill.look.created, fill.starts),
+        (_filled(gpu_class, placements, stranded) for placements in found),
+        key=lambda fill: (Fraction(fill.added_fragmentation, len(fill.starts)), fill.gpu_class.created, fill.starts),
     )
 
 
-def _filled(look: Look, way: Seats, stranded: int) -> _Fill:
-    created = look.created or any(seat not in look.present for seat in way)
-    after = look._replace(used=tuple(sorted((*look.used, *way))), created=created)
-    worse = broken_up(after) - broken_up(look) + stranded * (_stranded(after) - _stranded(look))
-    return _Fill(tuple(start for start, _ in way), after, worse)
+def _filled(gpu_class: GpuClass, placements: Placements, stranded: int) -> _Fill:
+    created = gpu_class.created or any(instance not in gpu_class.present for instance in placements)
+    after = gpu_class._replace(used=tuple(sorted((*gpu_class.used, *placements))), created=created)
+    added_fragmentation = (
+        class_fragmentation(after)
+        - class_fragmentation(gpu_class)
+        + stranded * (_stranded(after) - _stranded(gpu_class))
+    )
+    return _Fill(tuple(empty for empty, _ in placements), after, added_fragmentation)
 
 
-def _stranded(look: Look) -> int:
-    """Return the free compute slices that have no free memory slice left, as the seventh beside two 3g."""
-    board = catalogue.gpu(look.model)
-    mask, compute = mask_of(look.model, look.used)
-    return max(0, board.compute_slices - compute - (board.memory_slices - mask.bit_count()))
+def _stranded(gpu_class: GpuClass) -> int:
+    """Return the free compute slices without a free memory slice, such as the seventh beside two 3g."""
+    gpu_model = catalogue.gpu(gpu_class.model)
+    mask, compute = used_slices(gpu_class.model, gpu_class.used)
+    return max(0, gpu_model.compute_slices - compute - (gpu_model.memory_slices - mask.bit_count()))

@@ -1,4 +1,4 @@
-"""Fleet and demands as a user writes them; docs/mig-planner.md shows the format."""
+"""The input files of the planner: fleet and demands. docs/mig-planner.md shows the format."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pydantic.alias_generators import to_camel
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import ConfigError, MigError
+from inferstack.mig.fleet import Fleet, FleetGpu, Instance, Scope
 from inferstack.mig.placement import check
-from inferstack.mig.planner.model import Demand, Fleet, FleetGpu, Instance, Scope
+from inferstack.mig.planner.model import Demand
 
 _MOST = 1_000_000
 Name = Annotated[StrictStr, Field(min_length=1, max_length=253)]
@@ -28,11 +29,11 @@ class InstanceInput(_Strict):
 
     profile: Name
     start: Annotated[StrictInt, Field(ge=0, le=63)] | None = None
-    """First unit of the memory axis; for all instances of a GPU or for none, then a placement is made."""
+    """First unit of the memory axis. Given for all instances of a GPU, or for none: then a placement is chosen."""
     pod: StrictStr = ""
     demand: StrictStr = ""
     pinned: StrictBool = True
-    """False: the pod may be moved. Of no meaning without a pod."""
+    """Whether the pod must not be moved. Ignored without a pod."""
 
 
 class GpuInput(_Strict):
@@ -42,15 +43,15 @@ class GpuInput(_Strict):
 
 
 class NodeInput(_Strict):
-    """One node, or several equal ones that no pod is on."""
+    """One node, or several equal nodes without pods."""
 
     name: Name
     model: Name
-    """Name of the board in the catalogue."""
+    """Name of the GPU model in the catalogue."""
     gpus: Annotated[StrictInt, Field(ge=1, le=64)] | tuple[GpuInput, ...]
-    """How many there are, all empty, or each by index."""
+    """Number of empty GPUs, or each GPU by index."""
     copies: Annotated[StrictInt, Field(ge=1, le=_MOST)] = 1
-    """With more than one the names are ``<name>-0``, ``<name>-1`` and so on."""
+    """Number of such nodes. If above 1, their names are ``<name>-0``, ``<name>-1`` and so on."""
 
 
 class FleetInput(_Strict):
@@ -61,7 +62,7 @@ class FleetInput(_Strict):
 
 
 class DemandInput(_Strict):
-    """Equal instances that somebody wants."""
+    """Equal instances that are requested."""
 
     name: Name
     count: Count
@@ -73,7 +74,7 @@ class DemandInput(_Strict):
 
 
 class DemandsInput(_Strict):
-    """All that is wanted."""
+    """All demands."""
 
     demands: tuple[DemandInput, ...]
 
@@ -85,72 +86,72 @@ def parse_fleet(content: Any) -> Fleet:
     """Return the fleet that a parsed YAML file describes.
 
     Raises:
-        ConfigError: with a line for each key or value that is wrong.
-        LayoutError, CatalogueError: a name that is there twice, or instances that cannot be together.
+        ConfigError: a key or value is invalid; the message has one line for each, beginning with the key path.
+        LayoutError, CatalogueError: a duplicate name, or instances that a GPU cannot carry together.
     """
-    found = _parse(FleetInput, content)
-    known = catalogue.load().gpus
-    for place, node in enumerate(found.nodes):
-        if node.model not in known:
-            raise ConfigError(f"nodes[{place}].model: no GPU {node.model!r}: there are {', '.join(known)}")
-    if twice := [name for name, count in Counter(node.name for node in found.nodes).items() if count > 1]:
-        raise ConfigError(f"nodes: {twice[0]} is there twice")
+    parsed = _parse(FleetInput, content)
+    gpu_models = catalogue.load().gpus
+    for index, node in enumerate(parsed.nodes):
+        if node.model not in gpu_models:
+            raise ConfigError(f"nodes[{index}].model: no GPU {node.model!r}: there are {', '.join(gpu_models)}")
+    if duplicates := [name for name, count in Counter(node.name for node in parsed.nodes).items() if count > 1]:
+        raise ConfigError(f"nodes: {duplicates[0]} is there twice")
     gpus: list[FleetGpu] = []
-    for place, node in enumerate(found.nodes):
+    for index, node in enumerate(parsed.nodes):
         for copy in range(node.copies):
             name = node.name if node.copies == 1 else f"{node.name}-{copy}"
-            given = (GpuInput(),) * node.gpus if isinstance(node.gpus, int) else node.gpus
-            for index, gpu in enumerate(given):
+            listed = (GpuInput(),) * node.gpus if isinstance(node.gpus, int) else node.gpus
+            for number, gpu in enumerate(listed):
                 try:
-                    seats = _seats(node.model, gpu)
+                    instances = _instances(node.model, gpu)
                 except MigError as error:
-                    raise ConfigError(f"nodes[{place}].gpus[{index}]: {error}") from error
-                gpus.append(FleetGpu(f"{name}/{index}", name, node.model, seats))
-    return Fleet(tuple(gpus), found.scope)
+                    raise ConfigError(f"nodes[{index}].gpus[{number}]: {error}") from error
+                gpus.append(FleetGpu(f"{name}/{number}", name, node.model, instances))
+    return Fleet(tuple(gpus), parsed.scope)
 
 
-def _seats(model: str, gpu: GpuInput) -> tuple[Instance, ...]:
-    board = catalogue.gpu(model)
-    starts = [seat.start for seat in gpu.instances]
+def _instances(model: str, gpu: GpuInput) -> tuple[Instance, ...]:
+    gpu_model = catalogue.gpu(model)
+    starts = [instance.start for instance in gpu.instances]
     if None not in starts:
         pairs = zip(gpu.instances, starts, strict=True)
-        return tuple(sorted(_instance(seat, start) for seat, start in pairs if start is not None))
+        return tuple(sorted(_instance(instance, start) for instance, start in pairs if start is not None))
     if any(start is not None for start in starts):
         raise ConfigError("give the start of every instance of a GPU, or of none")
-    for seat in gpu.instances:
-        board.profile(seat.profile)
+    for instance in gpu.instances:
+        gpu_model.profile(instance.profile)
     free: dict[str, list[int]] = {}
-    for place in check(board, Counter(seat.profile for seat in gpu.instances)):
-        free.setdefault(place.profile, []).append(place.start)
-    return tuple(sorted(_instance(seat, free[seat.profile].pop(0)) for seat in gpu.instances))
+    for placement in check(gpu_model, Counter(instance.profile for instance in gpu.instances)):
+        free.setdefault(placement.profile, []).append(placement.start)
+    return tuple(sorted(_instance(instance, free[instance.profile].pop(0)) for instance in gpu.instances))
 
 
-def _instance(seat: InstanceInput, start: int) -> Instance:
-    return Instance(start, seat.profile, seat.pod, seat.demand, seat.pinned and bool(seat.pod))
+def _instance(instance: InstanceInput, start: int) -> Instance:
+    return Instance(start, instance.profile, instance.pod, instance.demand, instance.pinned and bool(instance.pod))
 
 
 def parse_demands(content: Any) -> tuple[Demand, ...]:
     """Return the demands that a parsed YAML file describes.
 
     Raises:
-        ConfigError: with a line for each key or value that is wrong.
+        ConfigError: a key or value is invalid; the message has one line for each, beginning with the key path.
     """
-    known = set(catalogue.profile_names())
-    found = []
-    for place, one in enumerate(_parse(DemandsInput, content).demands):
-        if one.profile and one.profile not in known:
-            raise ConfigError(f"demands[{place}].profile: no GPU has {one.profile!r}; see `inferstack mig table`")
+    gpu_models = set(catalogue.profile_names())
+    parsed = []
+    for index, one in enumerate(_parse(DemandsInput, content).demands):
+        if one.profile and one.profile not in gpu_models:
+            raise ConfigError(f"demands[{index}].profile: no GPU has {one.profile!r}; see `inferstack mig table`")
         try:
-            found.append(
+            parsed.append(
                 Demand(
                     one.name, one.count, one.priority, one.profile, one.memory_mib, one.compute_slices, one.max_per_node
                 )
             )
         except MigError as error:
-            raise ConfigError(f"demands[{place}]: {error}") from error
-    if twice := [name for name, count in Counter(demand.name for demand in found).items() if count > 1]:
-        raise ConfigError(f"demands: {twice[0]} is there twice")
-    return tuple(found)
+            raise ConfigError(f"demands[{index}]: {error}") from error
+    if duplicates := [name for name, count in Counter(demand.name for demand in parsed).items() if count > 1]:
+        raise ConfigError(f"demands: {duplicates[0]} is there twice")
+    return tuple(parsed)
 
 
 def dump_fleet(fleet: Fleet) -> dict[str, Any]:
@@ -164,16 +165,21 @@ def dump_fleet(fleet: Fleet) -> dict[str, Any]:
             {
                 "name": node,
                 "model": gpus[0].model,
-                "gpus": [{"instances": [_dump(seat) for seat in gpu.instances]} for gpu in gpus],
+                "gpus": [{"instances": [_dump(instance) for instance in gpu.instances]} for gpu in gpus],
             }
             for node, gpus in nodes.items()
         ],
     }
 
 
-def _dump(seat: Instance) -> dict[str, Any]:
-    who: dict[str, Any] = {"pod": seat.pod, "pinned": seat.pinned} if seat.pod else {}
-    return {"profile": seat.profile, "start": seat.start, **who, **({"demand": seat.demand} if seat.demand else {})}
+def _dump(instance: Instance) -> dict[str, Any]:
+    who: dict[str, Any] = {"pod": instance.pod, "pinned": instance.pinned} if instance.pod else {}
+    return {
+        "profile": instance.profile,
+        "start": instance.start,
+        **who,
+        **({"demand": instance.demand} if instance.demand else {}),
+    }
 
 
 def _parse(model: type[_Input], content: Any) -> _Input:
@@ -182,11 +188,11 @@ def _parse(model: type[_Input], content: Any) -> _Input:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        # Of a key that takes one of two types pydantic tells of each.
-        raise ConfigError("\n".join(dict.fromkeys(_told(one) for one in error.errors()))) from error
+        # For a key of a union type pydantic reports an error for each member.
+        raise ConfigError("\n".join(dict.fromkeys(_format_error(one) for one in error.errors()))) from error
 
 
-def _told(detail: Any) -> str:
+def _format_error(detail: Any) -> str:
     path = ""
     for part in detail["loc"]:
         if isinstance(part, int):

@@ -1,93 +1,22 @@
-"""What the planner is given and what it returns."""
+"""Input and output of the planner: demands, objective, bounds, plan and search budget."""
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-
-Scope = Literal["instance", "gpu", "node"]
-"""What stops when an instance is created: nothing else, the pods of its GPU, or those of all GPUs of its node."""
-
-
-@dataclass(frozen=True, order=True)
-class Instance:
-    """One MIG instance and who uses it; without ``pod`` and ``demand`` it is idle and may be removed or used."""
-
-    start: int
-    """First unit of the memory axis."""
-    profile: str
-    pod: str = ""
-    """The pod that runs on it, unique in the fleet. In a plan, empty for a demand that is newly served."""
-    demand: str = ""
-    """The demand that the pod counts for, for the spread limit."""
-    pinned: bool = False
-    """True: the pod may not be moved."""
-
-    @property
-    def idle(self) -> bool:
-        """Nobody uses it."""
-        return not self.pod and not self.demand
-
-
-@dataclass(frozen=True)
-class FleetGpu:
-    """One GPU and the instances on it."""
-
-    name: str
-    """Unique in the fleet."""
-    node: str
-    model: str
-    """Name of the board in the catalogue."""
-    instances: tuple[Instance, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """All GPUs.
-
-    Raises:
-        LayoutError: a name that is used twice, a pinned instance without a pod, or instances that cannot be together.
-        CatalogueError: a board that is not in the catalogue.
-    """
-
-    gpus: tuple[FleetGpu, ...]
-    scope: Scope = "gpu"
-    """``gpu``: a GPU is reconfigured as a whole, which stops every pod on it: NVIDIA/mig-parted removes all instances
-    of a GPU before it creates any (``SetMigConfig`` in ``pkg/mig/config/config.go``).
-    ``node``: the GPU operator's MIG manager acts on a node's label and stops the GPU clients of the whole node first
-    (mig-parted ``pkg/mig/reconfigure/reconfigure.go``); a pod's node is known then, and its GPU need not be.
-    ``instance``: single instances are removed and created beside running ones, as the driver can."""
-
-    def __post_init__(self) -> None:
-        for what, names in (
-            ("GPU", [gpu.name for gpu in self.gpus]),
-            ("pod", [seat.pod for gpu in self.gpus for seat in gpu.instances if seat.pod]),
-        ):
-            if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-                raise LayoutError(f"the {what} {twice[0]} is in the fleet twice")
-        if self.scope not in get_args(Scope):
-            raise LayoutError(f"the scope {self.scope!r} is none of {', '.join(get_args(Scope))}")
-        for gpu in self.gpus:
-            for seat in gpu.instances:
-                if seat.pinned and not seat.pod:
-                    raise LayoutError(f"{gpu.name}: the instance at {seat.start} is pinned, but no pod is on it")
-            if not legal(gpu.model, gpu.instances):
-                told = ", ".join(f"{seat.profile}@{seat.start}" for seat in gpu.instances)
-                raise LayoutError(f"{gpu.name}: {gpu.model} cannot hold {told}")
+from inferstack.mig.fleet import Fleet
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Equal instances that somebody wants beyond those that run: by ``profile``, or by what each needs.
+    """Equal instances requested on top of those that run, by ``profile`` or by the resources that each needs.
 
     Raises:
-        LayoutError: a count below 0, neither or both of profile and need, or a spread limit below 1.
+        LayoutError: a count below 0, neither or both of profile and resources, or a spread limit below 1.
     """
 
     name: str
@@ -98,7 +27,7 @@ class Demand:
     memory_mib: int = 0
     compute_slices: int = 0
     max_per_node: int | None = None
-    """At most so many pods of this demand on one node, those that run already included."""
+    """Maximum pods of this demand per node, running pods included."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -108,51 +37,51 @@ class Demand:
         if bool(self.profile) == (self.memory_mib > 0 or self.compute_slices > 0):
             raise LayoutError(f"{self.name}: give either a profile or memory and compute slices")
         if self.max_per_node is not None and self.max_per_node < 1:
-            raise LayoutError(f"{self.name}: at most {self.max_per_node} a node would never be served")
+            raise LayoutError(f"{self.name}: a limit of {self.max_per_node} per node is below 1")
 
     def on(self, model: str) -> str:
-        """Return the profile that serves this demand on a board, or an empty string.
+        """Return the profile that serves this demand on a GPU model, or an empty string.
 
-        A need is served by the smallest sufficient profile (memory slices, then compute slices): a larger one would
-        hide free slices inside an instance.
+        Resources are served by the smallest sufficient profile (memory slices, then compute slices). A larger profile
+        would hide free slices inside an instance.
         """
         profiles = catalogue.gpu(model).profiles
         if self.profile:
             return self.profile if self.profile in profiles else ""
-        enough = [
-            (found.memory_slices, found.compute_slices, found.name)
-            for found in profiles.values()
-            if not found.media_extensions
-            and found.memory_mib >= self.memory_mib
-            and found.compute_slices >= self.compute_slices
+        sufficient = [
+            (profile.memory_slices, profile.compute_slices, profile.name)
+            for profile in profiles.values()
+            if not profile.media_extensions
+            and profile.memory_mib >= self.memory_mib
+            and profile.compute_slices >= self.compute_slices
         ]
-        return min(enough)[2] if enough else ""
+        return min(sufficient)[2] if sufficient else ""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a plan is judged by, in this order."""
+    """The criteria of a plan, in lexicographic order."""
 
     served: tuple[int, ...]
-    """Demanded instances that are served, by priority class from the highest down."""
+    """Served instances by priority class, from the highest down."""
     fragmentation: int
     reconfigured: int
     """GPUs on which an instance is created."""
     moved: int
-    """Pods that leave their instance, or are stopped there as their GPU is reconfigured as a whole."""
+    """Pods that leave their instance, or are stopped on it because their GPU is reconfigured as a whole."""
 
     @property
     def key(self) -> tuple[tuple[int, ...], int, int, int]:
-        """Less is better."""
+        """Sort key; lower is better."""
         return tuple(-count for count in self.served), self.fragmentation, self.reconfigured, self.moved
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What no plan can beat.
+    """Bounds on the objective of any plan.
 
-    ``served[k]`` holds among the plans that serve the higher classes as this plan does, the other criteria among those
-    that serve all classes as it does.
+    ``served[k]`` is an upper bound among the plans that serve the higher classes as this plan does. The other criteria
+    are lower bounds among the plans that serve all classes as this plan does.
     """
 
     served: tuple[int, ...]
@@ -162,10 +91,10 @@ class Bounds:
 
 
 class Gap(NamedTuple):
-    """What is between a plan and its bounds, for each criterion."""
+    """The difference between a plan and its bounds, by criterion."""
 
     served: tuple[int, ...]
-    """Instances more, by priority class from the highest down."""
+    """Additional instances by priority class, from the highest down."""
     fragmentation: int
     reconfigured: int
     moved: int
@@ -173,10 +102,10 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """The fleet as it should become."""
+    """The target fleet, with its objective and bounds."""
 
     fleet: Fleet
-    """The same GPUs in the same order; new instances carry their demand and no pod."""
+    """The same GPUs in the same order. New instances carry their demand and no pod."""
     priorities: tuple[int, ...]
     """The priority classes, from the highest down, as in ``objective.served``."""
     objective: Objective
@@ -186,84 +115,58 @@ class Plan:
 
     @property
     def optimal(self) -> bool:
-        """The plan is proven to be the best by all criteria."""
+        """Whether the plan is proven optimal by all criteria."""
         best = Objective(self.bounds.served, self.bounds.fragmentation, self.bounds.reconfigured, self.bounds.moved)
         return self.objective == best
 
     @property
     def gap(self) -> Gap:
         """How much better a plan could be at most; see `Bounds`."""
-        best, mine = self.bounds, self.objective
+        bounds, objective = self.bounds, self.objective
         return Gap(
-            tuple(most - found for most, found in zip(best.served, mine.served, strict=True)),
-            mine.fragmentation - best.fragmentation,
-            mine.reconfigured - best.reconfigured,
-            mine.moved - best.moved,
+            tuple(bound - served for bound, served in zip(bounds.served, objective.served, strict=True)),
+            objective.fragmentation - bounds.fragmentation,
+            objective.reconfigured - bounds.reconfigured,
+            objective.moved - bounds.moved,
         )
 
 
 class OutOfBudgetError(Exception):
-    """The search was stopped before its end."""
+    """The search ran out of budget."""
 
 
 class Budget:
-    """How long the exact search may go on: by steps, which is deterministic, and by the caller's own clock."""
+    """Limits the search by steps, which is deterministic, and by the caller's clock."""
 
     def __init__(self, steps: int = 300_000, expired: Callable[[], bool] | None = None) -> None:
-        """Allow ``steps`` combinations of two partial plans, and end when ``expired``, asked now and then, is true."""
+        """Allow ``steps`` combinations of two partial plans, and stop once ``expired``, polled in between, is true."""
         self.left = steps
         self._expired = expired
-        self._whole: Budget | None = None
+        self._parent: Budget | None = None
 
     def part(self, steps: int) -> Budget:
-        """Return a budget of at most ``steps`` of what is left, which are used up here, too."""
-        found = Budget(max(0, min(steps, self.left)), self._expired)
-        found._whole = self
-        return found
+        """Return a budget of at most ``steps``; its steps are also taken from this one."""
+        child = Budget(max(0, min(steps, self.left)), self._expired)
+        child._parent = self
+        return child
 
     def take(self, steps: int) -> None:
-        """Use up steps; `OutOfBudgetError` where there are not enough, or the time is over."""
+        """Use steps.
+
+        Raises:
+            OutOfBudgetError: too few steps are left, or the time has expired.
+        """
         budget: Budget | None = self
         while budget is not None:
             budget.left -= steps
-            budget = budget._whole
+            budget = budget._parent
         if self.left >= 0 and self._expired is not None and self._expired():
             self._end()
         if self.left < 0:
             raise OutOfBudgetError
 
     def _end(self) -> None:
-        """Leave nothing, so that the clock is not asked again."""
+        """Leave no steps, so that the clock is not polled again."""
         self.left = -1
-        if self._whole is not None:
-            self._whole._end()
-
-
-def legal(model: str, seats: tuple[Instance, ...]) -> bool:
-    """Tell whether a GPU can carry these instances at these starts: the rules of `inferstack.mig.placement`."""
-    return _legal(model, tuple([(seat.start, seat.profile) for seat in seats]))
-
-
-@functools.lru_cache(maxsize=65536)
-def _legal(model: str, seats: tuple[tuple[int, str], ...]) -> bool:
-    board = catalogue.gpu(model)
-    taken = compute = extended = 0
-    media: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    for start, name in seats:
-        profile = board.profiles.get(name)
-        if profile is None or start not in profile.starts:
-            return False
-        mask = ((1 << profile.memory_slices) - 1) << start
-        if taken & mask:
-            return False
-        taken |= mask
-        compute += profile.compute_slices
-        extended += profile.media_extensions
-        media.update(profile.engines)
-        counts[name] += 1
-        if counts[name] > profile.max_count:
-            return False
-    if compute > board.compute_slices or extended > 1:
-        return False
-    return all(media[engine] <= total for engine, total in board.engines.items() if engine != "copy")
+        if self._parent is not None:
+            self._parent._end()

@@ -18,12 +18,13 @@ from typing import Any
 
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
+from inferstack.mig.fleet import Fleet, FleetGpu, Instance
+from inferstack.mig.fragmentation import fragmentation_score, used_slices
 from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
 from inferstack.mig.layout import GpuState, expand, whole
 from inferstack.mig.mig_parted import Layout
 from inferstack.mig.placement import check
-from inferstack.mig.planner.model import Demand, Fleet, FleetGpu, Instance
-from inferstack.mig.planner.patterns import fragmentation, mask_of
+from inferstack.mig.planner.model import Demand
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 from inferstack.mig.usage import board_of, gpu_resources
 
@@ -228,7 +229,7 @@ class _Node:
                 index, start = place
                 used = Instance(start, profile, self._unique(seat_name), _group(pod, job_label), bool(why) or not moves)
                 self._gpus[index][start] = used
-                taken, slices = mask_of(self._board.name, [(start, profile)])
+                taken, slices = used_slices(self._board.name, [(start, profile)])
                 self._used[index] = self._used[index][0] | taken, self._used[index][1] + slices
         return ""
 
@@ -250,8 +251,8 @@ class _Node:
         mask, compute = self._used[index]
         profile = self._board.profiles[self._gpus[index][start].profile]
         bits = ((1 << profile.memory_slices) - 1) << start
-        after = fragmentation(self._board.name, mask | bits, compute + profile.compute_slices)
-        return after - fragmentation(self._board.name, mask, compute)
+        after = fragmentation_score(self._board.name, mask | bits, compute + profile.compute_slices)
+        return after - fragmentation_score(self._board.name, mask, compute)
 
 
 def _pin(pod: Object, planned: _Everywhere) -> str:

@@ -23,11 +23,12 @@ import yaml
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
+from inferstack.mig.fleet import Fleet, FleetGpu
+from inferstack.mig.fragmentation import fragmentation_score, gpu_fragmentation, used_slices
 from inferstack.mig.layout import GpuState, expand, whole
 from inferstack.mig.mig_parted import VERSION, Layout, dump_config, parse_config
 from inferstack.mig.planner.diff import Diff
-from inferstack.mig.planner.model import Fleet, FleetGpu
-from inferstack.mig.planner.patterns import fill, fragmentation, mask_of, use_of
+from inferstack.mig.planner.patterns import instance_sets
 from inferstack.mig.resources import WHOLE, escape_profile
 
 States = tuple[GpuState, ...]
@@ -84,7 +85,7 @@ def loose(before: Fleet, after: Fleet) -> tuple[Loose, ...]:
         idle = Counter(seat.profile for seat in new.instances if seat.idle)
         fixed = None if recut else tuple(sorted((seat.start, seat.profile) for seat in old.instances))
         worst = _worst(new.model, tuple(sorted(used.items())), tuple(sorted(idle.items())), fixed)
-        if worst > (planned := use_of(new)):
+        if worst > (planned := gpu_fragmentation(new)):
             found.append(Loose(new.node, new.name, planned, worst, recut))
     return tuple(found)
 
@@ -101,11 +102,11 @@ def _worst(
     every = wanted + Counter(dict(idle))
     whole_sets = [
         come
-        for come, _, _ in fill(model, (), every, fixed)
+        for come, _, _ in instance_sets(model, (), every, fixed)
         if len(come) == every.total() and Counter(name for _, name in come) == every
     ]
     return max(
-        fragmentation(model, *mask_of(model, seats))
+        fragmentation_score(model, *used_slices(model, seats))
         for come in whole_sets
         for seats in itertools.combinations(come, wanted.total())
         if Counter(name for _, name in seats) == wanted

@@ -1,12 +1,4 @@
-"""What one GPU can carry, and what each choice costs.
-
-The fragmentation of a GPU follows the idea of "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant MIG-based
-Clouds" (arXiv 2511.18906): a profile that the free slices would suffice for, but that some of its starts cannot take,
-counts its memory slices for each such start. Two things are settled here: only the slices that pods use are taken, as
-an idle instance can be removed at will; and compute slices must suffice, too, so that seven 1g instances leave nothing
-that could be fragmented. Profiles with the same slices and starts, which differ in media engines only, count once.
-An empty GPU and a full one have 0.
-"""
+"""Pattern generation: the sets of instances that one GPU can carry, and the cost of each."""
 
 from __future__ import annotations
 
@@ -17,13 +9,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inferstack.mig import catalogue
-from inferstack.mig.planner.model import Budget, Fleet, FleetGpu, Instance, Scope, legal
+from inferstack.mig.fleet import FleetGpu, Instance, Scope, is_legal
+from inferstack.mig.fragmentation import fragmentation_score, used_slices
+from inferstack.mig.planner.model import Budget
 
 Vector = tuple[int, ...]
 
 
 class Cost(NamedTuple):
-    """The criteria after the served ones; sums of two costs are compared from left to right."""
+    """The criteria after the served demand, compared lexicographically."""
 
     fragmentation: int
     reconfigured: int
@@ -36,148 +30,102 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Pattern:
-    """One way to use a GPU: pods that stay, and instances for pods and demands that come."""
+    """One way to use a GPU: the pods that stay, and the instances added for other pods and demands."""
 
-    stay: tuple[Instance, ...]
-    come: tuple[tuple[int, str], ...]
+    staying: tuple[Instance, ...]
+    added: tuple[tuple[int, str], ...]
     """Start and profile."""
     cost: Cost
-
-
-def mask_of(model: str, seats: Iterable[tuple[int, str]]) -> tuple[int, int]:
-    """Return the memory slices taken, as bits, and the number of compute slices."""
-    profiles = catalogue.gpu(model).profiles
-    mask = compute = 0
-    for start, name in seats:
-        mask |= ((1 << profiles[name].memory_slices) - 1) << start
-        compute += profiles[name].compute_slices
-    return mask, compute
-
-
-@functools.cache
-def _footprints(model: str) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
-    """Return memory slices, compute slices and starts of the profiles, once where several have the same."""
-    rows = catalogue.gpu(model).profiles.values()
-    return tuple(sorted({(p.memory_slices, p.compute_slices, p.starts) for p in rows if not p.media_extensions}))
-
-
-@functools.cache
-def fragmentation(model: str, mask: int, compute: int) -> int:
-    """Return the fragmentation of a GPU whose pods use the memory slices ``mask`` and ``compute`` compute slices."""
-    board = catalogue.gpu(model)
-    free = board.memory_slices - mask.bit_count()
-    total = 0
-    for size, slices, starts in _footprints(model):
-        if size <= free and slices <= board.compute_slices - compute:
-            total += size * sum(1 for start in starts if mask >> start & ((1 << size) - 1))
-    return total
-
-
-def use_of(gpu: FleetGpu) -> int:
-    """Return the fragmentation of a GPU as it is used."""
-    return fragmentation(gpu.model, *mask_of(gpu.model, ((s.start, s.profile) for s in gpu.instances if not s.idle)))
-
-
-def locked(fleet: Fleet, only_pinned: bool) -> set[str]:
-    """Return the GPUs on which no instance may ever be created, as that would stop a pod.
-
-    Args:
-        fleet: the fleet as it is.
-        only_pinned: False: for the sake of any pod, pinned or not.
-    """
-    if fleet.scope == "instance":
-        return set()
-    held = {gpu.name for gpu in fleet.gpus if any(s.pinned or (s.pod and not only_pinned) for s in gpu.instances)}
-    if fleet.scope == "gpu":
-        return held
-    nodes = {gpu.node for gpu in fleet.gpus if gpu.name in held}
-    return {gpu.name for gpu in fleet.gpus if gpu.node in nodes}
-
-
-def stopped_gpus(fleet: Fleet, changed: Collection[str]) -> set[str]:
-    """Return the GPUs whose pods are stopped where instances are created on some."""
-    if fleet.scope == "instance":
-        return set()
-    if fleet.scope == "gpu":
-        return set(changed)
-    nodes = {gpu.node for gpu in fleet.gpus if gpu.name in changed}
-    return {gpu.name for gpu in fleet.gpus if gpu.node in nodes} if nodes else set()
 
 
 Group = tuple[str, str]
 """Profile and demand of movable pods."""
 
 
-def patterns(
-    gpu: FleetGpu, wanted: Mapping[str, int], scope: Scope, budget: Budget, *, stopped: bool | None = None
+def make_patterns(
+    gpu: FleetGpu, profile_limits: Mapping[str, int], scope: Scope, budget: Budget, *, stopped: bool | None = None
 ) -> list[Pattern]:
-    """Return the ways to use a GPU, cheapest first, one for each set of staying pod groups and coming profiles.
+    """Return the patterns of a GPU, cheapest first, one for each set of staying pod groups and added profiles.
 
     Args:
-        gpu: the GPU as it is.
-        wanted: the most instances of each profile that anybody could use here.
+        gpu: the current GPU.
+        profile_limits: maximum useful instances of each profile.
         scope: as in `Fleet`.
-        budget: one step is taken for each way that is looked at.
-        stopped: of the scope ``node`` only. True: the whole node is reconfigured, so that no pod stays; False: it is
-            not, so that nothing is created.
+        budget: pays one step for each candidate.
+        stopped: for the scope ``node`` only. True: the whole node is reconfigured and no pod stays. False: the node is
+            not reconfigured and no instance is created.
+
+    Raises:
+        OutOfBudgetError: the budget ran out.
     """
-    movable = [seat for seat in gpu.instances if seat.pod and not seat.pinned]
-    pinned = tuple(seat for seat in gpu.instances if seat.pinned)
-    present = {(seat.start, seat.profile) for seat in gpu.instances}
+    movable = [instance for instance in gpu.instances if instance.pod and not instance.pinned]
+    pinned = tuple(instance for instance in gpu.instances if instance.pinned)
+    present = {(instance.start, instance.profile) for instance in gpu.instances}
     best: dict[tuple[tuple[Group, ...], tuple[str, ...]], Pattern] = {}
     for length in range(0 if stopped else len(movable), -1, -1):
         for kept in itertools.combinations(movable, length):
-            stay = pinned + kept
-            groups = tuple(sorted((seat.profile, seat.demand) for seat in kept))
-            for come, mask, compute in fill(gpu.model, stay, wanted, present if stopped is False else None):
+            staying = pinned + kept
+            groups = tuple(sorted((instance.profile, instance.demand) for instance in kept))
+            for added, mask, compute in instance_sets(
+                gpu.model, staying, profile_limits, present if stopped is False else None
+            ):
                 budget.take(1)
-                created = any(seat not in present for seat in come)
-                if created and stay and scope == "gpu":
+                created = any(instance not in present for instance in added)
+                if created and staying and scope == "gpu":
                     continue
-                cost = Cost(fragmentation(gpu.model, mask, compute), int(created), len(movable) - length)
-                key = groups, tuple(sorted(profile for _, profile in come))
+                cost = Cost(fragmentation_score(gpu.model, mask, compute), int(created), len(movable) - length)
+                key = groups, tuple(sorted(profile for _, profile in added))
                 if key not in best or cost < best[key].cost:
-                    best[key] = Pattern(stay, come, cost)
-    return sorted(best.values(), key=lambda found: (found.cost, found.come))
+                    best[key] = Pattern(staying, added, cost)
+    return sorted(best.values(), key=lambda pattern: (pattern.cost, pattern.added))
 
 
-def fill(
-    model: str, stay: tuple[Instance, ...], wanted: Mapping[str, int], only: Collection[tuple[int, str]] | None
+def instance_sets(
+    model: str,
+    staying: tuple[Instance, ...],
+    profile_limits: Mapping[str, int],
+    only: Collection[tuple[int, str]] | None,
 ) -> Iterator[tuple[tuple[tuple[int, str], ...], int, int]]:
-    """Yield every legal set of instances beside those that stay, with the slices all take: as `mask_of`.
+    """Yield every legal set of instances beside those that stay, with the slices in use as from `used_slices`.
 
-    Where ``only`` is given, instances that are to come are among these.
+    Args:
+        model: name of the GPU model.
+        staying: instances that stay.
+        profile_limits: maximum added instances of each profile.
+        only: the placements that added instances may use; None: all.
     """
-    board = catalogue.gpu(model)
-    rows = board.profiles
-    room = _room(model, [seat.profile for seat in stay])
+    gpu_model = catalogue.gpu(model)
+    profiles = gpu_model.profiles
+    engines_left = _engines_left(model, [instance.profile for instance in staying])
     choices = [
-        (start, name, ((1 << rows[name].memory_slices) - 1) << start, rows[name].compute_slices)
-        for start, name in sorted((start, name) for name, most in wanted.items() if most for start in rows[name].starts)
+        (start, name, ((1 << profiles[name].memory_slices) - 1) << start, profiles[name].compute_slices)
+        for start, name in sorted(
+            (start, name) for name, limit in profile_limits.items() if limit for start in profiles[name].starts
+        )
         if only is None or (start, name) in only
     ]
     limits = {
-        name: min(most, rows[name].max_count - sum(1 for seat in stay if seat.profile == name))
-        for name, most in wanted.items()
+        name: min(limit, profiles[name].max_count - sum(1 for instance in staying if instance.profile == name))
+        for name, limit in profile_limits.items()
     }
-    mask, compute = mask_of(model, ((seat.start, seat.profile) for seat in stay))
-    stack: list[tuple[int, tuple[tuple[int, str], ...], int, int, Vector]] = [(0, (), mask, compute, room)]
+    mask, compute = used_slices(model, ((instance.start, instance.profile) for instance in staying))
+    stack: list[tuple[int, tuple[tuple[int, str], ...], int, int, Vector]] = [(0, (), mask, compute, engines_left)]
     while stack:
-        index, come, mask, compute, room = stack.pop()
-        yield come, mask, compute
-        names = [taken for _, taken in come]
+        index, added, mask, compute, engines_left = stack.pop()
+        yield added, mask, compute
+        profile_names = [taken for _, taken in added]
         for at in range(index, len(choices)):
             start, name, bits, slices = choices[at]
-            if mask & bits or compute + slices > board.compute_slices or names.count(name) >= limits[name]:
+            if mask & bits or compute + slices > gpu_model.compute_slices or profile_names.count(name) >= limits[name]:
                 continue
-            left = tuple(map(int.__sub__, room, _media(model, name)))
+            left = tuple(map(int.__sub__, engines_left, _engines(model, name)))
             if min(left) >= 0:
-                stack.append((at + 1, (*come, (start, name)), mask | bits, compute + slices, left))
+                stack.append((at + 1, (*added, (start, name)), mask | bits, compute + slices, left))
 
 
 @functools.cache
-def _media(model: str, name: str) -> Vector:
-    """Return the media engines of a profile, and 1 for one that takes the media extensions."""
+def _engines(model: str, name: str) -> Vector:
+    """Return the engines of a profile: 1 if it takes the media extensions, then its media engines by name."""
     profile = catalogue.gpu(model).profiles[name]
     return (
         int(profile.media_extensions),
@@ -185,30 +133,26 @@ def _media(model: str, name: str) -> Vector:
     )
 
 
-def _room(model: str, names: Iterable[str]) -> Vector:
-    """Return what these instances leave of the media engines, in the order of `_media`."""
-    board = catalogue.gpu(model)
-    left: Vector = (1, *(board.engines[kind] for kind in sorted(board.engines) if kind != "copy"))
-    for name in names:
-        left = tuple(map(int.__sub__, left, _media(model, name)))
+def _engines_left(model: str, profile_names: Iterable[str]) -> Vector:
+    """Return the engines that these instances leave free, in the order of `_engines`."""
+    gpu_model = catalogue.gpu(model)
+    left: Vector = (1, *(gpu_model.engines[kind] for kind in sorted(gpu_model.engines) if kind != "copy"))
+    for name in profile_names:
+        left = tuple(map(int.__sub__, left, _engines(model, name)))
     return left
 
 
-def settle(gpu: FleetGpu, used: Iterable[Instance]) -> FleetGpu:
-    """Return the GPU with these used instances, and with those of now that can stay beside them, idle."""
-    return FleetGpu(gpu.name, gpu.node, gpu.model, _settled(gpu.model, gpu.instances, tuple(sorted(used))))
+def keep_idle_instances(gpu: FleetGpu, used: Iterable[Instance]) -> FleetGpu:
+    """Return the GPU with these used instances, and with its current instances that fit beside them, idle."""
+    return FleetGpu(gpu.name, gpu.node, gpu.model, _keep_idle_instances(gpu.model, gpu.instances, tuple(sorted(used))))
 
 
 @functools.lru_cache(maxsize=4096)
-def _settled(model: str, present: tuple[Instance, ...], seats: tuple[Instance, ...]) -> tuple[Instance, ...]:
-    for seat in sorted(present):
-        more = (*seats, Instance(seat.start, seat.profile))
-        if legal(model, more):
-            seats = more
-    return tuple(sorted(seats))
-
-
-def reconfigured(before: FleetGpu, after: FleetGpu) -> bool:
-    """Tell whether an instance has to be created."""
-    present = {(seat.start, seat.profile) for seat in before.instances}
-    return any((seat.start, seat.profile) not in present for seat in after.instances)
+def _keep_idle_instances(
+    model: str, present: tuple[Instance, ...], instances: tuple[Instance, ...]
+) -> tuple[Instance, ...]:
+    for instance in sorted(present):
+        extended = (*instances, Instance(instance.start, instance.profile))
+        if is_legal(model, extended):
+            instances = extended
+    return tuple(sorted(instances))

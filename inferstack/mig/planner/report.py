@@ -1,4 +1,4 @@
-"""What a plan comes to, as plain data for a table, a file or another program."""
+"""Reports on a plan as plain data, for tables, files and other programs."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inferstack.mig import catalogue
+from inferstack.mig.fleet import Fleet
+from inferstack.mig.fragmentation import gpu_fragmentation
 from inferstack.mig.planner.diff import Diff, Move, Park, Reconfigure, Step
-from inferstack.mig.planner.model import Demand, Fleet, Plan
+from inferstack.mig.planner.model import Demand, Plan
 from inferstack.mig.planner.output import Loose, Output, loose, node_order
-from inferstack.mig.planner.patterns import use_of
 
 Row = dict[str, Any]
 
 
 def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Diff, output: Output) -> Row:
-    """Return all that is worth knowing of a plan.
+    """Return the report on a plan.
 
     Args:
-        before: the fleet as it is.
-        demands: what was wanted.
-        plan: for these.
+        before: the current fleet.
+        demands: the demands.
+        plan: the plan for these demands.
         steps: from `inferstack.mig.planner.diff`.
         output: from `inferstack.mig.planner.output.make_output`.
     """
     gap = plan.gap
-    wanted: Counter[int] = Counter()
+    demanded: Counter[int] = Counter()
     for demand in demands:
-        wanted[demand.priority] += demand.count
+        demanded[demand.priority] += demand.count
     return {
         "optimal": plan.optimal,
         "priorities": [
-            {"priority": priority, "wanted": wanted[priority], "served": served, "moreAtMost": more}
+            {"priority": priority, "wanted": demanded[priority], "served": served, "moreAtMost": more}
             for priority, served, more in zip(plan.priorities, plan.objective.served, gap.served, strict=True)
         ],
         "demands": [
             {"name": d.name, "priority": d.priority, "wanted": d.count, "served": plan.served[d.name]} for d in demands
         ],
         "fragmentation": {
-            "before": sum(use_of(gpu) for gpu in before.gpus),
+            "before": sum(gpu_fragmentation(gpu) for gpu in before.gpus),
             "after": plan.objective.fragmentation,
             "lessAtMost": gap.fragmentation,
         },
@@ -47,12 +48,12 @@ def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Dif
         "gpusChanged": {"count": plan.objective.reconfigured, "lessAtMost": gap.reconfigured},
         "podsMoved": {"count": plan.objective.moved, "lessAtMost": gap.moved},
         "driverMayChooseWorse": [_loose(one) for one in loose(before, plan.fleet)],
-        **make_way(steps, output),
+        **make_transition(steps, output),
     }
 
 
-def make_way(steps: Diff, output: Output) -> Row:
-    """Return how to get there."""
+def make_transition(steps: Diff, output: Output) -> Row:
+    """Return the part of the report on the transition to the plan."""
     return {
         "nodes": [{"node": one.node, "layout": one.layout} for one in node_order(steps, output.layouts)],
         "newLayouts": list(output.added),
@@ -65,10 +66,10 @@ def make_way(steps: Diff, output: Output) -> Row:
 def _slices(before: Fleet, after: Fleet) -> Row:
     def used(fleet: Fleet) -> int:
         return sum(
-            catalogue.gpu(gpu.model).profiles[seat.profile].memory_slices
+            catalogue.gpu(gpu.model).profiles[instance.profile].memory_slices
             for gpu in fleet.gpus
-            for seat in gpu.instances
-            if not seat.idle
+            for instance in gpu.instances
+            if not instance.idle
         )
 
     total = sum(catalogue.gpu(gpu.model).memory_slices for gpu in before.gpus)
@@ -81,31 +82,43 @@ def _loose(one: Loose) -> Row:
 
 
 def step_row(number: int, step: Step) -> Row:
-    """Return one step with the same keys for each kind of step."""
+    """Return one step, with the same keys for each kind of step."""
     if isinstance(step, Reconfigure):
-        return _row(number, "reconfigure", step.gpu, change=f"{_seats(step.remove, '-')} {_seats(step.create, '+')}")
+        return _row(
+            number,
+            "reconfigure",
+            step.gpu,
+            change=f"{_format_placements(step.remove, '-')} {_format_placements(step.create, '+')}",
+        )
     if isinstance(step, Move):
-        return _row(number, "move", step.from_gpu, step.pod, _at(step.from_seat), f"{step.to_gpu} {_at(step.to_seat)}")
+        return _row(
+            number,
+            "move",
+            step.from_gpu,
+            step.pod,
+            _format_placement(step.from_placement),
+            f"{step.to_gpu} {_format_placement(step.to_placement)}",
+        )
     if isinstance(step, Park):
-        return _row(number, "park", step.gpu, step.pod, _at(step.seat))
-    return _row(number, "start", step.gpu, step.pod or f"new, for {step.demand}", _at(step.seat))
+        return _row(number, "park", step.gpu, step.pod, _format_placement(step.placement))
+    return _row(number, "start", step.gpu, step.pod or f"new, for {step.demand}", _format_placement(step.placement))
 
 
 def _row(number: int, action: str, gpu: str, pod: str = "", change: str = "", to: str = "") -> Row:
     return {"step": number, "action": action, "gpu": gpu, "pod": pod, "instance": change.strip(), "to": to}
 
 
-def _at(seat: tuple[int, str]) -> str:
-    return f"{seat[1]}@{seat[0]}"
+def _format_placement(instance: tuple[int, str]) -> str:
+    return f"{instance[1]}@{instance[0]}"
 
 
-def _seats(seats: Sequence[tuple[int, str]], sign: str) -> str:
-    counts = Counter(name for _, name in seats)
+def _format_placements(placements: Sequence[tuple[int, str]], sign: str) -> str:
+    counts = Counter(name for _, name in placements)
     return " ".join(f"{sign}{count}x{name}" for name, count in sorted(counts.items()))
 
 
 def make_labels(layouts: Mapping[str, str], label: str) -> list[Row]:
-    """Return Nodes with nothing but the label, for a server-side apply."""
+    """Return Node objects with nothing but the label, for a server-side apply."""
     return [
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {label: layout}}}
         for node, layout in layouts.items()

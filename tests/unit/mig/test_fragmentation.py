@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.fragmentation import by_node, even_mix, measure, measure_slices, unusable
+from inferstack.mig.fragmentation import by_node, even_mix, gpu_fragmentation, measure, measure_slices, unusable
 from inferstack.mig.planner import FleetGpu, Instance
-from inferstack.mig.planner.patterns import use_of
 from tests.unit.mig.planner.fleets import A100, H100, RTX, fits
 
 MIX = {"1g.10gb": 3.0, "3g.40gb": 1.0}
@@ -98,7 +97,7 @@ def test_all_shares_are_from_0_to_1_and_the_count_is_the_planners(fleet: list[Fl
         found.compute_utilisation,
     ):
         assert 0 <= ratio <= 1 + 1e-9
-    assert found.blocked == sum(use_of(gpu) for gpu in fleet)
+    assert found.blocked == sum(gpu_fragmentation(gpu) for gpu in fleet)
     assert found.gpus == len(fleet)
 
 

@@ -65,20 +65,20 @@ def carry_out(before: Fleet, after: Fleet, found: Diff) -> None:
             seats[step.gpu] = (now - set(step.remove)) | set(step.create)
             assert fits(models[step.gpu], sorted(seats[step.gpu]))
         elif isinstance(step, Move):
-            assert at.pop((step.from_gpu, step.from_seat)) == step.pod
-            assert step.to_seat in seats[step.to_gpu]
-            assert (step.to_gpu, step.to_seat) not in at
-            at[step.to_gpu, step.to_seat] = step.pod
+            assert at.pop((step.from_gpu, step.from_placement)) == step.pod
+            assert step.to_placement in seats[step.to_gpu]
+            assert (step.to_gpu, step.to_placement) not in at
+            at[step.to_gpu, step.to_placement] = step.pod
             touched.add(step.pod)
         elif isinstance(step, Park):
-            assert at.pop((step.gpu, step.seat)) == step.pod
+            assert at.pop((step.gpu, step.placement)) == step.pod
             parked.add(step.pod)
             touched.add(step.pod)
         else:
             assert isinstance(step, Start)
-            assert step.seat in seats[step.gpu]
-            assert (step.gpu, step.seat) not in at
-            at[step.gpu, step.seat] = step.pod or f"new:{step.demand}"
+            assert step.placement in seats[step.gpu]
+            assert (step.gpu, step.placement) not in at
+            at[step.gpu, step.placement] = step.pod or f"new:{step.demand}"
             parked -= {step.pod}
     assert not parked
     assert seats == {gpu.name: {(s.start, s.profile) for s in gpu.instances} for gpu in after.gpus}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from inferstack.mig import catalogue
+from inferstack.mig.fleet import is_legal
 from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, plan
-from inferstack.mig.planner.model import legal
 from tests.unit.mig.planner.cpsat import Model
 from tests.unit.mig.planner.fleets import A100, H100, RTX, brute_force, demands, fleets
 
@@ -37,7 +37,7 @@ def _case(seed: int) -> tuple[Fleet, list[Demand]]:
             use = draw.choice(["idle", "pod", "pod", "pinned"])
             pod = "" if use == "idle" else f"pod-{index}-{start}"
             seat = Instance(start, name, pod, draw.choice(["", "a"]) if pod else "", use == "pinned")
-            if legal(board, (*seats, seat)):
+            if is_legal(board, (*seats, seat)):
                 seats = (*seats, seat)
         gpus.append(FleetGpu(f"gpu-{index}", f"node-{index // 2}", board, seats))
     wanted = []

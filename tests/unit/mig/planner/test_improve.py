@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, clear, diff, plan
+from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, diff, drain, plan
 from inferstack.mig.planner.greedy import solve
-from inferstack.mig.planner.improve import improve
-from inferstack.mig.planner.judge import evaluate
+from inferstack.mig.planner.local_search import improve
+from inferstack.mig.planner.objective import evaluate
 from tests.unit.mig.planner.fleets import H100, demands, fleets
 from tests.unit.mig.planner.rules import carry_out, check_fleet
 
@@ -55,7 +55,7 @@ def test_the_same_budget_gives_the_same_plan() -> None:
 @given(fleets(most_gpus=4, most_movable=5), demands(3, 3))
 def test_clearing_keeps_every_pod_and_every_rule(fleet: Fleet, wanted: list[Demand]) -> None:
     first = solve(fleet, wanted)
-    better = clear.solve(fleet, first, wanted, Budget(1_000_000))
+    better = drain.solve(fleet, first, wanted, Budget(1_000_000))
     check_fleet(fleet, better, wanted)
     assert evaluate(fleet, better, wanted).key <= evaluate(fleet, first, wanted).key
     carry_out(fleet, better, diff(fleet, better))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
+from inferstack.mig.fleet import is_legal
 from inferstack.mig.placement import place
 from inferstack.mig.planner import Budget, FleetGpu, Instance
-from inferstack.mig.planner.model import legal
-from inferstack.mig.planner.patterns import patterns
+from inferstack.mig.planner.patterns import make_patterns
 
 BOARDS = sorted(catalogue.load().gpus)
 RTX = "RTX-PRO-6000"
@@ -50,9 +50,9 @@ def test_seats_are_legal_where_they_do_not_overlap_and_placement_finds_some_plac
     board, seats = given_seats
     placed = place(catalogue.gpu(board), Counter(name for _, name in seats))
     expected = placed is not None and not _overlap(board, seats)
-    assert legal(board, tuple(Instance(*seat) for seat in seats)) == expected
+    assert is_legal(board, tuple(Instance(*seat) for seat in seats)) == expected
     if placed is not None:
-        assert legal(board, tuple(Instance(found.start, found.profile) for found in placed))
+        assert is_legal(board, tuple(Instance(found.start, found.profile) for found in placed))
 
 
 @settings(max_examples=200, deadline=None)
@@ -61,7 +61,7 @@ def test_placement_places_what_has_a_legal_start_each(given_seats: tuple[str, li
     board, seats = given_seats
     names = [name for _, name in seats]
     ways = itertools.product(*(catalogue.gpu(board).profiles[name].starts for name in names))
-    possible = any(legal(board, tuple(map(Instance, starts, names))) for starts in ways)
+    possible = any(is_legal(board, tuple(map(Instance, starts, names))) for starts in ways)
     assert possible == (place(catalogue.gpu(board), Counter(names)) is not None)
 
 
@@ -70,8 +70,8 @@ def test_the_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(board: str
     model = catalogue.gpu(board)
     asked = dict.fromkeys(model.profiles, 2)
     found = {
-        tuple(sorted(Counter(name for _, name in pattern.come).items()))
-        for pattern in patterns(FleetGpu("g", "n", board), asked, "gpu", Budget(10**7))
+        tuple(sorted(Counter(name for _, name in pattern.added).items()))
+        for pattern in make_patterns(FleetGpu("g", "n", board), asked, "gpu", Budget(10**7))
     }
     placeable = {
         tuple(sorted((name, count) for name, count in zip(asked, counts, strict=True) if count))
@@ -84,5 +84,5 @@ def test_the_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(board: str
 def test_beside_all_media_engines_only_instances_without_any_fit() -> None:
     taken = FleetGpu("g", "n", RTX, (Instance(0, "1g.24gb+me.all", "pod", pinned=True),))
     asked = dict.fromkeys(catalogue.gpu(RTX).profiles, 4)
-    found = patterns(taken, asked, "instance", Budget())
-    assert {name for pattern in found for _, name in pattern.come} == {"1g.24gb-me", "2g.48gb-me"}
+    found = make_patterns(taken, asked, "instance", Budget())
+    assert {name for pattern in found for _, name in pattern.added} == {"1g.24gb-me", "2g.48gb-me"}

@@ -125,9 +125,9 @@ def test_no_legal_choice_of_the_driver_is_worse_than_said(fleet: Fleet, wanted: 
         if old == new or Counter(s.profile for s in old.instances) == Counter(s.profile for s in new.instances):
             continue
         ways = itertools.product(*(catalogue.gpu(new.model).profiles[name].starts for name in used))
-        legal = [way for way in (list(zip(starts, used, strict=True)) for starts in ways) if fits(new.model, way)]
+        is_legal = [way for way in (list(zip(starts, used, strict=True)) for starts in ways) if fits(new.model, way)]
         planned = broken_up(new.model, [(s.start, s.profile) for s in new.instances if not s.idle])
-        worst = max(broken_up(new.model, way) for way in legal)
+        worst = max(broken_up(new.model, way) for way in is_legal)
         assert said.get(new.name, planned) <= worst  # an idle instance beside them can only leave fewer ways
         if len(used) == len(new.instances):
             assert said.get(new.name, planned) == worst

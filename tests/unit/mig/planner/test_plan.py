@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, Plan, Scope, plan
-from inferstack.mig.planner.judge import evaluate
+from inferstack.mig.planner.objective import evaluate
 from tests.unit.mig.planner.fleets import A100, H100, brute_force, demands, fleets
 from tests.unit.mig.planner.rules import check_fleet
 
@@ -161,17 +161,17 @@ def test_more_demand_than_a_large_fleet_can_hold_is_served_within_a_hundredth_of
     assert 0 <= found.gap.served[1] <= found.bounds.served[1] / 100
 
 
-def test_wrong_input_is_refused_with_its_name() -> None:
-    for wrong, told in (
+def test_invalid_input_raises_error_naming_it() -> None:
+    for construct, reason in (
         (lambda: Demand("a", -1, 0, "1g.10gb"), "below 0"),
         (lambda: Demand("a", 1), "either a profile or"),
-        (lambda: Demand("a", 1, 0, "1g.10gb", max_per_node=0), "never be served"),
+        (lambda: Demand("a", 1, 0, "1g.10gb", max_per_node=0), "^a: a limit of 0 per node"),
         (lambda: Demand("", 1, 0, "1g.10gb"), "no name"),
         (lambda: Fleet((FleetGpu("g", "n", H100), FleetGpu("g", "n", H100))), "the GPU g is in the fleet twice"),
         (lambda: Fleet((FleetGpu("g", "n", H100, (Instance(0, "1g.10gb", pinned=True),)),)), "pinned"),
         (lambda: Fleet((FleetGpu("g", "n", H100, (Instance(1, "2g.20gb"),)),)), "cannot hold 2g.20gb@1"),
-        (lambda: plan(_nodes(1), [Demand("a", 1, 0, "1g.10gb")] * 2), "two demands"),
+        (lambda: plan(_nodes(1), [Demand("a", 1, 0, "1g.10gb")] * 2), "^demands: duplicate name a$"),
         (lambda: plan(Fleet((FleetGpu("g", "n", H100, (Instance(0, "1g.10gb", demand="a"),)),)), []), "has no pod"),
     ):
-        with pytest.raises(LayoutError, match=told):
-            wrong()
+        with pytest.raises(LayoutError, match=reason):
+            construct()
