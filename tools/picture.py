@@ -1,4 +1,4 @@
-"""Draw the architecture from the code, as Mermaid, into README.md: ``python tools/picture.py [--check]``.
+"""Draw the architecture from the code, as Mermaid, into docs/architecture.md: ``python tools/picture.py [--check]``.
 
 Roles and their order come from components/platform, the control plane from its builders, plugins from their table, so
 that the picture cannot say what the code does not.
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- picture: made by tools/picture.py -->", "<!-- end of picture 
 
 
 def role_order(source: str) -> list[tuple[str, list[str]]]:
-    """Return (variable, variables it is ordered after) for each role that the platform builds, in order."""
+    """Return (variable, variables of the roles before it) for each role that the platform builds, in order."""
     tree = ast.parse(source)
     roles: dict[str, list[str]] = {}
     gathered: dict[str, set[str]] = {}
@@ -37,7 +37,7 @@ def role_order(source: str) -> list[tuple[str, list[str]]]:
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
+    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
 
 
 def draw(root: Path) -> str:
@@ -76,18 +76,18 @@ def draw(root: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the picture, or with ``--check`` tell whether it is current."""
+    """Write the picture, or with ``--check`` return 1 where it is out of date."""
     root = project_root()
-    readme = root / "README.md"
-    text = readme.read_text()
+    page = root / "docs" / "architecture.md"
+    text = page.read_text()
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    fresh = f"{head}{BEGIN}\n{draw(root)}\n{END}{tail}"
+    updated = f"{head}{BEGIN}\n{draw(root)}\n{END}{tail}"
     if "--check" in arguments:
-        if fresh != text:
-            sys.stderr.write("README.md: the picture is not current; run `python tools/picture.py`\n")
-        return int(fresh != text)
-    readme.write_text(fresh)
+        if updated != text:
+            sys.stderr.write("docs/architecture.md: the picture is out of date; run `python tools/picture.py`\n")
+        return int(updated != text)
+    page.write_text(updated)
     return 0
 
 
