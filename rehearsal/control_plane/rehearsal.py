@@ -21,7 +21,8 @@ from inferstack.logs import tail
 from inferstack.project import project_root
 from inferstack.toolchain.binaries import ensure
 from rehearsal import pod_process as pods
-from rehearsal.control_plane import kubeconfig, options, pki, ports, probe, process
+from rehearsal.control_plane import component_process as process
+from rehearsal.control_plane import kubeconfig, options, pki, ports, probe
 from rehearsal.control_plane.components import build_all, build_any
 from rehearsal.control_plane.model import Component, ComponentStatus, PlaneConfig, PlaneOptions
 

@@ -12,17 +12,17 @@ from typing import Protocol
 
 from inferstack.k8s import KubeClient, health
 from inferstack.k8s.informer import Informer
-from rehearsal.simulators.fluid.fluid import FluidController
-from rehearsal.simulators.keda.keda import KedaController
+from rehearsal.simulators.fluid.controller import FluidController
+from rehearsal.simulators.keda.controller import KedaController
 from rehearsal.simulators.nodes.cluster_policy import PolicyController
+from rehearsal.simulators.nodes.controller import NodeController
 from rehearsal.simulators.nodes.load_balancer import LoadBalancers
-from rehearsal.simulators.nodes.nodes import NodeController
-from rehearsal.simulators.pods.pods import PodController
+from rehearsal.simulators.pods.controller import PodController
 from rehearsal.simulators.pods.readiness import Readiness
+from rehearsal.simulators.prometheus.controller import PrometheusOperator
 from rehearsal.simulators.prometheus.metrics_api import MetricsApi
-from rehearsal.simulators.prometheus.prometheus import PrometheusOperator
-from rehearsal.simulators.sriov.sriov_networks import SriovNetworkController
-from rehearsal.simulators.sriov.sriov_operator import SriovController
+from rehearsal.simulators.sriov.controller import SriovController
+from rehearsal.simulators.sriov.networks import SriovNetworkController
 
 log = logging.getLogger("agent")
 

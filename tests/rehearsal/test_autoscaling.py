@@ -16,7 +16,7 @@ from components.objects import Object
 from inferstack.api import InferenceJobSpec, crds
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Rehearsal
-from rehearsal.simulators.keda.keda_objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL
+from rehearsal.simulators.keda.objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal

@@ -14,7 +14,7 @@ import pytest
 from inferstack.api import constants
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
-from rehearsal.simulators.fluid.fluid_status import API_VERSION, MISSING, SECONDS
+from rehearsal.simulators.fluid.status import API_VERSION, MISSING, SECONDS
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 

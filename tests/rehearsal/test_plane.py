@@ -192,7 +192,7 @@ def test_a_kind_that_was_half_installed_is_finished(
             condition |= {"status": "False", "reason": "Installing"}
     etcd.write(key, stored)
     if not mended:
-        monkeypatch.setattr("rehearsal.control_plane.kinds.is_half_installed", lambda _: False)
+        monkeypatch.setattr("rehearsal.control_plane.crd_conditions.is_half_installed", lambda _: False)
     own.start(quiet)
     try:
         assert asyncio.run(settled(20 if mended else 5)) == str(mended)

@@ -19,7 +19,7 @@ from components.settings import load_role
 from inferstack.k8s import KubeClient
 from inferstack.toolchain import crds
 from rehearsal.control_plane import Rehearsal
-from rehearsal.simulators.sriov.sriov_drain import CURRENT_STATE, IDLE
+from rehearsal.simulators.sriov.drain import CURRENT_STATE, IDLE
 
 pytestmark = pytest.mark.rehearsal
 

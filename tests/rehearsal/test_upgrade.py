@@ -1,7 +1,7 @@
 """A stack and a rehearsal of an earlier version, taken over by the version under test.
 
-The test works as a user does: one checkout, ``make up`` with the earlier version, ``git checkout`` of the later one, and
-then ``make up`` and ``make down``.
+The test works as a user does: one checkout, ``make up`` with the earlier version, ``git checkout`` of the later one, then
+``make up`` and ``make down``.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     if not (project_root() / ".git").exists():
         pytest.skip("an upgrade starts from an earlier commit, and this is no git checkout")
     folder = tmp_path / "inferstack"
-    subprocess.run(["git", "clone", "--quiet", project_root(), folder], check=True)
+    folder.mkdir()
     clone = Checkout(folder)
+    clone.run("git", "clone", "--quiet", str(project_root()), ".")
     try:
         clone.check_out(EARLIER)
         assert "8/8" in clone.run("make", "up")
@@ -96,10 +97,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
 @pytest.fixture(scope="module")
 def revision() -> str:
     """The commit under test."""
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True, check=True
-    )
-    return head.stdout.strip()
+    return Checkout(project_root()).run("git", "rev-parse", "HEAD").strip()
 
 
 def test_up_replaces_and_deletes_nothing(checkout: Checkout, revision: str) -> None:

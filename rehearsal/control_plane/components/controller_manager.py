@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.kinds import finish_kinds
+from rehearsal.control_plane.crd_conditions import finish_kinds
 from rehearsal.control_plane.model import Component, PlaneConfig, Probe
 
 

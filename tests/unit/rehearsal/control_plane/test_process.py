@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.control_plane import process
+from rehearsal.control_plane import component_process as process
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"

@@ -9,8 +9,7 @@ import pytest
 
 from components.addon.catalogue import load as load_catalogue
 from components.addon.plan import rehearsed_crds
-from rehearsal.simulators.fluid import fluid_status as status
-from rehearsal.simulators.fluid import fluid_volume as volume
+from rehearsal.simulators.fluid import status, volume
 from tests.unit.api.structural import faults
 
 Object = dict[str, Any]

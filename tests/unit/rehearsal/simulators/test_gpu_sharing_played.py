@@ -12,7 +12,7 @@ from inferstack.mig.sharing import Sharing, dump
 from rehearsal.hardware import Faults, Hardware, parse_hardware
 from rehearsal.simulators.nodes import device_plugin, discovery
 from rehearsal.simulators.nodes.cluster_policy import make_status
-from rehearsal.simulators.nodes.nodes import plan
+from rehearsal.simulators.nodes.controller import plan
 from rehearsal.simulators.nodes.policy import Policy, parse_policy
 
 GPU = "nvidia.com/gpu"

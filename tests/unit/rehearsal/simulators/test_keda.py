@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.simulators.keda.keda_objects import (
+from rehearsal.simulators.keda.objects import (
     Target,
     hpa_name,
     is_paused,

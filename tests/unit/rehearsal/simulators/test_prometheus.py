@@ -8,7 +8,8 @@ from components.monitoring.builders import make_monitors, make_operator_monitor
 from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
 from rehearsal.load.pods import targets
-from rehearsal.simulators.prometheus import metrics_api, prometheus_config
+from rehearsal.simulators.prometheus import config as prometheus_config
+from rehearsal.simulators.prometheus import metrics_api
 
 LOAD = "127.0.0.1:20009"
 

@@ -12,7 +12,7 @@ from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse
 from rehearsal.hardware import Faults, Hardware, HardwareError, current_states, faults_of, parse_hardware
 from rehearsal.simulators.desired import Condition, Desired
 from rehearsal.simulators.nodes import device_plugin, discovery, kubelet, mig_manager, virtual_functions
-from rehearsal.simulators.nodes.nodes import plan
+from rehearsal.simulators.nodes.controller import plan
 from rehearsal.simulators.nodes.policy import Policy, parse_policy
 
 HARDWARE = {

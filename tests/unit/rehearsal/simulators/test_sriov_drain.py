@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal.simulators.sriov.sriov_drain import (
+from rehearsal.simulators.sriov.drain import (
     DEFAULT_POOL,
     DRAIN,
     DRAINED,
@@ -29,7 +29,7 @@ from rehearsal.simulators.sriov.sriov_drain import (
     parse_pools,
     pool_of,
 )
-from rehearsal.simulators.sriov.sriov_evict import must_leave
+from rehearsal.simulators.sriov.eviction import must_leave
 
 QUIET = Situation(
     differs=False,

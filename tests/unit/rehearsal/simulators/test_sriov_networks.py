@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.simulators.sriov.sriov_networks import make_attachment
+from rehearsal.simulators.sriov.networks import make_attachment
 
 Object = dict[str, Any]
 PLAIN = {"cniVersion": "1.0.0", "name": "n", "type": "sriov", "vlan": 0, "vlanQoS": 0, "ipam": {}}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rehearsal.hardware import Port
-from rehearsal.simulators.sriov.sriov_policies import configured, discover, resources, shortage, wanted
+from rehearsal.simulators.sriov.policies import configured, discover, resources, shortage, wanted
 
 Object = dict[str, Any]
 PORTS = (Port("15b3", "101d", "ens1f0", 16, "eth"), Port("8086", "1592", "ens2f0", 64, "eth"))

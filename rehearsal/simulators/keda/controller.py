@@ -15,7 +15,7 @@ from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.keda.keda_objects import (
+from rehearsal.simulators.keda.objects import (
     API_VERSION,
     FINALIZER,
     HPA,

@@ -1,4 +1,4 @@
-"""Fluid: binds and loads Datasets and gives them volumes, as `fluid_status` and `fluid_volume` say."""
+"""Fluid: binds and loads Datasets and creates their volumes, as `status` and `volume` compute them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.fluid import fluid_status, fluid_volume
-from rehearsal.simulators.fluid.fluid_status import API_VERSION, EXECUTING, STARTED, gone, key_of_load, origin
+from rehearsal.simulators.fluid import status as fluid_status
+from rehearsal.simulators.fluid import volume as fluid_volume
+from rehearsal.simulators.fluid.status import API_VERSION, EXECUTING, STARTED, gone, key_of_load, origin
 
 Object = dict[str, Any]
 

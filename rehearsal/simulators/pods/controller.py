@@ -16,8 +16,8 @@ from inferstack.k8s.auth import cluster_of
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from rehearsal import pod_process as process
 from rehearsal.pod_process import Process
-from rehearsal.simulators.pods.podrunner import SHUTDOWN_GRACE, PodRunner
 from rehearsal.simulators.pods.podspec import SELECTOR
+from rehearsal.simulators.pods.runner import SHUTDOWN_GRACE, PodRunner
 
 Object = dict[str, Any]
 

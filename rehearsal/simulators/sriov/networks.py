@@ -11,8 +11,8 @@ from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.sriov.sriov_operator import CONFIG, offered_prefix
-from rehearsal.simulators.sriov.sriov_policies import API_VERSION, NAMESPACE
+from rehearsal.simulators.sriov.controller import CONFIG, offered_prefix
+from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
 
 Object = dict[str, Any]
 

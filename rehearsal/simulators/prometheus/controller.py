@@ -13,7 +13,7 @@ import aiohttp
 
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
-from rehearsal.simulators.prometheus import prometheus_config
+from rehearsal.simulators.prometheus import config as prometheus_config
 
 Object = dict[str, Any]
 

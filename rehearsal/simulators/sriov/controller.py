@@ -1,6 +1,6 @@
 """The SR-IOV network operator with its daemon on each node: policies become virtual functions, node after node.
 
-What is to be done says `sriov_policies`, in which order `sriov_drain`; here it is read and written. All that must be
+`policies` decides what to configure and `drain` in which order; this module reads and writes. All that must be
 remembered is on the objects, so another agent goes on where one was killed.
 """
 
@@ -17,10 +17,11 @@ from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.hardware import HardwareError, hardware_of
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.sriov import sriov_drain, sriov_policies
-from rehearsal.simulators.sriov.sriov_drain import CURRENT_STATE, DESIRED_STATE, IDLE, NODE_STATE, Do, Situation
-from rehearsal.simulators.sriov.sriov_evict import evict, leaving
-from rehearsal.simulators.sriov.sriov_policies import API_VERSION, NAMESPACE
+from rehearsal.simulators.sriov import drain as sriov_drain
+from rehearsal.simulators.sriov import policies as sriov_policies
+from rehearsal.simulators.sriov.drain import CURRENT_STATE, DESIRED_STATE, IDLE, NODE_STATE, Do, Situation
+from rehearsal.simulators.sriov.eviction import evict, leaving
+from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
 
 Object = dict[str, Any]
 

@@ -23,7 +23,8 @@ from inferstack.k8s.informer import TROUBLE
 from rehearsal import pod_process as process
 from rehearsal.pod_process import Process
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.pods import credentials, probing
+from rehearsal.simulators.pods import credentials
+from rehearsal.simulators.pods import probes as probing
 from rehearsal.simulators.pods.podspec import (
     Command,
     ContainerState,
