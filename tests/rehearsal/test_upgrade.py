@@ -1,7 +1,7 @@
 """A stack and a rehearsal of an earlier version, taken over by the version under test.
 
-The test works as a user does: one checkout, ``make up`` with the earlier version, ``git checkout`` of the later one, then
-``make up`` and ``make down``.
+The test works as a user does: one checkout, ``make up`` with the earlier version, ``git checkout`` of the later one and
+then ``make up`` or ``make down``.
 """
 
 from __future__ import annotations
