@@ -14,7 +14,7 @@ from typing import Any
 
 from inferstack.mig.catalogue import Gpu, gpu
 from inferstack.mig.errors import LayoutError, MigError
-from inferstack.mig.layout import GpuState, load_states, whole
+from inferstack.mig.layout import GpuState, load_states, mig_disabled
 from rehearsal import quantity
 
 HARDWARE = "rehearsal.inferstack.dev/hardware"
@@ -181,10 +181,10 @@ def current_states(node: Mapping[str, Any], hardware: Hardware) -> tuple[GpuStat
     """Return how the node's GPUs are cut; whole where the memory is missing or speaks of other hardware."""
     text = annotations_of(node).get(MIG_DEVICES)
     if text is None or hardware.gpu is None:
-        return whole(hardware.gpus)
+        return mig_disabled(hardware.gpus)
     try:
         states = load_states(text)
     except LayoutError:
-        return whole(hardware.gpus)
+        return mig_disabled(hardware.gpus)
     known = all(name in hardware.gpu.profiles for state in states for name in state.profiles)
-    return states if known and len(states) == hardware.gpus else whole(hardware.gpus)
+    return states if known and len(states) == hardware.gpus else mig_disabled(hardware.gpus)

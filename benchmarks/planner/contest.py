@@ -16,7 +16,7 @@ from benchmarks.planner.serving import gpus_of
 from benchmarks.planner.workload import MODEL, batch, churn, compute_slices, memory_slices
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import Mix, used_slices
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 
 DEFAULT = "default, "
 OURS, OURS_ROOM, OURS_TIDY = "planner, pods stay", "planner, moves for room", "planner, moves to tidy up"
@@ -176,6 +176,6 @@ def all_at_once(seed: int, count: int, mix: Mix) -> tuple[int, dict[str, Needed 
 
 
 def _state(way: Mapping[str, int]) -> tuple[int, int]:
-    placed = place(catalogue.gpu(MODEL), way)
+    placed = find_placement(catalogue.gpu(MODEL), way)
     assert placed is not None
     return used_slices(MODEL, [(one.start, one.profile) for one in placed])

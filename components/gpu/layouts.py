@@ -48,10 +48,10 @@ def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: S
             raise UserError(f'{key}: there is no layout "{asked}"; there are {", ".join(near)}.')
         model = catalogue.gpu(gpu)
         try:
-            states = layout.expand(parsed[asked], model, layout.whole(gpus))
+            states = layout.apply_layout(parsed[asked], model, layout.mig_disabled(gpus))
         except LayoutError as error:
             raise UserError(f'{key}: layout "{asked}" does not fit a {model.name}: {error}.') from None
-        if problem := layout.published(model, states, strategy.value).problem:
+        if problem := layout.advertised_resources(model, states, strategy.value).problem:
             raise UserError(
                 f'{key}: with inferstack:gpu.mig.strategy {strategy}, layout "{asked}" leaves the nodes '
                 f"without a GPU: {problem}."
@@ -81,7 +81,7 @@ def _check_somewhere(name: str, own: layout.Layout) -> None:
 
 def _refusal(model: catalogue.Gpu, rule: Rule) -> str | None:
     try:
-        layout.check(model, rule.profiles)
+        layout.require_placement(model, rule.profiles)
     except LayoutError as error:
         return str(error)
     return None

@@ -1,1 +1,5 @@
-"""What a GPU can be cut into: the catalogue of GPUs, placement, mig-parted layouts, resources and labels. Pure."""
+"""NVIDIA MIG as data: the GPU catalogue, placement, mig-parted layouts, resources, labels, usage, cost, fragmentation.
+
+`inferstack.mig.planner` searches for the instances that each GPU of a fleet should carry. The package is pure: no I/O
+beyond its own data files, no clock, no randomness.
+"""

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import yaml
 
+from inferstack.mig.consistency import check_catalogue, check_gpu
 from inferstack.mig.errors import CatalogueError
 from inferstack.mig.resources import mig_resource
-from inferstack.mig.rows import check_catalogue, check_gpu
 
 _PROFILE_NAME = re.compile(r"(?P<g>[1-7])g\.(?P<gb>\d+)gb(?P<suffix>\+me|\+gfx|\+me\.all|-me)?")
 _SUFFIXES = (None, "+me", "+gfx", "+me.all", "-me")

@@ -1,12 +1,12 @@
-"""From a layout to the GPUs of a node, and from those to the resources that the NVIDIA device plugin publishes.
+"""The state of a node's GPUs under a layout, and the resources that the NVIDIA device plugin advertises for it.
 
 The plugin's rules are those of NVIDIA/k8s-device-plugin ``internal/rm/device_map.go``:
 
-* none: every GPU is one ``nvidia.com/gpu``, cut or not;
-* single: all GPUs whole, or all cut into instances of one kind, published as ``nvidia.com/gpu``;
+* none: every GPU is one ``nvidia.com/gpu``, partitioned or not;
+* single: all GPUs whole, or all partitioned into instances of one profile, advertised as ``nvidia.com/gpu``;
 * mixed: whole GPUs as ``nvidia.com/gpu``, instances as ``nvidia.com/mig-<profile>``;
-* single and mixed: a GPU with MIG mode on and no instance stops the plugin on the whole node, and so does, under
-  single, a mix of whole and cut GPUs or of profiles.
+* single and mixed: a GPU with MIG enabled and no instance stops the plugin on the whole node. Under single, so does a
+  mix of whole and partitioned GPUs, or of profiles.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Literal, get_args
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.mig_parted import Layout, make_mig_parted_config, parse_config
-from inferstack.mig.placement import check, place
+from inferstack.mig.placement import find_placement, require_placement
 from inferstack.mig.resources import GPU_RESOURCE
 
 __all__ = [
+    "AdvertisedResources",
     "GpuState",
     "Layout",
-    "Published",
     "Strategy",
-    "check",
+    "advertised_resources",
+    "apply_layout",
     "dump_states",
-    "expand",
+    "find_placement",
     "load_states",
     "make_mig_parted_config",
+    "mig_disabled",
     "parse_config",
-    "place",
-    "published",
-    "whole",
+    "require_placement",
 ]
 
 Strategy = Literal["none", "single", "mixed"]
@@ -50,7 +50,7 @@ class GpuState:
 
     enabled: bool = False
     profiles: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """Instances by profile; counts of 0 are left out."""
+    """Instances by profile; counts of 0 are omitted."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GpuState):
@@ -61,23 +61,23 @@ class GpuState:
         return hash((self.enabled, frozenset(self.profiles.items())))
 
 
-def whole(count: int) -> tuple[GpuState, ...]:
-    """Return ``count`` GPUs as they come from the factory: MIG mode off."""
+def mig_disabled(count: int) -> tuple[GpuState, ...]:
+    """Return ``count`` GPUs with MIG disabled, as delivered."""
     return (GpuState(),) * count
 
 
-def expand(layout: Layout, model: Gpu, current: Sequence[GpuState]) -> tuple[GpuState, ...]:
-    """Return what each GPU of a node becomes under a layout.
+def apply_layout(layout: Layout, model: Gpu, current: Sequence[GpuState]) -> tuple[GpuState, ...]:
+    """Return the state of each GPU of a node after a layout is applied.
 
-    The entries act one after the other, as in mig-parted; a GPU that no entry speaks of stays as it is.
+    The entries are applied in order, as in mig-parted. A GPU that no entry matches keeps its state.
 
     Args:
-        layout: entries as parsed.
-        model: the GPU that the node has.
-        current: the GPUs as they are now, by index.
+        layout: the parsed entries.
+        model: the GPU model of the node.
+        current: the current state of its GPUs, by index.
 
     Raises:
-        LayoutError: an entry that applies asks for what the GPU cannot hold, or no entry applies to any GPU.
+        LayoutError: a matching entry asks for instances that the GPU cannot hold, or no entry matches any GPU.
     """
     states = list(current)
     touched = False
@@ -87,45 +87,45 @@ def expand(layout: Layout, model: Gpu, current: Sequence[GpuState]) -> tuple[Gpu
                 continue
             touched = True
             if rule.enabled:
-                check(model, rule.profiles)
+                require_placement(model, rule.profiles)
             profiles = {name: count for name, count in sorted(rule.profiles.items()) if count}
             states[index] = GpuState(rule.enabled, MappingProxyType(profiles))
     if not touched:
-        raise LayoutError(f"no entry of the layout speaks of {len(states)} x {model.name}")
+        raise LayoutError(f"no entry of the layout matches {len(states)} x {model.name}")
     return tuple(states)
 
 
 @dataclass(frozen=True)
-class Published:
-    """What the device plugin registers with the kubelet."""
+class AdvertisedResources:
+    """The extended resources that the device plugin registers with the kubelet."""
 
     capacity: Mapping[str, int]
     allocatable: Mapping[str, int]
-    """Without the devices of lost GPUs."""
+    """Without the devices of unhealthy GPUs."""
     problem: str | None = None
-    """Why the plugin refuses to start; then nothing is published."""
+    """Why the plugin does not start; then no resource is advertised."""
 
 
-def published(
+def advertised_resources(
     model: Gpu, states: Sequence[GpuState], strategy: Strategy, lost: Collection[int] = frozenset()
-) -> Published:
+) -> AdvertisedResources:
     """Return the extended resources of a node.
 
     Args:
-        model: the GPU of the node.
+        model: the GPU model of the node.
         states: its GPUs by index.
         strategy: the device plugin's MIG strategy.
-        lost: indices of GPUs whose devices are unhealthy: they stay in the capacity and leave the allocatable.
+        lost: indices of unhealthy GPUs; their devices count towards the capacity but are not allocatable.
     """
     if problem := _problem(states, strategy):
-        return Published({}, {}, problem)
+        return AdvertisedResources({}, {}, problem)
     capacity: Counter[str] = Counter()
     allocatable: Counter[str] = Counter()
     for index, state in enumerate(states):
         for resource, count in _devices(model, state, strategy).items():
             capacity[resource] += count
             allocatable[resource] += 0 if index in lost else count
-    return Published(dict(capacity), dict(allocatable))
+    return AdvertisedResources(dict(capacity), dict(allocatable))
 
 
 def _problem(states: Sequence[GpuState], strategy: Strategy) -> str | None:
@@ -151,15 +151,15 @@ def _devices(model: Gpu, state: GpuState, strategy: Strategy) -> dict[str, int]:
 
 
 def dump_states(states: Sequence[GpuState]) -> str:
-    """Write the GPUs of a node as one line of JSON: null for a whole GPU, else the instances by profile."""
+    """Return the GPUs of a node as one line of JSON: null for a GPU without MIG, else the instances by profile."""
     return json.dumps([dict(s.profiles) if s.enabled else None for s in states], separators=(",", ":"))
 
 
 def load_states(text: str) -> tuple[GpuState, ...]:
-    """Read what `dump_states` wrote.
+    """Parse the output of `dump_states`.
 
     Raises:
-        LayoutError: the text is something else.
+        LayoutError: the text has another format.
     """
     try:
         entries = json.loads(text)
@@ -170,4 +170,4 @@ def load_states(text: str) -> tuple[GpuState, ...]:
             for entry in entries
         )
     except (ValueError, TypeError, AttributeError) as error:
-        raise LayoutError(f"{text!r} is no list of GPU states: {error}") from error
+        raise LayoutError(f"{text!r} is not a list of GPU states: {error}") from error

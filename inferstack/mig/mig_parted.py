@@ -18,7 +18,7 @@ import yaml
 
 from inferstack.mig.catalogue import Gpu, load
 from inferstack.mig.errors import ConfigError
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 from inferstack.mig.resources import escape_profile
 
 VERSION = "v1"
@@ -177,7 +177,7 @@ def _balanced(model: Gpu) -> dict[str, int] | None:
             return None
         # Of two profiles with the same compute, the one with less memory: it leaves more room.
         wanted[max(fitting, key=lambda profile: profile.max_count).name] = count
-    return wanted if wanted and place(model, wanted) is not None else None
+    return wanted if wanted and find_placement(model, wanted) is not None else None
 
 
 def _entries(pairs: list[tuple[Gpu, dict[str, int]]]) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
-"""Whether one GPU can hold a set of MIG profiles at once: an exact search over the driver's placements.
+"""Placement of MIG profiles on one GPU: an exact search over the placements that the driver allows.
 
-An instance begins at one of its profile's starts and takes a run of memory slices; instances must not overlap. So a set
-that fits by its sums may still be impossible: two 3g.20gb use six of seven compute slices and all of the memory axis,
-so no 1g.5gb fits beside them. Media engines are shared out too: a 1g.24gb+me.all leaves none, so only ``-me`` fits
-beside it.
+An instance begins at one of its profile's starts and takes consecutive memory slices; instances must not overlap. A set
+whose sums fit can still be impossible: two 3g.20gb use six of seven compute slices and the whole memory axis, so no
+1g.5gb fits beside them. Media engines are divided too: a 1g.24gb+me.all leaves none, so only ``-me`` fits beside it.
 """
 
 from __future__ import annotations
@@ -24,81 +23,81 @@ class Placement:
     profile: str
 
 
-def place(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...] | None:
-    """Return where each instance may go, by start, or None where they cannot be together on one GPU.
+def find_placement(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...] | None:
+    """Return a placement of each instance, sorted by start, or None if one GPU cannot hold them together.
 
     Args:
-        model: the GPU.
-        counts: instances wanted of each profile, by name; 0 is allowed.
+        model: the GPU model.
+        counts: instances by profile name; 0 is allowed.
 
     Raises:
         LayoutError: a profile that this GPU does not have, or a count below 0.
     """
-    wanted: list[tuple[str, int]] = []
+    requested: list[tuple[str, int]] = []
     for name, count in sorted(counts.items()):
         if name not in model.profiles:
             raise LayoutError(f"{model.name} has no MIG profile {name!r}: it has {', '.join(model.profiles)}")
         if count < 0:
             raise LayoutError(f"{name}: a count of {count} is below 0")
         if count:
-            wanted.append((name, count))
-    return _search(model, tuple(wanted))
+            requested.append((name, count))
+    return _search(model, tuple(requested))
 
 
-def check(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...]:
-    """Return the placement as `place`.
+def require_placement(model: Gpu, counts: Mapping[str, int]) -> tuple[Placement, ...]:
+    """Return the placement of `find_placement`.
 
     Raises:
-        LayoutError: says why the set is impossible: a profile's limit, the slices, or no placement.
+        LayoutError: there is none; the message gives the reason: a profile's limit, engines, slices or placement.
     """
-    found = place(model, counts)
-    if found is not None:
-        return found
-    told = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if count)
+    placements = find_placement(model, counts)
+    if placements is not None:
+        return placements
+    requested = ", ".join(f"{count} x {name}" for name, count in sorted(counts.items()) if count)
     for name, count in sorted(counts.items()):
         limit = model.profiles[name].max_count
         if count > limit:
-            raise LayoutError(f"{told}: {model.name} holds at most {limit} of {name}")
+            raise LayoutError(f"{requested}: {model.name} holds at most {limit} of {name}")
     media = [name for name, count in counts.items() if count and model.profiles[name].media_extensions]
     if sum(counts[name] for name in media) > 1:
-        raise LayoutError(f"{told}: one GPU has the media engines for one +me instance only")
+        raise LayoutError(f"{requested}: the media extensions (+me) allow one instance per GPU")
     for engine, used, total in _media(model, counts):
         if used > total:
-            raise LayoutError(f"{told}: needs {used} {engine} engines, {model.name} has {total}")
+            raise LayoutError(f"{requested}: needs {used} {engine} engines, {model.name} has {total}")
     for what, total in (("compute", model.compute_slices), ("memory", model.memory_slices)):
         used = sum(getattr(model.profiles[name], f"{what}_slices") * count for name, count in counts.items())
         if used > total:
-            raise LayoutError(f"{told}: needs {used} {what} slices, {model.name} has {total}")
-    raise LayoutError(f"{told}: no placement on {model.name}, though the slices would suffice")
+            raise LayoutError(f"{requested}: needs {used} {what} slices, {model.name} has {total}")
+    raise LayoutError(f"{requested}: no placement on {model.name}, although it has enough slices")
 
 
 def _media(model: Gpu, counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
-    """Yield each kind of media engine with how many a set takes and the GPU has."""
+    """Yield each kind of media engine with its number in use and its total."""
     for engine, total in model.engines.items():
         if engine != "copy":  # the driver hands out what there is
             yield engine, sum(model.profiles[name].engines[engine] * count for name, count in counts.items()), total
 
 
-def _search(model: Gpu, wanted: tuple[tuple[str, int], ...]) -> tuple[Placement, ...] | None:
-    profiles = [(model.profiles[name], count) for name, count in wanted]
+def _search(model: Gpu, requested: tuple[tuple[str, int], ...]) -> tuple[Placement, ...] | None:
+    profiles = [(model.profiles[name], count) for name, count in requested]
     if any(count > profile.max_count for profile, count in profiles):
         return None
     if sum(count for profile, count in profiles if profile.media_extensions) > 1:
         return None
     if sum(profile.compute_slices * count for profile, count in profiles) > model.compute_slices:
         return None
-    if any(used > total for _, used, total in _media(model, dict(wanted))):
+    if any(used > total for _, used, total in _media(model, dict(requested))):
         return None
-    # The largest first: they have the fewest starts, so dead ends show early.
+    # Largest first: they have the fewest starts, so dead ends are detected early.
     profiles.sort(key=lambda item: (-item[0].memory_slices, len(item[0].starts), item[0].name))
     flat = [profile for profile, count in profiles for _ in range(count)]
-    for found in _fill(flat, 0, 0, -1):
-        return tuple(sorted(found))
+    for placements in _fill(flat, 0, 0, -1):
+        return tuple(sorted(placements))
     return None
 
 
 def _fill(flat: list[Profile], index: int, taken: int, after: int) -> Iterator[list[Placement]]:
-    """Yield placements of ``flat[index:]`` beside the bit mask ``taken``; equal profiles go in rising order."""
+    """Yield placements of ``flat[index:]`` beside the bit mask ``taken``, equal profiles in ascending order."""
     if index == len(flat):
         yield []
         return

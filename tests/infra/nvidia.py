@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from inferstack.mig import catalogue
-from inferstack.mig.layout import GpuState, Layout, expand, whole
+from inferstack.mig.layout import GpuState, Layout, apply_layout, mig_disabled
 
 QUERY = "index,name,driver_version,mig.mode.current,mig.mode.pending"
 """Fields of ``nvidia-smi --query-gpu=... --format=csv,noheader`` that `read_gpus` takes."""
@@ -97,7 +97,7 @@ def unlike_layout(gpus: Sequence[Gpu], instances: Mapping[int, Counter[str]], la
     if model is None:
         yield f"cannot be planned for: {', '.join(names) or 'no GPU'}"
         return
-    wanted = expand(layout, model, whole(len(gpus)))
+    wanted = apply_layout(layout, model, mig_disabled(len(gpus)))
     for gpu, want, have in zip(gpus, wanted, states_of(gpus, instances), strict=True):
         if gpu.mig != gpu.pending:
             yield f"GPU {gpu.index}: MIG mode changes with the next reset only"

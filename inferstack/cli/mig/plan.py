@@ -22,8 +22,7 @@ from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
 from inferstack.k8s.errors import UnknownKindError
 from inferstack.mig.errors import MigError
-from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, NAMESPACE, POLICY
-from inferstack.mig.labels import MIG_CONFIG
+from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, MIG_CONFIG, NAMESPACE, POLICY
 from inferstack.mig.mig_parted import VERSION, dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Budget, Demand, Fleet, diff, plan
 from inferstack.mig.planner.inputs import dump_fleet, parse_demands, parse_fleet

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from inferstack.errors import UserError
-from inferstack.mig.labels import MIG_CONFIG
+from inferstack.mig.gpu_operator import MIG_CONFIG
 
 _FORMS = (
     "a mapping from node to layout, a list of {node, layout}, a plan.yaml or a labels.yaml of `inferstack mig plan`"

@@ -14,7 +14,7 @@ from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.project import state_dir
 from rehearsal.hardware import (

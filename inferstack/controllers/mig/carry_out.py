@@ -12,7 +12,7 @@ from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout,
 from inferstack.controllers.mig.world import OWNER, pod_of
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
 
 Object = dict[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import Layout, Strategy, expand, published, whole
+from inferstack.mig.layout import Layout, Strategy, advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.mig.sharing import RENAMED
 
@@ -56,10 +56,10 @@ def expected(labels: Mapping[str, str], settings: Settings, layout: str, current
         raise LayoutError(f"the MIG manager's configuration has no layout {layout!r}")
     model = _model(labels)
     now = settings.layouts.get(current)
-    before = whole(_gpus(labels, model, now, settings.strategy))
+    before = mig_disabled(_gpus(labels, model, now, settings.strategy))
     # A layout may speak of some GPUs only; the others stay as the present one has cut them.
-    states = expand(wanted, model, before if now is None else expand(now, model, before))
-    found = published(model, states, settings.strategy)
+    states = apply_layout(wanted, model, before if now is None else apply_layout(now, model, before))
+    found = advertised_resources(model, states, settings.strategy)
     if found.problem:
         raise LayoutError(f"under {layout!r} the device plugin would publish nothing: {found.problem}")
     return {name: count for name, count in sorted(found.capacity.items()) if count}
@@ -118,7 +118,9 @@ def _gpus(labels: Mapping[str, str], model: Gpu, current: Layout | None, strateg
         raise UnknownDevicesError(
             f"how many GPUs the node has is not known: {COUNT} counts instances, of no known layout"
         )
-    each = published(model, expand(current, model, whole(1)), strategy).capacity.get(GPU_RESOURCE, 0)
+    each = advertised_resources(model, apply_layout(current, model, mig_disabled(1)), strategy).capacity.get(
+        GPU_RESOURCE, 0
+    )
     if not each or count % each:
         raise UnknownDevicesError(
             f"{COUNT} {count} is no multiple of the {each} instances that each GPU has under its layout"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from inferstack.controllers.mig.devices import Settings
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
 
 Object = dict[str, Any]
 

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from inferstack.mig import catalogue
 from inferstack.mig.errors import ConfigError, MigError
 from inferstack.mig.fleet import Fleet, FleetGpu, Instance, Scope
-from inferstack.mig.placement import check
+from inferstack.mig.placement import require_placement
 from inferstack.mig.planner.model import Demand
 
 _MOST = 1_000_000
@@ -121,7 +121,7 @@ def _instances(model: str, gpu: GpuInput) -> tuple[Instance, ...]:
     for instance in gpu.instances:
         gpu_model.profile(instance.profile)
     free: dict[str, list[int]] = {}
-    for placement in check(gpu_model, Counter(instance.profile for instance in gpu.instances)):
+    for placement in require_placement(gpu_model, Counter(instance.profile for instance in gpu.instances)):
         free.setdefault(placement.profile, []).append(placement.start)
     return tuple(sorted(_instance(instance, free[instance.profile].pop(0)) for instance in gpu.instances))
 

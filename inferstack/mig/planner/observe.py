@@ -20,10 +20,10 @@ from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.fleet import Fleet, FleetGpu, Instance
 from inferstack.mig.fragmentation import fragmentation_score, used_slices
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
-from inferstack.mig.layout import GpuState, expand, whole
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
+from inferstack.mig.layout import GpuState, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import Layout
-from inferstack.mig.placement import check
+from inferstack.mig.placement import require_placement
 from inferstack.mig.planner.model import Demand
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 from inferstack.mig.usage import board_of, gpu_resources
@@ -131,13 +131,13 @@ def _read_node(node: Object, layouts: Mapping[str, Layout]) -> tuple[Gpu, tuple[
         return f"{MIG_STATE} is {labels[MIG_STATE]}"
     if not labels.get(COUNT, "").isdecimal() or int(labels[COUNT]) < 1:
         return f"the label {COUNT} is no number of GPUs"
-    states = whole(int(labels[COUNT]))
+    states = mig_disabled(int(labels[COUNT]))
     name = labels.get(MIG_CONFIG)
     if name is not None and name not in layouts:
         return f"its layout {name} is not in the MIG manager's configuration"
     if name is not None:
         try:
-            states = expand(layouts[name], board, states)
+            states = apply_layout(layouts[name], board, states)
         except LayoutError as error:
             return f"its layout {name}: {error}"
     if problem := _disagreement(node, board, states):
@@ -179,7 +179,7 @@ class _Node:
         self._name = name
         self._board = board
         self._gpus = [
-            {place.start: Instance(place.start, place.profile) for place in check(board, state.profiles)}
+            {place.start: Instance(place.start, place.profile) for place in require_placement(board, state.profiles)}
             if state.profiles
             else {}
             for state in states

@@ -25,7 +25,7 @@ from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.fleet import Fleet, FleetGpu
 from inferstack.mig.fragmentation import fragmentation_score, gpu_fragmentation, used_slices
-from inferstack.mig.layout import GpuState, expand, whole
+from inferstack.mig.layout import GpuState, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import VERSION, Layout, dump_config, parse_config
 from inferstack.mig.planner.diff import Diff
 from inferstack.mig.planner.patterns import instance_sets
@@ -189,7 +189,7 @@ def means(layout: Layout, board: Gpu, states: States) -> bool:
     if not all(any(rule.matches(index, board.pci_device_ids) for rule in layout) for index in range(len(states))):
         return False
     try:
-        return expand(layout, board, whole(len(states))) == states
+        return apply_layout(layout, board, mig_disabled(len(states))) == states
     except LayoutError:
         return False
 

@@ -13,7 +13,14 @@ from inferstack.aws import catalogue as aws
 from inferstack.errors import UserError
 from inferstack.mig import catalogue as mig
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import Layout, expand, make_mig_parted_config, parse_config, published, whole
+from inferstack.mig.layout import (
+    Layout,
+    advertised_resources,
+    apply_layout,
+    make_mig_parted_config,
+    mig_disabled,
+    parse_config,
+)
 from inferstack.mig.mig_parted import dump_config
 from inferstack.mig.resources import GPU_RESOURCE
 from inferstack.policy.kinds import WORKLOADS
@@ -122,10 +129,10 @@ def _offers(machine: Machine, layouts: Mapping[str, Layout], strategy: Any) -> I
         yield GPU_RESOURCE
     elif machine.layout in layouts:
         try:
-            states = expand(layouts[machine.layout], model, whole(machine.gpus))
+            states = apply_layout(layouts[machine.layout], model, mig_disabled(machine.gpus))
         except LayoutError:
             return
-        yield from published(model, states, strategy).capacity
+        yield from advertised_resources(model, states, strategy).capacity
 
 
 def _strategy(stack: Stack) -> str:

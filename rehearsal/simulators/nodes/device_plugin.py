@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inferstack.mig.layout import GpuState, published
+from inferstack.mig.layout import GpuState, advertised_resources
 from inferstack.mig.resources import is_gpu
 from inferstack.mig.sharing import CONFIG_LABEL, RENAMED, share
 from rehearsal.hardware import Faults, Hardware
@@ -37,7 +37,7 @@ def desired(
         gone: dict[str, str | None] = dict.fromkeys(known)
         return Desired(capacity=gone, allocatable=gone)
     lost = range(max(0, hardware.gpus - faults.lost_gpus), hardware.gpus)
-    now = published(hardware.gpu, states, policy.strategy, lost)
+    now = advertised_resources(hardware.gpu, states, policy.strategy, lost)
     zero = dict.fromkeys(known, "0")
     sharing = policy.sharing_of((node["metadata"].get("labels") or {}).get(CONFIG_LABEL, ""))
     if sharing is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inferstack.mig.catalogue import load
-from inferstack.mig.labels import gfd_labels, nfd_labels, operator_labels
+from inferstack.mig.gpu_operator import gfd_labels, nfd_labels, operator_labels
 from inferstack.mig.layout import GpuState
 from inferstack.mig.sharing import Sharing, share_labels
 from rehearsal.hardware import Hardware

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE
-from inferstack.mig.layout import GpuState, dump_states, expand
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
+from inferstack.mig.layout import GpuState, apply_layout, dump_states
 from rehearsal.hardware import MIG_DEVICES, Hardware, annotations_of, current_states
 from rehearsal.simulators.desired import Desired
 from rehearsal.simulators.nodes.policy import Policy
@@ -66,7 +66,7 @@ def desired(
         why = policy.layouts_problem or f"no layout {request!r} in the configuration"
         return _done(states, request, "failed", why)
     try:
-        target = expand(layout, hardware.gpu, states)
+        target = apply_layout(layout, hardware.gpu, states)
         problem = None
     except LayoutError as error:
         target, problem = states, str(error)

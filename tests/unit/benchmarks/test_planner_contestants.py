@@ -17,7 +17,7 @@ from benchmarks.planner.peers import BestFit, FirstFit, GradientDescent, LeastBl
 from benchmarks.planner.workload import MIXES, MODEL, compute_slices, memory_slices
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import open_starts
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 from tests.unit.mig.planner.fleets import fits
 
 MIX = MIXES["serving"]
@@ -166,7 +166,7 @@ def test_a_whole_gpu_or_a_fixed_instance_is_of_no_use_to_others() -> None:
 
 def test_the_balanced_layout_is_legal() -> None:
     counts = {"1g.10gb": 2, "2g.20gb": 1, "3g.40gb": 1}
-    placed = place(catalogue.gpu(MODEL), counts)
+    placed = find_placement(catalogue.gpu(MODEL), counts)
     assert placed is not None
     assert fits(MODEL, list(BALANCED))
     assert sorted(name for _, name in BALANCED) == sorted(one.profile for one in placed)

@@ -16,7 +16,7 @@ from benchmarks.planner.scale import Timing, exponent, first_fit
 from benchmarks.planner.serving import gpus_of
 from benchmarks.planner.workload import MIXES, MODEL, batch, churn, mean_memory
 from inferstack.mig import catalogue
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 
 MIX = MIXES["serving"]
 
@@ -41,7 +41,7 @@ def test_no_plan_beats_the_bound_and_the_rules_hold_it(pods: dict[str, int]) -> 
     assert len(chosen) >= least
     served: Counter[str] = Counter()
     for way in chosen:
-        assert place(catalogue.gpu(MODEL), way) is not None
+        assert find_placement(catalogue.gpu(MODEL), way) is not None
         served.update(way)
     assert served == Counter(pods)
 

@@ -16,7 +16,7 @@ from inferstack.cli.mig.apply import changes, make_rollout, make_row, parse_wind
 from inferstack.cli.mig.assertion import drift
 from inferstack.cli.mig.targets import parse_wanted, read_wanted
 from inferstack.errors import UserError
-from inferstack.mig.labels import MIG_CONFIG
+from inferstack.mig.gpu_operator import MIG_CONFIG
 from inferstack.mig.planner.report import make_labels
 from tests.unit.controllers.mig.cluster import make
 

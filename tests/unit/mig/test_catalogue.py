@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu, Profile
+from inferstack.mig.consistency import max_instances
 from inferstack.mig.errors import CatalogueError
-from inferstack.mig.rows import most
 from inferstack.project import project_root
 
 REFERENCE = project_root().parent / "shared" / "reference" / "data"
@@ -300,9 +300,9 @@ def _by_trying_all(gpu: Gpu, profile: Profile) -> int:
 )
 def test_the_bound_of_a_count_is_exact(case: tuple[Gpu, Profile], starts: set[int], slices: int) -> None:
     gpu, profile = case
-    assert most(gpu, profile) == _by_trying_all(gpu, profile) == profile.max_count
+    assert max_instances(gpu, profile) == _by_trying_all(gpu, profile) == profile.max_count
     other = dataclasses.replace(profile, starts=tuple(sorted(starts)), memory_slices=slices)
-    assert most(gpu, other) == _by_trying_all(gpu, other)
+    assert max_instances(gpu, other) == _by_trying_all(gpu, other)
 
 
 _NUMBERS = ("gi_id", "compute_slices", "memory_slices", "max_count", "memory_mib", "multiprocessors")

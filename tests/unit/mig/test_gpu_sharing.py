@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import ConfigError
-from inferstack.mig.labels import gfd_labels
-from inferstack.mig.layout import GpuState, whole
+from inferstack.mig.gpu_operator import gfd_labels
+from inferstack.mig.layout import GpuState, mig_disabled
 from inferstack.mig.sharing import Sharing, dump, parse, share, share_labels
 
 GPU = "nvidia.com/gpu"
@@ -82,7 +82,7 @@ def labels(*states: GpuState, strategy: str = "mixed") -> dict[str, str]:
 
 
 def test_the_product_of_a_shared_gpu_says_so_and_a_renamed_one_does_not() -> None:
-    plain = labels(*whole(8))
+    plain = labels(*mig_disabled(8))
     shared = share_labels(plain, Sharing({GPU: 4}))
     changed = {key: value for key, value in shared.items() if plain.get(key) != value}
     assert changed == {
@@ -96,7 +96,7 @@ def test_the_product_of_a_shared_gpu_says_so_and_a_renamed_one_does_not() -> Non
 
 
 def test_shared_slices_are_told_apart_from_whole_gpus() -> None:
-    shared = share_labels(labels(CUT, *whole(1)), Sharing({SLICE: 2}))
+    shared = share_labels(labels(CUT, *mig_disabled(1)), Sharing({SLICE: 2}))
     assert shared["nvidia.com/mig-1g.5gb.product"] == "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED"
     assert shared["nvidia.com/mig-1g.5gb.replicas"] == "2"
     assert shared["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-40GB"
@@ -110,7 +110,7 @@ def test_under_single_a_slice_carries_both_marks() -> None:
 
 @pytest.mark.parametrize("sharing", [Sharing(), Sharing({GPU: 1}), Sharing({SLICE: 2})])
 def test_what_is_not_shared_keeps_its_labels(sharing: Sharing) -> None:
-    plain = labels(*whole(8))
+    plain = labels(*mig_disabled(8))
     assert share_labels(plain, sharing) == plain
 
 

@@ -8,8 +8,17 @@ import pytest
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.labels import gfd_labels, operator_labels
-from inferstack.mig.layout import GpuState, Published, Strategy, dump_states, expand, load_states, published, whole
+from inferstack.mig.gpu_operator import gfd_labels, operator_labels
+from inferstack.mig.layout import (
+    AdvertisedResources,
+    GpuState,
+    Strategy,
+    advertised_resources,
+    apply_layout,
+    dump_states,
+    load_states,
+    mig_disabled,
+)
 from inferstack.mig.mig_parted import Rule
 
 A100 = catalogue.gpu("A100-SXM4-40GB")
@@ -31,24 +40,24 @@ def test_entries_act_in_order_and_leave_others_alone() -> None:
         Rule(False, (1,)),
         Rule(True, (2, 9), (), {"3g.20gb": 2, "1g.5gb": 0}),
     )
-    assert expand(layout, A100, whole(3)) == (cut(_1g_5gb=7), WHOLE, cut(_3g_20gb=2))
+    assert apply_layout(layout, A100, mig_disabled(3)) == (cut(_1g_5gb=7), WHOLE, cut(_3g_20gb=2))
     only_first = (Rule(True, (0,), (), {"7g.40gb": 1}),)
-    assert expand(only_first, A100, (WHOLE, cut(_1g_5gb=7))) == (cut(_7g_40gb=1), cut(_1g_5gb=7))
+    assert apply_layout(only_first, A100, (WHOLE, cut(_1g_5gb=7))) == (cut(_7g_40gb=1), cut(_1g_5gb=7))
 
 
 def test_a_layout_for_other_gpus_is_an_error() -> None:
-    with pytest.raises(LayoutError, match=r"no entry of the layout speaks of 8 x A100-SXM4-40GB"):
-        expand((Rule(False, None, ("0x233010DE",)),), A100, whole(8))
+    with pytest.raises(LayoutError, match=r"no entry of the layout matches 8 x A100-SXM4-40GB"):
+        apply_layout((Rule(False, None, ("0x233010DE",)),), A100, mig_disabled(8))
     with pytest.raises(LayoutError, match=r"no MIG profile '1g.18gb'"):
-        expand((Rule(True, None, (), {"1g.18gb": 1}),), A100, whole(8))
+        apply_layout((Rule(True, None, (), {"1g.18gb": 1}),), A100, mig_disabled(8))
 
 
 @pytest.mark.parametrize(
     ("strategy", "states", "resources"),
     [
-        ("none", whole(8), {"nvidia.com/gpu": 8}),
-        ("single", whole(8), {"nvidia.com/gpu": 8}),
-        ("mixed", whole(8), {"nvidia.com/gpu": 8}),
+        ("none", mig_disabled(8), {"nvidia.com/gpu": 8}),
+        ("single", mig_disabled(8), {"nvidia.com/gpu": 8}),
+        ("mixed", mig_disabled(8), {"nvidia.com/gpu": 8}),
         ("none", (cut(_1g_5gb=7),) * 2, {"nvidia.com/gpu": 2}),
         ("single", (cut(_1g_5gb=7),) * 2, {"nvidia.com/gpu": 14}),
         ("mixed", (cut(_1g_5gb=7),) * 2, {"nvidia.com/mig-1g.5gb": 14}),
@@ -62,7 +71,7 @@ def test_a_layout_for_other_gpus_is_an_error() -> None:
     ],
 )
 def test_resources(strategy: Strategy, states: tuple[GpuState, ...], resources: dict[str, int]) -> None:
-    assert published(A100, states, strategy) == Published(resources, resources)
+    assert advertised_resources(A100, states, strategy) == AdvertisedResources(resources, resources)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +85,13 @@ def test_resources(strategy: Strategy, states: tuple[GpuState, ...], resources: 
     ],
 )
 def test_the_device_plugin_refuses(strategy: Strategy, states: tuple[GpuState, ...], problem: str) -> None:
-    found = published(A100, states, strategy)
+    found = advertised_resources(A100, states, strategy)
     assert (found.capacity, found.allocatable) == ({}, {})
     assert problem in (found.problem or "")
 
 
 def test_lost_gpus_leave_the_allocatable_only() -> None:
-    found = published(A100, (WHOLE, cut(_1g_5gb=7), cut(_1g_5gb=7)), "mixed", lost={0, 2})
+    found = advertised_resources(A100, (WHOLE, cut(_1g_5gb=7), cut(_1g_5gb=7)), "mixed", lost={0, 2})
     assert found.capacity == {"nvidia.com/gpu": 1, "nvidia.com/mig-1g.5gb": 14}
     assert found.allocatable == {"nvidia.com/gpu": 0, "nvidia.com/mig-1g.5gb": 7}
 
@@ -92,7 +101,7 @@ def test_states_survive_writing() -> None:
     assert dump_states(states) == '[null,{},{"1g.5gb":2,"3g.20gb":1}]'
     assert load_states(dump_states(states)) == states
     for text in ("", "{}x", "[1]", '[{"1g.5gb":"x"}]'):
-        with pytest.raises(LayoutError, match="is no list of GPU states"):
+        with pytest.raises(LayoutError, match="is not a list of GPU states"):
             load_states(text)
 
 
@@ -121,9 +130,9 @@ _INVALID = {
 @pytest.mark.parametrize(
     ("strategy", "states", "expected"),
     [
-        ("none", whole(8), _FULL),
+        ("none", mig_disabled(8), _FULL),
         ("none", (cut(_1g_5gb=7),) * 8, {**_FULL, "nvidia.com/gpu.replicas": "0"}),
-        ("single", whole(8), {**_FULL, "nvidia.com/mig.strategy": "single"}),
+        ("single", mig_disabled(8), {**_FULL, "nvidia.com/mig.strategy": "single"}),
         (
             "single",
             (cut(_1g_5gb=7),) * 8,
@@ -165,7 +174,7 @@ def test_feature_discovery_labels(strategy: Strategy, states: tuple[GpuState, ..
 
 
 def test_labels_that_do_not_depend_on_the_layout() -> None:
-    labels = gfd_labels(catalogue.load(), A100, whole(8), "single", machine="p4d.24xlarge")
+    labels = gfd_labels(catalogue.load(), A100, mig_disabled(8), "single", machine="p4d.24xlarge")
     assert labels["nvidia.com/gpu.machine"] == "p4d.24xlarge"
     assert labels["nvidia.com/gpu.compute.major"] == "8"
     assert labels["nvidia.com/gpu.family"] == "ampere"

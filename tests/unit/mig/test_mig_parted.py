@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import ConfigError
-from inferstack.mig.layout import expand, whole
+from inferstack.mig.layout import apply_layout, mig_disabled
 from inferstack.mig.mig_parted import Rule, dump_config, make_mig_parted_config, parse_config
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 from inferstack.project import project_root
 
 REFERENCE = project_root().parent / "shared" / "reference" / "data" / "mig-parted"
@@ -89,7 +89,7 @@ def test_our_layouts_say_what_nvidias_say() -> None:
                 continue
             if not any(rule.matches(0, model.pci_device_ids) for rule in layout):
                 continue
-            assert expand(layout, model, whole(8)) == expand(upstream[name], model, whole(8))
+            assert apply_layout(layout, model, mig_disabled(8)) == apply_layout(upstream[name], model, mig_disabled(8))
             compared += 1
     assert compared >= 25
 
@@ -127,6 +127,6 @@ def test_emitted_layouts_are_legal(names: list[str]) -> None:
         for layout in layouts.values():
             for rule in layout:
                 if rule.matches(0, model.pci_device_ids) and all(p in model.profiles for p in rule.profiles):
-                    assert place(model, rule.profiles) is not None
+                    assert find_placement(model, rule.profiles) is not None
                     fitting += 1
         assert fitting == len(model.profiles) + 3  # all-disabled, all-enabled, all-balanced

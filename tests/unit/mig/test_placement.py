@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.placement import Placement, check, place
+from inferstack.mig.placement import Placement, find_placement, require_placement
 
 A100 = catalogue.gpu("A100-SXM4-40GB")
 H100 = catalogue.gpu("H100-80GB-HBM3")
@@ -40,7 +40,7 @@ def _counts(model: Gpu, slices: tuple[int, ...]) -> dict[str, int]:
 @pytest.mark.parametrize("name", [gpu.name for gpu in catalogue.load().gpus.values() if gpu.compute_slices == 7])
 def test_documented_combinations_fit(name: str, slices: tuple[int, ...]) -> None:
     model = catalogue.gpu(name)
-    assert place(model, _counts(model, slices)) is not None
+    assert find_placement(model, _counts(model, slices)) is not None
 
 
 # The configurations that NVIDIA's guide draws for GPUs of four slices.
@@ -48,7 +48,7 @@ def test_documented_combinations_fit(name: str, slices: tuple[int, ...]) -> None
 @pytest.mark.parametrize("name", ["A30", "RTX-PRO-6000"])
 def test_documented_combinations_of_four_slices_fit(name: str, slices: tuple[int, ...]) -> None:
     model = catalogue.gpu(name)
-    assert place(model, _counts(model, slices)) is not None
+    assert find_placement(model, _counts(model, slices)) is not None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_documented_combinations_of_four_slices_fit(name: str, slices: tuple[int
     ids=str,
 )
 def test_media_engines_are_shared_out(counts: dict[str, int]) -> None:
-    check(RTX, counts)
+    require_placement(RTX, counts)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,17 @@ def test_media_engines_are_shared_out(counts: dict[str, int]) -> None:
     [
         ({"1g.24gb+me.all": 1, "1g.24gb": 1}, r"needs 5 decoder engines, RTX-PRO-6000 has 4"),
         ({"2g.48gb+me.all": 1, "1g.24gb+gfx": 1, "1g.24gb-me": 1}, r"needs 5 decoder engines, RTX-PRO-6000 has 4"),
-        ({"1g.24gb+me": 1, "1g.24gb+me.all": 1}, r"media engines for one \+me instance only"),
+        ({"1g.24gb+me": 1, "1g.24gb+me.all": 1}, r"media extensions \(\+me\)"),
         ({"2g.48gb": 2, "1g.24gb-me": 1}, r"needs 5 compute slices, RTX-PRO-6000 has 4"),
     ],
 )
 def test_media_engines_that_are_gone_say_so(counts: dict[str, int], message: str) -> None:
     with pytest.raises(LayoutError, match=message):
-        check(RTX, counts)
+        require_placement(RTX, counts)
 
 
 def test_the_guides_examples_are_placed_where_the_driver_puts_them() -> None:
-    assert place(A100, {"1g.5gb": 1, "2g.10gb": 1, "4g.20gb": 1}) == (
+    assert find_placement(A100, {"1g.5gb": 1, "2g.10gb": 1, "4g.20gb": 1}) == (
         Placement(0, 4, "4g.20gb"),
         Placement(4, 2, "2g.10gb"),
         Placement(6, 1, "1g.5gb"),
@@ -107,7 +107,7 @@ def test_the_guides_examples_are_placed_where_the_driver_puts_them() -> None:
 )
 def test_impossible_sets_say_why(counts: dict[str, int], message: str) -> None:
     with pytest.raises(LayoutError, match=message):
-        check(A100, counts)
+        require_placement(A100, counts)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_impossible_sets_say_why(counts: dict[str, int], message: str) -> None:
     ids=str,
 )
 def test_possible_sets(counts: dict[str, int]) -> None:
-    check(A100, counts)
+    require_placement(A100, counts)
 
 
 def test_starts_decide_where_sums_do_not() -> None:
@@ -136,16 +136,16 @@ def test_starts_decide_where_sums_do_not() -> None:
             {**rows, "3g.20gb": late, "4g.20gb": dataclasses.replace(rows["4g.20gb"], starts=(2,))}
         ),
     )
-    with pytest.raises(LayoutError, match="no placement on A100-SXM4-40GB, though the slices would suffice"):
-        check(model, {"3g.20gb": 1, "4g.20gb": 1})
+    with pytest.raises(LayoutError, match="no placement on A100-SXM4-40GB"):
+        require_placement(model, {"3g.20gb": 1, "4g.20gb": 1})
 
 
 def test_one_media_engine_for_all_kinds_of_me() -> None:
     rows = A100.profiles
     second = dataclasses.replace(rows["2g.10gb"], name="2g.10gb+me", max_count=1)
     model = dataclasses.replace(A100, profiles=MappingProxyType({**rows, second.name: second}))
-    with pytest.raises(LayoutError, match=r"media engines for one \+me instance only"):
-        check(model, {"1g.5gb+me": 1, "2g.10gb+me": 1})
+    with pytest.raises(LayoutError, match=r"media extensions \(\+me\)"):
+        require_placement(model, {"1g.5gb+me": 1, "2g.10gb+me": 1})
 
 
 models = st.sampled_from(list(catalogue.load().gpus.values()))
@@ -161,7 +161,7 @@ def sets(draw: st.DrawFn) -> tuple[Gpu, dict[str, int]]:
 @given(sets())
 def test_placements_never_overlap_and_hold_what_was_asked(case: tuple[Gpu, dict[str, int]]) -> None:
     model, counts = case
-    found = place(model, counts)
+    found = find_placement(model, counts)
     if found is None:
         return
     taken: set[int] = set()
@@ -178,10 +178,10 @@ def test_placements_never_overlap_and_hold_what_was_asked(case: tuple[Gpu, dict[
 @given(sets(), st.data())
 def test_a_legal_set_stays_legal_when_one_is_taken_away(case: tuple[Gpu, dict[str, int]], data: st.DataObject) -> None:
     model, counts = case
-    if not counts or place(model, counts) is None:
+    if not counts or find_placement(model, counts) is None:
         return
     removed = data.draw(st.sampled_from(sorted(counts)))
-    assert place(model, {**counts, removed: counts[removed] - 1}) is not None
+    assert find_placement(model, {**counts, removed: counts[removed] - 1}) is not None
 
 
 def _by_trying_all(model: Gpu, counts: dict[str, int]) -> bool:
@@ -205,4 +205,4 @@ def _by_trying_all(model: Gpu, counts: dict[str, int]) -> bool:
 @given(sets().filter(lambda case: sum(case[1].values()) <= 4))
 def test_the_search_is_exact(case: tuple[Gpu, dict[str, int]]) -> None:
     model, counts = case
-    assert (place(model, counts) is not None) == _by_trying_all(model, counts)
+    assert (find_placement(model, counts) is not None) == _by_trying_all(model, counts)

@@ -14,7 +14,7 @@ from inferstack.controllers.mig.devices import COUNT, PRODUCT, Settings
 from inferstack.controllers.mig.status import make_status
 from inferstack.controllers.mig.world import OWNER, Budget, Node, Pod, World
 from inferstack.mig.catalogue import gpu
-from inferstack.mig.layout import GpuState, expand, published, whole
+from inferstack.mig.layout import GpuState, advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 
 MODEL = gpu("A100-SXM4-40GB")
@@ -45,7 +45,7 @@ class Machine:
     states: tuple[GpuState, ...] = ()
 
     def __post_init__(self) -> None:
-        self.states = expand(LAYOUTS[self.label or "all-disabled"], MODEL, whole(2))
+        self.states = apply_layout(LAYOUTS[self.label or "all-disabled"], MODEL, mig_disabled(2))
 
     def manage(self) -> None:
         """Let the MIG manager take one step."""
@@ -61,12 +61,12 @@ class Machine:
         if asked != self.first and self.fails:
             self.state = "failed"
             return
-        self.states = expand(LAYOUTS[asked], MODEL, self.states)
+        self.states = apply_layout(LAYOUTS[asked], MODEL, self.states)
         self.state = "success"
 
     def node(self) -> Node:
         """The node as the API server has it."""
-        found = published(MODEL, self.states, "mixed", range(self.lost))
+        found = advertised_resources(MODEL, self.states, "mixed", range(self.lost))
         count = found.allocatable if self.state != "pending" else {}
         labels = {PRODUCT: MODEL.product, COUNT: "2"}
         labels |= {k: v for k, v in ((CONFIG, self.label), (STATE, self.state), (OWNER, self.owner)) if v}

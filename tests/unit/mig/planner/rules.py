@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from inferstack.mig import catalogue
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 from inferstack.mig.planner import Demand, Diff, Fleet
 from inferstack.mig.planner.diff import Move, Park, Reconfigure, Start
 from tests.unit.mig.planner.fleets import fits
@@ -17,7 +17,7 @@ def check_fleet(before: Fleet, after: Fleet, wanted: list[Demand]) -> None:
     for gpu in after.gpus:
         seats = [(seat.start, seat.profile) for seat in gpu.instances]
         assert fits(gpu.model, seats)
-        assert place(catalogue.gpu(gpu.model), Counter(profile for _, profile in seats)) is not None
+        assert find_placement(catalogue.gpu(gpu.model), Counter(profile for _, profile in seats)) is not None
     was = {s.pod: (g, s) for g in before.gpus for s in g.instances if s.pod}
     now = {s.pod: (g, s) for g in after.gpus for s in g.instances if s.pod}
     assert was.keys() == now.keys()

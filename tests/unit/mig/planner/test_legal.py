@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inferstack.mig import catalogue
 from inferstack.mig.fleet import is_legal
-from inferstack.mig.placement import place
+from inferstack.mig.placement import find_placement
 from inferstack.mig.planner import Budget, FleetGpu, Instance
 from inferstack.mig.planner.patterns import make_patterns
 
@@ -48,7 +48,7 @@ def test_seats_are_legal_where_they_do_not_overlap_and_placement_finds_some_plac
     given_seats: tuple[str, list[tuple[int, str]]],
 ) -> None:
     board, seats = given_seats
-    placed = place(catalogue.gpu(board), Counter(name for _, name in seats))
+    placed = find_placement(catalogue.gpu(board), Counter(name for _, name in seats))
     expected = placed is not None and not _overlap(board, seats)
     assert is_legal(board, tuple(Instance(*seat) for seat in seats)) == expected
     if placed is not None:
@@ -62,7 +62,7 @@ def test_placement_places_what_has_a_legal_start_each(given_seats: tuple[str, li
     names = [name for _, name in seats]
     ways = itertools.product(*(catalogue.gpu(board).profiles[name].starts for name in names))
     possible = any(is_legal(board, tuple(map(Instance, starts, names))) for starts in ways)
-    assert possible == (place(catalogue.gpu(board), Counter(names)) is not None)
+    assert possible == (find_placement(catalogue.gpu(board), Counter(names)) is not None)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -76,7 +76,7 @@ def test_the_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(board: str
     placeable = {
         tuple(sorted((name, count) for name, count in zip(asked, counts, strict=True) if count))
         for counts in itertools.product(range(3), repeat=len(asked))
-        if sum(counts) <= 4 and place(model, dict(zip(asked, counts, strict=True))) is not None
+        if sum(counts) <= 4 and find_placement(model, dict(zip(asked, counts, strict=True))) is not None
     }
     assert {counts for counts in found if sum(count for _, count in counts) <= 4} == placeable
 

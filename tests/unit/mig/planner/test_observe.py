@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from inferstack.mig import catalogue
-from inferstack.mig.labels import MIG_CONFIG, MIG_STATE, gfd_labels
-from inferstack.mig.layout import expand, published, whole
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE, gfd_labels
+from inferstack.mig.layout import advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, plan
 from inferstack.mig.planner.observe import Observed, observe
@@ -22,11 +22,13 @@ OWNED = [{"kind": "ReplicaSet", "name": "web-abc", "controller": True}]
 def make_node(name: str, layout: str | None = "all-balanced", gpus: int = 2, **labels: str) -> dict[str, Any]:
     """A node as GPU feature discovery, the MIG manager and the device plugin show it."""
     board = catalogue.gpu(H100)
-    states = expand(LAYOUTS[layout or "all-disabled"], board, whole(gpus))
+    states = apply_layout(LAYOUTS[layout or "all-disabled"], board, mig_disabled(gpus))
     found = gfd_labels(catalogue.load(), board, states, "mixed", machine="p5")
     if layout is not None:
         found |= {MIG_CONFIG: layout, MIG_STATE: "success"}
-    capacity = {resource: str(count) for resource, count in published(board, states, "mixed").capacity.items()}
+    capacity = {
+        resource: str(count) for resource, count in advertised_resources(board, states, "mixed").capacity.items()
+    }
     return {"metadata": {"name": name, "labels": found | labels}, "status": {"capacity": capacity}}
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from inferstack.mig import catalogue
 from inferstack.mig.errors import LayoutError
-from inferstack.mig.layout import expand, whole
+from inferstack.mig.layout import apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, Fleet, FleetGpu, Instance, diff, plan
 from inferstack.mig.planner.output import NodeChange, loose, make_output, node_order
@@ -49,7 +49,7 @@ def test_the_files_say_exactly_what_is_planned(fleet: Fleet, wanted: list[Demand
                 assert counts == [Counter(seat.profile for seat in gpu.instances) for gpu in before]
                 continue
             assert LABEL_VALUE.fullmatch(found.layouts[node])
-            states = expand(layouts[found.layouts[node]], catalogue.gpu(gpus[0].model), whole(len(gpus)))
+            states = apply_layout(layouts[found.layouts[node]], catalogue.gpu(gpus[0].model), mig_disabled(len(gpus)))
             assert [dict(state.profiles) for state in states] == counts
             assert [state.enabled for state in states] == [bool(count) for count in counts]
 

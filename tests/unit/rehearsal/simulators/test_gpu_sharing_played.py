@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.mig.layout import load_states, whole
+from inferstack.mig.layout import load_states, mig_disabled
 from inferstack.mig.sharing import Sharing, dump
 from rehearsal.hardware import Faults, Hardware, parse_hardware
 from rehearsal.simulators.nodes import device_plugin, discovery
@@ -109,25 +109,29 @@ def test_what_a_node_offers(
 def test_what_a_node_offered_before_stays_with_nothing_of_it() -> None:
     before = {GPU: "2", "cpu": "96"}
     renamed = device_plugin.desired(
-        node("renamed", before), hardware(), policy(), whole(2), pending=False, faults=Faults()
+        node("renamed", before), hardware(), policy(), mig_disabled(2), pending=False, faults=Faults()
     )
     assert renamed.capacity == {GPU: "0", f"{GPU}.shared": "4"}
-    none = device_plugin.desired(node("five", before), hardware(), policy(), whole(2), pending=False, faults=Faults())
+    none = device_plugin.desired(
+        node("five", before), hardware(), policy(), mig_disabled(2), pending=False, faults=Faults()
+    )
     assert none.capacity == none.allocatable == {GPU: "0"}
     gone = device_plugin.desired(
-        node("", {f"{GPU}.shared": "4"}), hardware(), None, whole(2), pending=False, faults=Faults()
+        node("", {f"{GPU}.shared": "4"}), hardware(), None, mig_disabled(2), pending=False, faults=Faults()
     )
     assert gone.capacity == {f"{GPU}.shared": None}
 
 
 def test_shared_gpus_are_paused_with_all_others() -> None:
-    made = device_plugin.desired(node("four"), hardware(), policy(), whole(2), pending=True, faults=Faults())
+    made = device_plugin.desired(node("four"), hardware(), policy(), mig_disabled(2), pending=True, faults=Faults())
     assert (made.capacity, made.allocatable) == ({GPU: "8"}, {GPU: "0"})
 
 
 def test_labels_follow_the_configuration_of_the_node() -> None:
     def product(config: str) -> str:
-        return discovery.desired(hardware(), policy(), whole(2), pending=False, config=config).labels[f"{GPU}.product"]
+        return discovery.desired(hardware(), policy(), mig_disabled(2), pending=False, config=config).labels[
+            f"{GPU}.product"
+        ]
 
     assert product("four") == "NVIDIA-A100-SXM4-40GB-SHARED"
     assert product("") == product("renamed") == product("five") == "NVIDIA-A100-SXM4-40GB"

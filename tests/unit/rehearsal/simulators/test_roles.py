@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.mig.layout import dump_states, load_states, whole
+from inferstack.mig.layout import dump_states, load_states, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from rehearsal.hardware import Faults, Hardware, HardwareError, current_states, faults_of, parse_hardware
 from rehearsal.simulators.desired import Condition, Desired
@@ -184,7 +184,7 @@ def test_policy_switches() -> None:
 # --- MIG manager
 
 BALANCED = '[{"1g.5gb":2,"2g.10gb":1,"3g.20gb":1},{"1g.5gb":2,"2g.10gb":1,"3g.20gb":1}]'
-WHOLE = dump_states(whole(2))
+WHOLE = dump_states(mig_disabled(2))
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,14 @@ def test_without_a_mig_manager_the_gpus_stay_as_they_are(policy: Policy | None) 
 
 @pytest.mark.parametrize("memory", ["x", "[null]", '[{"9g.99gb":1},null]'])
 def test_a_memory_of_other_hardware_is_forgotten(memory: str) -> None:
-    assert current_states(node(annotations={DEVICES: memory}), hardware()) == whole(2)
+    assert current_states(node(annotations={DEVICES: memory}), hardware()) == mig_disabled(2)
 
 
 # --- discovery and device plugin
 
 
 def test_no_labels_without_operator_or_gpu() -> None:
-    assert discovery.desired(hardware(), None, whole(2), pending=False).labels == {}
+    assert discovery.desired(hardware(), None, mig_disabled(2), pending=False).labels == {}
     assert discovery.desired(hardware(gpu=None, gpus=0), MIXED, (), pending=False).labels == {}
 
 
@@ -257,17 +257,17 @@ def test_nodes_with_nics_that_can_be_cut_are_known_by_a_label() -> None:
     plain, both = hardware(gpu=None, gpus=0, nics=[NIC]), hardware(nics=[NIC])
     assert discovery.desired(plain, None, (), pending=False).labels == {}
     assert discovery.desired(plain, MIXED, (), pending=False).labels == capable
-    assert capable.items() < discovery.desired(both, MIXED, whole(2), pending=False).labels.items()
+    assert capable.items() < discovery.desired(both, MIXED, mig_disabled(2), pending=False).labels.items()
 
 
 def test_labels_with_the_operator() -> None:
-    labels = discovery.desired(hardware(), MIXED, whole(2), pending=False).labels
+    labels = discovery.desired(hardware(), MIXED, mig_disabled(2), pending=False).labels
     assert labels["feature.node.kubernetes.io/pci-10de.present"] == "true"
     assert labels["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-40GB"
     assert labels["nvidia.com/gpu.deploy.device-plugin"] == "true"
-    paused = discovery.desired(hardware(), MIXED, whole(2), pending=True).labels
+    paused = discovery.desired(hardware(), MIXED, mig_disabled(2), pending=True).labels
     assert paused["nvidia.com/gpu.deploy.device-plugin"] == "paused-for-mig-change"
-    no_gfd = discovery.desired(hardware(), Policy(feature_discovery=False), whole(2), pending=False).labels
+    no_gfd = discovery.desired(hardware(), Policy(feature_discovery=False), mig_disabled(2), pending=False).labels
     assert "nvidia.com/gpu.product" not in no_gfd
 
 
@@ -310,7 +310,7 @@ def test_device_plugin(
 
 def test_device_plugin_takes_its_resources_along() -> None:
     seen = node(capacity={**_OLD, "nvidia.com/mig-1g.5gb": "0"})
-    wanted = device_plugin.desired(seen, hardware(), None, whole(2), pending=False, faults=Faults())
+    wanted = device_plugin.desired(seen, hardware(), None, mig_disabled(2), pending=False, faults=Faults())
     assert wanted.capacity == wanted.allocatable == {"nvidia.com/gpu": None, "nvidia.com/mig-1g.5gb": None}
 
 

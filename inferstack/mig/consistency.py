@@ -1,4 +1,4 @@
-"""What the rows of ``catalogue.yaml`` must say together: of one GPU, and of all."""
+"""Consistency checks of ``catalogue.yaml``: within one GPU model, and across all."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from inferstack.mig.catalogue import Catalogue, Gpu, Profile
 
 _LEAST_OF_NAME = 0.85
-"""Memory of an instance by its name: names round up what is left of the vendor's gigabytes, at most by this."""
+"""Least memory of an instance as a share of the gigabytes in its name, which round up."""
 
 
 def check_gpu(path: str, gpu: Gpu) -> None:
-    """Check a GPU's profiles against its axis, its slices, its engines, its memory and each other.
+    """Check a GPU's profiles against its memory axis, slices, engines, memory and each other.
 
     Raises:
         CatalogueError: two of them contradict each other; the message begins with the path of the field.
     """
-    _unique(f"{path}.profiles", "gi_id", ((str(one.gi_id), name) for name, one in gpu.profiles.items()))
+    _unique(f"{path}.profiles", "gi_id", ((str(entry.gi_id), name) for name, entry in gpu.profiles.items()))
     if not any((p.compute_slices, p.memory_slices) == (gpu.compute_slices, gpu.memory_slices) for p in _rows(gpu)):
         raise CatalogueError(f"{path}.profiles: none takes the whole GPU")
     sizes: dict[int, Profile] = {}
@@ -38,27 +38,29 @@ def check_gpu(path: str, gpu: Gpu) -> None:
 
 
 def check_catalogue(catalogue: Catalogue) -> None:
-    """Check that GPUs can be told apart, and that each source is that of some row.
+    """Check that GPU models are distinguishable, and that every source is in use.
 
     Raises:
-        CatalogueError: two GPUs share a product or a PCI device id, or a source is nobody's.
+        CatalogueError: two GPU models share a product or a PCI device ID, or a source is unused.
     """
     gpus = catalogue.gpus
-    _unique("gpus", "product", ((one.product, name) for name, one in gpus.items()))
-    _unique("gpus", "PCI device id", ((device, name) for name, one in gpus.items() for device in one.pci_device_ids))
-    used = {profile.source for one in gpus.values() for profile in _rows(one)}
-    used |= {one.source for one in catalogue.instance_types.values()}
-    if idle := sorted(catalogue.sources.keys() - used):
-        raise CatalogueError(f"sources.{idle[0]}: no row names it")
+    _unique("gpus", "product", ((entry.product, name) for name, entry in gpus.items()))
+    _unique(
+        "gpus", "PCI device id", ((device, name) for name, entry in gpus.items() for device in entry.pci_device_ids)
+    )
+    used = {profile.source for entry in gpus.values() for profile in _rows(entry)}
+    used |= {entry.source for entry in catalogue.instance_types.values()}
+    if unused := sorted(catalogue.sources.keys() - used):
+        raise CatalogueError(f"sources.{unused[0]}: unused")
 
 
-def most(gpu: Gpu, profile: Profile) -> int:
-    """Return how many instances of a profile an empty GPU holds, by its starts, compute slices and engines.
+def max_instances(gpu: Gpu, profile: Profile) -> int:
+    """Return how many instances of a profile an empty GPU holds, by starts, compute slices and engines.
 
     Copy engines count too: no GPU has more instances than they allow.
     """
     end, fitting = 0, 0
-    for start in profile.starts:  # equal lengths, so that the earliest that is free is never a wrong choice
+    for start in profile.starts:  # all have the same length, so the earliest free start is optimal
         if start >= end:
             end, fitting = start + profile.memory_slices, fitting + 1
     bounds = [gpu.engines[kind] // need for kind, need in profile.engines.items() if need]
@@ -77,7 +79,7 @@ def _check_profile(path: str, gpu: Gpu, profile: Profile) -> None:
         raise CatalogueError(f"{path}.compute_slices: {profile.compute_slices} exceeds the GPU's {gpu.compute_slices}")
     if profile.memory_mib > gpu.memory_mib:
         raise CatalogueError(f"{path}.memory_mib: {profile.memory_mib} exceeds the GPU's {gpu.memory_mib}")
-    if profile.max_count != (bound := most(gpu, profile)):
+    if profile.max_count != (bound := max_instances(gpu, profile)):
         raise CatalogueError(f"{path}.max_count: {profile.max_count} is not the {bound} that starts and engines allow")
     if profile.memory_mib * profile.max_count > gpu.memory_mib:
         raise CatalogueError(f"{path}.memory_mib: {profile.max_count} instances exceed the GPU's {gpu.memory_mib}")
