@@ -261,7 +261,7 @@ _P = ("gpus", "H200", "profiles", "1g.18gb")
             _set("gpus", "B200", "pci_device_ids", value=["0x233510DE"]),
             r"gpus: H200 and B200 have the same PCI device id, 0x233510DE",
         ),
-        (_set("sources", "hearsay", value="a friend"), r"sources.hearsay: no row names it"),
+        (_set("sources", "hearsay", value="a friend"), r"sources.hearsay: unused"),
         (_set(*_P, "unseen", value=["starts"]), r"1g.18gb.unseen: \['starts'\] contradicts confirmed: True"),
         (_set(*_P, "confirmed", value=False), r"1g.18gb.unseen: \[\] contradicts confirmed: False"),
         (_set("gpus", "B300", "profiles", "1g.34gb", "unseen", value=["x"]), r"1g.34gb.unseen: x is no field"),
@@ -272,7 +272,7 @@ _P = ("gpus", "H200", "profiles", "1g.18gb")
         (_set("instance_types", "p5.48xlarge", "unconfirmed", value=["x"]), r"unconfirmed: x is no field"),
     ],
 )
-def test_refuses_a_wrong_catalogue(content: Any, change: Callable[[Any], None], message: str) -> None:
+def test_invalid_catalogue_raises_error_with_key_path(content: Any, change: Callable[[Any], None], message: str) -> None:
     changed = copy.deepcopy(content)
     change(changed)
     with pytest.raises(CatalogueError, match=message):
