@@ -272,7 +272,9 @@ _P = ("gpus", "H200", "profiles", "1g.18gb")
         (_set("instance_types", "p5.48xlarge", "unconfirmed", value=["x"]), r"unconfirmed: x is no field"),
     ],
 )
-def test_invalid_catalogue_raises_error_with_key_path(content: Any, change: Callable[[Any], None], message: str) -> None:
+def test_invalid_catalogue_raises_error_with_key_path(
+    content: Any, change: Callable[[Any], None], message: str
+) -> None:
     changed = copy.deepcopy(content)
     change(changed)
     with pytest.raises(CatalogueError, match=message):
