@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.mig.catalogue import Gpu, gpu
 from inferstack.mig.errors import LayoutError, MigError
 from inferstack.mig.layout import GpuState, load_states, mig_disabled
-from rehearsal import quantity
 
 HARDWARE = "rehearsal.inferstack.dev/hardware"
 LOST_GPUS = "rehearsal.inferstack.dev/lost-gpus"
@@ -109,7 +109,7 @@ def parse_hardware(text: str) -> Hardware:
         raise HardwareError(f"{extra[0]}: unknown key")
     for key in ("cpu", "memory", "ephemeralStorage"):
         try:
-            quantity.parse(content.get(key, "0"))
+            parse_quantity(content.get(key, "0"))
         except ValueError as error:
             raise HardwareError(f"{key}: {error}") from error
     try:

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints, ValidationInfo, field_validator
 
-from components.monitoring.units import Duration, Quantity, Size, prometheus_bytes, quantity_value, seconds
+from components.monitoring.units import Duration, Size, prometheus_bytes, seconds
+from components.quantities import Quantity
 from components.settings import RoleSettings
+from inferstack.apimachinery.quantity import parse_quantity
 
 RELEASE = "kube-prometheus-stack"
 NAMESPACE = "monitoring"
@@ -150,8 +152,8 @@ class Prometheus(RoleSettings):
     @classmethod
     def _fits_the_volume(cls, kept: str, info: ValidationInfo) -> str:
         storage: Storage | None = info.data.get("storage")
-        if storage and prometheus_bytes(kept) > quantity_value(storage.size) * _ROOM:
-            most = int(quantity_value(storage.size) * _ROOM) // 2**30
+        if storage and prometheus_bytes(kept) > parse_quantity(storage.size) * _ROOM:
+            most = int(parse_quantity(storage.size) * _ROOM) // 2**30
             raise ValueError(
                 f"{kept} leaves too little of storage.size {storage.size} for the write-ahead log and compactions; at "
                 f"most {most}GB fit (85%), or give it a larger volume"

@@ -1,4 +1,4 @@
-"""Durations and sizes as Prometheus and Kubernetes write them, as types for settings and as numbers."""
+"""Durations and sizes as Prometheus writes them, as types for settings and as numbers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from inferstack.apimachinery.quantity import parse_quantity
+
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _DURATION_SECONDS = (31_536_000, 604_800, 86_400, 3_600, 60, 1)
 # Prometheus counts KB as 1024 bytes, as KiB (its documentation of storage.tsdb.retention.size).
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE])i?B")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
-_SCALE = {
-    "": Fraction(1),
-    "m": Fraction(1, 1000),
-    "k": Fraction(1000),
-    **{letter: Fraction(1000) ** power for power, letter in enumerate("MGTPE", 2)},
-    **{f"{letter}i": Fraction(1024) ** power for power, letter in enumerate("KMGTPE", 1)},
-}
 
 
 def seconds(text: str) -> int:
@@ -44,19 +38,7 @@ def prometheus_bytes(text: str) -> Fraction:
     match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError(f"expected a size such as 45GB, got {text!r}; Kubernetes' own form (45Gi) lacks the B")
-    return Fraction(match[1]) * _SCALE[f"{match[2]}i"]
-
-
-def quantity_value(text: str) -> Fraction:
-    """Return a Kubernetes quantity as a number: bytes, or cores.
-
-    Raises:
-        ValueError: it is none.
-    """
-    match = _QUANTITY.fullmatch(text)
-    if not match:
-        raise ValueError(f"expected a quantity such as 500m, 2 or 60Gi, got {text!r}")
-    return Fraction(match[1]) * _SCALE[match[2] or ""]
+    return parse_quantity(f"{match[1]}{match[2]}i")
 
 
 def _text(value: object) -> str:
@@ -76,12 +58,5 @@ def size(value: object) -> str:
     return str(value)
 
 
-def quantity(value: object) -> str:
-    """Check a setting that is a Kubernetes quantity; a whole number needs no quotes."""
-    quantity_value(str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value))
-    return str(value)
-
-
 Duration = Annotated[str, BeforeValidator(duration)]
 Size = Annotated[str, BeforeValidator(size)]
-Quantity = Annotated[str, BeforeValidator(quantity)]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
 
 from components.cluster.settings import NodeGroup
 from components.objects import Object
 from components.settings import key_path
 from components.storage.datasets import Dataset, below
-from components.storage.fields import number_of
 from components.storage.runtime import Runtime
 from components.storage.settings import StorageSettings
+from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
 
@@ -86,8 +87,8 @@ def _tiers(key: str, runtime: Runtime) -> Iterator[str]:
     for index, level in enumerate(runtime.tieredstore):
         if float(level.low) >= float(level.high):
             yield f"{key}[{index}].low: {level.low} is not below high, which is {level.high}: no room would be made."
-        room = number_of(level.quota) * len(level.paths)
-        if level.mediumtype == "MEM" and limit is not None and room > number_of(str(limit)):
+        room = parse_quantity(level.quota) * len(level.paths)
+        if level.mediumtype == "MEM" and limit is not None and room > parse_quantity(limit):
             yield (
                 f"{key}[{index}].quota: {level.quota} of memory is more than the worker may use: "
                 f"worker.resources.limits.memory is {limit}."
@@ -103,15 +104,15 @@ def _memory(settings: StorageSettings, fleet: Mapping[str, NodeGroup]) -> Iterat
     }
     if not machines:
         return
-    group, machine = min(machines.items(), key=lambda item: number_of(item[1].memory))
-    taken = 0
+    group, machine = min(machines.items(), key=lambda item: parse_quantity(item[1].memory))
+    taken = Fraction(0)
     for name in settings.datasets:
         for index, level in enumerate(settings.runtime_of(name).tieredstore):
-            taken += number_of(level.quota) * len(level.paths) if level.mediumtype == "MEM" else 0
-            if level.mediumtype == "MEM" and taken > number_of(machine.memory):
+            taken += parse_quantity(level.quota) * len(level.paths) if level.mediumtype == "MEM" else 0
+            if level.mediumtype == "MEM" and taken > parse_quantity(machine.memory):
                 at = _key_of(settings, name, "tieredstore")
                 yield (
-                    f"{at}[{index}].quota: with {level.quota} the datasets may take {taken / 1024**3:.0f}Gi of memory "
+                    f"{at}[{index}].quota: with {level.quota} the datasets may take {round(taken / 2**30)}Gi of memory "
                     f"on one node; {machine.name} (fleet.{group}) has {machine.memory}."
                 )
                 return

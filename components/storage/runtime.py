@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, StringConstraints, ValidationInfo, field_validator
 
+from components.quantities import Bytes
 from components.settings import RoleSettings
-from components.storage.fields import Bytes, Some
+from components.storage.fields import Some
 
 SPEED = ("MEM", "SSD", "HDD")
 _TMPFS = re.compile(r"/(dev/shm|run)(/.*)?")

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, field_validator
+from pydantic import Field, StrictInt, field_validator
 
+from components.quantities import Quantity
 from components.settings import DnsLabel, RoleSettings
 from inferstack.mig import catalogue
 
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
-
-
-def _quantity(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | str) or not _QUANTITY.fullmatch(str(value)):
-        raise ValueError(f"expected a quantity such as 500m, 16 or 64Gi, got {value!r}")
-    return str(value)
-
-
-Quantity = Annotated[str, BeforeValidator(_quantity)]
 Count = Annotated[StrictInt, Field(ge=0)]
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from components.agents import NodeLabels
+from components.quantities import Quantity
 from components.settings import DnsLabel, RoleSettings
-from components.tenancy.settings import Quantity
 
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$")]
 """Without spaces or dots that lead elsewhere; it goes into TOML."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
@@ -11,6 +10,7 @@ from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_valid
 from inferstack.api import constants
 from inferstack.api.base import ApiModel
 from inferstack.api.rules import Rule
+from inferstack.apimachinery.quantity import parse_quantity
 
 Quantity = (
     Annotated[StrictInt, Field(ge=0, le=constants.MAX_AMOUNT)]
@@ -18,12 +18,6 @@ Quantity = (
 )
 """An amount as Kubernetes writes it: 1, "500m", "16Gi"."""
 
-_FACTORS = {
-    "": Fraction(1),
-    "m": Fraction(1, 1000),
-    **{suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTP", 1)},
-    **{f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTP", 1)},
-}
 _ALLOWED = [*constants.NATIVE_RESOURCES, *constants.GPU_RESOURCES]
 _GPUS = list(constants.GPU_RESOURCES)
 
@@ -75,14 +69,9 @@ class Resources(ApiModel):
                         f"requests: {name} is {asked}, but limits has {limit}; devices and huge pages must be equal "
                         "in both"
                     )
-            elif asked is not None and limit is not None and _amount(asked) > _amount(limit):
+            elif asked is not None and limit is not None and parse_quantity(asked) > parse_quantity(limit):
                 raise ValueError(f"requests: {name} is {asked}, more than limits has: {limit}")
         return self
-
-
-def _amount(quantity: int | str) -> Fraction:
-    number = str(quantity).rstrip("".join(_FACTORS))
-    return Fraction(number) * _FACTORS[str(quantity).removeprefix(number)]
 
 
 def _check_names(field: str, amounts: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from inferstack.mig import catalogue
 from inferstack.mig.cost import Line, line
-from inferstack.mig.errors import LayoutError
+from inferstack.mig.pods import count_resources
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 
 Object = Mapping[str, Any]
@@ -35,9 +35,7 @@ def quota(owner: str, hard: Mapping[str, str], model: str, price: float | None =
         resource = key.removeprefix(_REQUESTS)
         if not is_gpu(resource):
             continue
-        if not str(quantity).isdecimal():
-            raise LayoutError(f"{owner}: {key}: {quantity!r} is not a whole number")
-        count = int(quantity)
+        count = count_resources(owner, {key: quantity}, lambda _: True)[key]
         if resource == GPU_RESOURCE:
             usd = None if price is None else count * price
             more = Line(owner, count, count * board.memory_slices, count * board.compute_slices, Fraction(count), usd)

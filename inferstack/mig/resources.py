@@ -43,6 +43,11 @@ def profile_of(resource: str) -> str:
     return WHOLE if resource == GPU_RESOURCE else unescape_profile(resource.removeprefix(MIG_PREFIX))
 
 
+def is_nvidia(resource: str) -> bool:
+    """Return whether a resource is NVIDIA's: a GPU, a MIG profile's, or one renamed for time-slicing."""
+    return resource.startswith("nvidia.com/")
+
+
 def is_mig(resource: str) -> bool:
     """Return whether a resource is a MIG profile's."""
     return resource.startswith(MIG_PREFIX)

@@ -18,9 +18,9 @@ from typing import Any
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.cost import Line, line
-from inferstack.mig.errors import LayoutError
+from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.mig.quotas import read_quotas
-from inferstack.mig.resources import GPU_RESOURCE, WHOLE, is_gpu, unescape_profile
+from inferstack.mig.resources import GPU_RESOURCE, WHOLE, unescape_profile
 
 Object = Mapping[str, Any]
 _PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
@@ -123,7 +123,7 @@ def make_usage(
     owners: dict[str, dict[str, Counter[str]]] = {}
     waiting: Counter[str] = Counter()
     for pod in pods:
-        asked = gpu_resources(pod)
+        asked = pod_requests(pod)
         where = (pod.get("spec") or {}).get("nodeName")
         if not asked or (pod.get("status") or {}).get("phase") in _OVER:
             continue
@@ -175,41 +175,9 @@ def _gpus(node: Object, board: Gpu, single: str) -> int:
     return -(-count // board.profile(single).max_count) if single else count
 
 
-def _offered(node: Object) -> dict[str, int]:
+def _offered(node: Object) -> Mapping[str, int]:
     status = node.get("status") or {}
-    return _counts(node["metadata"]["name"], status.get("allocatable") or {})
-
-
-def _counts(where: str, resources: Mapping[str, Any]) -> dict[str, int]:
-    found = {}
-    for key, quantity in resources.items():
-        if is_gpu(key):
-            if not str(quantity).isdecimal():
-                raise LayoutError(f"{where}: {key}: {quantity!r} is not a whole number")
-            found[key] = int(quantity)
-    return found
-
-
-def gpu_resources(pod: Object) -> Counter[str]:
-    """Return the pod's GPU resources as the scheduler counts them: all containers, or the largest init container."""
-    name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
-    spec = pod.get("spec") or {}
-    together: Counter[str] = Counter()
-    for container in spec.get("containers") or []:
-        together.update(_counts(name, _resources(container)))
-    for container in spec.get("initContainers") or []:
-        alone = Counter(_counts(name, _resources(container)))
-        if container.get("restartPolicy") == "Always":
-            together.update(alone)
-        else:
-            together |= alone
-    return +together
-
-
-def _resources(container: Object) -> Mapping[str, Any]:
-    resources = container.get("resources") or {}
-    # Of extended resources a request may be left out; the API server then takes the limit.
-    return {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return count_resources(node["metadata"]["name"], status.get("allocatable") or {})
 
 
 def _profiles(resources: Mapping[str, int], board: Gpu | None, single: str) -> dict[str, int]:

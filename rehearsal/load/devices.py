@@ -52,18 +52,18 @@ def devices_of(node: Mapping[str, Any]) -> list[Device]:
     return found
 
 
-def allot(devices: Sequence[Device], pods: Sequence[tuple[str, Mapping[str, str]]]) -> dict[Device, str]:
+def allot(devices: Sequence[Device], pods: Sequence[tuple[str, Mapping[str, int]]]) -> dict[Device, str]:
     """Return whose each device is: first come, first served, the lowest GPU first.
 
     Args:
         devices: of a node.
-        pods: uid and limits of each pod on it, oldest first.
+        pods: uid and requested GPU resources of each pod on it, oldest first.
     """
     free = list(devices)
     given: dict[Device, str] = {}
-    for uid, limits in pods:
-        for resource, amount in limits.items():
-            for _ in range(int(amount) if amount.isdecimal() else 0):
+    for uid, requests in pods:
+        for resource, count in requests.items():
+            for _ in range(count):
                 device = next((one for one in free if _offers(one, resource)), None)
                 if device:
                     free.remove(device)

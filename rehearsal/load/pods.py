@@ -22,13 +22,17 @@ def prune(pod: Object) -> Object:
     """Keep of a pod what is looked at: there may be thousands."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "creationTimestamp", "deletionTimestamp")
-    containers = [
-        {key: container[key] for key in ("name", "ports", "args", "resources") if key in container}
-        for container in spec["containers"]
-    ]
+    containers = {
+        field: [
+            {key: container[key] for key in ("name", "ports", "args", "resources", "restartPolicy") if key in container}
+            for container in spec[field]
+        ]
+        for field in ("containers", "initContainers")
+        if field in spec
+    }
     return {
         "metadata": {key: meta[key] for key in kept if key in meta},
-        "spec": {"nodeName": spec.get("nodeName"), "containers": containers},
+        "spec": {"nodeName": spec.get("nodeName"), **containers},
         "status": {key: status[key] for key in ("phase", "podIP", "conditions") if key in status},
     }
 
@@ -62,11 +66,6 @@ def model_of(pod: Mapping[str, Any]) -> str:
 def generates(pod: Mapping[str, Any]) -> bool:
     """Tell whether a replica's server writes answers token by token."""
     return (pod["metadata"].get("labels") or {}).get(RUNTIME) in _GENERATING
-
-
-def limits_of(pod: Mapping[str, Any]) -> dict[str, str]:
-    """Return the limits of a pod's first container."""
-    return (pod["spec"]["containers"][0].get("resources") or {}).get("limits") or {}
 
 
 def targets(pod: Mapping[str, Any], address: str, path: str | None) -> Iterator[Object]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inferstack.mig.pods import pod_requests
 from rehearsal.load import pods as seen
 from rehearsal.load.arrivals import Request
 from rehearsal.load.control import Run
@@ -84,7 +85,7 @@ class World:
         """
         order = sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["uid"]))
         devices = devices_of(node)
-        owners = allot(devices, [(pod["metadata"]["uid"], seen.limits_of(pod)) for pod in order])
+        owners = allot(devices, [(pod["metadata"]["uid"], pod_requests(pod)) for pod in order])
         by_uid = {pod["metadata"]["uid"]: pod for pod in order}
         return devices, {device: self._activity(by_uid[uid]) for device, uid in owners.items()}
 

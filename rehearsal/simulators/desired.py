@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rehearsal import quantity
+from inferstack.apimachinery.quantity import parse_quantity
 
 Object = dict[str, Any]
 
@@ -115,4 +115,4 @@ def status_patch(node: Mapping[str, Any], wanted: Desired, *, now: str) -> Objec
 def _equal(current: str | None, wanted: str | None) -> bool:
     if current is None or wanted is None:
         return current is wanted
-    return current == wanted or quantity.parse(current) == quantity.parse(wanted)
+    return current == wanted or parse_quantity(current) == parse_quantity(wanted)

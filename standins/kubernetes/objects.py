@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.engine.properties import Properties, Secret, has_secret, reveal
 
 AUTONAMED = "pulumi.com/autonamed"
@@ -194,22 +194,11 @@ def _prune_list(live: list[Any], inputs: list[Any], *, quantities: bool) -> list
     return [prune(value, given, quantities=quantities) for value, given in pairs]
 
 
-_QUANTITY = re.compile(r"([+-]?[0-9.]+)(m|k|Ki|Mi|Gi|Ti|Pi|Ei|[numMGTPE]|[eE][+-]?[0-9]+)?")
-_FACTORS = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal("1e3"),
-    "M": Decimal("1e6"), "G": Decimal("1e9"), "T": Decimal("1e12"), "P": Decimal("1e15"), "E": Decimal("1e18"),
-    **{f"{prefix}i": Decimal(1024) ** (power + 1) for power, prefix in enumerate("KMGTPE")},
-}  # fmt: skip
-
-
-def quantity(value: Any) -> Decimal | None:
+def quantity(value: Any) -> Fraction | None:
     """Return the number a resource quantity (``500m``, ``1Gi``) stands for, or None where it is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None or match[1].count(".") > 1 or not any(c.isdigit() for c in match[1]):
+    try:
+        return parse_quantity(str(value))
+    except ValueError:
         return None
-    suffix = match[2] or ""
-    if suffix[:1] in ("e", "E") and len(suffix) > 1 and suffix != "Ei":
-        return Decimal(match[1] + suffix)
-    return Decimal(match[1]) * _FACTORS[suffix]

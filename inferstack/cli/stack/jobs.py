@@ -11,6 +11,8 @@ from typing import Any
 from inferstack.cli.cluster import connected
 from inferstack.k8s import KubeClient, UnknownKindError
 from inferstack.k8s.conditions import condition_status, find_condition
+from inferstack.mig.pods import pod_requests
+from inferstack.mig.resources import is_nvidia
 
 API_VERSION, KIND = "deepseek.ai/v1", "InferenceJob"
 Object = dict[str, Any]
@@ -121,14 +123,5 @@ def _key(job: Mapping[str, Any]) -> tuple[str, str]:
     return job["metadata"]["namespace"], job["metadata"]["name"]
 
 
-def _requests(pod: Mapping[str, Any]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for container in pod["spec"]["containers"]:
-        for resource, amount in container.get("resources", {}).get("requests", {}).items():
-            if resource.startswith("nvidia.com/"):
-                found[resource] = found.get(resource, 0) + int(amount)
-    return found
-
-
 def _devices(pod: Mapping[str, Any]) -> int:
-    return sum(_requests(pod).values())
+    return pod_requests(pod, is_nvidia).total()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from fractions import Fraction
 
 from inferstack.api import Autoscale, InferenceJob, MetricType, SloMeasure
 from inferstack.api.labels import CACHE, COLD, HASH, JOB, SPEC_REPLICAS, Object, make_labels, make_metadata
 from inferstack.api.replicas import Limits
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.quantity import format_quantity
 from inferstack.controllers.jobs.cache import identity
 from inferstack.controllers.jobs.podspec import make_pod_spec
 
@@ -108,7 +110,7 @@ def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale, allowed:
             "type": "Pods",
             "pods": {
                 "metric": {"name": runtime.metrics[kind]},
-                "target": {"type": "AverageValue", "averageValue": _quantity(target)},
+                "target": {"type": "AverageValue", "averageValue": format_quantity(Fraction(target, 1000))},
             },
         }
         for kind, target in targets.items()
@@ -165,15 +167,3 @@ def stamped(obj: Object) -> Object:
     metadata = obj["metadata"]
     annotations = {**metadata.get("annotations", {}), HASH: digest}
     return {**obj, "metadata": {**metadata, "annotations": annotations}}
-
-
-def _quantity(thousandths: int) -> str:
-    """Return a number as the API server writes it back, so that a comparison finds them equal: 2000 is 2k, 2.5 2500m.
-
-    Args:
-        thousandths: the number a thousand times, above 0.
-    """
-    for suffix, factor in (("M", 10**9), ("k", 10**6), ("", 10**3)):
-        if thousandths % factor == 0:
-            return f"{thousandths // factor}{suffix}"
-    return f"{thousandths}m"

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from inferstack.controllers.mig.devices import Settings
 from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
+from inferstack.mig.pods import pod_requests
+from inferstack.mig.resources import is_nvidia
 
 Object = dict[str, Any]
 
@@ -15,7 +17,6 @@ OWNER: Final = "inferstack.dev/mig-rollout"
 """Label of a node that was cordoned for a rollout: the rollout's name. Who finds it may uncordon the node again."""
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _ENDED: Final = ("Succeeded", "Failed")
-_DOMAIN: Final = "nvidia.com/"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def prune_node(obj: Object) -> Object:
         "spec": {"unschedulable": bool((obj.get("spec") or {}).get("unschedulable"))},
         "status": {
             "allocatable": {
-                name: count for name, count in (status.get("allocatable") or {}).items() if name.startswith(_DOMAIN)
+                name: count for name, count in (status.get("allocatable") or {}).items() if is_nvidia(name)
             },
             "conditions": [
                 {key: one[key] for key in ("type", "status")}
@@ -123,7 +124,7 @@ def prune_node(obj: Object) -> Object:
 
 
 def _matters(label: str) -> bool:
-    return label == OWNER or label.startswith((f"{_DOMAIN}gpu.", f"{_DOMAIN}mig"))
+    return label == OWNER or label.startswith(("nvidia.com/gpu.", "nvidia.com/mig"))
 
 
 def node_of(obj: Object) -> Node:
@@ -153,7 +154,7 @@ def pod_of(obj: Object) -> Pod | None:
     Those of DaemonSets and mirror pods stay: they would come back at once, and the MIG manager stops those of NVIDIA.
     """
     meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
-    if not spec.get("nodeName") or status.get("phase") in _ENDED or not _asks(spec):
+    if not spec.get("nodeName") or status.get("phase") in _ENDED or not pod_requests(obj, is_nvidia):
         return None
     owner = next((one for one in meta.get("ownerReferences") or [] if one.get("controller")), None)
     if _MIRROR in (meta.get("annotations") or {}) or (owner and owner["kind"] == "DaemonSet"):
@@ -168,16 +169,6 @@ def pod_of(obj: Object) -> Pod | None:
         ready=any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
         leaving="deletionTimestamp" in meta,
         replaced=owner is not None,
-    )
-
-
-def _asks(spec: Object) -> bool:
-    containers = [*spec.get("containers", ()), *(spec.get("initContainers") or ())]
-    return any(
-        name.startswith(_DOMAIN) and str(amount) != "0"
-        for container in containers
-        for part in ("limits", "requests")
-        for name, amount in ((container.get("resources") or {}).get(part) or {}).items()
     )
 
 

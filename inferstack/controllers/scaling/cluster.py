@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
-from inferstack.api import InferenceJobSpec, constants
+from inferstack.api import InferenceJobSpec
 from inferstack.api.labels import JOB, Object
 from inferstack.k8s.conditions import find_condition
+from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.scaling.model import Distribution
 
 COLD_STARTS = 50
@@ -41,7 +41,7 @@ def prune_pod(obj: Object) -> Object:
         "metadata": _metadata(obj),
         "job": (obj["metadata"].get("labels") or {}).get(JOB),
         "node": spec.get("nodeName"),
-        "gpus": _gpus(spec.get("containers") or []),
+        "gpus": dict(pod_requests(obj)),
         "ended": status.get("phase") in _ENDED,
     }
     if ready.get("status") == "True":
@@ -55,7 +55,7 @@ def prune_node(obj: Object) -> Object:
     usable = not (obj.get("spec") or {}).get("unschedulable") and "deletionTimestamp" not in obj["metadata"]
     return {
         "metadata": _metadata(obj),
-        "gpus": {name: int(amounts[name]) for name in amounts if name in constants.GPU_RESOURCES},
+        "gpus": dict(count_resources(obj["metadata"]["name"], amounts)),
         "usable": usable and find_condition(obj, "Ready").get("status") == "True",
     }
 
@@ -67,15 +67,6 @@ def prune_priority(obj: Object) -> Object:
 
 def _metadata(obj: Object) -> Object:
     return {key: obj["metadata"][key] for key in _META if key in obj["metadata"]}
-
-
-def _gpus(containers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    held: Counter[str] = Counter()
-    for container in containers:
-        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
-            if name in constants.GPU_RESOURCES:
-                held[name] += int(amount)
-    return dict(held)
 
 
 def pools(nodes: Iterable[Object], pods: Iterable[Object], jobs: Mapping[str, str]) -> dict[str, int]:

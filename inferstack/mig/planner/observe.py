@@ -25,8 +25,9 @@ from inferstack.mig.layout import GpuState, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import Layout
 from inferstack.mig.placement import require_placement
 from inferstack.mig.planner.model import Demand
+from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
-from inferstack.mig.usage import board_of, gpu_resources
+from inferstack.mig.usage import board_of
 
 Object = Mapping[str, Any]
 COUNT = f"{GPU_RESOURCE}.count"
@@ -88,11 +89,11 @@ def observe(
             found[_name(node)] = read
     by_node: dict[str, list[Object]] = {}
     for pod in sorted(pods, key=_full_name):
-        if (pod.get("status") or {}).get("phase") not in _OVER and gpu_resources(pod):
+        if (pod.get("status") or {}).get("phase") not in _OVER and pod_requests(pod):
             by_node.setdefault(str((pod.get("spec") or {}).get("nodeName") or ""), []).append(pod)
     waiting = by_node.pop("", [])
     for name in list(found):
-        if whole_pods := [_full_name(pod) for pod in by_node.get(name, ()) if GPU_RESOURCE in gpu_resources(pod)]:
+        if whole_pods := [_full_name(pod) for pod in by_node.get(name, ()) if GPU_RESOURCE in pod_requests(pod)]:
             skipped[name] = f"the pod {whole_pods[0]} uses a whole GPU"
             del found[name]
     pinned: dict[str, str] = {}
@@ -214,11 +215,11 @@ class _Node:
                 pod,
             )
             for pod in pods
-            for resource, count in gpu_resources(pod).items()
+            for resource, count in pod_requests(pod).items()
             if resource in by_resource
         ]
         for _, name, profile, count, pod in sorted(wanted, key=lambda one: one[:3]):
-            why = _pin(pod, planned) or ("it has several instances" if sum(gpu_resources(pod).values()) > 1 else "")
+            why = _pin(pod, planned) or ("it has several instances" if sum(pod_requests(pod).values()) > 1 else "")
             if moves and why:
                 pinned[name] = why
             for number in range(count):
@@ -283,7 +284,7 @@ def _demands(
     there: Counter[str] = Counter(_group(pod, job_label) for pod in placed)
     priorities: dict[str, int] = {}
     for pod in waiting:
-        asked = gpu_resources(pod)
+        asked = pod_requests(pod)
         (resource, number), *more = asked.items()
         group = _group(pod, job_label)
         there[group] += 1

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rehearsal import quantity
+from inferstack.apimachinery.quantity import parse_quantity
 
 Object = dict[str, Any]
 
@@ -203,7 +203,7 @@ def dataset_status(
             "conditions": [_condition(before, "Ready", "False", "DatasetReady", "the runtime is not ready", now)],
         }
     assert runtime is not None  # noqa: S101  # it is ready
-    size = int(quantity.parse(dataset["metadata"].get("annotations", {}).get(SIZE, _SIZE)))
+    size = int(parse_quantity(dataset["metadata"].get("annotations", {}).get(SIZE, _SIZE)))
     capacity = _capacity(runtime)
     cached = min(int(size * max((progress(load, now) for load in loads), default=0.0)), capacity)
     states = {
@@ -256,7 +256,7 @@ def _capacity(runtime: Object) -> int:
     each = 0
     for level in levels:
         amounts = level["quotaList"].split(",") if level.get("quotaList") else [level.get("quota", 0)]
-        each += int(sum(quantity.parse(amount) for amount in amounts))
+        each += int(sum(parse_quantity(amount) for amount in amounts))
     return each * int(runtime["status"]["workerNumberReady"])
 
 

@@ -37,7 +37,7 @@ def make_pod(
     names = {"gpu": "nvidia.com/gpu", "mig": "nvidia.com/mig-1g.5gb"}
     asked = {names.get(name, name): amount for name, amount in requests.items()}
     return {
-        "metadata": {"namespace": "nlp", "labels": {"inferstack.dev/job": job}},
+        "metadata": {"name": f"{job}-0", "namespace": "nlp", "labels": {"inferstack.dev/job": job}},
         "spec": {"nodeName": node, "containers": [{"resources": {"requests": asked}}, {"name": "sidecar"}]},
         "status": {"phase": phase, "conditions": [{"type": "Ready", "status": str(up)}]},
     }

@@ -281,9 +281,9 @@ REFUSALS: list[tuple[str, Object, str]] = [
     (
         "a quota without a unit",
         tiered(quota="16 GB"),
-        f"{BERT}.runtime.tieredstore[0].quota: expected a number of bytes",
+        f"{BERT}.runtime.tieredstore[0].quota: expected a quantity",
     ),
-    ("no quota at all", tiered(quota="0Gi"), f"{BERT}.runtime.tieredstore[0].quota: expected more than no bytes"),
+    ("no quota at all", tiered(quota="0Gi"), f"{BERT}.runtime.tieredstore[0].quota: expected more than 0 bytes"),
     (
         "low above high",
         tiered(high=0.7, low=0.9),

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, StrictInt
 
 from components.cluster.settings import NodeGroup, Place
 from components.platform.settings import ROLES
+from components.quantities import Quantity
 from components.settings import DnsLabel, defaults_file, variables
-from components.tenancy.settings import Quantity
 from tests.unit.docs.scripts import ROOT, load
 
 FOLDER = ROOT / "docs" / "roles"

@@ -101,5 +101,5 @@ def test_a_quota_in_slices_and_gpus() -> None:
 def test_a_wrong_quota_is_named() -> None:
     with pytest.raises(CatalogueError, match=r"H100-80GB-HBM3 has no MIG profile '1g\.5gb'"):
         quota("team", {"requests.nvidia.com/mig-1g.5gb": "1"}, H100)
-    with pytest.raises(LayoutError, match=r"team: requests\.nvidia\.com/gpu: '1\.5' is not a whole number"):
+    with pytest.raises(LayoutError, match=r"team: requests\.nvidia\.com/gpu: .*'1\.5'"):
         quota("team", {"requests.nvidia.com/gpu": "1.5"}, H100)

@@ -145,8 +145,8 @@ def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
 
 
 def test_a_wrong_quantity_is_named() -> None:
-    with pytest.raises(LayoutError, match=r"a/p: nvidia\.com/mig-1g\.10gb: '1k' is not a whole number"):
-        make_usage([balanced()], [make_pod("p", "n", {"mig-1g.10gb": "1k"})])  # type: ignore[dict-item]
+    with pytest.raises(LayoutError, match=r"a/p: nvidia\.com/mig-1g\.10gb: expected a whole number, got '500m'"):
+        make_usage([balanced()], [make_pod("p", "n", {"mig-1g.10gb": "500m"})])  # type: ignore[dict-item]
 
 
 def test_the_metrics_add_up_to_the_gpus_slices() -> None:

@@ -69,6 +69,22 @@ def test_of_a_node_that_takes_no_pods_the_jobs_keep_what_they_hold(gone: Object)
     assert cluster.pools(nodes, pods, {"ml/chat": GPU}) == {GPU: 8 - 1 + 1}
 
 
+def test_a_pool_counts_sidecars_and_init_containers_as_the_scheduler_does() -> None:
+    asks: Object = {"resources": {"limits": {GPU: "2"}}}
+    other = cluster.prune_pod(
+        {
+            "metadata": {"name": "other", "namespace": "ml", "uid": "other"},
+            "spec": {
+                "nodeName": "n1",
+                "containers": [asks],
+                "initContainers": [{**asks, "restartPolicy": "Always"}, {"resources": {"limits": {GPU: "3"}}}],
+            },
+            "status": {"phase": "Running"},
+        }
+    )
+    assert cluster.pools([make_node("n1", {GPU: "8"})], [other], {"ml/chat": GPU}) == {GPU: 8 - 5}
+
+
 def test_no_pool_is_below_nothing() -> None:
     assert cluster.pools([make_node("n1", {GPU: "1"})], [make_pod("a", gpus={GPU: "4"})], {"ml/chat": GPU}) == {GPU: 0}
 

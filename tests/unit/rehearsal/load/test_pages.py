@@ -92,7 +92,7 @@ def test_gpus_whole_and_cut() -> None:
     ]
     assert devices[1].uuid == devices[2].uuid != devices[0].uuid
     assert devices_of(NODE) == devices
-    owners = allot(devices, [("a", {"nvidia.com/mig-1g.5gb": "1"}), ("b", {"nvidia.com/gpu": "1", "cpu": "4"})])
+    owners = allot(devices, [("a", {"nvidia.com/mig-1g.5gb": 1}), ("b", {"nvidia.com/gpu": 1})])
     assert owners == {devices[1]: "a", devices[0]: "b"}
     used = {devices[1]: ("nlp", "chat-0", "server", 0.5, 0.9), devices[0]: ("nlp", "chat-1", "server", 1.0, 0.9)}
     page = shown(pages.render(pages.gpus("a100-0", devices, used)))
@@ -112,7 +112,7 @@ def test_gpus_whole_and_cut() -> None:
 
 def test_a_node_without_a_description_has_no_gpus() -> None:
     assert devices_of({"metadata": {"name": "n"}}) == []
-    assert allot([Device(0, "GPU-1", "A100", 1)], [("a", {"nvidia.com/mig-1g.5gb": "1"})]) == {}
+    assert allot([Device(0, "GPU-1", "A100", 1)], [("a", {"nvidia.com/mig-1g.5gb": 1})]) == {}
 
 
 def test_proxies_have_the_names_that_the_mesh_reads() -> None:

@@ -1,41 +1,16 @@
-"""From what a node says and should say to patches, and quantities."""
+"""From what a node says and should say to patches."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from rehearsal import quantity
 from rehearsal.simulators.desired import Condition, Desired, metadata_patch, owns_label, status_patch
 from rehearsal.simulators.nodes.cluster_policy import make_status, status_differs
 from rehearsal.simulators.nodes.policy import Policy
 
 NOW = "2026-01-01T00:00:00Z"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("96", "96"),
-        ("500m", "0.5"),
-        ("1Gi", "1073741824"),
-        ("1024Mi", "1073741824"),
-        ("1.5k", "1500"),
-        ("1e3", "1000"),
-        ("1E", "1000000000000000000"),
-        ("-2", "-2"),
-    ],
-)
-def test_quantities(text: str, value: str) -> None:
-    assert quantity.parse(text) == Decimal(value)
-
-
-@pytest.mark.parametrize("text", ["", "many", "1 Gi", "1KiB", "0x10"])
-def test_no_quantities(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
-        quantity.parse(text)
 
 
 @pytest.mark.parametrize(

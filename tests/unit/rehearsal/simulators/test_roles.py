@@ -65,7 +65,7 @@ def node(
         ("[]", "not a JSON object"),
         (json.dumps({"cpu": "1"}), "instanceType: missing"),
         (json.dumps({**HARDWARE, "color": 1}), "color: unknown key"),
-        (json.dumps({**HARDWARE, "cpu": "many"}), "cpu: 'many' is not a Kubernetes quantity"),
+        (json.dumps({**HARDWARE, "cpu": "many"}), "cpu: expected a quantity"),
         (json.dumps({**HARDWARE, "gpu": "A100"}), "gpu: unknown GPU 'A100'"),
         (json.dumps({**HARDWARE, "gpu": None}), "gpus: 2 contradicts gpu: None"),
         (json.dumps({**HARDWARE, "gpus": 0}), "gpus: 0 contradicts gpu: 'A100-SXM4-40GB'"),
