@@ -17,6 +17,7 @@ from typing import BinaryIO
 import psutil
 
 from inferstack.project import project_root
+from rehearsal import procfs
 
 UID_MARK = "INFERSTACK_POD_UID"
 STATE_MARK = "INFERSTACK_AGENT_STATE"
@@ -167,10 +168,12 @@ def find_leftovers(state_dir: Path) -> dict[str, Process]:
             found[process.uid] = process
     for running in psutil.process_iter():
         try:
-            env = running.environ()
-            uid = env.get(UID_MARK)
             # Children of a pod's process carry the marks too; the session's leader is the one that was started.
-            if uid is None or env.get(STATE_MARK) != str(state_dir) or os.getsid(running.pid) != running.pid:
+            if not procfs.leads_session(running):
+                continue
+            env = procfs.environment(running)
+            uid = env.get(UID_MARK)
+            if uid is None or env.get(STATE_MARK) != str(state_dir):
                 continue
             process = Process(uid, running.pid, running.create_time(), int(env.get("INFERSTACK_HEALTH_PORT", 0)), None)
         except (psutil.Error, OSError, ValueError):

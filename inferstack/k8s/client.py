@@ -21,6 +21,9 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
+_NEW_KIND_SECONDS = 5.0
+"""How long a write waits for its kind: discovery serves it some time after its CRD has become Established."""
+
 
 @dataclass(frozen=True)
 class ApiResource:
@@ -55,7 +58,7 @@ class KubeClient:
 
     Raises (all verbs):
         ApiError: the server answered with a failure.
-        UnknownKindError: the kind is not served.
+        UnknownKindError: the kind is not served; `apply` and `create` wait some seconds for one that is new.
         aiohttp.ClientError, TimeoutError: the server was not reached.
     """
 
@@ -140,6 +143,19 @@ class KubeClient:
             return known[kind]
         except KeyError:
             raise UnknownKindError(api_version, kind) from None
+
+    async def _resource_to_write(self, api_version: str, kind: str) -> ApiResource:
+        """Look up the kind of an object that is to be written, which may have been installed a moment ago."""
+        loop = asyncio.get_running_loop()
+        deadline, delay = loop.time() + _NEW_KIND_SECONDS, 0.05
+        while True:
+            try:
+                return await self.resource(api_version, kind)
+            except UnknownKindError:
+                if loop.time() + delay > deadline:
+                    raise
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.5)
 
     async def _discover(self, api_version: str) -> dict[str, ApiResource]:
         base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
@@ -233,12 +249,13 @@ class KubeClient:
         params = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
+        await self._resource_to_write(obj["apiVersion"], obj["kind"])
         path = await self.path_of(obj, subresource)
         return await self.request("PATCH", path, params=params, body=obj, content_type=APPLY)
 
     async def create(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
         """Create an object that must not exist yet; unknown fields are refused."""
-        found = await self.resource(obj["apiVersion"], obj["kind"])
+        found = await self._resource_to_write(obj["apiVersion"], obj["kind"])
         params = {"fieldManager": field_manager, "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"

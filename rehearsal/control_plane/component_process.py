@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from rehearsal import procfs
+
 _LOG_LIMIT = 20 * 1024 * 1024
 
 
@@ -82,12 +84,13 @@ def end_strays(mark: str, known: Collection[int]) -> None:
         mark: stands in an option of every component of this rehearsal and of no other program: its state folder.
         known: pids that have a record.
     """
-    for found in psutil.process_iter():
+    for process in psutil.process_iter():
         try:
+            if process.pid in known or not procfs.leads_session(process):
+                continue
             # Options only, after a "=": an editor or a shell may well have a file below the folder open.
-            options = [argument for argument in found.cmdline() if argument.startswith("--") and f"={mark}" in argument]
-            if options and found.pid not in known and found.pid == os.getsid(found.pid):
-                stop(found, 10)
+            if any(part.startswith("--") and f"={mark}" in part for part in procfs.command_line(process)):
+                stop(process, 10)
         except (psutil.Error, ProcessLookupError):
             continue  # it ended while we looked, or is another user's
 

@@ -16,6 +16,7 @@ import pytest
 from inferstack.project import project_root
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.command import Command, Held, kubectl
+from tests.signals import default_interrupts
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(600)]
 
@@ -153,7 +154,8 @@ def test_the_command_itself_is_stopped(running: str, command: Command, empty: He
     assert command.held() == empty
     events = command.state / "logs" / "pulumi-up.events"
     events.unlink()
-    up = command.start("up")
+    with default_interrupts():
+        up = command.start("up")
     deadline = time.monotonic() + 60
     while "resOutputsEvent" not in (events.read_text() if events.exists() else ""):
         assert time.monotonic() < deadline, "the engine never began"

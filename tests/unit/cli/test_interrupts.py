@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typing_extensions import Buffer
 
 from inferstack.cli.stack.interrupts import Interrupts
 from inferstack.cli.stack.session import Session
@@ -30,7 +32,7 @@ from inferstack.cli.stack.session import Session
 from inferstack.engine.engine import Engine
 
 def tell(*what):
-    print(*what, flush=True)
+    print(" ".join(map(str, what)) + "\\n", end="", flush=True)  # in one piece: two threads call this
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 session = Session("local", lambda text: tell("said", text))
@@ -158,7 +160,8 @@ def test_an_interrupt_while_the_engine_starts_is_passed_on_later(handlers: None,
         signal.raise_signal(number)
         assert said == []
         interrupts.pass_to(process)  # type: ignore[arg-type]  # duck
-        assert (process.signals, len(said)) == ([signal.SIGINT], 1)
+        assert process.signals == [signal.SIGINT]
+        until(lambda: len(said) == 1, "the interrupt was never reported")
         signal.raise_signal(number)
         signal.raise_signal(number)
 
@@ -166,6 +169,38 @@ def test_an_interrupt_while_the_engine_starts_is_passed_on_later(handlers: None,
     assert (interrupts.count, len(said)) == (3, 1)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
+
+
+class InterruptedStream(io.RawIOBase):
+    """A terminal to which each write is interrupted by a signal."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        first, self.content = not self.content, self.content + bytes(data)
+        if first:
+            signal.raise_signal(signal.SIGINT)
+        return len(bytes(data))
+
+
+def test_interrupt_in_the_midst_of_output_is_reported(handlers: None) -> None:
+    raw = InterruptedStream()
+    terminal = io.TextIOWrapper(io.BufferedWriter(raw), write_through=True)
+    interrupts, process = Interrupts(lambda line: print(line, file=terminal, flush=True)), FakeProcess()
+
+    with interrupts.taken():
+        interrupts.pass_to(process)  # type: ignore[arg-type]  # duck
+        print("a line of the update", file=terminal, flush=True)
+
+    assert process.signals == [signal.SIGINT]
+    assert [line.partition(":")[0] for line in raw.content.decode().splitlines()] == [
+        "a line of the update",
+        "interrupted",
+    ]
 
 
 def test_a_signal_that_is_ignored_stays_so(handlers: None) -> None:

@@ -63,6 +63,27 @@ async def test_a_kind_that_came_later_is_found(server: tuple[Server, KubeClient]
     assert (await kube.resource("x.io/v1", "Widget")).plural == "widgets"
 
 
+@pytest.mark.parametrize("verb", ["create", "apply"])
+async def test_write_waits_for_discovery_of_a_new_kind(server: tuple[Server, KubeClient], verb: str) -> None:
+    scripted, kube = server
+    without_widgets = {"resources": [{"name": "gadgets", "kind": "Gadget", "namespaced": True, "verbs": ["get"]}]}
+    scripted.answers["GET /apis/x.io/v1"] = [(404, {}), (200, without_widgets), (200, WIDGETS)]
+    written = {"apiVersion": "x.io/v1", "kind": "Widget", "metadata": {"name": "a", "namespace": "n"}}
+    scripted.answers["POST /apis/x.io/v1/namespaces/n/widgets"] = [(201, written)]
+    scripted.answers["PATCH /apis/x.io/v1/namespaces/n/widgets/a"] = [(200, written)]
+
+    assert await getattr(kube, verb)(written, field_manager="test") == written
+
+
+async def test_write_of_a_missing_kind_fails_in_the_end(
+    server: tuple[Server, KubeClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, kube = server
+    monkeypatch.setattr("inferstack.k8s.client._NEW_KIND_SECONDS", 0.2)
+    with pytest.raises(UnknownKindError):
+        await kube.create({"apiVersion": "x.io/v1", "kind": "Widget", "metadata": {"name": "a"}}, field_manager="test")
+
+
 async def test_a_list_is_read_to_its_last_page(server: tuple[Server, KubeClient]) -> None:
     scripted, kube = server
     scripted.answers["GET /apis/x.io/v1"] = [(200, WIDGETS)]

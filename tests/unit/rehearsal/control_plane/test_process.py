@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rehearsal.control_plane import component_process as process
@@ -15,10 +16,9 @@ SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 
-def launch(folder: Path, code: str) -> process.Record:
-    made = process.start(
-        [sys.executable, "-c", code], cwd=folder, log=folder / "x.log", record=folder / "x.json", ports=[1]
-    )
+def launch(folder: Path, code: str, *options: str) -> process.Record:
+    argv = [sys.executable, "-c", code, *options]
+    made = process.start(argv, cwd=folder, log=folder / "x.log", record=folder / "x.json", ports=[1])
     until = time.monotonic() + 10
     while "up" not in (folder / "x.log").read_text() and time.monotonic() < until:
         time.sleep(0.02)
@@ -56,8 +56,7 @@ def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_process_without_record_is_ended(tmp_path: Path) -> None:
-    code = f"{SLEEP}\n#"
-    argv = [sys.executable, "-c", code, f"--config={tmp_path}/own/x"]
+    argv = [sys.executable, "-c", SLEEP, f"--config={tmp_path}/own/x"]
     log, record = tmp_path / "x.log", tmp_path / "x.json"
     known = process.start(argv, cwd=tmp_path, log=log, record=record, ports=[])
     stray = process.start(argv, cwd=tmp_path, log=log, record=record, ports=[])
@@ -68,6 +67,24 @@ def test_a_process_without_record_is_ended(tmp_path: Path) -> None:
     running = known.process()
     assert running is not None
     process.stop(running, 5)
+
+
+def test_process_in_the_midst_of_exec_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stray = launch(tmp_path, SLEEP, f"--config={tmp_path}/own/x")
+    read, executing = psutil.Process.cmdline, {stray.pid}
+
+    def cmdline(running: psutil.Process) -> list[str]:
+        """Show no argument of the stray at first, as Linux does during its exec."""
+        if running.pid in executing:
+            executing.remove(running.pid)
+            return []
+        return read(running)
+
+    monkeypatch.setattr(psutil.Process, "cmdline", cmdline)
+    process.end_strays(f"{tmp_path}/own/", ())
+
+    assert executing == set()
+    assert stray.process() is None
 
 
 def test_a_missing_program_is_an_error(tmp_path: Path) -> None:

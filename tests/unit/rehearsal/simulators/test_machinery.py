@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import yaml
 
 from inferstack.k8s.auth import cluster_of
@@ -83,6 +84,26 @@ async def test_a_restarted_agent_finds_what_runs(tmp_path: Path) -> None:
         for each in (running, lost):
             await each.stop(5)
     assert process.find_leftovers(tmp_path) == {}
+
+
+async def test_process_in_the_midst_of_exec_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = await _started(tmp_path, SLEEP)
+    process.folder_of(tmp_path, "u1").joinpath("run.json").unlink()
+    read, executing = psutil.Process.environ, {running.pid}
+
+    def environ(candidate: psutil.Process) -> dict[str, str]:
+        """Show no environment at first, as Linux does during an exec."""
+        if candidate.pid in executing:
+            executing.remove(candidate.pid)
+            return {}
+        return read(candidate)
+
+    monkeypatch.setattr(psutil.Process, "environ", environ)
+    try:
+        assert process.find_leftovers(tmp_path)["u1"].pid == running.pid
+        assert executing == set()
+    finally:
+        await running.stop(5)
 
 
 async def test_another_process_under_an_old_pid_is_not_ours(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.toolchain.binaries import build, ensure, inspect
 from inferstack.toolchain.binaries.catalogue import Group
+from tests.signals import default_interrupts
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -51,7 +52,7 @@ def start(tmp_path: Path, modules: Path, entry: dict[str, object]) -> Callable[[
     """Return a function that starts `ensure` in a process of its own; its lines go to a file of the given name."""
 
     def run(name: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / name).open("wb") as lines:
+        with (tmp_path / name).open("wb") as lines, default_interrupts():
             return subprocess.Popen(
                 [sys.executable, "-c", START, json.dumps(entry), str(modules)],
                 stdout=lines,
