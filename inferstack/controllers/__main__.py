@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 
 from inferstack.controllers.app import serve
 from inferstack.controllers.entrypoint import add_common_options, configure_logging
-from inferstack.controllers.jobs.watching import NotWatchingError
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient, KubeconfigError
 
@@ -19,11 +17,9 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     options = _options()
     configure_logging(options.log_format, verbose=options.verbose)
-    # kopf tells of each handler's success, which for us is each event.
-    logging.getLogger("kopf").setLevel(logging.DEBUG if options.verbose else logging.WARNING)
     try:
         asyncio.run(_serve(options))
-    except (UserError, KubeconfigError, NotWatchingError) as error:
+    except (UserError, KubeconfigError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -1,12 +1,23 @@
-"""What the processes of the controllers share: the form of their logs and their health port."""
+"""What the processes of the controllers share: log format, common options, health port, and the end by a signal."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from inferstack.errors import UserError
+from inferstack.k8s import CredentialError, health
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class JsonFormatter(logging.Formatter):
@@ -53,3 +64,52 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--log-format", choices=("plain", "json"), default=os.environ.get("INFERSTACK_LOG_FORMAT", "plain")
     )
     parser.add_argument("--verbose", action="store_true", help="log each step")
+
+
+async def run_until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work``, and cancel it on SIGTERM or SIGINT.
+
+    Raises:
+        UserError: the credentials are no longer accepted.
+        Exception: ``work`` failed; the process ends rather than run on without one of its parts.
+    """
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(work)
+
+    def end() -> None:
+        if not working.cancelling():  # a second signal must not cut the clean-up short
+            working.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, end)
+    try:
+        await asyncio.wait([working])
+    finally:
+        end()
+        await asyncio.wait([working])
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+    if working.cancelled():
+        return
+    try:
+        working.result()
+    except ExceptionGroup as group:
+        if (refused := group.subgroup(CredentialError)) is not None:
+            raise UserError(str(_first_leaf(refused))) from group
+        raise
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    return _first_leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def listen(port: int, problem: Callable[[], str | None], metrics: Callable[[], str]) -> web.AppRunner:
+    """Serve ``GET /healthz`` and ``GET /metrics`` on all addresses: the kubelet and Prometheus are outside the pod.
+
+    Raises:
+        UserError: the port is taken or not allowed.
+    """
+    try:
+        return await health.serve(None, port, problem, metrics)
+    except OSError as error:
+        raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error

@@ -8,7 +8,7 @@ from inferstack.controllers.jobs import rbac as jobs
 from inferstack.controllers.mig import rbac as mig
 from inferstack.k8s.rbac import PolicyRule
 
-RIGHTS: tuple[PolicyRule, ...] = (*jobs.RIGHTS, *mig.RIGHTS, *jobs.KOPF_RIGHTS)
+RIGHTS: tuple[PolicyRule, ...] = (*jobs.RIGHTS, *mig.RIGHTS)
 
 
 def rules() -> list[dict[str, Any]]:

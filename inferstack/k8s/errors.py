@@ -10,6 +10,10 @@ class KubeconfigError(Exception):
     """A kubeconfig that is missing, unreadable or lacks what is needed; the message names file and key."""
 
 
+class CredentialError(Exception):
+    """The API server no longer accepts our credentials; they are read anew only by a new process."""
+
+
 class UnknownKindError(Exception):
     """The API server serves no such apiVersion and kind (often: its CRD is not installed yet)."""
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 
 from inferstack.k8s.client import KubeClient
-from inferstack.k8s.errors import ApiError, UnknownKindError, is_missing
+from inferstack.k8s.errors import ApiError, CredentialError, UnknownKindError, is_missing
 
 Object = dict[str, Any]
 
@@ -27,6 +27,8 @@ TROUBLE: Final = (ApiError, UnknownKindError, aiohttp.ClientError, TimeoutError,
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
 _LONGEST_MISSING_WAIT = 1.0
+_UNAUTHORIZED_SECONDS = 60.0
+"""How long 401 is taken for a passing trouble: an API server that has just started may answer it to valid tokens."""
 
 
 def key_of(obj: Object) -> str:
@@ -85,11 +87,17 @@ class Informer:
         self._prune = prune
         self._optional = optional
         self._reached = 0
-        self._trouble: str | None = None
+        self.trouble: str | None = None
+        """Why there is no watch at the moment; None while there is one."""
+        self._unauthorized_since: float | None = None
         self._log = logging.getLogger(f"informer.{kind.lower()}")
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled.
+
+        Raises:
+            CredentialError: the API server has refused the credentials for a minute.
+        """
         wait = _FIRST_WAIT
         since: str | None = None
         missing = 0
@@ -107,6 +115,7 @@ class Informer:
                     if change != "BOOKMARK":
                         self._take(change, obj)
             except TROUBLE as error:
+                self._check_credentials(error)
                 # After a refusal the version may be worthless (410, or etcd was restored): list again. After a broken
                 # connection it holds.
                 if isinstance(error, ApiError | UnknownKindError):
@@ -172,12 +181,24 @@ class Informer:
         self.objects[key] = self._prune(obj)
         self._on_change(known, self.objects[key])
 
+    def _check_credentials(self, error: Exception) -> None:
+        if not (isinstance(error, ApiError) and error.code == 401):
+            return
+        now = time.monotonic()
+        if self._unauthorized_since is None:
+            self._unauthorized_since = now
+        elif now - self._unauthorized_since >= _UNAUTHORIZED_SECONDS:
+            raise CredentialError(
+                f"the API server has refused the credentials for {_UNAUTHORIZED_SECONDS:.0f} s: {error}"
+            ) from error
+
     def _note(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        if trouble != self.trouble:
             self._log.warning("%s", trouble)
-            self._trouble = trouble
+            self.trouble = trouble
 
     def _well(self) -> None:
-        if self._trouble is not None:
+        self._unauthorized_since = None
+        if self.trouble is not None:
             self._log.info("watching again")
-            self._trouble = None
+            self.trouble = None

@@ -25,12 +25,3 @@ RIGHTS: tuple[PolicyRule, ...] = (
     PolicyRule("data.fluid.io", ("datasets", "dataloads"), ("list", "watch"), "whether the caches of jobs are warm"),
     PolicyRule("", ("events",), ("create",), "the turns in a job's life, for kubectl describe"),
 )
-
-KOPF_RIGHTS: tuple[PolicyRule, ...] = (
-    PolicyRule(
-        "apiextensions.k8s.io",
-        ("customresourcedefinitions",),
-        ("list", "watch"),
-        "kopf starts to watch jobs when their kind is installed, be it after the operator",
-    ),
-)

@@ -32,7 +32,7 @@ from inferstack.controllers.jobs.status import (
 )
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.events import EventWriter, make_event
-from inferstack.k8s.informer import TROUBLE, Informer, key_of, newer_of, version_of
+from inferstack.k8s.informer import TROUBLE, Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 
 _WORKERS = 12
@@ -55,8 +55,8 @@ _EXPIRY_SECONDS = 0.01
 """How long after a decision of the predictive scaler has ended the job's own bounds come back: past the rounding."""
 _CACHE_SECONDS = 0.2
 """When to look again for the first list of Datasets."""
-_LIST_SECONDS = 2.0
-"""Pause before the first list of the jobs is tried again."""
+_FINISH_SECONDS = 5.0
+"""How long the clean-up at the end may take; a kubelet kills what is still there after 30 s."""
 
 _LOG = logging.getLogger("operator")
 
@@ -77,9 +77,8 @@ class Reconciler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.jobs: dict[str, Object] = {}
         self.listed = asyncio.Event()
-        self._kube, self._namespace, self._clock = kube, namespace, clock
+        self._kube, self._clock = kube, clock
         self._queue = WorkQueue(self._run, workers=_WORKERS, name="operator")
         self._events = EventWriter(kube)
         self._plans: dict[str, tuple[tuple[str, int], Plan | Obstacle]] = {}
@@ -87,6 +86,14 @@ class Reconciler:
         self._written: dict[str, float] = {}
         self._bereft: set[str] = set()
         self._gone: dict[str, float] = {}
+        self._jobs = Informer(
+            kube,
+            constants.API_VERSION,
+            constants.KIND,
+            on_change=self._job_changed,
+            namespace=namespace,
+            prune=prune.prune_job,
+        )
         informers = {
             kind: Informer(
                 kube,
@@ -109,12 +116,18 @@ class Reconciler:
             labels=labels.OURS,
             prune=prune.prune_pod,
         )
-        self._informers = [*informers.values(), pods]
+        self._informers = [self._jobs, *informers.values(), pods]
         # Of all namespaces: a Dataset may stand for one in another.
         self._caches = Caches(kube, self._cache_changed)
 
     async def run(self) -> None:
-        """Work until cancelled. Jobs wait for the first lists: what is not listed yet would be written again."""
+        """Work until cancelled.
+
+        No job is reconciled before the first lists are in: a child that is not listed yet would be written again.
+
+        Raises:
+            ExceptionGroup: of the errors that ended a task, such as `CredentialError`.
+        """
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:
                 group.create_task(informer.run())
@@ -122,7 +135,7 @@ class Reconciler:
             group.create_task(self._caches.run())
             for informer in self._informers:
                 await informer.synced.wait()
-            await self._list_jobs()
+            self.listed.set()
             group.create_task(self._queue.run())
 
     async def finish(self) -> None:
@@ -134,8 +147,9 @@ class Reconciler:
         if not self.listed.is_set():
             return  # every job would look gone
         try:
-            for key in self._children.keys() - self.jobs.keys():
-                await self._clear(key)
+            async with asyncio.timeout(_FINISH_SECONDS):
+                for key in self._children.keys() - self.jobs.keys():
+                    await self._clear(key)
         except TROUBLE as error:
             _LOG.warning("what deleted jobs left behind is the garbage collector's now: %s", error)
 
@@ -143,54 +157,34 @@ class Reconciler:
         """Return why the operator does not serve jobs yet, None when it does."""
         if self.listed.is_set():
             return None
-        return "the first lists are not in: is the CRD installed, and may the operator list?"
+        missing = [informer for informer in self._informers if not informer.synced.is_set()]
+        reasons = sorted({informer.trouble for informer in missing if informer.trouble})
+        return "waiting for the first lists" + (f": {'; '.join(reasons)}" if reasons else "")
 
     def metrics(self) -> str:
         """Return what Prometheus may see, in its text format."""
         return metrics.render(jobs=len(self.jobs), waiting=self._queue.waiting, listed=self.listed.is_set())
 
-    def take(self, change: str | None, obj: Object) -> None:
-        """Take a job as a watch, a list or an answer shows it.
+    @property
+    def jobs(self) -> dict[str, Object]:
+        """The jobs in view, by key."""
+        return self._jobs.objects
 
-        Args:
-            change: ADDED, MODIFIED or DELETED; None out of a list.
-            obj: the job.
-        """
-        key = key_of(obj)
-        known = self.jobs.get(key)
-        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
-        if change == "DELETED":
-            if same:
-                self._forget(key)
-            return
-        if known is not None and same and version_of(obj) <= version_of(known):
-            return
-        self._gone.pop(key, None)
-        kept = self.jobs[key] = prune.prune_job(obj)
-        # Our own status comes back as a change of the job: that needs no run.
-        if known is None or not same or _matters(known) != _matters(kept):
+    def _job_changed(self, before: Object | None, after: Object | None) -> None:
+        key = key_of(newer_of(before, after))
+        if after is None:
+            self._forget(key)
+        else:
+            self._gone.pop(key, None)
+        if before is None or after is None or _matters(before) != _matters(after):
             self._queue.add(key)
-
-    async def _list_jobs(self) -> None:
-        """List once: proves that the operator may see jobs, and kopf's watch takes over from there."""
-        while not self.listed.is_set():
-            try:
-                listing = await self._kube.list(constants.API_VERSION, constants.KIND, self._namespace)
-            except TROUBLE as error:
-                _LOG.warning("cannot list InferenceJobs yet: %s", error)
-                await asyncio.sleep(_LIST_SECONDS)
-                continue
-            for job in listing["items"]:
-                self.take(None, job)
-            self.listed.set()
 
     def _forget(self, key: str) -> None:
         self._queue.forget(key)
         self._children.forget(key)
         self._bereft.discard(key)
-        for table in (self.jobs, self._plans, self._written):
-            table.pop(key, None)
-        self._queue.add(key)
+        self._plans.pop(key, None)
+        self._written.pop(key, None)
 
     def _child_changed(self, before: Object | None, after: Object | None) -> None:
         key = key_of(newer_of(before, after))
@@ -314,31 +308,26 @@ class Reconciler:
         return _SWEEP_SECONDS if await self._clear(key) else None
 
     async def _clear(self, key: str) -> bool:
-        """Delete what a job left behind; where there is such a job after all, take it and return False."""
+        """Delete what a job left behind; return False if the job exists after all: the watch will show it."""
         namespace, _, name = key.rpartition("/")
-        found = await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace)
-        if found is not None:
-            self.take(None, found)
+        if await self._kube.find(constants.API_VERSION, constants.KIND, name, namespace) is not None:
             return False
         for child in self._children.left(key):
             await self._children.delete(child)
         return True
 
     async def _still_there(self, key: str, raw: Object) -> bool:
-        """Ask whether the job still exists, before children that vanished are made again.
+        """Return whether the job still exists, before children that vanished are made again.
 
-        A job's deletion may be seen after that of its children, or never: kopf does not tell of what went while its
-        watch was broken.
+        Watches are not in step: the deletion of a job may be seen after that of its children. Until it is seen, nothing
+        is made for the job.
         """
-        self._bereft.discard(key)
         meta = raw["metadata"]
-        found = await self._kube.find(constants.API_VERSION, constants.KIND, meta["name"], meta["namespace"])
-        if found is None or found["metadata"]["uid"] != meta["uid"]:
-            self._forget(key)
-            if found is not None:
-                self.take(None, found)
+        current = await self._kube.find(constants.API_VERSION, constants.KIND, meta["name"], meta["namespace"])
+        if current is None or current["metadata"]["uid"] != meta["uid"] or "deletionTimestamp" in current["metadata"]:
             return False
-        return "deletionTimestamp" not in found["metadata"]
+        self._bereft.discard(key)
+        return True
 
     async def _say(self, key: str, raw: Object, status: Object) -> float | None:
         """Write the status if it changed; returns seconds to wait where only counts did, and lately before."""
@@ -364,15 +353,13 @@ class Reconciler:
                 field_manager=MANAGER,
             )
         except ApiError as error:
-            if error.not_found:
-                self._forget(key)
-                return None
-            if error.conflict:
-                return None
+            if error.not_found or error.conflict:
+                return None  # the job is gone, or another one of its name is there: the watch will show it
             raise
         for turn in turns(before, status):
             self._events.post(make_event(raw, turn, now=self._now()))
-        self.take("MODIFIED", answer)
+        self._jobs.remember(answer)
+        self._queue.add(key)  # the answer may carry a change of the job that the watch has not shown yet
         return None
 
     def _plan(self, key: str, raw: Object) -> Plan | Obstacle:
@@ -397,5 +384,6 @@ class Reconciler:
 
 
 def _matters(job: Object) -> tuple[object, ...]:
+    """Return what a run depends on; managed fields and labels are not among it."""
     meta = job["metadata"]
-    return meta["generation"], meta.get("deletionTimestamp"), job.get("status")
+    return meta["uid"], meta["generation"], meta.get("deletionTimestamp"), job.get("status")
