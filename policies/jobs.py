@@ -17,12 +17,12 @@ def children(resource: Resource) -> tuple[Resource, ...]:
         return ()
     # A preview waits for the pack's start, and not for what is imported while the program runs.
     from inferstack.api import runtimes  # noqa: PLC0415
-    from inferstack.controllers.jobs.obstacles import Obstacle  # noqa: PLC0415
     from inferstack.controllers.jobs.plan import make_plan  # noqa: PLC0415
+    from inferstack.controllers.jobs.reasons import ConditionReason  # noqa: PLC0415
 
     metadata = {**resource.properties["metadata"], "uid": "", "generation": 1}
     planned = make_plan({**resource.properties, "metadata": metadata}, runtimes.load())
-    if isinstance(planned, Obstacle):
+    if isinstance(planned, ConditionReason):
         return ()
     return tuple(_resource(child, resource) for child in planned.children(None))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from components.addon.catalogue import AddonName
 from components.autoscaling.settings import AutoscalingSettings
 from inferstack.api import constants
-from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.api.runtimes import make_adapter_rules
 
 
 def make_charts(

@@ -1,4 +1,4 @@
-"""Which server serves a model: ``runtimes.yaml``, read once and checked."""
+"""The runtimes, servers of models: ``runtimes.yaml``, validated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +16,7 @@ from inferstack.versions import load as load_versions
 
 
 class Runtime(BaseModel):
-    """One server, as the head of ``runtimes.yaml`` explains."""
+    """A server; the head of ``runtimes.yaml`` describes the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +36,7 @@ class Runtime(BaseModel):
 
 
 class ModelRule(BaseModel):
-    """Models by pattern, and their server."""
+    """The runtime of the models that match a pattern."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class Table(BaseModel):
     runtimes: dict[RuntimeName, Runtime]
 
     def choose(self, spec: InferenceJobSpec) -> Runtime:
-        """Return the runtime of a job with the arguments that its model needs."""
+        """Return the runtime of a job, with the arguments that its model needs."""
         rule = next(rule for rule in self.models if rule.pattern.fullmatch(spec.model))
         chosen = self.runtimes[spec.runtime or rule.runtime]
         if chosen.name is not rule.runtime:
@@ -64,17 +64,17 @@ class Table(BaseModel):
 
 @functools.cache
 def load() -> Table:
-    """Return the table of this package, images filled in from ``versions.yaml``."""
+    """Return the table of this package, with the images of ``versions.yaml``."""
     text = (importlib.resources.files("inferstack.api") / "runtimes.yaml").read_text()
     return parse(yaml.safe_load(text), load_versions()["images"])
 
 
 def parse(content: Mapping[str, object], images: Mapping[str, str]) -> Table:
-    """Check a parsed ``runtimes.yaml``; the last pattern must match every model.
+    """Validate a parsed ``runtimes.yaml``; the last pattern must match every model.
 
     Raises:
-        pydantic.ValidationError: naming what is wrong.
-        KeyError: an image that ``versions.yaml`` does not have.
+        pydantic.ValidationError: the content is invalid.
+        KeyError: ``versions.yaml`` lacks an image.
     """
     runtimes = content["runtimes"]
     assert isinstance(runtimes, dict)  # noqa: S101  # our own file, checked by a test
@@ -83,3 +83,17 @@ def parse(content: Mapping[str, object], images: Mapping[str, str]) -> Table:
     assert isinstance(rules, list)  # noqa: S101
     compiled = [{**rule, "pattern": re.compile(rule["pattern"], re.IGNORECASE)} for rule in rules]
     return Table.model_validate({"models": compiled, "runtimes": named})
+
+
+def make_adapter_rules() -> list[dict[str, Any]]:
+    """Return prometheus-adapter's rules: one for each metric that a HorizontalPodAutoscaler of a job may ask for."""
+    names = {name for runtime in load().runtimes.values() for name in runtime.metrics.values()}
+    return [
+        {
+            "seriesQuery": f'{name}{{namespace!="",pod!=""}}',
+            "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+            "name": {"as": name},
+            "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+        }
+        for name in sorted(names)
+    ]

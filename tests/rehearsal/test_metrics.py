@@ -18,7 +18,7 @@ from components.monitoring.builders import make_monitors
 from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
 from inferstack.api import MetricType, RuntimeName, constants, runtimes
-from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.api.runtimes import make_adapter_rules
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Keeper, Rehearsal
 from rehearsal.control_plane.model import Adapter, PlaneOptions

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
+from inferstack.api.runtimes import make_adapter_rules
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
-from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
 from inferstack.errors import UserError
 from inferstack.logs import tail
 from inferstack.project import state_dir

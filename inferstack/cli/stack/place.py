@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.api.runtimes import make_adapter_rules
 from rehearsal.control_plane import Adapter, ComponentStatus, Keeper, PlaneOptions, Rehearsal, tools_of
 
 Report = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""What a job owns, as pure functions: the desired objects, whole."""
+"""The objects that a job owns, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inferstack.api.labels import CACHE, COLD, HASH, JOB, SPEC_REPLICAS, Object,
 from inferstack.api.replicas import Limits
 from inferstack.api.runtimes import Runtime
 from inferstack.apimachinery.quantity import format_quantity
-from inferstack.controllers.jobs.cache import identity
+from inferstack.controllers.jobs.datasets import identity
 from inferstack.controllers.jobs.podspec import make_pod_spec
 
 
@@ -22,7 +22,7 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
         job: with metadata.name, namespace and uid.
         runtime: as chosen for it.
         replicas: as `replicas.decide` says.
-        mounted: whether replicas get the job's cache, if it has one.
+        mounted: whether replicas mount the job's cache, if it has one.
     """
     spec, name = job.spec, job.metadata["name"]
     metadata = make_metadata(job, runtime.name)
@@ -30,11 +30,11 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
     labels = make_labels(job, runtime.name)
     if spec.cache and mounted:
         metadata["annotations"][CACHE] = identity(spec.cache)
-        # Has Fluid's webhook look at the pods, which sends them to nodes that hold the data.
+        # Fluid's webhook then steers the pods to nodes that hold the data.
         labels["fuse.serverful.fluid.io/inject"] = "true"
     elif spec.cache:
         metadata["annotations"][COLD] = str(job.metadata["generation"])
-    # Read by Multus, the CNI plugin that gives a pod more networks than one.
+    # Read by Multus, the CNI plugin that attaches additional networks to a pod.
     attachments = {"annotations": {"k8s.v1.cni.cncf.io/networks": ",".join(spec.networks)}} if spec.networks else {}
     return stamped(
         {
@@ -44,9 +44,9 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
             "spec": {
                 "replicas": replicas,
                 "revisionHistoryLimit": 2,
-                # Beyond the loading of a model, with which a rollout is not yet stuck.
+                # Longer than loading a model takes.
                 "progressDeadlineSeconds": runtime.start_seconds + 60,
-                # No surge: GPUs are few and a quota counts the surplus replica, so a rollout that needs one gets stuck.
+                # No surge: with scarce GPUs or a quota, a rollout that needs a surplus replica gets stuck.
                 "strategy": {
                     "type": "RollingUpdate",
                     "rollingUpdate": {"maxSurge": 0, "maxUnavailable": spec.disruption.max_unavailable},
@@ -62,7 +62,7 @@ def make_deployment(job: InferenceJob, runtime: Runtime, replicas: int, *, mount
 
 
 def make_service(job: InferenceJob, runtime: Runtime) -> Object:
-    """Return the Service: port 80, and the metrics where they have a port of their own."""
+    """Return the Service: port 80, and the metrics port if the runtime has a separate one."""
     ports: list[Object] = [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}]
     if runtime.metrics_port:
         ports.append({"name": "metrics", "port": runtime.metrics_port, "targetPort": "metrics", "protocol": "TCP"})
@@ -86,7 +86,7 @@ def make_pdb(job: InferenceJob, runtime: Runtime) -> Object:
             "spec": {
                 "maxUnavailable": job.spec.disruption.max_unavailable,
                 "selector": {"matchLabels": {JOB: job.metadata["name"]}},
-                # A replica that does not serve anyway must not hold up a drain.
+                # A replica that is not ready must not block a drain.
                 "unhealthyPodEvictionPolicy": "AlwaysAllow",
             },
         }
@@ -96,11 +96,11 @@ def make_pdb(job: InferenceJob, runtime: Runtime) -> Object:
 def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale, allowed: Limits) -> Object:
     """Return the HorizontalPodAutoscaler.
 
-    A target that the predictive scaler has decided on goes beside the job's own metrics, of which the largest answer
-    wins: less than these ask for it cannot hold.
+    The predictive scaler's target is added to the job's own metrics. The autoscaler follows the metric that asks for
+    most replicas, so the scaler cannot go below the others.
 
     Raises:
-        KeyError: a metric type that the runtime does not have; `unsupported_metrics` tells before.
+        KeyError: the runtime lacks a metric type; check `unsupported_metrics` first.
     """
     targets = {metric.type: metric.target * 1000 for metric in autoscale.metrics}
     if allowed.target is not None:
@@ -134,16 +134,16 @@ def make_hpa(job: InferenceJob, runtime: Runtime, autoscale: Autoscale, allowed:
 def make_children(
     job: InferenceJob, runtime: Runtime, replicas: int, allowed: Limits | None, *, mounted: bool = True
 ) -> list[Object]:
-    """Return all objects of a job, what makes it serve first; arguments as of `make_deployment` and `make_hpa`."""
+    """Return all objects of a job, those it needs to serve first; arguments: see `make_deployment` and `make_hpa`."""
     deployment = make_deployment(job, runtime, replicas, mounted=mounted)
-    made = [deployment, make_service(job, runtime), make_pdb(job, runtime)]
+    children = [deployment, make_service(job, runtime), make_pdb(job, runtime)]
     if job.spec.autoscale and allowed and job.spec.replicas:
-        made.append(make_hpa(job, runtime, job.spec.autoscale, allowed))
-    return made
+        children.append(make_hpa(job, runtime, job.spec.autoscale, allowed))
+    return children
 
 
 def unsupported_metrics(job: InferenceJob, runtime: Runtime) -> list[str]:
-    """Return the metric types, and the measure of a service level, that the job's runtime does not have."""
+    """Return the metric types, and the measure of the service-level objective, that the job's runtime lacks."""
     autoscale = job.spec.autoscale
     if autoscale is None:
         return []
@@ -158,8 +158,8 @@ def unsupported_metrics(job: InferenceJob, runtime: Runtime) -> list[str]:
 def stamped(obj: Object) -> Object:
     """Add the hash of the object to its annotations.
 
-    The live object is compared with the wanted one field by field, which cannot see that a field is wanted no more; the
-    hash can. Replicas are left out: the autoscaler moves them.
+    The comparison of the live with the desired object cannot see that a field is no longer desired; the hash can.
+    Replicas are left out: the autoscaler changes them.
     """
     hashed = {**obj, "spec": {key: value for key, value in obj["spec"].items() if key != "replicas"}}
     text = json.dumps(hashed, sort_keys=True, separators=(",", ":"))

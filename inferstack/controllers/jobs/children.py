@@ -1,15 +1,15 @@
-"""Write and remove what a job owns.
+"""Writes and removes the objects that a job owns.
 
-What is there is written by server-side apply. What is not is created: of a new Deployment that takes half the API
-server's time of an apply (``benchmarks/jobs.py``), and no other's object of that name can be overrun.
+An existing object is written by server-side apply. A new one is created: for a Deployment this takes half the API
+server's time of an apply (``benchmarks/jobs.py``), and it cannot overwrite an object of someone else with that name.
 """
 
 from __future__ import annotations
 
 from inferstack.api import constants
 from inferstack.api.labels import MANAGER, Object
-from inferstack.controllers.jobs import compare
-from inferstack.controllers.jobs.obstacles import Obstacle
+from inferstack.controllers.jobs import drift
+from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
 
@@ -19,27 +19,27 @@ KINDS = {
     "PodDisruptionBudget": "policy/v1",
     "HorizontalPodAutoscaler": "autoscaling/v2",
 }
-"""API version by kind of what a job may own."""
+"""API version of each kind that a job may own."""
 
 SERVING = ("Deployment", "Service")
-"""What a job cannot serve without."""
+"""The kinds that a job needs in order to serve."""
 
 _REFUSALS = (400, 403, 404, 409, 413, 422)
-"""Answers that asking again at once will not change."""
+"""Status codes that an immediate retry will not change."""
 _NO_PATCH = "failed to create typed patch object"
-"""What server-side apply says, with a 500, of an object that it cannot merge."""
+"""The message, with status 500, of a server-side apply that cannot be merged."""
 
 
 class RefusedError(Exception):
-    """The API server does not take a child; carries the obstacle for the status."""
+    """The API server refused a child, for the `reason`."""
 
-    def __init__(self, obstacle: Obstacle) -> None:
-        super().__init__(obstacle.message)
-        self.obstacle = obstacle
+    def __init__(self, reason: ConditionReason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
 
 
 class Children:
-    """What jobs own, as it is and as it should be.
+    """The objects that jobs own.
 
     Args:
         kube: connected client.
@@ -49,80 +49,80 @@ class Children:
     def __init__(self, kube: KubeClient, informers: dict[str, Informer]) -> None:
         self._kube = kube
         self._informers = informers
-        # What an admission webhook changes again on each write would be written for ever: written once is enough.
+        # An object that an admission webhook changes on each write would differ for ever: one write is enough.
         self._settled: dict[tuple[str, str], tuple[tuple[str, str], Object]] = {}
 
     def live(self, kind: str, key: str) -> Object | None:
-        """Return a live object of a job, by the job's key."""
+        """Return the live object of a kind, by the key of its job."""
         return self._informers[kind].objects.get(key)
 
     def keys(self) -> set[str]:
-        """Return the keys of all jobs that own something, or did."""
+        """Return the keys of all jobs that own an object, deleted jobs included."""
         return {key for informer in self._informers.values() for key in informer.objects}
 
     def forget(self, key: str) -> None:
-        """Drop what is remembered of a job that is gone."""
+        """Drop what is remembered of a deleted job."""
         for kind in KINDS:
             self._settled.pop((kind, key), None)
 
-    def differs(self, key: str, wanted: Object) -> bool:
-        """Tell whether a child must be written."""
-        live = self.live(wanted["kind"], key)
+    def differs(self, key: str, desired: Object) -> bool:
+        """Return whether a child must be written."""
+        live = self.live(desired["kind"], key)
         if live is None:
             return True
-        settled = self._settled.get((wanted["kind"], key))
-        if settled == (compare.edition(live), wanted):
+        settled = self._settled.get((desired["kind"], key))
+        if settled == (drift.edition(live), desired):
             return False
-        return not compare.covers(live, wanted)
+        return not drift.covers(live, desired)
 
-    async def write(self, key: str, wanted: Object) -> bool:
-        """Write a child; False where an object of a former job of that name must go first, and is on its way.
+    async def write(self, key: str, desired: Object) -> bool:
+        """Write a child; return False if an object of a former job of that name is being deleted first.
 
         Raises:
-            RefusedError: the API server does not take it, or another's object has the name.
+            RefusedError: the API server refused it, or the name belongs to an object of someone else.
         """
-        live = self.live(wanted["kind"], key)
-        owner = wanted["metadata"]["ownerReferences"][0]
+        live = self.live(desired["kind"], key)
+        owner = desired["metadata"]["ownerReferences"][0]
         if live is not None:
-            holder = compare.controller(live)
+            current_owner = drift.controller(live)
             if live["metadata"].get("deletionTimestamp"):
                 return False
-            if holder and holder["uid"] != owner["uid"]:
-                await self._remove_former(live, holder, owner)
+            if current_owner and current_owner["uid"] != owner["uid"]:
+                await self._remove_former(live, current_owner, owner)
                 return False
             if live["created"]:
                 await self._count_as_applied(live)
         try:
-            written = await (self._create(wanted) if live is None else self._apply(wanted))
+            written = await (self._create(desired) if live is None else self._apply(desired))
         except ApiError as error:
             if error.code not in _REFUSALS and _NO_PATCH not in error.message:
                 raise
-            raise RefusedError(_obstacle(wanted, error)) from error
-        self._informers[wanted["kind"]].remember(written)
-        self._settled[wanted["kind"], key] = (compare.edition(written), wanted)
+            raise RefusedError(_refusal(desired, error)) from error
+        self._informers[desired["kind"]].remember(written)
+        self._settled[desired["kind"], key] = (drift.edition(written), desired)
         return True
 
     async def remove(self, kind: str, key: str, owner_uid: str) -> None:
-        """Delete a child that is wanted no more, if it is there and the job's own."""
+        """Delete a child that is no longer desired, if it exists and belongs to the job."""
         live = self.live(kind, key)
         if live is None or live["metadata"].get("deletionTimestamp"):
             return
-        holder = compare.controller(live)
-        if holder and holder["uid"] == owner_uid:
+        current_owner = drift.controller(live)
+        if current_owner and current_owner["uid"] == owner_uid:
             await self.delete(live)
 
     def left(self, key: str) -> list[Object]:
-        """Return the objects that belong to the job of this key, or did, and are not about to go."""
+        """Return the objects that a job of this key owns or owned, those being deleted left out."""
         name = key.rpartition("/")[2]
-        found = []
+        left = []
         for kind in KINDS:
             live = self.live(kind, key)
             if live is None or live["metadata"].get("deletionTimestamp"):
                 continue
-            holder = compare.controller(live)
-            if holder and (holder["kind"], holder["name"]) == (constants.KIND, name):
-                found.append(live)
-        return found
+            owner = drift.controller(live)
+            if owner and (owner["kind"], owner["name"]) == (constants.KIND, name):
+                left.append(live)
+        return left
 
     async def delete(self, live: Object) -> None:
         """Delete a live object."""
@@ -131,53 +131,56 @@ class Children:
             live["apiVersion"], live["kind"], meta["name"], meta["namespace"], propagation="Background", uid=meta["uid"]
         )
 
-    async def _create(self, wanted: Object) -> Object:
+    async def _create(self, desired: Object) -> Object:
         try:
-            return await self._kube.create(wanted, field_manager=MANAGER)
+            return await self._kube.create(desired, field_manager=MANAGER)
         except ApiError as error:
             if not error.conflict:
                 raise
-            found = await self._kube.find(wanted["apiVersion"], wanted["kind"], **_place(wanted))
-            holder = compare.controller(found) if found else None
-            if found is None or holder is None or holder["uid"] != wanted["metadata"]["ownerReferences"][0]["uid"]:
+            current = await self._kube.find(desired["apiVersion"], desired["kind"], **_location(desired))
+            owner = drift.controller(current) if current else None
+            if current is None or owner is None or owner["uid"] != desired["metadata"]["ownerReferences"][0]["uid"]:
                 raise
-            # Ours after all: someone took away the label by which we find it.
-            if compare.created(found, MANAGER):
-                await self._count_as_applied(found)
-            return await self._apply(wanted)
+            # It is the job's: someone removed the label by which the informer selects it.
+            if drift.created(current, MANAGER):
+                await self._count_as_applied(current)
+            return await self._apply(desired)
 
-    async def _apply(self, wanted: Object) -> Object:
-        return await self._kube.apply(wanted, field_manager=MANAGER)
+    async def _apply(self, desired: Object) -> Object:
+        return await self._kube.apply(desired, field_manager=MANAGER)
 
     async def _count_as_applied(self, live: Object) -> None:
-        """Make the fields of the creation those of an apply, once, before the first apply."""
-        place = _place(live)
-        found = await self._kube.get(live["apiVersion"], live["kind"], **place)
-        meta = found["metadata"]
+        """Turn field ownership by creation into ownership by apply, once, before the first apply."""
+        location = _location(live)
+        current = await self._kube.get(live["apiVersion"], live["kind"], **location)
+        meta = current["metadata"]
         body = {
             "metadata": {
                 "resourceVersion": meta["resourceVersion"],
-                "managedFields": compare.as_applied(meta["managedFields"], MANAGER),
+                "managedFields": drift.as_applied(meta["managedFields"], MANAGER),
             }
         }
-        await self._kube.patch(live["apiVersion"], live["kind"], place["name"], body, place["namespace"])
+        await self._kube.patch(live["apiVersion"], live["kind"], location["name"], body, location["namespace"])
 
-    async def _remove_former(self, live: Object, holder: Object, owner: Object) -> None:
-        if (holder["kind"], holder["name"]) != (owner["kind"], owner["name"]):
+    async def _remove_former(self, live: Object, current_owner: Object, owner: Object) -> None:
+        if (current_owner["kind"], current_owner["name"]) != (owner["kind"], owner["name"]):
             raise RefusedError(
-                Obstacle("NameTaken", f"{live['kind']} {owner['name']} belongs to {holder['kind']} {holder['name']}")
+                ConditionReason(
+                    Reason.NAME_TAKEN,
+                    f"{live['kind']} {owner['name']} belongs to {current_owner['kind']} {current_owner['name']}",
+                )
             )
         await self.delete(live)
 
 
-def _place(obj: Object) -> dict[str, str]:
+def _location(obj: Object) -> dict[str, str]:
     return {"name": obj["metadata"]["name"], "namespace": obj["metadata"]["namespace"]}
 
 
-def _obstacle(wanted: Object, error: ApiError) -> Obstacle:
-    what = f"{wanted['kind']} {wanted['metadata']['name']}"
+def _refusal(desired: Object, error: ApiError) -> ConditionReason:
+    subject = f"{desired['kind']} {desired['metadata']['name']}"
     if error.conflict:
-        return Obstacle("NameTaken", f"{what} is there already and belongs to another: {error.message}")
+        return ConditionReason(Reason.NAME_TAKEN, f"{subject} already exists and has another owner: {error.message}")
     if error.code == 403 and "exceeded quota" in error.message:
-        return Obstacle("QuotaExceeded", error.message)
-    return Obstacle("Refused", f"the API server refused {what}: {error.message}")
+        return ConditionReason(Reason.QUOTA_EXCEEDED, error.message)
+    return ConditionReason(Reason.REFUSED, f"the API server refused {subject}: {error.message}")

@@ -1,4 +1,4 @@
-"""The pod of one replica, as a pure function."""
+"""The pod template of a replica, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _USER = 1000
 _PROBE_SECONDS = 10
 _PULL = 100
 """The largest weight that a preference can have."""
-# Images of servers expect to be root; these send what they would write at home into the cache volume.
+# Server images expect to run as root; these variables redirect what they write to HOME into the cache volume.
 _HOME = {"HOME": "/cache", "HF_HOME": "/cache/huggingface"}
 
 
 def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None = None) -> Object:
-    """Return the pod's spec; passes the restricted Pod Security Standard.
+    """Return the pod's spec, which meets the restricted Pod Security Standard.
 
     Args:
         name: of the job.
         spec: of the job.
         runtime: as chosen for it.
-        cache: to be mounted.
+        cache: to mount; None for none.
     """
     volumes: list[Object] = [{"name": "cache", "emptyDir": {}}]
     if cache:
@@ -31,9 +31,9 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Ca
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
     if runtime.shared_memory:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}})
-    made: Object = {
-        "automountServiceAccountToken": False,  # a server of models has no business with the API
-        "enableServiceLinks": False,  # a namespace with many Services would fill the environment
+    pod_spec: Object = {
+        "automountServiceAccountToken": False,  # a model server does not use the API
+        "enableServiceLinks": False,  # in a namespace with many Services they would fill the environment
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,
@@ -41,21 +41,21 @@ def make_pod_spec(name: str, spec: InferenceJobSpec, runtime: Runtime, cache: Ca
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # GPU nodes are commonly tainted so that only pods that ask for a GPU come to them.
+        # GPU nodes are commonly tainted to keep off pods that request no GPU.
         "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
         "topologySpreadConstraints": [_spread(name, key) for key in ("kubernetes.io/hostname", *_spread_over(spec))],
         "containers": [make_container(spec, runtime, cache)],
         "volumes": volumes,
     }
     if spec.priority_class_name:
-        made["priorityClassName"] = spec.priority_class_name
+        pod_spec["priorityClassName"] = spec.priority_class_name
     if spec.placement and spec.placement.prefer is Prefer.PACK:
-        made["affinity"] = {"podAffinity": make_affinity(name, spec.placement)}
-    return made
+        pod_spec["affinity"] = {"podAffinity": make_affinity(name, spec.placement)}
+    return pod_spec
 
 
 def make_affinity(name: str, placement: Placement) -> Object:
-    """Return the pull of a job's replicas on each other: each level halves it, so that the nearest switch decides."""
+    """Return the affinity of a job's replicas to each other; each level has half the weight of the one before."""
     selector = {"matchLabels": {JOB: name}}
     terms = [
         {"weight": max(1, _PULL >> index), "podAffinityTerm": {"topologyKey": level, "labelSelector": selector}}
@@ -78,7 +78,7 @@ def _spread(name: str, key: str) -> Object:
 
 
 def make_container(spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None = None) -> Object:
-    """Return the one container; arguments as of `make_pod_spec`."""
+    """Return the container; arguments: see `make_pod_spec`."""
     port = spec.port or runtime.port
     ports: list[Object] = [{"name": "http", "containerPort": port, "protocol": "TCP"}]
     if runtime.metrics_port:
@@ -101,7 +101,7 @@ def make_container(spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None
         ],
         "ports": ports,
         "resources": make_resources(spec.resources, runtime),
-        # Loading may take long, so a probe of its own waits for it; the other two begin after.
+        # Loading may take long: the startup probe waits for it, and the other two begin afterwards.
         "startupProbe": {
             **ready,
             "periodSeconds": _PROBE_SECONDS,
@@ -115,14 +115,14 @@ def make_container(spec: InferenceJobSpec, runtime: Runtime, cache: Cache | None
 
 
 def make_resources(resources: Resources, runtime: Runtime) -> Object:
-    """Return the container's resources: the job's, and the runtime's defaults for what it leaves open."""
+    """Return the container's resources: the job's, completed by the runtime's defaults."""
     requests = {name: str(amount) for name, amount in resources.requests.items()}
     limits = {name: str(amount) for name, amount in resources.limits.items()}
     for name, amount in runtime.resources.items():
-        # With a limit alone, Kubernetes sets the request to it.
+        # Kubernetes sets a missing request to the limit.
         if name not in requests and name not in limits:
             requests[name] = amount
-    # Without a limit a server takes its neighbours' memory, or gets a namespace's default, perhaps below its request.
+    # Without a limit, a server can exhaust the node's memory, or gets a namespace's default, perhaps below its request.
     if "memory" in requests:
         limits.setdefault("memory", requests["memory"])
     return {"requests": requests, "limits": limits}
@@ -130,13 +130,13 @@ def make_resources(resources: Resources, runtime: Runtime) -> Object:
 
 def _arguments(spec: InferenceJobSpec, runtime: Runtime, port: int, cache: Cache | None) -> list[str]:
     whole = spec.resources.gpu == GPU_RESOURCE
-    known = {
+    values = {
         "model": spec.model,
         "source": (constants.CACHE_MOUNT + cache.path).rstrip("/") if cache else spec.model,
         "port": str(port),
         "gpus": str(spec.resources.gpus if whole else 1),
     }
-    return [argument.format_map(known) for argument in (*runtime.args, *(runtime.cached if cache else ()))]
+    return [argument.format_map(values) for argument in (*runtime.args, *(runtime.cached if cache else ()))]
 
 
 def _environment(variable: EnvVar) -> Object:

@@ -1,4 +1,4 @@
-"""What the operator says of a job: the whole status, as a pure function of what it sees."""
+"""The status of a job, as a pure function of what the controller observes."""
 
 from __future__ import annotations
 
@@ -9,175 +9,178 @@ from typing import Any
 from inferstack.api import InferenceJob
 from inferstack.api.labels import JOB, Object
 from inferstack.api.runtimes import Runtime
-from inferstack.controllers.jobs.cache import Choice
-from inferstack.controllers.jobs.obstacles import Obstacle, find
+from inferstack.controllers.jobs.datasets import CacheDecision
+from inferstack.controllers.jobs.reasons import ConditionReason, Reason, blocking_reason
 from inferstack.k8s.events import Transition
 from inferstack.mig.resources import profile_of
 
-GOOD = "AllReplicasReady"
-PAUSED = "Paused"
-IDLE = "Idle"
-
 
 @dataclass(frozen=True)
-class Seen:
-    """What the operator sees of a job's children."""
+class Observation:
+    """What the controller observes of a job's children."""
 
     deployment: Object | None = None
     pods: Sequence[Object] = ()
-    """Pods of the job that are not about to go."""
+    """The job's pods that are not being deleted."""
     complete: bool = True
-    """Whether all children are there as wanted."""
-    refusal: Obstacle | None = None
-    """What the API server, or the operator itself, refused."""
-    cache: Choice | None = None
-    """What was decided about the job's cache, if it has one."""
+    """Whether all children are as desired."""
+    refusal: ConditionReason | None = None
+    """Why the API server, or the operator itself, refused a child."""
+    cache: CacheDecision | None = None
+    """The decision about the job's cache, if it has one."""
 
     @property
     def held(self) -> bool:
         """Whether the job waits for its cache, so that nothing was written."""
-        return self.cache is not None and self.cache.mounted is None
+        return self.cache is not None and self.cache.held
 
 
-def make_status(job: InferenceJob, runtime: Runtime, seen: Seen, *, before: Object | None, now: str) -> Object:
+def make_status(
+    job: InferenceJob, runtime: Runtime, observation: Observation, *, before: Object | None, now: str
+) -> Object:
     """Return the status.
 
     Args:
         job: with metadata.generation.
         runtime: as chosen for it.
-        seen: of its children.
-        before: the status that it carries now; a condition that stays keeps its time.
+        observation: of its children.
+        before: the current status; a condition whose status stays keeps its transition time.
         now: RFC 3339 time.
     """
-    deployment = seen.deployment or {}
+    deployment = observation.deployment or {}
     counts = deployment.get("status", {})
-    wanted = deployment.get("spec", {}).get("replicas", job.spec.replicas)
-    if seen.held:
-        wanted = wanted or job.spec.replicas
-    ready, exists = counts.get("readyReplicas", 0), counts.get("replicas", 0)
-    current = counts.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 1)
-    rolled_out = current and counts.get("updatedReplicas", 0) == wanted == exists
-    done = seen.complete and not seen.held and rolled_out and ready == wanted
-    cold = seen.cache.obstacle if seen.cache else None
-    obstacle = seen.refusal or cold or (None if done else find(seen.deployment, seen.pods))
-    resources = job.spec.resources
+    desired = deployment.get("spec", {}).get("replicas", job.spec.replicas)
+    if observation.held:
+        desired = desired or job.spec.replicas
+    ready, current = counts.get("readyReplicas", 0), counts.get("replicas", 0)
+    observed = counts.get("observedGeneration", 0) >= deployment.get("metadata", {}).get("generation", 1)
+    rolled_out = observed and counts.get("updatedReplicas", 0) == desired == current
+    done = observation.complete and not observation.held and rolled_out and ready == desired
+    blocking = observation.refusal or (observation.cache.blocking if observation.cache else None)
+    if blocking is None and not done:
+        blocking = blocking_reason(observation.deployment, observation.pods)
+    generation, resources = job.metadata["generation"], job.spec.resources
+    conditions = _conditions(job, blocking, observation, done=done, desired=desired, ready=ready)
     return {
-        "observedGeneration": job.metadata["generation"],
-        "ready": f"{ready}/{wanted}",
-        "replicas": exists,
+        "observedGeneration": generation,
+        "ready": f"{ready}/{desired}",
+        "replicas": current,
         "readyReplicas": ready,
-        "gpus": wanted * resources.gpus,
+        "gpus": desired * resources.gpus,
         "profile": profile_of(resources.gpu),
         "runtime": runtime.name.value,
         "selector": f"{JOB}={job.metadata['name']}",
-        "conditions": _stamped(
-            _say(job, obstacle, seen, done=done, wanted=wanted, ready=ready),
-            job.metadata["generation"],
-            _known(before),
-            now,
-        ),
+        "conditions": _stamped(conditions, generation, _by_type(before), now),
     }
 
 
-def make_refused_status(raw: Object, obstacle: Obstacle, *, before: Object | None, now: str) -> Object:
-    """Return the status of a job that the models do not take, so that nothing else can be said of it."""
-    said = {"Ready": (False, obstacle), "Progressing": (False, obstacle), "Degraded": (True, obstacle)}
+def make_refused_status(raw: Object, reason: ConditionReason, *, before: Object | None, now: str) -> Object:
+    """Return the status of a job that is invalid, so that nothing else is known of it."""
+    conditions = {"Ready": (False, reason), "Progressing": (False, reason), "Degraded": (True, reason)}
     return {
         "observedGeneration": raw["metadata"]["generation"],
-        "conditions": _stamped(said, raw["metadata"]["generation"], _known(before), now),
+        "conditions": _stamped(conditions, raw["metadata"]["generation"], _by_type(before), now),
     }
 
 
-def _say(
-    job: InferenceJob, obstacle: Obstacle | None, seen: Seen, *, done: bool, wanted: int, ready: int
-) -> dict[str, tuple[bool, Obstacle]]:
-    if done and wanted == 0 and job.spec.replicas:
-        summary = Obstacle(
-            IDLE, "0 replicas: nothing arrives; the next request, or the forecast of one, brings them back"
+def _conditions(
+    job: InferenceJob,
+    blocking: ConditionReason | None,
+    observation: Observation,
+    *,
+    done: bool,
+    desired: int,
+    ready: int,
+) -> dict[str, tuple[bool, ConditionReason]]:
+    cache = observation.cache
+    if done and desired == 0 and job.spec.replicas:
+        summary = ConditionReason(
+            Reason.IDLE, "scaled to 0 replicas: the next request, or the forecast of one, scales it up"
         )
-    elif done and wanted == 0:
-        summary = Obstacle(PAUSED, "paused: 0 replicas are wanted")
+    elif done and desired == 0:
+        summary = ConditionReason(Reason.PAUSED, "spec.replicas is 0")
     elif done:
-        summary = Obstacle(GOOD, f"{ready} of {wanted} replicas serve {job.spec.model}")
-    elif seen.cache and seen.held:
-        summary = seen.cache.why
+        summary = ConditionReason(Reason.ALL_REPLICAS_READY, f"{ready} of {desired} replicas serve {job.spec.model}")
+    elif cache and cache.held:
+        summary = cache.reason
     else:
-        summary = Obstacle("RolloutInProgress", f"{ready} of {wanted} replicas are ready")
-    well = done and obstacle is None
-    flaw = obstacle or (seen.cache.flaw if seen.cache else None)
-    said = {
-        "Ready": (well, obstacle or summary),
-        "Progressing": (not done and obstacle is None, obstacle or summary),
-        "Degraded": (flaw is not None, flaw or Obstacle("AsExpected", "nothing stands in the way")),
+        summary = ConditionReason(Reason.ROLLOUT_IN_PROGRESS, f"{ready} of {desired} replicas ready")
+    degraded = blocking or (cache.degraded if cache else None)
+    if blocking:
+        blocking = ConditionReason(blocking.reason, f"{ready} of {desired} replicas ready: {blocking.message}")
+    conditions = {
+        "Ready": (done and blocking is None, blocking or summary),
+        "Progressing": (not done and blocking is None, blocking or summary),
+        "Degraded": (degraded is not None, degraded or ConditionReason(Reason.AS_EXPECTED, "no problem")),
     }
-    if seen.cache:
-        said["CacheReady"] = (seen.cache.ready, seen.cache.why)
-    return said
+    if cache:
+        conditions["CacheReady"] = (cache.ready, cache.reason)
+    return conditions
 
 
-def _known(status: Any) -> dict[str, Object]:
+def _by_type(status: Any) -> dict[str, Object]:
     return {condition["type"]: condition for condition in (status or {}).get("conditions") or []}
 
 
 def _stamped(
-    said: dict[str, tuple[bool, Obstacle]], generation: int, known: dict[str, Object], now: str
+    conditions: dict[str, tuple[bool, ConditionReason]], generation: int, previous: dict[str, Object], now: str
 ) -> list[Object]:
-    made = []
-    for kind, (value, why) in said.items():
+    stamped = []
+    for kind, (value, why) in conditions.items():
         status = "True" if value else "False"
-        before = known.get(kind)
-        kept = before is not None and before["status"] == status
-        made.append(
+        before = previous.get(kind)
+        unchanged = before is not None and before["status"] == status
+        stamped.append(
             {
                 "type": kind,
                 "status": status,
                 "reason": why.reason,
                 "message": why.message,
-                "lastTransitionTime": before["lastTransitionTime"] if before is not None and kept else now,
+                "lastTransitionTime": before["lastTransitionTime"] if before is not None and unchanged else now,
                 "observedGeneration": generation,
             }
         )
-    return made
+    return stamped
 
 
-def turns(before: Object | None, after: Object) -> list[Transition]:
-    """Return what an Event should tell: the job became ready, something new stands in its way, its cache turned."""
-    old, new = _known(before), _known(after)
-    made = []
+def transitions(before: Object | None, after: Object) -> list[Transition]:
+    """Return what deserves an Event: the job became ready, has a new problem, or its cache changed."""
+    old, new = _by_type(before), _by_type(after)
+    result = []
     degraded, was_degraded = new["Degraded"], old.get("Degraded", {})
     if degraded["status"] == "True" and was_degraded.get("reason") != degraded["reason"]:
-        made.append(Transition("Warning", degraded["reason"], degraded["message"]))
+        result.append(Transition("Warning", degraded["reason"], degraded["message"]))
     if new["Ready"]["status"] == "True" and old.get("Ready", {}).get("status") != "True":
-        made.append(Transition("Normal", new["Ready"]["reason"], new["Ready"]["message"]))
+        result.append(Transition("Normal", new["Ready"]["reason"], new["Ready"]["message"]))
     cache, was_cache = new.get("CacheReady"), old.get("CacheReady", {})
-    turned = cache and (cache["status"], cache["reason"]) != (was_cache.get("status"), was_cache.get("reason"))
-    # What is a warning already need not be told twice, and a cache that was warm from the start is no news.
-    if cache and turned and cache["reason"] != degraded["reason"] and (was_cache or cache["status"] == "False"):
-        made.append(Transition("Normal", cache["reason"], cache["message"]))
-    return made
+    changed = cache and (cache["status"], cache["reason"]) != (was_cache.get("status"), was_cache.get("reason"))
+    # A warning says it already, and a cache that was warm from the start is no news.
+    if cache and changed and cache["reason"] != degraded["reason"] and (was_cache or cache["status"] == "False"):
+        result.append(Transition("Normal", cache["reason"], cache["message"]))
+    return result
 
 
 def own(status: Object | None) -> Object | None:
-    """Return what the operator itself has said in a status: the predictive scaler writes into it too."""
+    """Return the part of a status that the operator writes; the predictive scaler writes ``scaling``."""
     return {key: value for key, value in (status or {}).items() if key != "scaling"} or None
 
 
 def cold_since(status: Object | None) -> str | None:
-    """Return the time since which a job's cache is cold by its status; None where that does not say so."""
-    condition = _known(status).get("CacheReady")
+    """Return the time since which a job's cache is cold, by its status; None if it is not cold."""
+    condition = _by_type(status).get("CacheReady")
     return str(condition["lastTransitionTime"]) if condition and condition["status"] == "False" else None
 
 
 def under_way(status: Object) -> bool:
-    """Tell whether a status says no more than that replicas are on their way."""
-    return bool(_known(status)["Progressing"]["status"] == "True")
+    """Return whether a status says only that replicas are starting."""
+    return bool(_by_type(status)["Progressing"]["status"] == "True")
 
 
 def urgent(before: Object | None, after: Object) -> bool:
-    """Tell whether a status must be written at once: a condition turned; counts alone may wait a moment."""
+    """Return whether a status must be written at once: a condition changed. Counts alone may wait a moment."""
     if before is None or before.get("observedGeneration") != after.get("observedGeneration"):
         return True
-    old, new = _known(before), _known(after)
+    old, new = _by_type(before), _by_type(after)
     return {k: (c["status"], c["reason"]) for k, c in old.items()} != {
         k: (c["status"], c["reason"]) for k, c in new.items()
     }

@@ -21,7 +21,7 @@ from components.monitoring.settings import MonitoringSettings
 from components.objects import Object
 from components.settings import load_role
 from inferstack.api import MetricType, runtimes
-from inferstack.controllers.jobs.adapter_rules import make_adapter_rules
+from inferstack.api.runtimes import make_adapter_rules
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.versions import load as load_versions

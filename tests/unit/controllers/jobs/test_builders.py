@@ -14,8 +14,8 @@ from inferstack.api import runtimes
 from inferstack.api.labels import HASH, SPEC_REPLICAS
 from inferstack.api.replicas import Limits
 from inferstack.controllers.jobs.builders import stamped
-from inferstack.controllers.jobs.obstacles import Obstacle
 from inferstack.controllers.jobs.plan import Plan, make_plan
+from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 
 Object = dict[str, Any]
 Plans = Callable[..., Plan]
@@ -178,8 +178,8 @@ def test_the_hash_sees_what_is_wanted_no_more_and_not_the_replicas() -> None:
 
 def test_a_metric_that_the_server_does_not_have(make_job: Callable[..., Object]) -> None:
     job = make_job(autoscale={"metrics": [{"type": "TimeToFirstTokenMilliseconds", "target": 300}]})
-    assert make_plan(job, runtimes.load()) == Obstacle(
-        "UnsupportedMetric",
+    assert make_plan(job, runtimes.load()) == ConditionReason(
+        Reason.UNSUPPORTED_METRIC,
         "text-embeddings-inference has no metric TimeToFirstTokenMilliseconds: it has RequestsPerSecond, "
         "ConcurrentRequests, OutstandingRequests, QueueDepth, GpuUtilizationPercent",
     )
@@ -188,8 +188,8 @@ def test_a_metric_that_the_server_does_not_have(make_job: Callable[..., Object])
 def test_a_service_level_that_the_server_cannot_show(make_job: Callable[..., Object]) -> None:
     predictive: Object = {"slo": {"milliseconds": 300}}
     job = make_job(autoscale={**AUTOSCALE, "predictive": predictive})
-    assert make_plan(job, runtimes.load()) == Obstacle(
-        "UnsupportedMetric",
+    assert make_plan(job, runtimes.load()) == ConditionReason(
+        Reason.UNSUPPORTED_METRIC,
         "text-embeddings-inference has no metric TimeToFirstToken: it has Latency and Queue "
         "(autoscale.predictive.slo.measure)",
     )
@@ -199,7 +199,7 @@ def test_a_service_level_that_the_server_cannot_show(make_job: Callable[..., Obj
 
 def test_a_job_that_an_older_crd_let_in(make_job: Callable[..., Object]) -> None:
     plan = make_plan(make_job(replicas=-1, unknown=True), runtimes.load())
-    assert isinstance(plan, Obstacle)
+    assert isinstance(plan, ConditionReason)
     assert plan.reason == "InvalidSpec"
     assert "spec.replicas: " in plan.message
     assert "spec.unknown: " in plan.message
@@ -215,6 +215,6 @@ def test_a_variable_of_the_job_goes_before_our_own(plan_of: Plans) -> None:
 
 def test_a_port_that_the_server_needs_for_its_metrics(make_job: Callable[..., Object]) -> None:
     plan = make_plan(make_job(port=9000), runtimes.load())
-    assert plan == Obstacle(
-        "InvalidSpec", "spec.port: text-embeddings-inference shows its metrics on 9000; take another"
+    assert plan == ConditionReason(
+        Reason.INVALID_SPEC, "spec.port: text-embeddings-inference shows its metrics on 9000; take another"
     )

@@ -1,4 +1,4 @@
-"""What counts as a difference, and what is kept in memory."""
+"""Comparison of live with desired objects, and pruning."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from inferstack.controllers.jobs import compare
-from inferstack.controllers.jobs.prune import prune_child, prune_job, prune_pod
+from inferstack.controllers.jobs import drift
+from inferstack.controllers.jobs.pruning import prune_child, prune_job, prune_pod
 
-OURS = "inferstack-operator"
-CREATED = {"manager": OURS, "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {}}}
+MANAGER = "inferstack-operator"
+CREATED = {"manager": MANAGER, "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:spec": {}}}
 APPLIED = {**CREATED, "operation": "Apply"}
 STATUS = {**CREATED, "subresource": "status"}
 OTHER = {**CREATED, "manager": "kubectl-edit"}
 
 
 @pytest.mark.parametrize(
-    ("live", "wanted", "covered"),
+    ("live", "desired", "covered"),
     [
         ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 2}}, True),
         ({"b": {}}, {"b": {"c": 2}}, False),
@@ -29,14 +29,14 @@ OTHER = {**CREATED, "manager": "kubectl-edit"}
         ({}, {}, True),
     ],
 )
-def test_covers(live: Any, wanted: Any, covered: bool) -> None:
-    assert compare.covers(live, wanted) is covered
+def test_additional_fields_are_no_drift(live: Any, desired: Any, covered: bool) -> None:
+    assert drift.covers(live, desired) is covered
 
 
-def test_what_was_created_counts_as_applied() -> None:
-    assert compare.as_applied([CREATED, STATUS, OTHER], OURS) == [APPLIED, STATUS, OTHER]
+def test_created_fields_become_applied_fields() -> None:
+    assert drift.as_applied([CREATED, STATUS, OTHER], MANAGER) == [APPLIED, STATUS, OTHER]
     states = [[CREATED], [APPLIED], [STATUS, OTHER], []]
-    assert [compare.created({"metadata": {"managedFields": fields}}, OURS) for fields in states] == [
+    assert [drift.created({"metadata": {"managedFields": fields}}, MANAGER) for fields in states] == [
         True,
         False,
         False,
@@ -44,13 +44,13 @@ def test_what_was_created_counts_as_applied() -> None:
     ]
 
 
-def test_the_controller() -> None:
+def test_controller_is_the_controlling_owner() -> None:
     owners = [{"uid": "a"}, {"uid": "b", "controller": True}]
-    assert compare.controller({"metadata": {"ownerReferences": owners}}) == owners[1]
-    assert compare.controller({"metadata": {}}) is None
+    assert drift.controller({"metadata": {"ownerReferences": owners}}) == owners[1]
+    assert drift.controller({"metadata": {}}) is None
 
 
-def test_what_is_kept_of_a_pod() -> None:
+def test_prune_pod_keeps_what_it_waits_for() -> None:
     pod = {
         "metadata": {
             "name": "p",
@@ -91,7 +91,7 @@ def test_what_is_kept_of_a_pod() -> None:
     }
 
 
-def test_what_is_kept_of_a_child_and_of_a_job() -> None:
+def test_prune_child_and_job() -> None:
     meta = {"name": "a", "namespace": "ml", "uid": "u", "resourceVersion": "5"}
     service = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Datasets are watched from the first job on that has a cache; Fluid need not be there."""
+"""Datasets are watched from the first job with a cache on; Fluid need not be installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from inferstack.api import Cache
-from inferstack.controllers.jobs import caches
-from inferstack.controllers.jobs.cache import API_VERSION, Warmth
+from inferstack.controllers.jobs import informers
+from inferstack.controllers.jobs.datasets import API_VERSION, CacheState
+from inferstack.controllers.jobs.informers import DatasetInformers
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from tests.unit.until import until
 
@@ -48,62 +49,62 @@ def named(name: str, version: str, **rest: Any) -> Object:
 
 
 @asynccontextmanager
-async def watching(server: Server) -> AsyncIterator[tuple[caches.Caches, list[str]]]:
+async def watching(server: Server) -> AsyncIterator[tuple[DatasetInformers, list[str]]]:
     changed: list[str] = []
-    made = caches.Caches(cast(KubeClient, server), changed.append)
-    running = asyncio.create_task(made.run())
+    watched = DatasetInformers(cast(KubeClient, server), changed.append)
+    running = asyncio.create_task(watched.run())
     try:
-        yield made, changed
+        yield watched, changed
     finally:
         running.cancel()
         await asyncio.wait([running])
 
 
-async def known(made: caches.Caches) -> Warmth:
-    await until(lambda: made.look(CACHE, "nlp") is not None)
-    warmth = made.look(CACHE, "nlp")
-    assert warmth is not None
-    return warmth
+async def known_state(watched: DatasetInformers) -> CacheState:
+    await until(lambda: watched.state(CACHE, "nlp") is not None)
+    state = watched.state(CACHE, "nlp")
+    assert state is not None
+    return state
 
 
-async def test_nothing_is_watched_before_a_job_has_a_cache() -> None:
+async def test_datasets_are_not_watched_before_a_job_has_a_cache() -> None:
     server = Server()
-    async with watching(server) as (made, _):
+    async with watching(server) as (watched, _):
         await asyncio.sleep(0.05)
         assert server.asked == 0
-        assert made.look(CACHE, "nlp") is None
-        await known(made)
+        assert watched.state(CACHE, "nlp") is None
+        await known_state(watched)
         assert server.asked == 2
 
 
 async def test_a_cluster_without_fluid_has_no_dataset() -> None:
-    async with watching(Server(error=UnknownKindError(API_VERSION, "Dataset"))) as (made, _):
-        assert (
-            await known(made)
-        ).why.message == "namespace nlp has no Dataset bert; there is none: is Fluid installed?"
+    async with watching(Server(error=UnknownKindError(API_VERSION, "Dataset"))) as (watched, _):
+        state = await known_state(watched)
+        assert state.reason.reason == "DatasetMissing"
+        assert "Fluid" in state.reason.message
 
 
-async def test_a_list_that_does_not_come_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caches, "_PATIENCE_SECONDS", 0.05)
+async def test_a_list_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(informers, "_DATASET_SECONDS", 0.05)
     forbidden = ApiError(403, {"message": "no"}, request="GET datasets")
-    async with watching(Server(error=forbidden)) as (made, _):
-        assert made.look(CACHE, "nlp") is None
-        warmth = await known(made)
-        assert (warmth.why.reason, warmth.ready, warmth.broken) == ("CacheUnknown", False, False)
+    async with watching(Server(error=forbidden)) as (watched, _):
+        assert watched.state(CACHE, "nlp") is None
+        state = await known_state(watched)
+        assert (state.reason.reason, state.ready, state.failed) == ("CacheUnknown", False, False)
 
 
-async def test_a_change_is_told_by_the_dataset_that_it_concerns() -> None:
+async def test_a_change_of_a_dataload_concerns_jobs_of_its_dataset() -> None:
     server = Server({"Dataset": [named("bert", "1")]})
-    async with watching(server) as (made, changed):
-        await known(made)
+    async with watching(server) as (watched, changed):
+        await known_state(watched)
         assert changed == ["nlp/bert"]
         load = named("load", "11", spec={"dataset": {"name": "bert"}})
         load["metadata"]["namespace"] = "caches"
         server.changes.put_nowait(("DataLoad", "ADDED", load))
         await until(lambda: len(changed) == 2)
         assert changed[1] == "caches/bert"
-        assert made.concerns("nlp/bert", "nlp", "bert")
+        assert watched.concerns("nlp/bert", "nlp", "bert")
         # It stands for that one.
-        assert made.concerns("caches/bert", "nlp", "bert")
-        assert not made.concerns("caches/bert", "nlp", "gpt")
-        assert not made.concerns("vision/bert", "nlp", "bert")
+        assert watched.concerns("caches/bert", "nlp", "bert")
+        assert not watched.concerns("caches/bert", "nlp", "gpt")
+        assert not watched.concerns("vision/bert", "nlp", "bert")

@@ -1,4 +1,4 @@
-"""What the state of a Dataset means for a job's replicas, and what the job says of it."""
+"""The state of a Dataset, and what follows for a job's replicas and status."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from inferstack.api import Cache, InferenceJobStatus
 from inferstack.api.labels import CACHE, COLD
-from inferstack.controllers.jobs.cache import Choice, Warmth, choose, identity, look, prune_dataset, prune_load
-from inferstack.controllers.jobs.obstacles import Obstacle
+from inferstack.controllers.jobs.datasets import CacheDecision, CacheState, cache_state, decide_cache, identity
 from inferstack.controllers.jobs.plan import Plan
-from inferstack.controllers.jobs.status import Seen, cold_since, make_status, turns
+from inferstack.controllers.jobs.pruning import prune_dataset, prune_load
+from inferstack.controllers.jobs.reasons import ConditionReason, Reason
+from inferstack.controllers.jobs.status import Observation, cold_since, make_status, transitions
 from inferstack.controllers.rbac import rules
 from inferstack.k8s.events import Transition
 
@@ -56,49 +57,49 @@ def load(phase: str, *, namespace: str = "ml", created: str = "2026-01-01T00:00:
     }
 
 
-def seen_of(datasets: list[Object], *loads: Object) -> Warmth:
-    held = {f"{d['metadata']['namespace']}/{d['metadata']['name']}": prune_dataset(d) for d in datasets}
-    return look(make_cache(), "ml", held, [prune_load(one) for one in loads])
+def state_of(datasets: list[Object], *loads: Object) -> CacheState:
+    by_key = {f"{d['metadata']['namespace']}/{d['metadata']['name']}": prune_dataset(d) for d in datasets}
+    return cache_state(make_cache(), "ml", by_key, [prune_load(obj) for obj in loads])
 
 
 @pytest.mark.parametrize(
-    ("datasets", "loads", "reason", "message", "flags"),
+    ("datasets", "loads", "reason", "mentions", "flags"),
     [
-        ([], [], "DatasetMissing", "namespace ml has no Dataset bert; there is none: is Fluid installed?", "broken"),
+        ([], [], "DatasetMissing", ["Fluid"], "failed"),
         (
             [dataset(name="llama"), dataset(name="gpt"), dataset(namespace="vision")],
             [],
             "DatasetMissing",
-            "namespace ml has no Dataset bert; there are gpt, llama",
-            "broken",
+            ["gpt, llama"],
+            "failed",
         ),
-        ([dataset("")], [], "DatasetNotBound", "Dataset bert is new: its runtime is not ready", ""),
-        ([dataset("NotBound")], [], "DatasetNotBound", "Dataset bert is NotBound: its runtime is not ready", ""),
-        ([dataset("Failed")], [], "DatasetNotBound", "Dataset bert is Failed: no worker", "broken"),
-        ([dataset(deletionTimestamp=NOW)], [], "DatasetNotBound", "Dataset bert is about to go", ""),
-        ([dataset()], [], "CacheWarm", "Dataset bert is Bound; no DataLoad is to be waited for", "bound ready"),
+        ([dataset("")], [], "DatasetNotBound", ["bert is new"], ""),
+        ([dataset("NotBound")], [], "DatasetNotBound", ["bert is NotBound"], ""),
+        ([dataset("Failed")], [], "DatasetNotBound", ["bert is Failed", "no worker"], "failed"),
+        ([dataset(deletionTimestamp=NOW)], [], "DatasetNotBound", ["bert is being deleted"], ""),
+        ([dataset()], [], "CacheWarm", ["no DataLoad"], "bound ready"),
         (
             [dataset()],
             [load("Executing")],
             "CacheLoading",
-            "DataLoad load-executing of Dataset bert is Executing, 40.0% cached",
+            ["load-executing", "bert", "Executing", "40.0% cached"],
             "bound",
         ),
-        ([dataset()], [load("")], "CacheLoading", "DataLoad load- of Dataset bert is new, 40.0% cached", "bound"),
-        ([dataset()], [load("Complete")], "CacheWarm", "Dataset bert is Bound and loaded", "bound ready"),
+        ([dataset()], [load("")], "CacheLoading", ["load-", "is new", "40.0% cached"], "bound"),
+        ([dataset()], [load("Complete")], "CacheWarm", ["bert is Bound and loaded"], "bound ready"),
         (
             [dataset()],
             [load("Failed", conditions=[{"type": "Failed", "status": "True", "message": "no such path"}])],
             "CacheLoadFailed",
-            "DataLoad load-failed of Dataset bert failed: no such path",
-            "bound broken",
+            ["load-failed", "no such path"],
+            "bound failed",
         ),
         # A schedule's next run does not make what was loaded cold again.
         (
             [dataset()],
             [load("Executing", lastSuccessfulTime=NOW)],
             "CacheWarm",
-            "Dataset bert is Bound and loaded",
+            ["bert is Bound and loaded"],
             "bound ready",
         ),
         # Only the latest counts.
@@ -106,48 +107,46 @@ def seen_of(datasets: list[Object], *loads: Object) -> Warmth:
             [dataset()],
             [load("Complete"), load("Pending", created="2026-01-02T00:00:00Z")],
             "CacheLoading",
-            "DataLoad load-pending of Dataset bert is Pending, 40.0% cached",
+            ["load-pending", "Pending"],
             "bound",
         ),
         # The same name elsewhere is another Dataset.
-        ([dataset()], [load("Executing", namespace="vision")], "CacheWarm", None, "bound ready"),
+        ([dataset()], [load("Executing", namespace="vision")], "CacheWarm", [], "bound ready"),
         # A Dataset that stands for another is as warm as that one.
         (
             [dataset(mount="dataset://caches/bert"), dataset(namespace="caches")],
             [load("Executing", namespace="caches")],
             "CacheLoading",
-            "DataLoad load-executing of Dataset bert is Executing, 40.0% cached",
+            ["load-executing", "bert", "Executing", "40.0% cached"],
             "bound",
         ),
     ],
 )
-def test_how_warm_a_cache_is(
-    datasets: list[Object], loads: list[Object], reason: str, message: str | None, flags: str
-) -> None:
-    warmth = seen_of(datasets, *loads)
-    assert warmth.why.reason == reason
-    assert message in (None, warmth.why.message)
-    assert " ".join(flag for flag in ("bound", "ready", "broken") if getattr(warmth, flag)) == flags
+def test_cache_state(datasets: list[Object], loads: list[Object], reason: str, mentions: list[str], flags: str) -> None:
+    state = state_of(datasets, *loads)
+    assert state.reason.reason == reason
+    assert [part for part in mentions if part not in state.reason.message] == []
+    assert " ".join(flag for flag in ("bound", "ready", "failed") if getattr(state, flag)) == flags
 
 
-WARM = Warmth(Obstacle("CacheWarm", "warm"), bound=True, ready=True)
-LOADING = Warmth(Obstacle("CacheLoading", "loading"), bound=True)
-UNBOUND = Warmth(Obstacle("DatasetNotBound", "not bound"))
-MISSING = Warmth(Obstacle("DatasetMissing", "missing"), broken=True)
-FAILED = Warmth(Obstacle("CacheLoadFailed", "failed"), bound=True, broken=True)
+WARM = CacheState(ConditionReason(Reason.CACHE_WARM, "warm"), bound=True, ready=True)
+LOADING = CacheState(ConditionReason(Reason.CACHE_LOADING, "loading"), bound=True)
+UNBOUND = CacheState(ConditionReason(Reason.DATASET_NOT_BOUND, "not bound"))
+MISSING = CacheState(ConditionReason(Reason.DATASET_MISSING, "missing"), failed=True)
+FAILED = CacheState(ConditionReason(Reason.CACHE_LOAD_FAILED, "failed"), bound=True, failed=True)
 
 
 def live(replicas: int = 8, /, **annotations: str) -> Object:
     return {"metadata": {"annotations": annotations}, "spec": {"replicas": replicas}}
 
 
-def decided(warmth: Warmth, deployment: Object | None = None, *, cold: float = 0, **given: Any) -> Choice:
+def decided(state: CacheState, deployment: Object | None = None, *, cold: float = 0, **given: Any) -> CacheDecision:
     paused = bool(given.pop("paused", False))
-    return choose(make_cache(**given), warmth, deployment, generation=3, paused=paused, cold_seconds=cold)
+    return decide_cache(make_cache(**given), state, deployment, generation=3, paused=paused, cold_seconds=cold)
 
 
 @pytest.mark.parametrize(
-    ("warmth", "given", "mounted", "obstacle", "flaw"),
+    ("state", "given", "mounted", "blocking", "degraded"),
     [
         (WARM, {}, True, None, None),
         (LOADING, {}, None, None, None),
@@ -162,59 +161,60 @@ def decided(warmth: Warmth, deployment: Object | None = None, *, cold: float = 0
         (UNBOUND, {"paused": True}, True, None, None),
     ],
 )
-def test_a_job_that_has_no_replicas_yet(
-    warmth: Warmth, given: Object, mounted: bool | None, obstacle: str | None, flaw: str | None
+def test_decision_for_a_job_without_replicas(
+    state: CacheState, given: Object, mounted: bool | None, blocking: str | None, degraded: str | None
 ) -> None:
-    choice = decided(warmth, **given)
-    assert choice.mounted is mounted
-    assert (choice.obstacle and choice.obstacle.reason) == obstacle
-    assert (choice.flaw and choice.flaw.reason) == flaw
-    assert choice.ready is warmth.ready
+    decision = decided(state, **given)
+    assert decision.mounted is mounted
+    assert (decision.blocking and decision.blocking.reason) == blocking
+    assert (decision.degraded and decision.degraded.reason) == degraded
+    assert decision.ready is state.ready
 
 
-def test_waiting_has_an_end_where_the_job_says_so() -> None:
+def test_timeout_ends_the_wait_for_a_cold_cache() -> None:
     early, late = decided(LOADING, timeoutSeconds=60, cold=20), decided(LOADING, timeoutSeconds=60, cold=60)
-    assert (early.mounted, early.obstacle, early.wait) == (None, None, 40)
+    assert (early.mounted, early.blocking, early.requeue_after) == (None, None, 40)
     assert late.mounted is None
-    assert late.obstacle == Obstacle("CacheTimeout", "the cache is still cold after 60 s: loading")
-    assert late.wait is None
-    assert decided(LOADING).wait is None
+    assert late.blocking is not None
+    assert late.blocking.reason == "CacheTimeout"
+    assert "60 s: loading" in late.blocking.message
+    assert late.requeue_after is None
+    assert decided(LOADING).requeue_after is None
 
 
-def test_starting_degraded_may_wait_a_while_first() -> None:
+def test_start_degraded_waits_for_the_timeout_first() -> None:
     early = decided(UNBOUND, whenCold="StartDegraded", timeoutSeconds=60, cold=20)
     late = decided(UNBOUND, whenCold="StartDegraded", timeoutSeconds=60, cold=61)
-    assert (early.mounted, early.flaw, early.wait) == (None, None, 40)
-    assert (late.mounted, late.flaw is not None) == (False, True)
+    assert (early.mounted, early.degraded, early.requeue_after) == (None, None, 40)
+    assert (late.mounted, late.degraded is not None) == (False, True)
 
 
 @pytest.mark.parametrize("way", ["Wait", "StartDegraded"])
-def test_a_warm_cache_does_not_restart_what_was_started_without_it(way: str) -> None:
-    choice = decided(WARM, live(**{COLD: "3"}), whenCold=way)
-    assert (choice.mounted, choice.ready) == (False, False)
-    assert choice.flaw == Obstacle(
-        "StartedWithoutCache",
-        "replicas load from the model hub, not from Dataset bert; it is ready now: any change of the job takes it up",
-    )
+def test_a_warm_cache_does_not_restart_replicas_started_without_it(way: str) -> None:
+    decision = decided(WARM, live(**{COLD: "3"}), whenCold=way)
+    assert (decision.mounted, decision.ready) == (False, False)
+    assert decision.degraded is not None
+    assert decision.degraded.reason == "StartedWithoutCache"
+    assert "bert; it is ready now" in decision.degraded.message
     changed = decided(WARM, live(**{COLD: "2"}), whenCold=way)
-    assert (changed.mounted, changed.ready, changed.flaw) == (True, True, None)
+    assert (changed.mounted, changed.ready, changed.degraded) == (True, True, None)
 
 
 @pytest.mark.parametrize("way", ["Wait", "StartDegraded"])
-@pytest.mark.parametrize("warmth", [UNBOUND, MISSING])
-def test_what_serves_from_a_cache_goes_on_when_the_cache_is_lost(warmth: Warmth, way: str) -> None:
-    choice = decided(warmth, live(**{CACHE: identity(make_cache())}), whenCold=way)
-    assert (choice.mounted, choice.ready, choice.obstacle, choice.flaw) == (True, False, None, warmth.why)
-    assert decided(LOADING, live(**{CACHE: identity(make_cache())}), whenCold=way).flaw is None
+@pytest.mark.parametrize("state", [UNBOUND, MISSING])
+def test_replicas_keep_running_when_their_cache_is_lost(state: CacheState, way: str) -> None:
+    decision = decided(state, live(**{CACHE: identity(make_cache())}), whenCold=way)
+    assert (decision.mounted, decision.ready, decision.blocking, decision.degraded) == (True, False, None, state.reason)
+    assert decided(LOADING, live(**{CACHE: identity(make_cache())}), whenCold=way).degraded is None
 
 
-def test_another_cache_is_waited_for_while_the_old_one_serves() -> None:
+def test_replicas_run_on_while_another_cache_is_loaded() -> None:
     serving = live(**{CACHE: "gpt:/"})
     assert decided(LOADING, serving).mounted is None
     assert decided(WARM, serving).mounted is True
 
 
-def test_a_job_that_was_paused_waits_as_a_new_one() -> None:
+def test_a_resumed_job_waits_for_a_cold_cache() -> None:
     assert decided(LOADING, live(0, **{CACHE: identity(make_cache())})).mounted is None
 
 
@@ -224,7 +224,7 @@ def pod_of(plan: Plan, *, mounted: bool) -> tuple[Object, Object]:
     return deployment["metadata"]["annotations"], pod
 
 
-def test_replicas_have_the_dataset_read_only_and_load_from_it(plan_of: Plans) -> None:
+def test_the_dataset_is_mounted_read_only_and_models_load_from_it(plan_of: Plans) -> None:
     annotations, template = pod_of(plan_of(cache=CACHE_SPEC), mounted=True)
     pod, container = template["spec"], template["spec"]["containers"][0]
     assert pod["volumes"][1] == {
@@ -238,14 +238,14 @@ def test_replicas_have_the_dataset_read_only_and_load_from_it(plan_of: Plans) ->
     assert template["metadata"]["labels"]["fuse.serverful.fluid.io/inject"] == "true"
 
 
-def test_replicas_that_start_cold_are_those_of_a_job_without_a_cache(plan_of: Plans) -> None:
+def test_replicas_started_cold_have_the_template_of_a_job_without_cache(plan_of: Plans) -> None:
     annotations, template = pod_of(plan_of(cache=CACHE_SPEC), mounted=False)
     assert template == pod_of(plan_of(), mounted=False)[1]
     assert annotations[COLD] == "3"
     assert CACHE not in annotations
 
 
-def test_a_cached_language_model_is_still_asked_for_by_its_name(plan_of: Plans) -> None:
+def test_a_cached_language_model_keeps_its_served_name(plan_of: Plans) -> None:
     plan = plan_of(model="meta-llama/Llama-3.1-8B", cache={"dataset": "llama"})
     arguments = pod_of(plan, mounted=True)[1]["spec"]["containers"][0]["args"]
     assert arguments[:2] == ["--model", "/models"]
@@ -253,15 +253,15 @@ def test_a_cached_language_model_is_still_asked_for_by_its_name(plan_of: Plans) 
     assert "--served-model-name" not in pod_of(plan, mounted=False)[1]["spec"]["containers"][0]["args"]
 
 
-def test_triton_finds_its_repository_itself(plan_of: Plans) -> None:
+def test_triton_gets_its_model_repository_from_args(plan_of: Plans) -> None:
     plan = plan_of(runtime="triton", args=["--model-repository=/models/triton"], cache={"dataset": "bert"})
     arguments = pod_of(plan, mounted=True)[1]["spec"]["containers"][0]["args"]
     assert "--load-model=bert-base-uncased" in arguments
     assert arguments[-1] == "--model-repository=/models/triton"
 
 
-def say(plan: Plan, choice: Choice, deployment: Object | None, before: Object | None = None) -> Object:
-    return make_status(plan.job, plan.runtime, Seen(deployment, cache=choice), before=before, now=NOW)
+def status_of(plan: Plan, decision: CacheDecision, deployment: Object | None, before: Object | None = None) -> Object:
+    return make_status(plan.job, plan.runtime, Observation(deployment, cache=decision), before=before, now=NOW)
 
 
 def sides(status: Object) -> dict[str, tuple[str, str]]:
@@ -273,8 +273,8 @@ def running(**annotations: str) -> Object:
     return {**live(**annotations), "status": GOOD, "metadata": {"generation": 2, "annotations": annotations}}
 
 
-def test_a_job_that_waits_says_for_what(plan_of: Plans) -> None:
-    status = say(plan_of(cache=CACHE_SPEC), decided(LOADING), None)
+def test_a_held_job_reports_its_cache(plan_of: Plans) -> None:
+    status = status_of(plan_of(cache=CACHE_SPEC), decided(LOADING), None)
     assert status["ready"] == "0/8"
     assert sides(status) == {
         "Ready": ("False", "CacheLoading"),
@@ -283,60 +283,63 @@ def test_a_job_that_waits_says_for_what(plan_of: Plans) -> None:
         "CacheReady": ("False", "CacheLoading"),
     }
     assert cold_since(status) == NOW
-    assert turns(None, status) == [Transition("Normal", "CacheLoading", "loading")]
+    assert transitions(None, status) == [Transition("Normal", "CacheLoading", "loading")]
 
 
-def test_a_missing_dataset_is_an_obstacle(plan_of: Plans) -> None:
-    status = say(plan_of(cache=CACHE_SPEC), decided(MISSING), None)
+def test_a_missing_dataset_degrades_the_job(plan_of: Plans) -> None:
+    status = status_of(plan_of(cache=CACHE_SPEC), decided(MISSING), None)
     assert sides(status) == {
         "Ready": ("False", "DatasetMissing"),
         "Progressing": ("False", "DatasetMissing"),
         "Degraded": ("True", "DatasetMissing"),
         "CacheReady": ("False", "DatasetMissing"),
     }
-    assert turns(None, status) == [Transition("Warning", "DatasetMissing", "missing")]
+    assert transitions(None, status) == [Transition("Warning", "DatasetMissing", "missing")]
 
 
 def test_a_job_that_runs_without_its_cache_is_ready_and_degraded(plan_of: Plans) -> None:
     plan = plan_of(cache={**CACHE_SPEC, "whenCold": "StartDegraded"})
-    status = say(plan, decided(UNBOUND, whenCold="StartDegraded"), running(**{COLD: "3"}))
+    status = status_of(plan, decided(UNBOUND, whenCold="StartDegraded"), running(**{COLD: "3"}))
     assert sides(status) == {
         "Ready": ("True", "AllReplicasReady"),
         "Progressing": ("False", "AllReplicasReady"),
         "Degraded": ("True", "StartedWithoutCache"),
         "CacheReady": ("False", "StartedWithoutCache"),
     }
-    assert [turn.reason for turn in turns(None, status)] == ["StartedWithoutCache", "AllReplicasReady"]
+    assert [transition.reason for transition in transitions(None, status)] == [
+        "StartedWithoutCache",
+        "AllReplicasReady",
+    ]
 
 
-def test_a_cache_that_turned_warm_is_told(plan_of: Plans) -> None:
+def test_a_cache_that_became_warm_is_an_event(plan_of: Plans) -> None:
     plan = plan_of(cache=CACHE_SPEC)
-    cold = say(plan, decided(LOADING), None)
-    warm = say(plan, decided(WARM), None, before=cold)
+    cold = status_of(plan, decided(LOADING), None)
+    warm = status_of(plan, decided(WARM), None, before=cold)
     assert sides(warm)["CacheReady"] == ("True", "CacheWarm")
     assert sides(warm)["Ready"] == ("False", "RolloutInProgress")
-    assert turns(cold, warm) == [Transition("Normal", "CacheWarm", "warm")]
+    assert transitions(cold, warm) == [Transition("Normal", "CacheWarm", "warm")]
     assert cold_since(warm) is None
 
 
-def test_a_change_that_waits_leaves_the_job_unready_though_all_serve(plan_of: Plans) -> None:
-    status = say(plan_of(cache=CACHE_SPEC), decided(LOADING, running(**{CACHE: "gpt:/"})), running())
+def test_a_held_change_leaves_the_job_unready(plan_of: Plans) -> None:
+    status = status_of(plan_of(cache=CACHE_SPEC), decided(LOADING, running(**{CACHE: "gpt:/"})), running())
     assert status["ready"] == "8/8"
     assert sides(status)["Ready"] == ("False", "CacheLoading")
 
 
-def test_a_paused_job_that_goes_on_says_what_it_waits_for(plan_of: Plans) -> None:
+def test_a_resumed_job_reports_what_it_waits_for(plan_of: Plans) -> None:
     stopped = {**running(), "spec": {"replicas": 0}, "status": {"observedGeneration": 2}}
-    status = say(plan_of(cache=CACHE_SPEC), decided(LOADING, stopped), stopped)
+    status = status_of(plan_of(cache=CACHE_SPEC), decided(LOADING, stopped), stopped)
     assert (status["ready"], sides(status)["Ready"]) == ("0/8", ("False", "CacheLoading"))
 
 
-def test_a_job_without_a_cache_says_nothing_of_one(plan_of: Plans) -> None:
-    status = make_status(plan_of().job, plan_of().runtime, Seen(running()), before=None, now=NOW)
+def test_a_job_without_a_cache_has_no_cache_condition(plan_of: Plans) -> None:
+    status = make_status(plan_of().job, plan_of().runtime, Observation(running()), before=None, now=NOW)
     assert "CacheReady" not in sides(status)
 
 
-def test_the_operator_only_looks_at_caches() -> None:
+def test_rights_on_caches_are_read_only() -> None:
     assert [rule for rule in rules() if "data.fluid.io" in rule["apiGroups"]] == [
         {"apiGroups": ["data.fluid.io"], "resources": ["datasets", "dataloads"], "verbs": ["list", "watch"]}
     ]
