@@ -1,1 +1,1 @@
-"""Scaling policies on traces: share of requests within the service level, and GPU-hours."""
+"""Comparison of scaling policies on traces: SLO attainment and GPU-hours. Runs the pure algorithms in a simulator."""

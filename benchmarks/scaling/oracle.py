@@ -1,11 +1,11 @@
-"""The oracle: a schedule made with each arrival and each request's work known.
+"""The oracle: a schedule computed with all arrivals and service times known.
 
-It divides time into equal intervals. In each, the replicas are those that the requests in work would fill if none had
-to wait, times a factor, rounded up. A replica is ordered early enough to be Ready (the mean cold start ahead) and kept
-through a gap that is shorter than a cold start, where giving it back would cost more. Of all lengths and factors tried,
-the cheapest schedule that the simulator shows to reach the wanted attainment on this very trace is taken.
+Time is divided into equal intervals. In each interval, the replicas are those that running requests would fill if none
+had to wait, times a factor, rounded up. A replica is started one mean cold start ahead, and kept through a gap that is
+shorter than a cold start. The result is the cheapest schedule, over several interval lengths and factors, that reaches
+the required attainment in a simulation of the same trace.
 
-It is a good schedule, not a proven optimum: `bound` is what no schedule can go below.
+It is a good schedule, not a proven optimum: `bound` is a lower bound for all schedules.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from inferstack.scaling.simulate import Result, Trace, simulate
 LENGTHS = (60.0, 300.0)
 TICK = 5.0
 STEPS = 5
-"""Bisections of the factor, between 0.9 and 1.3."""
+"""Bisection steps of the factor, between 0.9 and 1.3."""
 
 
 def bound(trace: Trace, service: Service, seconds: float) -> float:
-    """Return the GPU-hours that the work takes with every slot always in use."""
-    within = np.minimum(trace.arrivals + trace.work, seconds) - trace.arrivals
+    """Return the GPU-hours of the requests with all slots always in use."""
+    within = np.minimum(trace.arrivals + trace.service_times, seconds) - trace.arrivals
     return float(within.sum()) / service.slots * service.gpus / 3600
 
 
 def busy(trace: Trace, length: float, seconds: float) -> Array:
-    """Return the mean of slots in use in each interval, if no request waited."""
+    """Return the mean slots in use in each interval if no request waited."""
     count = math.ceil(seconds / length)
     edges = np.arange(count + 1) * length
-    ends = np.sort(trace.arrivals + trace.work)
+    ends = np.sort(trace.arrivals + trace.service_times)
     sums_in = np.concatenate([[0.0], np.cumsum(trace.arrivals)])
     sums_out = np.concatenate([[0.0], np.cumsum(ends)])
-    # Slot seconds until t: every request that began counts t less its beginning, every one that ended less its end.
-    begun, ended = np.searchsorted(trace.arrivals, edges), np.searchsorted(ends, edges)
-    until = begun * edges - sums_in[begun] - (ended * edges - sums_out[ended])
-    found: Array = np.diff(until) / length
-    return found
+    # Slot-seconds until t: a started request counts t less its start, a finished one is reduced by t less its end.
+    started, finished = np.searchsorted(trace.arrivals, edges), np.searchsorted(ends, edges)
+    until = started * edges - sums_in[started] - (finished * edges - sums_out[finished])
+    slots: Array = np.diff(until) / length
+    return slots
 
 
 def schedule(needs: list[int], length: float, cold: float) -> list[tuple[float, int]]:
-    """Return the changes of a schedule: what an interval needs is ordered a cold start before it begins.
+    """Return the changes of a schedule: the replicas of an interval are started one cold start before it.
 
-    Where the order would come before the replicas of an earlier interval are given back, they are kept, so a gap that
-    is shorter than a cold start is bridged.
+    Replicas of an earlier interval are kept if the start falls into that interval, which bridges gaps shorter than a
+    cold start.
     """
     counts = np.zeros(math.ceil(len(needs) * length / TICK), dtype=int)
     for index, need in enumerate(needs):
@@ -63,15 +63,15 @@ def schedule(needs: list[int], length: float, cold: float) -> list[tuple[float, 
 def oracle(
     trace: Trace, service: Service, slo: Slo, *, start: int, seconds: float, seed: int, attainment: float
 ) -> Result:
-    """Return the cheapest schedule found that reaches the attainment, as simulated."""
-    cold = float(np.mean([service.cold_start.quantile(share) for share in np.linspace(0.01, 0.99, 99)]))
+    """Return the simulation of the cheapest schedule that reaches the attainment."""
+    cold = float(np.mean([service.cold_start.quantile(probability) for probability in np.linspace(0.01, 0.99, 99)]))
     best: Result | None = None
     for length in LENGTHS:
         load = busy(trace, length, seconds) / service.slots
         low, high = 0.9, 1.3
         for _ in range(STEPS):
             factor = (low + high) / 2
-            needs = [max(1, math.ceil(one)) for one in (load * factor).tolist()]
+            needs = [max(1, math.ceil(replicas)) for replicas in (load * factor).tolist()]
             plan = Schedule("oracle", schedule(needs, length, cold))
             result = simulate(trace, plan, service, start=max(start, needs[0]), end=seconds, seed=seed)
             if result.attainment(trace, slo.seconds) >= attainment:
@@ -81,5 +81,5 @@ def oracle(
             else:
                 low = factor
     if best is None:
-        raise ValueError("no schedule of the oracle's reaches the attainment: widen its factors")
+        raise ValueError("no schedule of the oracle reaches the attainment: widen the range of factors")
     return best

@@ -1,9 +1,10 @@
-"""Traces of requests, seeded or read from a file, each with the days before it that a forecaster may see.
+"""Traces of requests, generated from a seed or read from a file, with the preceding days as history.
 
-- ``diurnal``: two harmonics a day, quieter weekends, days that differ by 8 %, minutes by 3 %, Poisson arrivals.
-- ``bursts``: BurstGPT-like (arXiv 2401.17644). As the generator that its authors publish does, gaps are drawn from a
-  gamma distribution of shape 0.5, whose scale changes each minute; here as a random walk that returns in 5 minutes.
-- ``flash``: the diurnal one with flash crowds at random times, up to six times the load within two minutes.
+- ``diurnal``: two harmonics a day, lower weekends, variation of 8% between days and 3% between minutes, Poisson
+  arrivals.
+- ``bursts``: similar to BurstGPT (arXiv 2401.17644). As in the generator of its authors, interarrival times have a
+  gamma distribution of shape 0.5 whose scale changes each minute; here by a random walk that reverts within 5 minutes.
+- ``flash``: the diurnal trace with flash crowds at random times, up to six times the load within two minutes.
 """
 
 from __future__ import annotations
@@ -22,37 +23,37 @@ from inferstack.scaling.simulate import Trace
 Array = NDArray[np.float64]
 MINUTE, DAY = 60.0, 86400.0
 HISTORY_DAYS = 15
-"""Before the simulated time; two weeks and a half are what shows a week as a season."""
+"""History before the simulated time; a weekly season needs two and a half weeks."""
 PREFILL_SECONDS = 0.05
 PREFILL_SECONDS_PER_TOKEN = 1e-4
 DECODE_SECONDS_PER_TOKEN = 0.02
-"""Of an 8B model on one card at 8 requests at once, by order of magnitude; a real service is measured."""
+"""Order of magnitude for an 8B model on one GPU at 8 concurrent requests; a real service is measured."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A trace from time 0 on and what was there before."""
+    """A trace from time 0 and its history."""
 
     trace: Trace
     seconds: float
     """Length of the trace."""
     past: Array
-    """Arrivals a second in each minute before time 0."""
-    past_work: Array
-    """Seconds of work of requests before time 0, a sample."""
-    past_first: Array
+    """Arrival rate in each minute before time 0."""
+    past_service_times: Array
+    """Sample of service times before time 0, in seconds."""
+    past_first_token: Array
     past_burstiness: float
-    """Squared coefficient of variation of the gaps before time 0, the rate of each minute taken out."""
+    """Squared coefficient of variation of interarrival times before time 0, normalized by the rate of each minute."""
 
     def minutes(self) -> Array:
-        """Return arrivals a second in each minute, the past and the trace, whole minutes only."""
+        """Return the arrival rate in each whole minute of history and trace."""
         count = int(self.seconds // MINUTE)
-        counted = np.bincount((self.trace.arrivals // MINUTE).astype(int), minlength=count)[:count]
-        return np.concatenate([self.past, counted / MINUTE])
+        counts = np.bincount((self.trace.arrivals // MINUTE).astype(int), minlength=count)[:count]
+        return np.concatenate([self.past, counts / MINUTE])
 
 
 def make(name: str, seed: int, hours: float) -> Workload:
-    """Return the workload of a seed; its trace begins at 06:00 of a Monday."""
+    """Return the workload of a seed; the trace starts on a Monday at 06:00."""
     rng = np.random.default_rng([seed, sum(name.encode())])
     ahead = math.ceil(hours * 60)
     minutes = HISTORY_DAYS * 1440 + ahead
@@ -70,20 +71,25 @@ def make(name: str, seed: int, hours: float) -> Workload:
     split = HISTORY_DAYS * DAY
     before, after = times[times < split], times[times >= split] - split
     past = np.bincount((before // MINUTE).astype(int), minlength=HISTORY_DAYS * 1440) / MINUTE
-    work, first = _work(*_tokens(rng, len(after)))
-    past_work, past_first = _work(*_tokens(rng, 20_000))
+    service_times, first_token = _durations(*_tokens(rng, len(after)))
+    past_service_times, past_first_token = _durations(*_tokens(rng, 20_000))
     return Workload(
-        Trace(name, after, work, first), ahead * MINUTE, past, past_work, past_first, _burstiness(before, past)
+        Trace(name, after, service_times, first_token),
+        ahead * MINUTE,
+        past,
+        past_service_times,
+        past_first_token,
+        _burstiness(before, past),
     )
 
 
 def read(path: Path, hours: float) -> Workload:
-    """Return the workload of a CSV file with a line for each request: timestamp in seconds, input and output tokens.
+    """Return the workload of a CSV file with one request per line: timestamp in seconds, input and output tokens.
 
-    The last hours, at most half of it, are simulated; what is before is the past. A first line of words is a heading.
+    The trace is the last hours, at most half of the file; the rest is the history. The file may have a header line.
 
     Raises:
-        UserError: no such file, a line that is not three numbers, or fewer than 1,000 requests.
+        UserError: the file cannot be read, a line is not three numbers, or there are fewer than 1,000 requests.
     """
     rows = []
     try:
@@ -95,26 +101,28 @@ def read(path: Path, hours: float) -> Workload:
                     if number == 1:
                         continue
                     raise UserError(
-                        f"{path}, line {number}: {','.join(row)[:60]!r} is not 'timestamp,input tokens,output tokens'."
+                        f"{path}, line {number}: {','.join(row)[:60]!r} is not 'timestamp,input tokens,output tokens'"
                     ) from error
-                if not all(math.isfinite(one) and one >= 0 for one in (stamp, tokens_in, tokens_out)):
-                    raise UserError(f"{path}, line {number}: a negative or infinite number.")
+                if not all(math.isfinite(number) and number >= 0 for number in (stamp, tokens_in, tokens_out)):
+                    raise UserError(f"{path}, line {number}: negative or infinite number")
                 rows.append((stamp, tokens_in, tokens_out))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); --trace takes a CSV file.") from error
+        raise UserError(f"{path}: cannot be read as a CSV file: {error}") from error
     if len(rows) < 1000:
-        raise UserError(f"{path}: has {len(rows)} requests; 1,000 or more are needed to tell policies apart.")
+        raise UserError(f"{path}: has {len(rows)} requests; at least 1,000 are required to compare policies")
     table = np.array(sorted(rows))
     times = table[:, 0] - table[0, 0]
     ahead = min(hours * 3600, times[-1] / 2) // MINUTE * MINUTE
     if ahead < 10 * MINUTE:
-        raise UserError(f"{path}: spans {times[-1]:.0f} s; at least 20 minutes are needed.")
+        raise UserError(f"{path}: spans {times[-1]:.0f} s; at least 20 minutes are required")
     split = (times[-1] - ahead) // MINUTE * MINUTE
     late = times >= split
-    work, first = _work(table[:, 1], table[:, 2])
+    service_times, first_token = _durations(table[:, 1], table[:, 2])
     past = np.bincount((times[~late] // MINUTE).astype(int), minlength=int(split // MINUTE)) / MINUTE
-    trace = Trace(path.name, times[late] - split, work[late], first[late])
-    return Workload(trace, float(times[-1] - split), past, work[~late], first[~late], _burstiness(times[~late], past))
+    trace = Trace(path.name, times[late] - split, service_times[late], first_token[late])
+    return Workload(
+        trace, float(times[-1] - split), past, service_times[~late], first_token[~late], _burstiness(times[~late], past)
+    )
 
 
 def _diurnal(rng: np.random.Generator, clock: NDArray[np.int64]) -> Array:
@@ -133,19 +141,19 @@ def _bursts(rng: np.random.Generator, clock: NDArray[np.int64]) -> Array:
 
 
 def _walk(rng: np.random.Generator, count: int, spread: float, minutes: float) -> Array:
-    """Return a walk that returns to 0: standard deviation and correlation time."""
+    """Return a mean-reverting random walk with a standard deviation and a correlation time."""
     keep = math.exp(-1 / minutes)
     shocks = rng.normal(0, spread * math.sqrt(1 - keep * keep), count)
-    found = np.empty(count)
+    walk = np.empty(count)
     value = 0.0
     for index, shock in enumerate(shocks.tolist()):
         value = keep * value + shock
-        found[index] = value
-    return found
+        walk[index] = value
+    return walk
 
 
 def _flash(rng: np.random.Generator, minutes: int, ahead: int) -> Array:
-    """Return the factors of flash crowds: one a day before, one in eight hours of the trace."""
+    """Return the factors of flash crowds: one per day of history, one per eight hours of the trace."""
     factor = np.ones(minutes)
     begins = [day * 1440 + int(rng.integers(0, 1380)) for day in range(HISTORY_DAYS)]
     spans = max(1, ahead // 480)
@@ -159,7 +167,7 @@ def _flash(rng: np.random.Generator, minutes: int, ahead: int) -> Array:
 
 
 def _arrivals(rng: np.random.Generator, rates: Array, shape: float) -> Array:
-    """Return the times of a renewal process of mean gap 1 whose clock runs by the rates, from 0."""
+    """Return the arrival times of a renewal process of mean 1, time-changed by the rates."""
     clock = np.concatenate([[0.0], np.cumsum(rates) * MINUTE])
     total = clock[-1]
     gaps = rng.gamma(shape, 1 / shape, int(total + 10 * math.sqrt(total / shape)))
@@ -169,7 +177,7 @@ def _arrivals(rng: np.random.Generator, rates: Array, shape: float) -> Array:
 
 
 def _tokens(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """Return input and output tokens: lognormal, means of 500 and 300."""
+    """Return input and output tokens, lognormal with means of 500 and 300."""
     spread = 0.8
     shift = -spread * spread / 2
     inputs = np.exp(rng.normal(math.log(500) + shift, spread, count)).clip(1, 8000)
@@ -177,10 +185,10 @@ def _tokens(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     return inputs, outputs
 
 
-def _work(inputs: Array, outputs: Array) -> tuple[Array, Array]:
-    """Return the seconds that requests hold a slot, and until their first token."""
-    first = PREFILL_SECONDS + PREFILL_SECONDS_PER_TOKEN * inputs + DECODE_SECONDS_PER_TOKEN
-    return first + DECODE_SECONDS_PER_TOKEN * outputs, first
+def _durations(inputs: Array, outputs: Array) -> tuple[Array, Array]:
+    """Return the service times of requests, and the times to first token without queueing."""
+    first_token = PREFILL_SECONDS + PREFILL_SECONDS_PER_TOKEN * inputs + DECODE_SECONDS_PER_TOKEN
+    return first_token + DECODE_SECONDS_PER_TOKEN * outputs, first_token
 
 
 def _burstiness(times: Array, rates: Array) -> float:

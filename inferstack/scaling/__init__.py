@@ -1,1 +1,4 @@
-"""How many replicas each job should have: forecast, plan for a service level, bounds of the HPA. Pure."""
+"""Scaling algorithms: forecast, plan for an SLO, bounds of the HPA, allocation of a GPU pool, simulator.
+
+Everything here is pure: no I/O, no clock, and seeds are arguments.
+"""

@@ -1,7 +1,7 @@
-"""The error of wrong input to the scaling algorithms."""
+"""The error of the scaling algorithms."""
 
 from __future__ import annotations
 
 
 class ScalingError(ValueError):
-    """An input that cannot be: the message names the field at fault and what would do."""
+    """Invalid input; the message names the field and the valid range."""

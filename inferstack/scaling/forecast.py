@@ -1,11 +1,11 @@
-"""Forecasts of arrivals with statsforecast, chosen by a rolling backtest against seasonal-naive.
+"""Forecasts of arrival rates with statsforecast; a rolling backtest selects the model.
 
-Candidates are a season's profile times a level: the profile by the mean of the seasons or by MSTL (Bandara, Hyndman,
-Bergmeir 2021), the level by exponential smoothing (AutoETS). Seasonal-naive is always among them, and wins where none
-is better by pinball loss. Intervals are split-conformal: quantiles of the errors that the same model made in the
-backtest, in units of the forecast or of its square root, whichever serves better.
+A candidate is a seasonal profile times a level: the profile by the mean of the seasons or by MSTL (Bandara, Hyndman,
+Bergmeir 2021), the level by exponential smoothing (AutoETS). The baseline is seasonal-naive, which is used unless a
+candidate has a lower pinball loss. Prediction intervals are split-conformal: quantiles of the errors of the same model
+in the backtest, scaled by the forecast or by its square root, whichever has the lower loss.
 
-This module alone imports statsforecast, and only when a forecast is asked for.
+Only this module imports statsforecast, and only when a forecast is computed.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ Array = NDArray[np.float64]
 
 DAY, WEEK = 86400.0, 7 * 86400.0
 COARSE = 600.0
-"""Step of the profile of a season, seconds: finer ones are noise, and MSTL takes minutes on them."""
-LEAST_STEPS = 60
-"""Below so many measured steps nothing is foreseen."""
+"""Step of a seasonal profile in seconds: finer steps are noise, and MSTL takes minutes on them."""
+MIN_STEPS = 60
+"""Minimum number of measured steps for a forecast."""
 LEVEL_STEPS = 1440
-"""Steps that the level is fitted on."""
+"""Steps used to fit the level."""
 ORIGINS = 300
-"""Forecasts in a backtest."""
+"""Maximum number of forecasts in a backtest."""
 POWERS = (0.5, 1.0)
-MOST_GAPS = 0.5
-"""Share of steps without a measurement above which nothing is foreseen."""
+MAX_MISSING = 0.5
+"""Maximum fraction of missing steps for a forecast."""
 
 
 class Model(Protocol):
-    """A way to forecast."""
+    """A forecasting model."""
 
     name: str
 
     def fit(self, values: Array) -> None:
-        """Learn from all values, the last one being now."""
+        """Fit the model to values that end now."""
 
     def predict(self, values: Array, steps: int, begin: int = 0) -> Array:
-        """Return the next steps after values.
+        """Return a forecast of the steps after the values.
 
-        ``begin`` is the place of the first value, counted from the first that was learned from.
+        ``begin`` is the index of the first value, relative to the first value of the fit.
         """
         ...
 
 
 class SeasonalNaive:
-    """The value one season before; with a season of 1 the last value."""
+    """Repeats the value of one season before; with a season of 1, the last value."""
 
     def __init__(self, name: str, season: int) -> None:
         models = _models()
@@ -62,16 +62,16 @@ class SeasonalNaive:
         self._model: Any = models.SeasonalNaive(season_length=season)
 
     def fit(self, values: Array) -> None:
-        """Learn nothing."""
+        """Do nothing: the model has no parameters."""
 
     def predict(self, values: Array, steps: int, begin: int = 0) -> Array:  # noqa: ARG002  # as Model has it
-        """Return the values of the season before."""
+        """Return the values of the previous season."""
         mean: Array = self._model.forward(values[-self._season :], h=steps)["mean"]
         return mean
 
 
 class Level:
-    """Exponential smoothing of the values, each divided by its place in a season's profile."""
+    """Exponential smoothing of values, after division by a seasonal profile."""
 
     def __init__(self, name: str, profile: Profile | None) -> None:
         models = _models()
@@ -80,7 +80,7 @@ class Level:
         self._model: Any = models.AutoETS(season_length=1, model="AZN")
 
     def fit(self, values: Array) -> None:
-        """Learn the profile from all values, the level's smoothing from the last."""
+        """Fit the profile to all values and the smoothing to the latest."""
         if self._profile is not None:
             self._profile.fit(values)
         self._model.fit(self._levels(values))
@@ -98,7 +98,7 @@ class Level:
 
 
 class Profile:
-    """The shape of one season, at least a twentieth of its mean everywhere."""
+    """The seasonal profile; everywhere at least a twentieth of its mean."""
 
     def __init__(self, season: int, fold: int, *, mstl: bool) -> None:
         self._season = season
@@ -107,18 +107,18 @@ class Profile:
         self._shape: Array
 
     def fit(self, values: Array) -> None:
-        """Learn it from whole seasons up to the end; the first value is the season's beginning."""
+        """Fit the profile to whole seasons; a season starts with the first value."""
         width = self._season // self._fold
         usable = len(values) // self._fold * self._fold
         coarse = values[:usable].reshape(-1, self._fold).mean(axis=1)
         floor = max(0.05 * float(coarse.mean()), 1e-9)
         shape = self._by_mstl(coarse + floor, width) if self._mstl else self._by_mean(coarse + floor, width)
-        # The middle of each coarse step, and its neighbours around the corner of the season.
+        # The middle of each coarse step, wrapped around the ends of the season.
         at = (np.arange(-1, width + 1) + 0.5) * self._fold - 0.5
         self._shape = np.interp(np.arange(self._season), at, np.concatenate([shape[-1:], shape, shape[:1]]))
 
     def at(self, begin: int, steps: int) -> Array:
-        """Return the shape from a step on, counted from the first value."""
+        """Return the profile of steps from an index relative to the first value."""
         return self._shape[np.arange(begin, begin + steps) % self._season]
 
     @staticmethod
@@ -127,7 +127,7 @@ class Profile:
         seasons = len(coarse) // width
         model = models.SeasonalWindowAverage(season_length=width, window_size=seasons)
         shape: Array = model.forecast(coarse, h=width)["mean"]
-        return np.roll(shape, len(coarse) % width)  # it begins where the values end
+        return np.roll(shape, len(coarse) % width)  # the forecast starts where the values end
 
     @staticmethod
     def _by_mstl(coarse: Array, width: int) -> Array:
@@ -140,20 +140,20 @@ class Profile:
 
 @dataclass(frozen=True)
 class Backtest:
-    """How a model did on the last part of the history, of which it had learned nothing."""
+    """The errors of a model on the last part of the history, which was not used to fit it."""
 
     model: Model
     loss: float
-    """Pinball loss of the median and of the upper end together, requests a second."""
+    """Sum of the pinball losses of the median and of the upper bound, in requests a second."""
     power: float
-    """Errors scatter like this power of the forecast: 0.5 as counts do, 1 as a rate that goes up and down by shares."""
+    """Errors scale with this power of the forecast: 0.5 for counts, 1 for relative changes."""
     errors: Array
-    """Origins by steps: measured less forecast, in units of `scatter`."""
+    """Origins by steps: measured less forecast, in units of `error_scale`."""
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """For what the models were fitted."""
+class _Fit:
+    """The parameters that a model was fitted for."""
 
     start: float
     end: float
@@ -161,66 +161,66 @@ class _Chosen:
     steps: int
     confidence: float
 
-    def fits(self, history: History, steps: int, confidence: float, refresh: float) -> bool:
-        """Tell whether the choice still serves."""
+    def covers(self, history: History, steps: int, confidence: float, refresh: float) -> bool:
+        """Return whether the fitted model can serve this forecast."""
         same = (history.step, confidence) == (self.step, self.confidence) and steps <= self.steps
         return same and self.end <= history.end < self.end + refresh
 
 
-class Chooser:
-    """The forecaster of one job: chooses and fits now and then, predicts at once.
+class BacktestForecaster:
+    """The forecaster of one job: selects a model by backtest, and uses it until the next refresh.
 
     Args:
-        refresh: seconds of history after which models are fitted and chosen anew.
-        mstl: whether MSTL is tried, which takes a second or so at each choice.
+        refresh: seconds of history after which the selection is repeated.
+        mstl: whether MSTL is a candidate, which adds about a second to each selection.
     """
 
     def __init__(self, refresh: float = 6 * 3600.0, *, mstl: bool = True) -> None:
         self.refresh = refresh
         self.mstl = mstl
-        self._chosen: _Chosen | None = None
+        self._fit: _Fit | None = None
         self._best: Backtest
-        self._why = ""
-        self._said: tuple[tuple[float, int, int, float], Forecast] | None = None
+        self._explanation = ""
+        self._cached: tuple[tuple[float, int, int, float], Forecast] | None = None
 
     def predict(self, history: History, steps: int, confidence: float) -> Forecast | None:
-        """Return a forecast of so many steps after the history's end.
+        """Return a forecast of the steps after the end of the history.
 
-        None where fewer than `LEAST_STEPS` steps are measured, more than half of them or the last few are missing.
+        None if fewer than `MIN_STEPS` steps are measured, or if more than half of them or the last few are missing.
         """
-        asked = (history.end, len(history.rates), steps, confidence)
-        if self._said is not None and self._said[0] == asked:
-            return self._said[1]
+        key = (history.end, len(history.rates), steps, confidence)
+        if self._cached is not None and self._cached[0] == key:
+            return self._cached[1]
         values = filled(history)
         if values is None:
             return None
-        place = 0 if self._chosen is None else (history.start - self._chosen.start) / history.step
-        fits = self._chosen is not None and self._chosen.fits(history, steps, confidence, self.refresh)
-        if not fits or place < 0 or abs(place - round(place)) > 1e-6:
-            self._choose(values, history, steps, confidence)
-            self._chosen = _Chosen(history.start, history.end, history.step, steps, confidence)
-            place = 0
-        forecast = self._say(values, history, steps, confidence, round(place))
-        self._said = (asked, forecast)
+        offset = 0 if self._fit is None else (history.start - self._fit.start) / history.step
+        covered = self._fit is not None and self._fit.covers(history, steps, confidence, self.refresh)
+        if not covered or offset < 0 or abs(offset - round(offset)) > 1e-6:
+            self._select(values, history, steps, confidence)
+            self._fit = _Fit(history.start, history.end, history.step, steps, confidence)
+            offset = 0
+        forecast = self._forecast(values, history, steps, confidence, round(offset))
+        self._cached = (key, forecast)
         return forecast
 
-    def _choose(self, values: Array, history: History, steps: int, confidence: float) -> None:
-        naive, others = candidates(len(values), history.step, mstl=self.mstl)
-        ranked = sorted((backtest(model, values, steps, confidence) for model in naive), key=lambda found: found.loss)
-        base = ranked[0]
-        tried = [backtest(model, values, steps, confidence) for model in others]
-        best = min(tried, key=lambda found: found.loss, default=base)
-        if best.loss < base.loss:
+    def _select(self, values: Array, history: History, steps: int, confidence: float) -> None:
+        naive, rivals = candidates(len(values), history.step, mstl=self.mstl)
+        baseline = min((backtest(model, values, steps, confidence) for model in naive), key=lambda test: test.loss)
+        tests = [backtest(model, values, steps, confidence) for model in rivals]
+        best = min(tests, key=lambda test: test.loss, default=baseline)
+        if best.loss < baseline.loss:
             self._best = best
-            self._why = f"{best.model.name} has {best.loss / base.loss:.2f} of the loss of {base.model.name}"
+            ratio = best.loss / baseline.loss
+            self._explanation = f"{best.model.name} has {ratio:.2f} of the loss of {baseline.model.name}"
         else:
-            self._best = base
-            self._why = f"no model is better than {base.model.name}"
+            self._best = baseline
+            self._explanation = f"no model is better than {baseline.model.name}"
         self._best.model.fit(values)
 
-    def _say(self, values: Array, history: History, steps: int, confidence: float, place: int) -> Forecast:
-        mean = self._best.model.predict(values, steps, place)
-        scale = scatter(mean, self._best.power)
+    def _forecast(self, values: Array, history: History, steps: int, confidence: float, offset: int) -> Forecast:
+        mean = self._best.model.predict(values, steps, offset)
+        scale = error_scale(mean, self._best.power)
         errors = self._best.errors[:, :steps]
         upper = mean + scale * conformal(errors, confidence)
         lower = mean - scale * conformal(-errors, confidence)
@@ -233,35 +233,35 @@ class Chooser:
             tuple(np.clip(np.minimum(lower, mean), 0.0, None).tolist()),
             tuple(np.maximum(upper, mean).tolist()),
             confidence,
-            self._why,
+            self._explanation,
         )
 
 
 def candidates(count: int, step: float, *, mstl: bool) -> tuple[list[Model], list[Model]]:
-    """Return the seasonal-naive models and their rivals, as far as so many steps show a season.
+    """Return the seasonal-naive models and their rivals, for the seasons that the history is long enough for.
 
-    A day counts as a season from two and a half days on, a week from two and a half weeks: the profile is learned on
-    all but the part that the backtest needs.
+    A daily season needs two and a half days, a weekly season two and a half weeks: the backtest holds out a part of the
+    history.
     """
     naive: list[Model] = [SeasonalNaive("naive", 1)]
     rivals: list[Model] = [Level("ETS", None)]
-    for word, seconds in (("daily", DAY), ("weekly", WEEK)):
+    for season_name, seconds in (("daily", DAY), ("weekly", WEEK)):
         season = round(seconds / step)
         fold = max(1, math.floor(COARSE / step))
         if abs(season * step - seconds) > 1e-6 or season % fold or count < 2.5 * season:
             continue
-        naive.append(SeasonalNaive(f"seasonal-naive, {word}", season))
-        rivals.append(Level(f"{word} mean and ETS", Profile(season, fold, mstl=False)))
-        if mstl and word == "daily":
-            rivals.append(Level(f"{word} MSTL and ETS", Profile(season, fold, mstl=True)))
+        naive.append(SeasonalNaive(f"seasonal-naive, {season_name}", season))
+        rivals.append(Level(f"{season_name} mean and ETS", Profile(season, fold, mstl=False)))
+        if mstl and season_name == "daily":
+            rivals.append(Level(f"{season_name} MSTL and ETS", Profile(season, fold, mstl=True)))
     return naive, rivals
 
 
 def backtest(model: Model, values: Array, steps: int, confidence: float) -> Backtest:
-    """Forecast from many origins in the last part of the history; what comes after an origin is not seen.
+    """Forecast from many origins in the last part of the history; a forecast sees nothing after its origin.
 
-    The part is a fifth of the history, at most two days' worth of it in steps of a minute. Its first half gives the
-    interval by which the second half's loss is judged; all of it gives the interval that is used later.
+    The part is a fifth of the history, and at most 2880 steps (two days of minutes). Its first half gives the intervals
+    that the loss of the second half is measured with; all of it gives the intervals of later forecasts.
     """
     length = max(min(len(values) // 5, 2880), steps + 2)
     first = len(values) - length
@@ -270,70 +270,70 @@ def backtest(model: Model, values: Array, steps: int, confidence: float) -> Back
     means = np.array([model.predict(values[:origin], steps) for origin in origins])
     truths = np.array([values[origin : origin + steps] for origin in origins])
     half = max(1, len(origins) // 2)
-    tried = []
+    tests = []
     for power in POWERS:
-        scale = scatter(means, power)
+        scale = error_scale(means, power)
         errors = (truths - means) / scale
         upper = means[half:] + scale[half:] * conformal(errors[:half], confidence)
         loss = pinball(truths[half:], means[half:], 0.5) + pinball(truths[half:], upper, confidence)
-        tried.append(Backtest(model, loss, power, errors))
-    return min(tried, key=lambda found: found.loss)
+        tests.append(Backtest(model, loss, power, errors))
+    return min(tests, key=lambda test: test.loss)
 
 
-def scatter(mean: Array, power: float) -> Array:
-    """Return the unit of errors at a forecast: a power of it, with a floor for quiet times."""
-    found: Array = np.maximum(mean, 1e-2) ** power
-    return found
+def error_scale(mean: Array, power: float) -> Array:
+    """Return the unit of errors at a forecast: a power of it, with a lower bound for idle times."""
+    scale: Array = np.maximum(mean, 1e-2) ** power
+    return scale
 
 
-def conformal(errors: Array, share: float) -> Array:
-    """Return for each step the error that a share of forecasts does not exceed, for the sample's size corrected.
+def conformal(errors: Array, probability: float) -> Array:
+    """Return the quantile of the errors of each step, with the finite-sample correction of conformal prediction.
 
     Args:
         errors: origins by steps.
-        share: 0 to 1.
+        probability: 0 to 1.
     """
     count = len(errors)
-    rank = min(math.ceil((count + 1) * share), count) - 1
-    found: Array = np.sort(errors, axis=0)[rank]
-    return found
+    rank = min(math.ceil((count + 1) * probability), count) - 1
+    quantile: Array = np.sort(errors, axis=0)[rank]
+    return quantile
 
 
-def pinball(truth: Array, quantile: Array, share: float) -> float:
+def pinball(truth: Array, quantile: Array, probability: float) -> float:
     """Return the mean pinball loss of a quantile forecast; smaller is better."""
     miss = truth - quantile
-    return float(np.mean(np.maximum(share * miss, (share - 1) * miss)))
+    return float(np.mean(np.maximum(probability * miss, (probability - 1) * miss)))
 
 
 def filled(history: History) -> Array | None:
-    """Return the rates without gaps; None where too little is measured.
+    """Return the rates without gaps; None if too few are measured.
 
-    A gap takes the values of the day before, where they are there, else a straight line. A gap that reaches the end,
-    of more than 5 steps, cannot be filled: the present is unknown.
+    A gap is filled from the previous day, a short gap by linear interpolation. A gap of more than 5 steps at the end
+    cannot be filled, as the present is unknown.
     """
     values = np.asarray(history.rates, dtype=float)
-    known = np.isfinite(values)
-    if known.all():
-        return values if len(values) >= LEAST_STEPS else None
-    if known.sum() < LEAST_STEPS or known.mean() < 1 - MOST_GAPS or not known[-5:].any():
+    measured = np.isfinite(values)
+    if measured.all():
+        return values if len(values) >= MIN_STEPS else None
+    if measured.sum() < MIN_STEPS or measured.mean() < 1 - MAX_MISSING or not measured[-5:].any():
         return None
     values = values.copy()
     day = round(DAY / history.step)
-    for index in np.flatnonzero(~known):
-        if index >= day and np.isfinite(values[index - day]) and not _short(known, int(index)):
+    for index in np.flatnonzero(~measured):
+        if index >= day and np.isfinite(values[index - day]) and not _is_short_gap(measured, int(index)):
             values[index] = values[index - day]
     where = np.flatnonzero(np.isfinite(values))
-    line: Array = np.interp(np.arange(len(values)), where, values[where])
-    return line
+    interpolated: Array = np.interp(np.arange(len(values)), where, values[where])
+    return interpolated
 
 
 def _models() -> Any:
-    from statsforecast import models  # noqa: PLC0415  # takes seconds to import, and reactive scaling needs none of it
+    from statsforecast import models  # noqa: PLC0415  # takes seconds to import; reactive scaling does not need it
 
     return models
 
 
-def _short(known: NDArray[np.bool_], index: int) -> bool:
-    """Tell whether the gap around a step is short enough for a straight line."""
-    near: Sequence[bool] = known[max(0, index - 5) : index + 6].tolist()
+def _is_short_gap(measured: NDArray[np.bool_], index: int) -> bool:
+    """Return whether the gap around a step is short enough for linear interpolation."""
+    near: Sequence[bool] = measured[max(0, index - 5) : index + 6].tolist()
     return sum(near) >= 5

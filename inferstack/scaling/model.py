@@ -1,12 +1,13 @@
-"""What the scaling decision is given and what it returns.
+"""Input and output of the scaling decision.
 
-Units: times are seconds since the epoch, durations seconds, rates requests a second, GPUs whole cards or slices (what
-one replica asks for). Nothing here reads a clock: the caller says what time it is.
+Units: times are seconds since the epoch, durations are seconds, rates are requests a second, GPUs are whole GPUs or MIG
+slices, as a replica requests them. The caller passes the current time.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -14,271 +15,274 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from inferstack.scaling.errors import ScalingError
-from inferstack.scaling.reactive import Memory
+from inferstack.scaling.reactive import HpaState
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A measured duration, as points ``(share, seconds)`` of its quantile function.
+    """The distribution of a duration, as points ``(probability, seconds)`` of its quantile function.
 
-    As ``histogram_quantile`` of Prometheus gives it; straight lines between the points, flat beyond the ends.
+    As from ``histogram_quantile`` of Prometheus; linear between the points, constant beyond the ends.
 
     Raises:
-        ScalingError: no points, a share outside 0 to 1, a negative time, or points that fall.
+        ScalingError: no points, a probability outside 0 to 1, a negative duration, or decreasing points.
     """
 
     points: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
         if not self.points:
-            raise ScalingError("a distribution has no points: give at least one measured (share, seconds)")
-        for share, seconds in self.points:
-            if not 0 <= share <= 1 or not 0 <= seconds < math.inf:
-                raise ScalingError(f"a distribution has the point ({share}, {seconds}): a share is 0 to 1, a time >= 0")
-        for (share, seconds), (after, longer) in zip(self.points, self.points[1:], strict=False):
-            if after <= share or longer < seconds:
-                raise ScalingError(f"a distribution falls from ({share}, {seconds}) to ({after}, {longer}): sort it")
+            raise ScalingError("distribution: has no points; at least one (probability, seconds) is required")
+        for probability, seconds in self.points:
+            if not 0 <= probability <= 1 or not 0 <= seconds < math.inf:
+                raise ScalingError(
+                    f"distribution: invalid point ({probability}, {seconds}); a probability is 0 to 1, a duration at "
+                    "least 0"
+                )
+        for (low, shorter), (high, longer) in itertools.pairwise(self.points):
+            if high <= low or longer < shorter:
+                raise ScalingError(f"distribution: decreases from ({low}, {shorter}) to ({high}, {longer})")
 
     @classmethod
     def fixed(cls, seconds: float) -> Distribution:
-        """Return a duration that is always the same."""
+        """Return the distribution of a constant duration."""
         return cls(((0.5, seconds),))
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Distribution:
-        """Return the distribution of measured samples, in any order."""
+        """Return the empirical distribution of samples in any order."""
         ordered = sorted(samples)
         return cls(tuple(((index + 0.5) / len(ordered), value) for index, value in enumerate(ordered)))
 
-    def quantile(self, share: float) -> float:
-        """Return the seconds that a share of all does not exceed."""
-        index = bisect_right(self.points, (share, math.inf))
+    def quantile(self, probability: float) -> float:
+        """Return the quantile in seconds."""
+        index = bisect_right(self.points, (probability, math.inf))
         if index == 0:
             return self.points[0][1]
         if index == len(self.points):
             return self.points[-1][1]
         (left, low), (right, high) = self.points[index - 1], self.points[index]
-        return low + (high - low) * (share - left) / (right - left)
+        return low + (high - low) * (probability - left) / (right - left)
 
 
 @dataclass(frozen=True)
 class History:
-    """Arrivals of one service, averaged over regular steps, the oldest first.
+    """Arrival rates of one service, averaged over regular steps, the oldest first.
 
-    Arrivals, not finished requests: those cannot exceed what the replicas manage and hide an overload.
+    The rate of finished requests will not do: it is bounded by the capacity of the replicas and hides an overload.
 
     Raises:
-        ScalingError: a step that is not above 0.
+        ScalingError: a step that is not positive.
     """
 
     start: float
-    """When the first step begins."""
+    """Start of the first step."""
     step: float
     rates: Sequence[float]
-    """Requests a second; ``nan`` where nothing was measured."""
+    """Requests a second; ``nan`` for unknown."""
 
     def __post_init__(self) -> None:
         if not 0 < self.step < math.inf:
-            raise ScalingError(f"history.step: is {self.step}; seconds above 0")
+            raise ScalingError(f"history.step: {self.step} is not positive")
 
     @property
     def end(self) -> float:
-        """When the last step ends."""
+        """End of the last step."""
         return self.start + self.step * len(self.rates)
 
 
 @dataclass(frozen=True)
 class Service:
-    """What one replica can do, as measured.
+    """The measured capacity of one replica.
 
     Raises:
-        ScalingError: a number out of its range.
+        ScalingError: a number out of range.
     """
 
     rate: float
-    """Requests a second that one replica finishes while all its slots are in use."""
+    """Service rate: requests a second that one replica finishes with all slots in use."""
     slots: int = 1
-    """Requests that it works on at once (``--max-num-seqs`` of vLLM, ``max_batch_size`` of Triton)."""
+    """Concurrent requests (``--max-num-seqs`` of vLLM, ``max_batch_size`` of Triton)."""
     variability: float = 1.0
-    """Squared coefficient of variation of the time that a request holds a slot; 1 for exponential times."""
+    """Squared coefficient of variation of the service time; 1 for exponential times."""
     burstiness: float = 1.0
-    """Squared coefficient of variation of the times between arrivals; 1 for a Poisson stream."""
+    """Squared coefficient of variation of the interarrival time; 1 for a Poisson process."""
     first_token: Distribution = field(default_factory=lambda: Distribution.fixed(0.0))
-    """Time to the first token of a request that does not wait."""
+    """Time to first token without queueing."""
     latency: Distribution = field(default_factory=lambda: Distribution.fixed(0.0))
-    """Time to the last token of a request that does not wait."""
+    """Time to last token without queueing."""
     cold_start: Distribution = field(default_factory=lambda: Distribution.fixed(60.0))
-    """From a replica is asked for until it is Ready."""
+    """From the request of a replica until it is Ready."""
     gpus: int = 1
-    """GPUs, or slices, of one replica."""
+    """GPUs or MIG slices of one replica."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < math.inf:
-            raise ScalingError(f"service.rate: is {self.rate}; requests a second above 0, measured on one replica")
+            raise ScalingError(f"service.rate: {self.rate} requests a second is not positive and finite")
         if self.slots < 1:
-            raise ScalingError(f"service.slots: is {self.slots}; at least 1")
+            raise ScalingError(f"service.slots: {self.slots} is less than 1")
         if self.gpus < 1:
-            raise ScalingError(f"service.gpus: is {self.gpus}; at least 1")
+            raise ScalingError(f"service.gpus: {self.gpus} is less than 1")
         for name in ("variability", "burstiness"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ScalingError(f"service.{name}: is {getattr(self, name)}; a squared coefficient is at least 0")
+                raise ScalingError(f"service.{name}: {getattr(self, name)} is not finite and at least 0")
 
 
 _BANDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
-"""Where the bands of `Slo.slacks` begin."""
+"""Lower ends of the bands of `Slo.slacks`."""
 
 
 class Measure(enum.StrEnum):
-    """What the service level is about."""
+    """The indicator of an SLO."""
 
     QUEUE = "Queue"
-    """Seconds that a request waits before a replica works on it."""
-    TIME_TO_FIRST_TOKEN = "TimeToFirstToken"  # noqa: S105  # language models count in tokens
+    """Queueing time of a request."""
+    TIME_TO_FIRST_TOKEN = "TimeToFirstToken"  # noqa: S105  # tokens of a language model
     LATENCY = "Latency"
 
 
 @dataclass(frozen=True)
 class Slo:
-    """The service level: a share of requests that stay within a time.
+    """A service level objective: a fraction of requests within a time limit.
 
     Raises:
-        ScalingError: a share outside 0 to 1, or a time that is not above 0.
+        ScalingError: a fraction outside 0 to 1, or a limit that is not positive.
     """
 
     seconds: float
     measure: Measure = Measure.TIME_TO_FIRST_TOKEN
     percentile: float = 0.99
-    """Share of requests that must stay within ``seconds``."""
+    """Fraction of requests that must stay within ``seconds``."""
     confidence: float = 0.95
-    """Share of times at which the replicas must suffice: the quantile of the forecast that is planned for."""
+    """Fraction of time for which the replicas must suffice: the quantile of the forecast to plan for."""
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < math.inf:
-            raise ScalingError(f"slo.seconds: is {self.seconds}; above 0")
+            raise ScalingError(f"slo.seconds: {self.seconds} is not positive and finite")
         for name in ("percentile", "confidence"):
             if not 0 < getattr(self, name) < 1:
-                raise ScalingError(f"slo.{name}: is {getattr(self, name)}; between 0 and 1, without the ends")
+                raise ScalingError(f"slo.{name}: {getattr(self, name)} is not between 0 and 1, exclusive")
 
     def slacks(self, service: Service) -> tuple[tuple[float, float], ...]:
-        """Return ``(seconds, share)``: for each share of requests, how long one of them may wait.
+        """Return ``(seconds, fraction)``: how long each fraction of requests may wait.
 
-        Of a limit on work and wait together the rest after the work is left, by bands of the work's distribution, each
-        taken at its slow end. A negative time: the work alone takes too long.
+        For a limit on the response time, the slack is what the service time leaves. It is computed for bands of the
+        service time's distribution, each at its slow end. It is negative if the service time alone exceeds the limit.
 
         Raises:
-            ScalingError: the work alone misses more requests than allowed, so that no number of replicas helps.
+            ScalingError: the service time alone misses the SLO, so that no number of replicas helps.
         """
         if self.measure is Measure.QUEUE:
             return ((self.seconds, 1.0),)
-        work = service.first_token if self.measure is Measure.TIME_TO_FIRST_TOKEN else service.latency
+        service_time = service.first_token if self.measure is Measure.TIME_TO_FIRST_TOKEN else service.latency
         bands = zip(_BANDS, (*_BANDS[1:], 1.0), strict=True)
-        found = tuple((self.seconds - work.quantile(high), high - low) for low, high in bands)
-        if sum(share for seconds, share in found if seconds < 0) >= 1 - self.percentile:
+        slacks = tuple((self.seconds - service_time.quantile(high), high - low) for low, high in bands)
+        if sum(fraction for seconds, fraction in slacks if seconds < 0) >= 1 - self.percentile:
             raise ScalingError(
-                f"slo.seconds: {self.seconds:g} s of {self.measure.value} cannot be met by any number of replicas: a "
-                f"request that does not wait takes {work.quantile(self.percentile):.3g} s at the "
+                f"slo.seconds: no number of replicas meets {self.seconds:g} s of {self.measure.value}: without "
+                f"queueing a request takes {service_time.quantile(self.percentile):.3g} s at the "
                 f"{100 * self.percentile:.4g}th percentile"
             )
-        return found
+        return slacks
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What people allow.
+    """Bounds set by the user.
 
     Raises:
-        ScalingError: bounds that contradict one another.
+        ScalingError: contradictory bounds.
     """
 
     min_replicas: int = 1
     max_replicas: int = 1000
     warm: int = 0
-    """Replicas kept beyond what the forecast needs, for what no forecast sees."""
+    """Headroom: replicas beyond the need of the forecast."""
     budget_gpus: int | None = None
-    """Most GPUs that the job may hold."""
+    """Maximum number of GPUs of the job."""
     idle_seconds: float | None = None
-    """Without a request for so long the job goes to 0 replicas; None: never."""
+    """Idle time after which the job scales to 0 replicas; None: never."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
             raise ScalingError(
-                f"bounds: minReplicas {self.min_replicas} and maxReplicas {self.max_replicas}; 1 <= min <= max "
-                "(idle_seconds is what allows 0)"
+                f"bounds: minReplicas {self.min_replicas} and maxReplicas {self.max_replicas} violate 1 <= min <= max "
+                "(idle_seconds allows 0)"
             )
         if self.warm < 0:
-            raise ScalingError(f"bounds.warm: is {self.warm}; at least 0")
+            raise ScalingError(f"bounds.warm: {self.warm} is less than 0")
         if self.budget_gpus is not None and self.budget_gpus < 1:
-            raise ScalingError(f"bounds.budget_gpus: is {self.budget_gpus}; at least 1")
+            raise ScalingError(f"bounds.budget_gpus: {self.budget_gpus} is less than 1")
         if self.idle_seconds is not None and not 0 < self.idle_seconds < math.inf:
-            raise ScalingError(f"bounds.idle_seconds: is {self.idle_seconds}; above 0")
+            raise ScalingError(f"bounds.idle_seconds: {self.idle_seconds} is not positive and finite")
 
-    def most(self, gpus: int) -> int:
-        """Return the most replicas of ``gpus`` GPUs each.
+    def limit(self, gpus: int) -> int:
+        """Return the maximum number of replicas of ``gpus`` GPUs each.
 
         Raises:
-            ScalingError: the budget does not hold min_replicas.
+            ScalingError: the budget is too small for min_replicas.
         """
         if self.budget_gpus is None:
             return self.max_replicas
-        held = self.budget_gpus // gpus
-        if held < self.min_replicas:
+        affordable = self.budget_gpus // gpus
+        if affordable < self.min_replicas:
             raise ScalingError(
-                f"bounds.budget_gpus: {self.budget_gpus} GPUs hold {held} replicas of {gpus}, minReplicas is "
-                f"{self.min_replicas}: raise the budget or lower minReplicas"
+                f"bounds.budget_gpus: {self.budget_gpus} GPUs allow {affordable} replicas of {gpus} GPUs, but "
+                f"minReplicas is {self.min_replicas}; raise the budget or lower minReplicas"
             )
-        return min(self.max_replicas, held)
+        return min(self.max_replicas, affordable)
 
 
 @dataclass(frozen=True)
-class State:
-    """What is seen of the job now."""
+class ObservedState:
+    """The current state of the job."""
 
     replicas: int
     """``spec.replicas`` of its Deployment."""
     ready: int
-    """Replicas that serve."""
+    """Ready replicas."""
     load: float
-    """Requests in work and waiting, of all replicas together, as last scraped; averaged over some seconds is best."""
+    """Running and queued requests of all replicas at the last scrape, preferably averaged over some seconds."""
     waiting: float = 0.0
-    """Of these, those that wait."""
+    """Queue length: the queued requests among them."""
     rate: float | None = None
-    """Arrivals a second over the last short while (10 to 60 s); None where unknown."""
+    """Current arrival rate, over a short window (10 to 60 s); None if unknown."""
     rate_seconds: float = 60.0
-    """How long that while is."""
+    """Length of that window."""
     missed: float | None = None
-    """Share of requests that missed the service level over the last hour or so, as measured; None where unknown. While
-    it is below what the level allows, the rest of this error budget is spent."""
+    """Measured fraction of requests that missed the SLO over the last hour or so; None if unknown. While it is below
+    what the SLO allows, the plan spends the rest of the error budget."""
     last_request: float | None = None
-    """When the last request arrived, or since when the job is there; None: unknown, it then never goes to zero."""
-    memory: Memory = field(default_factory=Memory)
-    """`Decision.memory` of the decision before."""
+    """Time of the last arrival, or of the creation of the job; None: unknown, the job then never scales to zero."""
+    hpa_state: HpaState = field(default_factory=HpaState)
+    """`Decision.hpa_state` of the previous decision."""
     floors: tuple[tuple[float, int], ...] = ()
-    """`Decision.floors` of the decision before."""
+    """`Decision.floors` of the previous decision."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Arrivals to come, at the steps of the history that it was made from."""
+    """Forecast arrival rates, in the steps of the history."""
 
     model: str
-    """Which forecaster made it."""
+    """Name of the forecasting model."""
     start: float
-    """When the first step begins."""
+    """Start of the first step."""
     step: float
     mean: tuple[float, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
-    """Of a two-sided interval: each end is passed with a probability of ``1 - confidence``."""
+    """End of a two-sided prediction interval; each end is exceeded with a probability of ``1 - confidence``."""
     confidence: float
-    why: str = ""
-    """How the forecaster was chosen, one sentence."""
+    explanation: str = ""
+    """Why this model was selected, in one sentence."""
 
     def highest(self, begin: float, end: float) -> tuple[float, float, float]:
-        """Return lower, mean and upper of the step with the highest upper end between two times.
+        """Return lower, mean and upper of the step with the highest upper bound between two times.
 
-        Beyond its own end a forecast is taken to stay as it is at the end.
+        Beyond its end, a forecast stays constant.
         """
         last = len(self.mean) - 1
         first = min(max(math.floor((begin - self.start) / self.step), 0), last)
@@ -288,75 +292,74 @@ class Forecast:
 
 
 class Forecaster(Protocol):
-    """Whatever foresees arrivals. `inferstack.scaling.forecast.Chooser` is one."""
+    """Forecasts arrivals, for instance `inferstack.scaling.forecast.BacktestForecaster`."""
 
     def predict(self, history: History, steps: int, confidence: float) -> Forecast | None:
-        """Return a forecast of so many steps after the history's end, or None where it is too short to say."""
+        """Return a forecast of the steps after the end of the history; None if the history is too short."""
         ...
 
 
 class Reason(enum.StrEnum):
-    """Why the floor is where it is, one word for a condition or an event."""
+    """The reason of a decision, for conditions and Events."""
 
     FORECAST = "Forecast"
-    """The forecast's upper end needs so many."""
+    """The upper bound of the forecast determines the replicas."""
     BURST = "Burst"
-    """What arrives or waits now needs more than was foreseen."""
+    """Current arrivals or queued requests exceed the forecast."""
     REACTIVE = "Reactive"
-    """The HPA's own algorithm holds so many."""
+    """The HPA algorithm determines the replicas."""
     FALLING = "Falling"
-    """Less would do, but not for long enough to be worth a cold start."""
+    """Fewer replicas suffice, but not for long enough to be worth a cold start."""
     MINIMUM = "Minimum"
     BUDGET = "Budget"
-    """More are needed than the maximum or the budget of GPUs allows."""
+    """More replicas are needed than maxReplicas or the GPU budget allows."""
     IDLE = "Idle"
-    """Nothing arrived for long: to zero."""
+    """No arrivals for the idle time: scale to zero."""
     WAKE = "Wake"
-    """Something arrived or is foreseen: from zero."""
+    """Arrivals are observed or forecast: scale up from zero."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to write into the HorizontalPodAutoscaler, and why."""
+    """The parameters of the HorizontalPodAutoscaler, and the reason."""
 
     min_replicas: int
-    """At least 1; the HPA never goes below."""
+    """At least 1."""
     max_replicas: int
     target: float
-    """Requests in work and waiting, average of a replica: ``averageValue`` of the metric."""
+    """Target load (running and queued requests) of a replica: ``averageValue`` of the metric."""
     behavior: Object
     """``spec.behavior`` of autoscaling/v2."""
     replicas: int | None
-    """Not None where the Deployment itself must be set, which is for the HPA impossible: to 0 (it then pauses) or
-    up from 0."""
+    """Replicas to set in the Deployment, where the HPA cannot: 0 (which pauses the HPA), or up from 0. Else None."""
     reason: Reason
-    sentence: str
+    message: str
     needed: int
-    """Replicas that the plan asks for, before bounds and before what reactive holds."""
+    """Replicas of the plan, before bounds and the reactive baseline."""
     reactive: int
-    """Replicas that an HPA with the same target and behavior, but without a forecast, would hold now."""
+    """Reactive baseline: replicas of an HPA with the same target and behavior, but without a forecast."""
     forecast: Forecast | None
-    memory: Memory
+    hpa_state: HpaState
     floors: tuple[tuple[float, int], ...]
 
     @property
     def quantity(self) -> str:
-        """The target as a Kubernetes quantity, in thousandths."""
+        """The target as a Kubernetes quantity in milli-units."""
         return f"{round(self.target * 1000)}m"
 
-    def capped(self, most: int) -> Decision:
-        """Return the decision with at most so many replicas, which is what sharing a pool grants; 0 stops the job."""
-        if most >= self.max_replicas:
+    def capped(self, limit: int) -> Decision:
+        """Return the decision with at most ``limit`` replicas, as granted by a shared pool; 0 stops the job."""
+        if limit >= self.max_replicas:
             return self
-        limit = max(most, 1)
-        replicas = 0 if most < 1 else self.replicas
+        max_replicas = max(limit, 1)
+        replicas = 0 if limit < 1 else self.replicas
         fields: Mapping[str, Any] = {
             **self.__dict__,
-            "max_replicas": limit,
-            "min_replicas": min(self.min_replicas, limit),
-            "replicas": None if replicas is None else min(replicas, limit),
+            "max_replicas": max_replicas,
+            "min_replicas": min(self.min_replicas, max_replicas),
+            "replicas": None if replicas is None else min(replicas, max_replicas),
         }
-        if self.needed <= most:
+        if self.needed <= limit:
             return Decision(**fields)
-        told = f"{self.needed} replicas are needed, the pool grants {max(most, 0)}"
-        return Decision(**{**fields, "reason": Reason.BUDGET, "sentence": told})
+        message = f"{self.needed} replicas are needed, the pool grants {max(limit, 0)}"
+        return Decision(**{**fields, "reason": Reason.BUDGET, "message": message})

@@ -1,11 +1,11 @@
-"""The HorizontalPodAutoscaler's algorithm as Kubernetes publishes it, and what KEDA adds to it.
+"""Reactive scaling: the algorithm of the HorizontalPodAutoscaler, and the part that KEDA adds.
 
-Sources: "Horizontal Pod Autoscaling" (algorithm details, configurable scaling behavior) in the documentation of
-Kubernetes, and ``pkg/controller/podautoscaler/{horizontal,replica_calculator}.go`` of Kubernetes 1.34 where the
-documentation leaves something open. KEDA: "Scaling Deployments" and the ScaledObject specification of KEDA 2.
+Sources: "Horizontal Pod Autoscaling" (algorithm details, configurable scaling behavior) in the Kubernetes
+documentation, and ``pkg/controller/podautoscaler/{horizontal,replica_calculator}.go`` of Kubernetes 1.34 where the
+documentation is not specific. KEDA: "Scaling Deployments" and the ScaledObject specification of KEDA 2.
 
-It serves three ends: the shadow that no forecast may go below (`inferstack.scaling.plan`), the peers of the benchmark,
-and tests that hold our understanding of the executor.
+It is used for the reactive baseline that no forecast may go below (`inferstack.scaling.plan`), for the peers of the
+benchmark, and in tests of what the executor does.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ TOLERANCE = 0.1
 """``--horizontal-pod-autoscaler-tolerance``."""
 SYNC_SECONDS = 15.0
 """``--horizontal-pod-autoscaler-sync-period``."""
-UTILISATION = 0.8
-"""What an HPA without metrics aims at: 80 % of what was requested (``autoscaling/v2``)."""
+UTILIZATION = 0.8
+"""Default target of an HPA without metrics: 80% of the requests (``autoscaling/v2``)."""
 KEDA_POLLING_SECONDS = 30.0
-"""``pollingInterval``: how often KEDA itself looks, which matters from and to zero only."""
+"""``pollingInterval``, which matters only for scaling from and to zero."""
 KEDA_COOLDOWN_SECONDS = 300.0
-"""``cooldownPeriod``: from the last active look until it goes to ``minReplicaCount`` 0."""
+"""``cooldownPeriod``: from the last active poll to scaling to ``minReplicaCount`` 0."""
 
 
 class PolicyType(enum.StrEnum):
@@ -38,8 +38,8 @@ class PolicyType(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
-    """At most so much change within a period."""
+class ScalingPolicy:
+    """HPAScalingPolicy: the maximum change within a period."""
 
     type: PolicyType
     value: int
@@ -48,17 +48,17 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """One direction of ``spec.behavior``."""
+class ScalingRules:
+    """HPAScalingRules: one direction of ``spec.behavior``."""
 
     window: int
     """``stabilizationWindowSeconds``."""
-    policies: tuple[Policy, ...]
+    policies: tuple[ScalingPolicy, ...]
     select: str = "Max"
     """Max, Min or Disabled."""
 
     def render(self) -> dict[str, Any]:
-        """Return the block of autoscaling/v2."""
+        """Return the rules in the form of autoscaling/v2."""
         return {
             "stabilizationWindowSeconds": self.window,
             "selectPolicy": self.select,
@@ -66,62 +66,62 @@ class Rules:
         }
 
 
-UP = Rules(0, (Policy(PolicyType.PERCENT, 100, 15), Policy(PolicyType.PODS, 4, 15)))
+UP = ScalingRules(0, (ScalingPolicy(PolicyType.PERCENT, 100, 15), ScalingPolicy(PolicyType.PODS, 4, 15)))
 """Default of ``behavior.scaleUp``."""
-DOWN = Rules(300, (Policy(PolicyType.PERCENT, 100, 15),))
+DOWN = ScalingRules(300, (ScalingPolicy(PolicyType.PERCENT, 100, 15),))
 """Default of ``behavior.scaleDown``."""
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What an HPA is told.
+class HpaSpec:
+    """The spec of an HPA.
 
     Raises:
-        ScalingError: bounds that contradict one another, or a tolerance below 0.
+        ScalingError: contradictory bounds, or a negative tolerance.
     """
 
     min_replicas: int
     max_replicas: int
-    up: Rules = UP
-    down: Rules = DOWN
+    up: ScalingRules = UP
+    down: ScalingRules = DOWN
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_replicas <= self.max_replicas or self.max_replicas < 1:
-            raise ScalingError(f"HPA: minReplicas {self.min_replicas}, maxReplicas {self.max_replicas}")
+            raise ScalingError(f"HPA: minReplicas {self.min_replicas}, maxReplicas {self.max_replicas}: invalid bounds")
         if self.tolerance < 0:
-            raise ScalingError(f"HPA: a tolerance of {self.tolerance} is below 0")
+            raise ScalingError(f"HPA: tolerance: {self.tolerance} is less than 0")
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What the controller remembers of one HPA between two looks."""
+class HpaState:
+    """The state of the HPA controller for one HPA, between two syncs."""
 
     recommendations: tuple[tuple[float, int], ...] = ()
-    """When, and how many replicas the metrics asked for."""
+    """Times and replica counts that the metrics called for."""
     changes: tuple[tuple[float, int], ...] = ()
-    """When, and by how many replicas it scaled (below 0: down)."""
+    """Times and changes of the replica count (negative: down)."""
     replicas: int | None = None
-    """Of a shadow, which scales nothing: the replicas that it would hold."""
+    """For a `ReactiveBaseline`: the replicas that it would hold."""
 
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of a target and one metric of theirs."""
+    """One metric of the pods of a target."""
 
     values: Sequence[float]
-    """Of the pods whose metric is there."""
+    """Values of the pods that report the metric."""
     missing: int = 0
     """Running pods without the metric."""
     pending: int = 0
-    """Pods that do not run yet; the code calls them unready."""
+    """Pods that do not run yet (unready, in the code of the HPA)."""
 
 
 def from_pods(current: int, target: float, pods: Pods, tolerance: float = TOLERANCE) -> int | None:
-    """Return the replicas that a metric of pods asks for (type Pods, ``averageValue``); None without any value.
+    """Return the replicas that a metric of type Pods (``averageValue``) calls for; None without any value.
 
-    Pods without a metric count as if at the target on the way down and as 0 on the way up; pending pods count as 0 on
-    the way up. Where that turns the direction, or lands within the tolerance, nothing changes.
+    When scaling down, pods without the metric count as being at the target. When scaling up, they and pending pods
+    count as 0. If that reverses the direction or ends within the tolerance, nothing changes.
     """
     if not pods.values:
         return None
@@ -136,130 +136,132 @@ def from_pods(current: int, target: float, pods: Pods, tolerance: float = TOLERA
         count += pods.missing
     if with_pending:
         count += pods.pending
-    again = total / count / target
-    if within(again, tolerance) or (ratio < 1 < again) or (again < 1 < ratio):
+    adjusted = total / count / target
+    if within(adjusted, tolerance) or (ratio < 1 < adjusted) or (adjusted < 1 < ratio):
         return current
-    wanted = ceil(again * count)
-    turned = (again < 1 and wanted > current) or (again > 1 and wanted < current)
-    return current if turned else wanted
+    desired = ceil(adjusted * count)
+    reversed_direction = (adjusted < 1 and desired > current) or (adjusted > 1 and desired < current)
+    return current if reversed_direction else desired
 
 
 def from_total(current: int, target: float, total: float, tolerance: float = TOLERANCE) -> int:
-    """Return the replicas that a total asks for (type External or Object, ``averageValue``), which is KEDA's kind."""
+    """Return the replicas that a metric of type External or Object (``averageValue``) calls for, as KEDA uses."""
     if current > 0 and within(total / (target * current), tolerance):
         return current
     return ceil(total / target)
 
 
 def within(ratio: float, tolerance: float = TOLERANCE) -> bool:
-    """Tell whether a ratio of value to target is close enough to 1 to do nothing."""
+    """Return whether the ratio of value to target is within the tolerance."""
     return abs(1 - ratio) <= tolerance
 
 
 def ceil(value: float) -> int:
-    """Round up, forgiving the last bits of floating point: 3.0000000000000004 replicas are 3."""
+    """Round up, ignoring floating-point errors: 3.0000000000000004 replicas are 3."""
     return math.ceil(value - 1e-9)
 
 
-def largest(current: int, asked: Sequence[int | None]) -> int:
-    """Return what several metrics ask for together: the largest; with one missing it never goes down."""
-    known = [wanted for wanted in asked if wanted is not None]
-    if not known:
+def largest(current: int, proposals: Sequence[int | None]) -> int:
+    """Return the largest proposal of several metrics; while a metric is missing, never less than the current count."""
+    available = [replicas for replicas in proposals if replicas is not None]
+    if not available:
         return current
-    most = max(known)
-    return max(most, current) if len(known) < len(asked) else most
+    highest = max(available)
+    return max(highest, current) if len(available) < len(proposals) else highest
 
 
-def step(now: float, spec: Spec, memory: Memory, current: int, asked: Sequence[int | None]) -> tuple[int, Memory]:
-    """Look once: return the replicas to set and what to remember.
+def step(
+    now: float, spec: HpaSpec, hpa_state: HpaState, current: int, proposals: Sequence[int | None]
+) -> tuple[int, HpaState]:
+    """Sync once: return the replicas to set and the new state.
 
     Args:
         now: seconds.
         spec: bounds and behavior.
-        memory: of the look before.
+        hpa_state: state after the previous sync.
         current: ``spec.replicas`` of the target.
-        asked: for each metric, what `from_pods` or `from_total` returned.
+        proposals: for each metric, the result of `from_pods` or `from_total`.
     """
     if current == 0 and spec.min_replicas != 0:
-        return 0, memory  # set to zero by somebody: the HPA pauses
+        return 0, hpa_state  # scaled to zero from outside: the HPA pauses
     if current > spec.max_replicas:
-        return _changed(now, spec, memory, current, spec.max_replicas)
+        return _changed(now, spec, hpa_state, current, spec.max_replicas)
     if current < spec.min_replicas:
-        return _changed(now, spec, memory, current, spec.min_replicas)
-    if all(wanted is None for wanted in asked):
-        return current, memory
-    wanted = largest(current, asked)
-    stable, recommendations = _stabilised(now, spec, memory, current, wanted)
-    memory = Memory(recommendations, memory.changes, memory.replicas)
-    return _changed(now, spec, memory, current, _limited(now, spec, memory, current, stable))
+        return _changed(now, spec, hpa_state, current, spec.min_replicas)
+    if all(replicas is None for replicas in proposals):
+        return current, hpa_state
+    desired = largest(current, proposals)
+    stable, recommendations = _stabilized(now, spec, hpa_state, current, desired)
+    hpa_state = HpaState(recommendations, hpa_state.changes, hpa_state.replicas)
+    return _changed(now, spec, hpa_state, current, _limited(now, spec, hpa_state, current, stable))
 
 
-def _stabilised(
-    now: float, spec: Spec, memory: Memory, current: int, wanted: int
+def _stabilized(
+    now: float, spec: HpaSpec, hpa_state: HpaState, current: int, desired: int
 ) -> tuple[int, tuple[tuple[float, int], ...]]:
-    """Return the recommendation after the windows, and what is remembered of recommendations."""
-    past = memory.recommendations or ((now, current),)  # the controller begins with what it finds
-    if wanted >= current:
-        stable = min([wanted, *(count for when, count in past if when > now - spec.up.window)])
+    """Return the recommendation after the stabilization windows, and the recommendations to keep."""
+    past = hpa_state.recommendations or ((now, current),)  # the controller starts with the current count
+    if desired >= current:
+        stable = min([desired, *(count for when, count in past if when > now - spec.up.window)])
     else:
-        stable = max([wanted, *(count for when, count in past if when > now - spec.down.window)])
+        stable = max([desired, *(count for when, count in past if when > now - spec.down.window)])
     oldest = now - max(spec.up.window, spec.down.window)
-    return stable, (*(one for one in past if one[0] > oldest), (now, wanted))
+    return stable, (*((when, count) for when, count in past if when > oldest), (now, desired))
 
 
-def _limited(now: float, spec: Spec, memory: Memory, current: int, wanted: int) -> int:
+def _limited(now: float, spec: HpaSpec, hpa_state: HpaState, current: int, desired: int) -> int:
     """Return the replicas that the policies and bounds allow."""
-    if wanted > current:
-        rate = max(_rate_limit(now, spec.up, memory, current, 1), current)
-        return min(wanted, rate, spec.max_replicas)
-    if wanted < current:
-        rate = min(_rate_limit(now, spec.down, memory, current, -1), current)
-        return max(wanted, rate, spec.min_replicas)
-    return wanted
+    if desired > current:
+        rate = max(_rate_limit(now, spec.up, hpa_state, current, 1), current)
+        return min(desired, rate, spec.max_replicas)
+    if desired < current:
+        rate = min(_rate_limit(now, spec.down, hpa_state, current, -1), current)
+        return max(desired, rate, spec.min_replicas)
+    return desired
 
 
-def _rate_limit(now: float, rules: Rules, memory: Memory, current: int, sign: int) -> int:
+def _rate_limit(now: float, rules: ScalingRules, hpa_state: HpaState, current: int, sign: int) -> int:
     if rules.select == "Disabled":
         return current
     limits = []
     for policy in rules.policies:
-        begin = current - sum(by for when, by in memory.changes if when > now - policy.period)
+        begin = current - sum(by for when, by in hpa_state.changes if when > now - policy.period)
         if policy.type is PolicyType.PODS:
             limits.append(begin + sign * policy.value)
         elif sign > 0:
             limits.append(ceil(begin * (1 + policy.value / 100)))
         else:
             limits.append(int(begin * (1 - policy.value / 100)))
-    # "Max" means the largest change: the highest limit on the way up, the lowest on the way down.
+    # "Max" selects the largest change: the highest limit when scaling up, the lowest when scaling down.
     return max(limits) if (rules.select == "Max") == (sign > 0) else min(limits)
 
 
-def _changed(now: float, spec: Spec, memory: Memory, current: int, replicas: int) -> tuple[int, Memory]:
+def _changed(now: float, spec: HpaSpec, hpa_state: HpaState, current: int, replicas: int) -> tuple[int, HpaState]:
     longest = max(policy.period for policy in (*spec.up.policies, *spec.down.policies))
-    changes = tuple(one for one in memory.changes if one[0] > now - longest)
+    changes = tuple((when, by) for when, by in hpa_state.changes if when > now - longest)
     if replicas != current:
         changes = (*changes, (now, replicas - current))
-    return replicas, Memory(memory.recommendations, changes, memory.replicas)
+    return replicas, HpaState(hpa_state.recommendations, changes, hpa_state.replicas)
 
 
 @dataclass(frozen=True)
 class Keda:
-    """What KEDA does around the HPA: from and to zero."""
+    """The part of KEDA outside the HPA: scaling from and to zero."""
 
     min_replicas: int = 0
     polling: float = KEDA_POLLING_SECONDS
     cooldown: float = KEDA_COOLDOWN_SECONDS
     activation: float = 0.0
-    """``activationThreshold``: active above it."""
+    """``activationThreshold``: the trigger is active above it."""
 
     def step(self, now: float, replicas: int, total: float, last_active: float) -> tuple[int | None, float]:
-        """Look once: return replicas to set where KEDA itself acts, else None, and when it was last active.
+        """Poll once: return the replicas to set, None if KEDA does not act, and when the trigger was last active.
 
         Args:
             now: seconds.
-            replicas: of the Deployment.
-            total: the trigger's value.
-            last_active: what the look before returned.
+            replicas: replicas of the Deployment.
+            total: value of the trigger.
+            last_active: result of the previous poll.
         """
         if total > self.activation:
             return (max(self.min_replicas, 1) if replicas == 0 else None), now
@@ -269,21 +271,21 @@ class Keda:
 
 
 @dataclass(frozen=True)
-class Shadow:
-    """An HPA that scales nothing: what it would hold, given the same measured load."""
+class ReactiveBaseline:
+    """A simulated HPA: the replicas that it would hold under the measured load."""
 
-    spec: Spec
+    spec: HpaSpec
     target: float
-    """Average load of a replica."""
-    memory: Memory = field(default_factory=Memory)
+    """Target load of a replica."""
+    hpa_state: HpaState = field(default_factory=HpaState)
 
-    def step(self, now: float, replicas: int, load: float) -> tuple[int, Memory]:
-        """Look once; return the replicas it would hold and what to remember.
+    def step(self, now: float, replicas: int, load: float) -> tuple[int, HpaState]:
+        """Sync once; return the replicas that it would hold and the new state.
 
-        ``replicas`` counts for the first look only: afterwards it goes on from what it would hold itself.
+        ``replicas`` counts for the first sync only; later syncs start from the replicas that it would hold.
         """
-        held = self.memory.replicas
+        held = self.hpa_state.replicas
         current = max(replicas, self.spec.min_replicas) if held is None else held
-        asked = from_total(current, self.target, load, self.spec.tolerance)
-        wanted, memory = step(now, self.spec, self.memory, max(current, 1), [asked])
-        return wanted, Memory(memory.recommendations, memory.changes, wanted)
+        proposal = from_total(current, self.target, load, self.spec.tolerance)
+        desired, hpa_state = step(now, self.spec, self.hpa_state, max(current, 1), [proposal])
+        return desired, HpaState(hpa_state.recommendations, hpa_state.changes, desired)

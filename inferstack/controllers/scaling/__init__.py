@@ -1,6 +1,6 @@
-"""Predictive scaling as a process of its own: what is measured goes in, decisions in ``status.scaling`` come out.
+"""The predictive scaler: a process that turns measurements into decisions in the ``status.scaling`` of InferenceJobs.
 
-`signals` (what is asked of Prometheus), `prometheus` (how), `archive` (what was measured before), `calibrate` (what one
-replica can do), `cluster` (pods, nodes and priorities), `forecasting` (a worker process that foresees), `deciding` (one
-job), `loop` (all jobs, again and again), `status` (what is said of it), `app` (the process).
+`controller` runs the control loop: `collector` observes the cluster and Prometheus, `decision` and `budget` decide
+(pure), `publisher` writes the status and Events. Everything here may use the API server, Prometheus and the clock; the
+scaling algorithms themselves are in `inferstack.scaling`.
 """

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 
+import aiohttp
+from aiohttp import web
+
 from inferstack.api.replicas import LONGEST_VALIDITY
 from inferstack.controllers.entrypoint import add_common_options, configure_logging
-from inferstack.controllers.scaling.app import serve
-from inferstack.controllers.scaling.loop import Pace
+from inferstack.controllers.scaling.collector import LoopSettings
+from inferstack.controllers.scaling.controller import Scaler
+from inferstack.controllers.scaling.prometheus import Prometheus
 from inferstack.errors import UserError
-from inferstack.k8s import KubeClient, KubeconfigError
+from inferstack.k8s import KubeClient, KubeconfigError, health
 
 _URL = r"https?://[^\s@/]+(/[^\s]*)?"
+_LOG = logging.getLogger("scaler")
 
 
 def main() -> None:
@@ -24,21 +31,69 @@ def main() -> None:
     options = _options()
     configure_logging(options.log_format, verbose=options.verbose)
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(_connect_and_serve(options))
     except (UserError, KubeconfigError) as error:
         sys.exit(f"error: {error}")
 
 
-async def _serve(options: argparse.Namespace) -> None:
-    pace = Pace(options.interval, options.window, options.validity, options.history_step, options.history_days * 86400)
+async def _connect_and_serve(options: argparse.Namespace) -> None:
+    settings = LoopSettings(
+        options.interval, options.window, options.validity, options.history_step, options.history_days * 86400
+    )
     async with await KubeClient.connect(pool=32) as kube:
         await serve(
             kube,
             prometheus_url=options.prometheus_url,
-            pace=pace,
+            settings=settings,
             namespace=options.namespace,
             health_port=options.health_port or None,
         )
+
+
+async def serve(
+    kube: KubeClient, *, prometheus_url: str, settings: LoopSettings, namespace: str | None, health_port: int | None
+) -> None:
+    """Run the scaler until SIGTERM or SIGINT.
+
+    Args:
+        kube: connected client.
+        prometheus_url: address of Prometheus.
+        settings: periods of the loop.
+        namespace: namespace to serve; None for all.
+        health_port: port of ``GET /healthz`` and ``GET /metrics``; None for none.
+
+    Raises:
+        UserError: the health port is in use or not permitted.
+        Exception: an unexpected error in the scaler, which ends the process.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # One connection for each query of a round, and some for the history.
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16)) as http:
+        scaler = Scaler(kube, Prometheus(prometheus_url, http), settings, namespace)
+        health_server = await _serve_health(health_port, scaler) if health_port is not None else None
+        _LOG.info("scaling %s by %s", f"namespace {namespace}" if namespace else "all namespaces", prometheus_url)
+        running, stopping = asyncio.create_task(scaler.run()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (running, stopping):
+                task.cancel()
+            await asyncio.wait((running, stopping))
+            if health_server:
+                await health_server.cleanup()
+        if not running.cancelled():
+            running.result()
+    _LOG.info("stopped")
+
+
+async def _serve_health(port: int, scaler: Scaler) -> web.AppRunner:
+    try:
+        # On all addresses: the kubelet and Prometheus connect from outside the pod.
+        return await health.serve(None, port, scaler.unhealthy_reason, scaler.metrics.render)
+    except OSError as error:
+        raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
 
 
 def _options() -> argparse.Namespace:
@@ -47,46 +102,52 @@ def _options() -> argparse.Namespace:
         prog="python -m inferstack.controllers.scaling", description="Scale InferenceJobs ahead of their load."
     )
     parser.add_argument(
-        "--prometheus-url", default=url, help="address of Prometheus (default: $INFERSTACK_PROMETHEUS_URL)"
+        "--prometheus-url", default=url, help="Address of Prometheus (default: $INFERSTACK_PROMETHEUS_URL)"
     )
-    parser.add_argument("--namespace", help="scale the jobs of this namespace only (default: all)")
-    parser.add_argument("--interval", type=_seconds(1, 60), default=5.0, help="seconds between two decisions (5)")
+    parser.add_argument("--namespace", help="Namespace of the jobs to scale (default: all)")
+    parser.add_argument(
+        "--interval", type=_seconds(1, 60), default=5.0, help="Seconds between two decisions (default: 5)"
+    )
     parser.add_argument(
         "--window",
         type=_seconds(2, 600),
         default=30.0,
-        help="seconds over which rates are taken: 4 scrapes or more (30)",
+        help="Window of rates in seconds, at least 4 scrape intervals (default: 30)",
     )
     parser.add_argument(
         "--validity",
         type=_seconds(3, LONGEST_VALIDITY.total_seconds()),
         default=60.0,
-        help="seconds for which a decision holds (60)",
+        help="Seconds for which a decision is valid (default: 60)",
     )
-    parser.add_argument("--history-step", type=_seconds(1, 600), default=60.0, help="seconds of a step (60)")
-    parser.add_argument("--history-days", type=_seconds(0.01, 60), default=14.0, help="days of history (14)")
+    parser.add_argument(
+        "--history-step", type=_seconds(1, 600), default=60.0, help="Step of the history in seconds (default: 60)"
+    )
+    parser.add_argument(
+        "--history-days", type=_seconds(0.01, 60), default=14.0, help="Length of the history in days (default: 14)"
+    )
     add_common_options(parser)
     options = parser.parse_args()
     if not options.prometheus_url or not re.fullmatch(_URL, options.prometheus_url):
         parser.error(
-            f"--prometheus-url is {options.prometheus_url!r}; give the address of Prometheus, http://host:port"
+            f"--prometheus-url: {options.prometheus_url!r} is not an address of Prometheus such as http://host:port"
         )
     if options.validity < 3 * options.interval:
         parser.error(
-            f"--validity is {options.validity:g}, less than three --interval of {options.interval:g}: a decision would "
-            "end before it is confirmed"
+            f"--validity: {options.validity:g} is less than three times --interval ({options.interval:g}); decisions "
+            "would expire before they are renewed"
         )
     return options
 
 
-def _seconds(least: float, most: float) -> Callable[[str], float]:
+def _seconds(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not between {least:g} and {most:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
         return value
 
     return parse

@@ -1,4 +1,4 @@
-"""What is kept of pods, nodes, Deployments and priorities, and what follows from it. Pure."""
+"""Reduces cluster objects to the fields that decisions need; derives GPU pools, priorities and cold starts. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.scaling.model import Distribution
 
 COLD_STARTS = 50
-"""Cold starts that are remembered of a job; older ones may be of another model or another disk."""
+"""Recent cold starts kept for each job; older ones may be of another model or another disk."""
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
-_ENDED = ("Succeeded", "Failed")
+_TERMINATED = ("Succeeded", "Failed")
 
 
 def prune_job(obj: Object) -> Object:
-    """Keep of an InferenceJob what is decided on."""
+    """Keep the fields of an InferenceJob that a decision depends on."""
     meta = {key: obj["metadata"][key] for key in (*_META, "generation") if key in obj["metadata"]}
     kept = {"metadata": meta, "spec": obj.get("spec") or {}}
     if scaling := (obj.get("status") or {}).get("scaling"):
@@ -28,13 +28,13 @@ def prune_job(obj: Object) -> Object:
 
 
 def prune_deployment(obj: Object) -> Object:
-    """Keep of a Deployment how many replicas it wants and has."""
+    """Keep the desired and ready replicas of a Deployment."""
     ready = (obj.get("status") or {}).get("readyReplicas", 0)
     return {"metadata": _metadata(obj), "replicas": (obj.get("spec") or {}).get("replicas", 1), "ready": ready}
 
 
 def prune_pod(obj: Object) -> Object:
-    """Keep of a pod whose it is, which GPUs it holds where, and how long it took to start."""
+    """Keep the job, node, GPUs and start time of a pod."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     ready = find_condition(obj, "Ready")
     kept: Object = {
@@ -42,7 +42,7 @@ def prune_pod(obj: Object) -> Object:
         "job": (obj["metadata"].get("labels") or {}).get(JOB),
         "node": spec.get("nodeName"),
         "gpus": dict(pod_requests(obj)),
-        "ended": status.get("phase") in _ENDED,
+        "terminated": status.get("phase") in _TERMINATED,
     }
     if ready.get("status") == "True":
         kept["ready"] = ready["lastTransitionTime"]
@@ -50,7 +50,7 @@ def prune_pod(obj: Object) -> Object:
 
 
 def prune_node(obj: Object) -> Object:
-    """Keep of a node what GPUs it has, and whether it takes pods."""
+    """Keep the GPUs of a node, and whether it accepts pods."""
     amounts = (obj.get("status") or {}).get("allocatable") or {}
     usable = not (obj.get("spec") or {}).get("unschedulable") and "deletionTimestamp" not in obj["metadata"]
     return {
@@ -61,7 +61,7 @@ def prune_node(obj: Object) -> Object:
 
 
 def prune_priority(obj: Object) -> Object:
-    """Keep of a PriorityClass its value."""
+    """Keep the value of a PriorityClass."""
     return {"metadata": _metadata(obj), "value": obj["value"], "default": bool(obj.get("globalDefault"))}
 
 
@@ -70,78 +70,78 @@ def _metadata(obj: Object) -> Object:
 
 
 def pools(nodes: Iterable[Object], pods: Iterable[Object], jobs: Mapping[str, str]) -> dict[str, int]:
-    """Return the GPUs, or slices, that the given jobs may share, by resource.
+    """Return the GPUs or MIG slices that the given jobs share, by resource.
 
-    What nodes have that take pods, less what others hold there, and what the jobs' own pods hold on the rest: a node
-    that is drained takes nobody's replica away before its pods are.
+    The pool is the GPUs of nodes that accept pods, less the GPUs that other pods hold there, plus the GPUs that pods of
+    the jobs hold on all other nodes: draining a node takes no replica away before its pods are gone.
 
     Args:
-        nodes: as pruned.
-        pods: as pruned.
-        jobs: the GPU resource of each job that shares, by namespace/name.
+        nodes: pruned nodes.
+        pods: pruned pods.
+        jobs: GPU resource of each job that shares, by namespace/name.
     """
-    shared: Counter[str] = Counter()
+    pool: Counter[str] = Counter()
     usable = set()
     for node in nodes:
         if node["usable"]:
             usable.add(node["metadata"]["name"])
-            shared.update(node["gpus"])
+            pool.update(node["gpus"])
     for pod in pods:
-        if pod["node"] is None or pod["ended"]:
+        if pod["node"] is None or pod["terminated"]:
             continue
-        ours = pod["job"] is not None and f"{pod['metadata']['namespace']}/{pod['job']}" in jobs
-        if pod["node"] in usable and not ours:
-            shared.subtract(pod["gpus"])
-        elif pod["node"] not in usable and ours:
-            shared.update(pod["gpus"])
-    return {resource: max(0, shared[resource]) for resource in set(jobs.values())}
+        shares_pool = pod["job"] is not None and f"{pod['metadata']['namespace']}/{pod['job']}" in jobs
+        if pod["node"] in usable and not shares_pool:
+            pool.subtract(pod["gpus"])
+        elif pod["node"] not in usable and shares_pool:
+            pool.update(pod["gpus"])
+    return {resource: max(0, pool[resource]) for resource in set(jobs.values())}
 
 
 def priority(spec: InferenceJobSpec, classes: Iterable[Object]) -> int:
-    """Return the priority of a job's pods, as admission will write it into them."""
-    known = list(classes)
+    """Return the priority that admission will give the pods of a job."""
+    classes = list(classes)
     if spec.priority_class_name is not None:
-        found = (one["value"] for one in known if one["metadata"]["name"] == spec.priority_class_name)
-        return int(next(found, 0))
-    return max((int(one["value"]) for one in known if one["default"]), default=0)
+        values = (item["value"] for item in classes if item["metadata"]["name"] == spec.priority_class_name)
+        return int(next(values, 0))
+    return max((int(item["value"]) for item in classes if item["default"]), default=0)
 
 
 class ColdStarts:
-    """How long replicas took from their creation until they were Ready, by job."""
+    """Measured cold starts by job: seconds from the creation of a pod until it was Ready."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=COLD_STARTS))
-        self._counted: dict[str, set[str]] = defaultdict(set)
+        self._durations: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=COLD_STARTS))
+        self._measured_pods: dict[str, set[str]] = defaultdict(set)
 
-    def see(self, before: Object | None, after: Object | None) -> None:
-        """Take note of a change of a pod."""
-        pod = after or before
+    def observe(self, previous: Object | None, current: Object | None) -> None:
+        """Record a change of a pod."""
+        pod = current or previous
         if pod is None or pod["job"] is None:
             return
         key, uid = f"{pod['metadata']['namespace']}/{pod['job']}", pod["metadata"]["uid"]
-        if after is None:
-            self._counted[key].discard(uid)
-        elif "ready" in after and uid not in self._counted[key]:
-            self._counted[key].add(uid)
-            self._taken[key].append(seconds(after["ready"]) - seconds(after["metadata"]["creationTimestamp"]))
+        if current is None:
+            self._measured_pods[key].discard(uid)
+        elif "ready" in current and uid not in self._measured_pods[key]:
+            self._measured_pods[key].add(uid)
+            self._durations[key].append(seconds(current["ready"]) - seconds(current["metadata"]["creationTimestamp"]))
 
-    def of(self, key: str, longest: float) -> Distribution:
-        """Return the measured cold starts of a job.
+    def distribution(self, key: str, limit: float) -> Distribution:
+        """Return the distribution of a job's cold starts.
 
         Args:
             key: namespace/name.
-            longest: seconds after which a start is given up; what took longer became Ready for another reason. Where
-                nothing was measured it is what must be reckoned with.
+            limit: seconds after which a start counts as failed. Longer measurements are ignored; without any
+                measurement, this is the assumed duration.
         """
-        taken = [time for time in self._taken.get(key, ()) if 0 <= time <= longest]
-        return Distribution.of(taken) if taken else Distribution.fixed(longest)
+        durations = [duration for duration in self._durations.get(key, ()) if 0 <= duration <= limit]
+        return Distribution.of(durations) if durations else Distribution.fixed(limit)
 
     def forget(self, key: str) -> None:
-        """Drop a job that is gone."""
-        self._taken.pop(key, None)
-        self._counted.pop(key, None)
+        """Drop a deleted job."""
+        self._durations.pop(key, None)
+        self._measured_pods.pop(key, None)
 
 
 def seconds(time: str) -> float:
-    """Return a time of Kubernetes in seconds since the epoch."""
+    """Return a Kubernetes timestamp in seconds since the epoch."""
     return datetime.fromisoformat(time).timestamp()

@@ -1,4 +1,4 @@
-"""What is said of a job in ``status.scaling``, and when it is written. Pure."""
+"""Format of ``status.scaling``, and when it is written. Pure."""
 
 from __future__ import annotations
 
@@ -8,56 +8,65 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inferstack.api.labels import Object
-from inferstack.controllers.scaling.calibrate import Capacity
+from inferstack.controllers.scaling.calibration import Capacity
 from inferstack.k8s.events import Transition
 from inferstack.scaling.model import Decision, Forecast, Reason
 
 NO_DATA = "NoData"
 UNREACHABLE = "PrometheusUnreachable"
 NO_SLO = "SloUnreachable"
-TROUBLES = (NO_DATA, UNREACHABLE, NO_SLO)
-"""Reasons why there is no new decision."""
+NO_DECISION_REASONS = (NO_DATA, UNREACHABLE, NO_SLO)
+"""Reasons for having no new decision."""
 
-_KEPT = ("observedGeneration", "minReplicas", "maxReplicas", "target", "behavior", "replicas", "needed", "reactive")
-_SHOWN = (*_KEPT, "forecast", "service", "validUntil")
-_AT_ONCE = ("observedGeneration", "minReplicas", "maxReplicas", "target", "behavior", "replicas", "reason")
-_LONGEST = 1024
+_DECISION_FIELDS = (
+    "observedGeneration",
+    "minReplicas",
+    "maxReplicas",
+    "target",
+    "behavior",
+    "replicas",
+    "needed",
+    "reactive",
+)
+_PERSISTENT_FIELDS = (*_DECISION_FIELDS, "forecast", "service", "validUntil")
+_PUBLISHED_AT_ONCE = ("observedGeneration", "minReplicas", "maxReplicas", "target", "behavior", "replicas", "reason")
+_MAX_MESSAGE = 1024
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Why there is no decision on a job."""
+class NoDecision:
+    """The reason for having no decision on a job."""
 
     reason: str
     message: str
 
 
-def make_scaling(
+def format_decision(
     decision: Decision,
     capacity: Capacity,
     *,
     generation: int,
     asleep: bool,
-    cold: float,
+    cold_start: float,
     horizon: float,
     now: float,
     validity: float,
-    beside: str = "",
+    note: str = "",
 ) -> Object:
     """Return the status of a decision.
 
     Args:
-        decision: as it was made.
-        capacity: of a replica.
-        generation: of the job that was decided on.
-        asleep: whether the job has no replicas now: idle it then stays so.
-        cold: seconds that a replica takes to start, at the confidence of the service level.
-        horizon: seconds for which the forecast is shown.
+        decision: the decision.
+        capacity: capacity of a replica.
+        generation: generation of the job that the decision is for.
+        asleep: whether the job has 0 replicas now; an idle job then keeps 0.
+        cold_start: seconds of a cold start, at the confidence of the SLO.
+        horizon: seconds of the forecast to report.
         now: seconds since the epoch.
-        validity: seconds for which the decision holds.
-        beside: said after the decision's sentence.
+        validity: seconds for which the decision is valid.
+        note: appended to the message of the decision.
     """
-    made: Object = {
+    scaling: Object = {
         "observedGeneration": generation,
         "minReplicas": decision.min_replicas,
         "maxReplicas": decision.max_replicas,
@@ -66,11 +75,11 @@ def make_scaling(
         "needed": decision.needed,
         "reactive": decision.reactive,
         "reason": decision.reason.value,
-        "message": f"{decision.sentence}{beside}"[:_LONGEST],
+        "message": f"{decision.message}{note}"[:_MAX_MESSAGE],
         "service": {
             "requestsPerSecond": decimal(capacity.rate),
             "slots": capacity.slots,
-            "coldStartSeconds": math.ceil(cold),
+            "coldStartSeconds": math.ceil(cold_start),
             "source": capacity.source.value,
         },
         "observedTime": rfc3339(now),
@@ -78,52 +87,52 @@ def make_scaling(
     }
     replicas = 0 if asleep and decision.reason is Reason.IDLE else decision.replicas
     if replicas is not None:
-        made["replicas"] = replicas
+        scaling["replicas"] = replicas
     if decision.forecast is not None:
-        made["forecast"] = _forecast(decision.forecast, now, horizon)
-    return made
+        scaling["forecast"] = _forecast(decision.forecast, now, horizon)
+    return scaling
 
 
-def make_trouble(trouble: Trouble, before: Object | None, now: float) -> Object:
-    """Return the status of a job without a new decision: the last one stays, and ends when it was to end."""
-    kept = {key: before[key] for key in _SHOWN if key in before} if before else {}
-    return {**kept, "reason": trouble.reason, "message": trouble.message[:_LONGEST], "observedTime": rfc3339(now)}
+def format_no_decision(outcome: NoDecision, previous: Object | None, now: float) -> Object:
+    """Return the status of a job without a new decision: the previous one stays until it expires."""
+    kept = {key: previous[key] for key in _PERSISTENT_FIELDS if key in previous} if previous else {}
+    return {**kept, "reason": outcome.reason, "message": outcome.message[:_MAX_MESSAGE], "observedTime": rfc3339(now)}
 
 
-def must_write(before: Object | None, after: Object, now: float, validity: float) -> bool:
-    """Tell whether a status is to be written now.
+def must_publish(previous: Object | None, current: Object, now: float, validity: float) -> bool:
+    """Return whether a status must be written now.
 
-    At once where something of the decision changes; what else is said goes along, and often enough that a decision
-    does not end while there is one that confirms it.
+    A change of the decision is written at once. An unchanged decision is renewed after half of its validity, and any
+    other change goes along with that.
     """
-    if before is None or any(before.get(key) != after.get(key) for key in _AT_ONCE):
+    if previous is None or any(previous.get(key) != current.get(key) for key in _PUBLISHED_AT_ONCE):
         return True
-    if after["reason"] in TROUBLES:
-        return bool(before.get("message") != after["message"])
-    return until(before) - now < validity / 2
+    if current["reason"] in NO_DECISION_REASONS:
+        return bool(previous.get("message") != current["message"])
+    return valid_until(previous) - now < validity / 2
 
 
-def turn(before: Object | None, after: Object) -> Transition | None:
-    """Return what an Event should tell: the reason is another than it was."""
-    if before is not None and before.get("reason") == after["reason"]:
+def transition(previous: Object | None, current: Object) -> Transition | None:
+    """Return the Event to post: there is one if the reason has changed."""
+    if previous is not None and previous.get("reason") == current["reason"]:
         return None
-    kind = "Warning" if after["reason"] in (*TROUBLES, Reason.BUDGET) else "Normal"
-    return Transition(kind, after["reason"], after["message"])
+    kind = "Warning" if current["reason"] in (*NO_DECISION_REASONS, Reason.BUDGET) else "Normal"
+    return Transition(kind, current["reason"], current["message"])
 
 
-def until(scaling: Object) -> float:
-    """Return when a decision ends, in seconds since the epoch; 0 where there is none."""
+def valid_until(scaling: Object) -> float:
+    """Return when a decision expires, in seconds since the epoch; 0 without a decision."""
     time = scaling.get("validUntil")
     return datetime.fromisoformat(time).timestamp() if time else 0.0
 
 
 def rfc3339(seconds: float) -> str:
-    """Return a time since the epoch as Kubernetes writes it, rounded down."""
+    """Return a time since the epoch in RFC 3339, rounded down to seconds."""
     return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def decimal(number: float) -> str:
-    """Return a number, at least 0, as text: of three places what is not 0."""
+    """Return a number, clipped to at least 0, with up to three decimal places."""
     return f"{max(number, 0.0):.3f}".rstrip("0").rstrip(".")
 
 

@@ -108,12 +108,12 @@ def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "--prometheus-url is None; give the address"),
-        (["--prometheus-url=prometheus:9090"], "give the address of Prometheus"),
-        (["--prometheus-url=http://me:pw@p:9090"], "give the address of Prometheus"),
-        ([f"--prometheus-url={URL}", "--interval=0"], "0 is not between 1 and 60"),
-        ([f"--prometheus-url={URL}", "--interval=often"], "'often' is no number"),
-        ([f"--prometheus-url={URL}", "--interval=30"], "less than three --interval of 30"),
+        ([], "--prometheus-url: None"),
+        (["--prometheus-url=prometheus:9090"], "--prometheus-url: 'prometheus:9090'"),
+        (["--prometheus-url=http://me:pw@p:9090"], "--prometheus-url: 'http://me:pw@p:9090'"),
+        ([f"--prometheus-url={URL}", "--interval=0"], "argument --interval: 0"),
+        ([f"--prometheus-url={URL}", "--interval=often"], "argument --interval: 'often'"),
+        ([f"--prometheus-url={URL}", "--interval=30"], "--validity: 60"),
     ],
 )
 def test_what_the_command_refuses(

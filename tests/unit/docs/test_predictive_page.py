@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from inferstack.api import crds
-from inferstack.controllers.scaling.status import TROUBLES
+from inferstack.controllers.scaling.status import NO_DECISION_REASONS
 from inferstack.scaling.model import Reason
 from tests.unit.docs.scripts import ROOT
 
@@ -14,7 +14,10 @@ PAGE = (ROOT / "docs" / "predictive-autoscaling.md").read_text()
 
 def test_every_reason_is_explained() -> None:
     table = PAGE.partition("| `reason` |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {*(reason.value for reason in Reason), *TROUBLES}
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == {
+        *(reason.value for reason in Reason),
+        *NO_DECISION_REASONS,
+    }
 
 
 def test_every_field_is_explained() -> None:

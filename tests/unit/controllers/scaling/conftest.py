@@ -1,4 +1,4 @@
-"""A stand-in of Prometheus, and a client that asks it."""
+"""A fake Prometheus server, and a client of it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.unit.controllers.scaling.prometheus_server import Server
 
 @pytest.fixture
 def server() -> Server:
-    """What the stand-in answers."""
+    """The answers of the fake server."""
     return Server()
 
 
 @pytest.fixture
 async def prometheus(server: Server) -> AsyncIterator[Prometheus]:
-    """A client of the stand-in."""
+    """A client of the fake server."""
     app = web.Application()
     app.router.add_post("/prefix/api/v1/query", server.answer)
     app.router.add_post("/prefix/api/v1/query_range", server.answer)

@@ -1,4 +1,4 @@
-"""Jobs with predictive scaling, as the API server shows them."""
+"""InferenceJobs with predictive scaling, as returned by the API server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Object = dict[str, Any]
 
 
 def make_job(
-    name: str = "chat", *, replicas: int = 2, gpus: int = 1, least: int = 1, most: int = 20, **rest: Any
+    name: str = "chat", *, replicas: int = 2, gpus: int = 1, min_replicas: int = 1, max_replicas: int = 20, **rest: Any
 ) -> Object:
-    """Return a job of a language model; ``predictive`` adds to the section of that name, the rest to the spec."""
-    asked = {"nvidia.com/gpu": gpus}
+    """Return a job of a language model; ``predictive`` extends that section, other arguments the spec."""
+    resources = {"nvidia.com/gpu": gpus}
     predictive = {"slo": {"milliseconds": 2000}, **rest.pop("predictive", {})}
     autoscale = {
-        "minReplicas": least,
-        "maxReplicas": most,
+        "minReplicas": min_replicas,
+        "maxReplicas": max_replicas,
         "metrics": [{"type": "QueueDepth", "target": 5}],
         "predictive": predictive,
     }
@@ -35,7 +35,7 @@ def make_job(
         "spec": {
             "model": "meta-llama/Llama-3.1-8B",
             "replicas": replicas,
-            "resources": {"requests": dict(asked), "limits": dict(asked)},
+            "resources": {"requests": dict(resources), "limits": dict(resources)},
             "autoscale": autoscale,
             **rest,
         },
@@ -43,5 +43,5 @@ def make_job(
 
 
 def parsed(job: Object) -> InferenceJobSpec:
-    """Return the model of a job's spec."""
+    """Return the parsed spec of a job."""
     return InferenceJobSpec.model_validate(job["spec"])

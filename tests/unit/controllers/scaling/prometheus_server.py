@@ -1,4 +1,4 @@
-"""A stand-in of Prometheus on loopback: the HTTP API's own answers, with values that a test sets."""
+"""A fake Prometheus on loopback: answers of the HTTP API, with values set by a test."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from inferstack.api.labels import SERIES_JOB
 
 Object = dict[str, Any]
 Value = float | Callable[[float], float | None]
-"""Of a series: always the same, or by the time; None where there is no sample."""
+"""Value of a series: constant, or a function of time; None without a sample."""
 
 
 def kind_of(query: str) -> str:
-    """Return which of the signals a query asks for."""
+    """Return the name of a query."""
     if query == "count(up)":
-        return "alive"
+        return "scrape_targets"
     if query.startswith("count(istio_requests_total"):
-        return "meshed"
+        return "mesh_series"
     if query.startswith("(histogram_quantile"):
         measure = "first_token" if "time_to_first_token" in query else "latency"
         return f"{measure}_{query.removeprefix('(histogram_quantile(').partition(',')[0]}"
     if query.startswith("sum by (le, "):
-        return "times"
+        return "duration_buckets"
     if " offset " in query:
-        return "first_knocks"
+        return "new_unserved_requests"
     if query.startswith("clamp_min"):
         return "arrivals"
     for part, kind in (
@@ -45,21 +45,21 @@ def kind_of(query: str) -> str:
 
 @dataclass
 class Server:
-    """What it answers."""
+    """The series of the server, and the queries it has received."""
 
     jobs: dict[str, dict[str, Value]] = field(default_factory=dict)
-    """By kind of signal, then by namespace/name, of a bucket namespace/name|le; "" for what belongs to no job."""
-    asked: list[Object] = field(default_factory=list)
-    """The forms of all questions."""
-    broken: web.Response | None = None
-    """Instead of any answer."""
+    """Series by name of the query, then by namespace/name (buckets: namespace/name|le); "" for series of no job."""
+    queries: list[Object] = field(default_factory=list)
+    """The forms of all queries."""
+    failure_response: web.Response | None = None
+    """Returned instead of any answer."""
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer a question."""
+        """Answer a query."""
         form = {key: str(value) for key, value in (await request.post()).items()}
-        self.asked.append(form)
-        if self.broken is not None:
-            return web.Response(body=self.broken.body, status=self.broken.status)
+        self.queries.append(form)
+        if self.failure_response is not None:
+            return web.Response(body=self.failure_response.body, status=self.failure_response.status)
         series = self.jobs.get(kind_of(form["query"]), {})
         if request.path.endswith("query_range"):
             start, end, step = (float(form[key]) for key in ("start", "end", "step"))
@@ -78,26 +78,26 @@ class Server:
         ]
         return _success("vector", result)
 
-    def questions(self, kind: str) -> list[Object]:
-        """Return the questions of a kind."""
-        return [form for form in self.asked if kind_of(form["query"]) == kind]
+    def queries_of(self, kind: str) -> list[Object]:
+        """Return the received queries of a kind."""
+        return [form for form in self.queries if kind_of(form["query"]) == kind]
 
 
 def labels(key: str) -> Mapping[str, str]:
     """Return the labels of a job's series."""
     key, _, bound = key.partition("|")
     namespace, _, name = key.partition("/")
-    made = {"namespace": namespace, SERIES_JOB: name} if name else {}
-    return {**made, "le": bound} if bound else made
+    job_labels = {"namespace": namespace, SERIES_JOB: name} if name else {}
+    return {**job_labels, "le": bound} if bound else job_labels
 
 
 def _at(value: Value, times: list[float]) -> list[list[Any]]:
-    found = [(when, value(when) if callable(value) else value) for when in times]
-    return [[when, _text(number)] for when, number in found if number is not None]
+    samples = [(when, value(when) if callable(value) else value) for when in times]
+    return [[when, _text(number)] for when, number in samples if number is not None]
 
 
 def _text(number: float) -> str:
-    """Return a number as Prometheus writes it."""
+    """Return a number in the format of Prometheus."""
     return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}.get(repr(number), repr(number))
 
 
@@ -107,5 +107,5 @@ def _success(kind: str, result: list[Object]) -> web.Response:
 
 
 def failure(code: int, kind: str, error: str) -> web.Response:
-    """Return a refusal in Prometheus' form."""
+    """Return an error in the format of Prometheus."""
     return web.json_response({"status": "error", "errorType": kind, "error": error}, status=code)

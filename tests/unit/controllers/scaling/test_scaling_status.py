@@ -1,4 +1,4 @@
-"""What is said of a job, when it is written and what an Event tells."""
+"""The format of status.scaling, when it is written, and its Events."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from inferstack.api import ScalingStatus
 from inferstack.controllers.scaling import status
-from inferstack.controllers.scaling.calibrate import Capacity, Source
-from inferstack.controllers.scaling.status import Trouble, make_scaling, make_trouble, must_write
+from inferstack.controllers.scaling.calibration import Capacity, CapacitySource
+from inferstack.controllers.scaling.status import NoDecision, format_decision, format_no_decision, must_publish
 from inferstack.k8s.events import Transition
 from inferstack.scaling.model import Decision, Forecast, Reason
-from inferstack.scaling.reactive import DOWN, UP, Memory
+from inferstack.scaling.reactive import DOWN, UP, HpaState
 
 Object = dict[str, Any]
 NOW = 1_800_000_000.4
@@ -31,32 +31,32 @@ def make_decision(**rest: Any) -> Decision:
         "behavior": BEHAVIOR,
         "replicas": None,
         "reason": Reason.FORECAST,
-        "sentence": "more is to come",
+        "message": "load is rising",
         "needed": 3,
         "reactive": 2,
         "forecast": FORECAST,
-        "memory": Memory(),
+        "hpa_state": HpaState(),
         "floors": (),
     }
     return Decision(**{**given, **rest})
 
 
-def say(now: float = NOW, *, asleep: bool = False, **rest: Any) -> Object:
+def formatted(now: float = NOW, *, asleep: bool = False, **rest: Any) -> Object:
     """Return the status of a decision."""
-    return make_scaling(
+    return format_decision(
         make_decision(**rest),
-        Capacity(4.25, 32, Source.SATURATION),
+        Capacity(4.25, 32, CapacitySource.SATURATION),
         generation=7,
         asleep=asleep,
-        cold=44.2,
+        cold_start=44.2,
         horizon=59.2,
         now=now,
         validity=60,
     )
 
 
-def test_the_whole() -> None:
-    assert say() == {
+def test_format_of_a_decision() -> None:
+    assert formatted() == {
         "observedGeneration": 7,
         "minReplicas": 3,
         "maxReplicas": 9,
@@ -65,7 +65,7 @@ def test_the_whole() -> None:
         "needed": 3,
         "reactive": 2,
         "reason": "Forecast",
-        "message": "more is to come",
+        "message": "load is rising",
         "forecast": {
             "model": "daily mean and ETS",
             "lower": "3",
@@ -77,7 +77,7 @@ def test_the_whole() -> None:
         "observedTime": "2027-01-15T08:00:00Z",
         "validUntil": "2027-01-15T08:01:00Z",
     }
-    ScalingStatus.model_validate(say())
+    ScalingStatus.model_validate(formatted())
 
 
 @given(
@@ -88,36 +88,36 @@ def test_the_whole() -> None:
     reason=st.sampled_from(Reason),
     asleep=st.booleans(),
 )
-def test_whatever_was_decided_the_api_server_takes_it(
+def test_any_decision_is_a_valid_status(
     target: float, rate: float, upper: float, replicas: int | None, reason: Reason, asleep: bool
 ) -> None:
     forecast = Forecast("x" * 99, NOW, 60, (0.0,), (0.0,), (upper,), 0.95)
-    decision = make_decision(target=target, replicas=replicas, reason=reason, sentence="y" * 2000, forecast=forecast)
-    made = make_scaling(
+    decision = make_decision(target=target, replicas=replicas, reason=reason, message="y" * 2000, forecast=forecast)
+    scaling = format_decision(
         decision,
-        Capacity(rate, 1, Source.TARGET),
+        Capacity(rate, 1, CapacitySource.TARGET),
         generation=1,
         asleep=asleep,
-        cold=0.0,
+        cold_start=0.0,
         horizon=15,
         now=NOW,
         validity=60,
     )
-    ScalingStatus.model_validate(made)
+    ScalingStatus.model_validate(scaling)
     if asleep and reason is Reason.IDLE:
-        assert made["replicas"] == 0
+        assert scaling["replicas"] == 0
 
 
-def test_a_trouble_leaves_the_decision_to_end_at_its_time() -> None:
-    before = say()
-    made = make_trouble(Trouble("PrometheusUnreachable", "it does not answer"), before, NOW + 20)
+def test_no_decision_keeps_the_previous_one_until_it_expires() -> None:
+    previous = formatted()
+    scaling = format_no_decision(NoDecision("PrometheusUnreachable", "it does not answer"), previous, NOW + 20)
     changed = {"reason", "message", "observedTime"}
-    assert {key: value for key, value in made.items() if key not in changed} == {
-        key: value for key, value in before.items() if key not in changed
+    assert {key: value for key, value in scaling.items() if key not in changed} == {
+        key: value for key, value in previous.items() if key not in changed
     }
-    assert (made["reason"], made["message"]) == ("PrometheusUnreachable", "it does not answer")
-    ScalingStatus.model_validate(made)
-    first = make_trouble(Trouble("NoData", "nothing yet"), None, NOW)
+    assert (scaling["reason"], scaling["message"]) == ("PrometheusUnreachable", "it does not answer")
+    ScalingStatus.model_validate(scaling)
+    first = format_no_decision(NoDecision("NoData", "nothing yet"), None, NOW)
     assert set(first) == changed
     ScalingStatus.model_validate(first)
 
@@ -127,8 +127,8 @@ def test_a_trouble_leaves_the_decision_to_end_at_its_time() -> None:
     [
         ({}, 0, False),
         ({}, 29, False),
-        ({}, 31, True),  # half of its time is over
-        ({"sentence": "the same in other words", "needed": 2}, 5, False),
+        ({}, 31, True),  # half of its validity has passed
+        ({"message": "another message", "needed": 2}, 5, False),
         ({"min_replicas": 4}, 5, True),
         ({"max_replicas": 8}, 5, True),
         ({"target": 30.0}, 5, True),
@@ -136,32 +136,34 @@ def test_a_trouble_leaves_the_decision_to_end_at_its_time() -> None:
         ({"reason": Reason.BURST}, 5, True),
     ],
 )
-def test_when_it_is_written(after: Object, seconds: float, written: bool) -> None:
+def test_must_publish_changes_and_renewals(after: Object, seconds: float, written: bool) -> None:
     now = NOW + seconds
-    assert must_write(say(), say(now, **after), now, 60) is written
+    assert must_publish(formatted(), formatted(now, **after), now, 60) is written
 
 
-def test_the_first_word_and_a_new_trouble_are_written_at_once_and_an_old_one_never_again() -> None:
-    trouble = make_trouble(Trouble("NoData", "nothing yet"), None, NOW)
-    assert must_write(None, say(), NOW, 60)
-    assert must_write(None, trouble, NOW, 60)
-    assert must_write(say(), make_trouble(Trouble("NoData", "nothing yet"), say(), NOW), NOW, 60)
-    assert not must_write(trouble, make_trouble(Trouble("NoData", "nothing yet"), trouble, NOW + 900), NOW + 900, 60)
-    assert must_write(trouble, make_trouble(Trouble("NoData", "another thing"), trouble, NOW), NOW, 60)
-    assert must_write(trouble, say(NOW + 5), NOW + 5, 60)
+def test_first_status_and_new_reason_are_published_once() -> None:
+    no_data = format_no_decision(NoDecision("NoData", "nothing yet"), None, NOW)
+    assert must_publish(None, formatted(), NOW, 60)
+    assert must_publish(None, no_data, NOW, 60)
+    assert must_publish(formatted(), format_no_decision(NoDecision("NoData", "nothing yet"), formatted(), NOW), NOW, 60)
+    assert not must_publish(
+        no_data, format_no_decision(NoDecision("NoData", "nothing yet"), no_data, NOW + 900), NOW + 900, 60
+    )
+    assert must_publish(no_data, format_no_decision(NoDecision("NoData", "another thing"), no_data, NOW), NOW, 60)
+    assert must_publish(no_data, formatted(NOW + 5), NOW + 5, 60)
 
 
-def test_turns() -> None:
-    assert status.turn(say(), say(min_replicas=4, sentence="still")) is None
-    assert status.turn(None, say()) == Transition("Normal", "Forecast", "more is to come")
-    budget = say(reason=Reason.BUDGET, sentence="more are needed")
-    assert status.turn(say(), budget) == Transition("Warning", "Budget", "more are needed")
-    trouble = make_trouble(Trouble("NoData", "nothing"), say(), NOW)
-    assert status.turn(say(), trouble) == Transition("Warning", "NoData", "nothing")
+def test_transition_is_a_change_of_the_reason() -> None:
+    assert status.transition(formatted(), formatted(min_replicas=4, message="still")) is None
+    assert status.transition(None, formatted()) == Transition("Normal", "Forecast", "load is rising")
+    budget = formatted(reason=Reason.BUDGET, message="more are needed")
+    assert status.transition(formatted(), budget) == Transition("Warning", "Budget", "more are needed")
+    no_data = format_no_decision(NoDecision("NoData", "nothing"), formatted(), NOW)
+    assert status.transition(formatted(), no_data) == Transition("Warning", "NoData", "nothing")
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0"), (-1e-9, "0"), (12, "12"), (0.0004, "0"), (1.5, "1.5"), (1e6, "1000000")]
 )
-def test_numbers(number: float, text: str) -> None:
+def test_decimal_has_three_places(number: float, text: str) -> None:
     assert status.decimal(number) == text
