@@ -5,10 +5,10 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links
 
-.PHONY: help up down test faults lint lock sbom bench clean run-venv test-venv
+.PHONY: help up down test test-all test-long test-standins lint lock sbom bench clean run-venv test-venv
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 up: run-venv ## From nothing to running InferenceJobs: tools, control plane, stack "local"
 	@$(BIN)/inferstack up
@@ -18,14 +18,24 @@ down: run-venv ## Remove what `make up` made; leaves no process and no object
 
 # Tests without a rehearsal use all cores. A rehearsal fills the cores with processes of its own, and its tests have
 # time-outs that a full machine would not keep.
-test: lint ## Lint, then every test
+test: lint ## Lint, then every unit, program and infra test and the quick ones of the rehearsal
+	@$(BIN)/inferstack tools ensure
+	@$(BIN)/python tools/run_tests.py "--numprocesses auto tests/program tests/unit" \
+		"-m 'not long' tests/infra tests/rehearsal"
+
+test-all: lint ## Lint, then every test: also the stand-ins', kills, charts, soaks and upgrades; two hours
 	@$(BIN)/inferstack tools ensure
 	@$(BIN)/python tools/run_tests.py "--numprocesses auto tests/program tests/unit tests/standins/unit" \
-		"tests/infra tests/rehearsal tests/standins --ignore=tests/standins/unit"
+		"tests/infra tests/rehearsal" "--ignore=tests/standins/unit tests/standins"
 
-faults: test-venv ## All thirty kills of processes (`make test` has five of them); half an hour
+test-long: test-venv ## Only the long tests: kills, real charts, soaks, upgrades
 	@$(BIN)/inferstack tools ensure
-	@INFERSTACK_TEST_KILLS=5 $(BIN)/pytest tests/rehearsal/test_faults.py
+	@$(BIN)/python tools/run_tests.py "-m long tests/infra tests/rehearsal"
+
+test-standins: test-venv ## The tests of the stand-ins for the vendor's Kubernetes provider and language host
+	@$(BIN)/inferstack tools ensure
+	@$(BIN)/python tools/run_tests.py "--numprocesses auto tests/standins/unit" \
+		"--ignore=tests/standins/unit tests/standins"
 
 lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/ruff format --check .

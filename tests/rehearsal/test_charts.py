@@ -34,7 +34,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
         Rehearsal(made.state).stop(purge=True)
 
 
-@pytest.fixture(scope="module", params=["small", "real"])
+@pytest.fixture(scope="module", params=["small", pytest.param("real", marks=pytest.mark.long)])
 def mirror(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of charts: small ones with the real names, values and CRDs; the real ones where a folder is named."""
     if request.param == "real":

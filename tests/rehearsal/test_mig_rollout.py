@@ -253,6 +253,7 @@ async def test_the_recorder_sees_a_breach(kube: KubeClient, namespace: str, make
     assert min(breach.healthy for breach in found) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # a minute on an idle machine
 async def test_a_hundred_nodes_under_load_and_no_job_below_its_budget(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes

@@ -147,11 +147,8 @@ def test_two_at_once_take_turns(running: str, command: Command) -> None:
     assert all("no changes" in log for log in logs)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_command_itself_is_stopped(running: str, command: Command, empty: Held, sign: signal.Signals) -> None:
-    """The next ``up`` goes on from there, whichever way it was stopped."""
-    command.must("destroy", "--yes")
-    assert command.held() == empty
+def _start_and_wait_for_a_resource(command: Command) -> subprocess.Popen[str]:
+    """Start an ``up`` from an empty cluster and return once the engine has made the first resource."""
     events = command.state / "logs" / "pulumi-up.events"
     events.unlink()
     with default_interrupts():
@@ -160,6 +157,27 @@ def test_the_command_itself_is_stopped(running: str, command: Command, empty: He
     while "resOutputsEvent" not in (events.read_text() if events.exists() else ""):
         assert time.monotonic() < deadline, "the engine never began"
         time.sleep(0.01)
+    return up
+
+
+def test_next_up_converges_after_a_kill_of_the_api_server(running: str, command: Command, empty: Held) -> None:
+    """One kill; `test_faults` has thirty, of every process that takes part."""
+    command.must("destroy", "--yes")
+    up = _start_and_wait_for_a_resource(command)
+
+    psutil.Process(json.loads((command.state / "run" / "kube-apiserver.json").read_text())["pid"]).kill()
+
+    up.wait(timeout=300)
+    output = command.must("up")
+    assert re.search(rf"^{JOB}\s.*\s8/8\s", output, re.MULTILINE), output
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_command_itself_is_stopped(running: str, command: Command, empty: Held, sign: signal.Signals) -> None:
+    """The next ``up`` goes on from there, whichever way it was stopped."""
+    command.must("destroy", "--yes")
+    assert command.held() == empty
+    up = _start_and_wait_for_a_resource(command)
 
     up.send_signal(sign)
     code = up.wait(timeout=120)
