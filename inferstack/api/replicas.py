@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from inferstack.api import Autoscale, InferenceJobSpec, ScalingStatus, constants
 from inferstack.api.labels import Object
+from inferstack.apimachinery.rfc3339 import parse_time
 
 LONGEST_VALIDITY = timedelta(minutes=15)
 """A decision that claims to hold for longer is none: a scaler with a wrong clock must not hold a job for ever."""
@@ -91,7 +92,7 @@ def _decided(scaling: Any, now: datetime) -> tuple[ScalingStatus, datetime] | No
         return None  # of a scaler that is older or newer than this operator
     if made.valid_until is None or made.min_replicas is None:
         return None
-    until = datetime.fromisoformat(made.valid_until)
+    until = parse_time(made.valid_until)
     return (made, until) if now < until <= now + LONGEST_VALIDITY else None
 
 

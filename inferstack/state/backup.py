@@ -15,6 +15,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.errors import UserError
 from inferstack.state.checks import WHOLE, Fault, Json, find_faults, secrets_provider
 
@@ -58,7 +59,7 @@ def write_backup(folder: Path, stack: str, text: str, now: datetime.datetime) ->
     digest = hashlib.sha256(text.encode()).hexdigest()
     manifest = Manifest(
         stack=stack,
-        time=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        time=format_time(now),
         sha256=digest,
         resources=len(deployment.get("resources") or []),
         engine=str((deployment.get("manifest") or {}).get("version", "")),

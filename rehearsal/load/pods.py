@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
+
+from inferstack.apimachinery.rfc3339 import parse_epoch
 
 Object = dict[str, Any]
 
@@ -50,7 +51,7 @@ def ready_since(pod: Mapping[str, Any]) -> float | None:
         return None
     for condition in pod["status"].get("conditions") or []:
         if condition["type"] == "Ready" and condition["status"] == "True":
-            return datetime.fromisoformat(condition["lastTransitionTime"]).timestamp()
+            return parse_epoch(condition["lastTransitionTime"])
     return None
 
 

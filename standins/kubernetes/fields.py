@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import format_time
+
 Fields = dict[str, Any]
 
 CREATOR = "pulumi-kubernetes"
@@ -45,7 +47,7 @@ def taken_over(live: Mapping[str, Any], manager: str) -> list[Fields] | None:
         "manager": manager,
         "operation": "Apply",
         "apiVersion": live["apiVersion"],
-        "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": format_time(datetime.datetime.now(datetime.UTC)),
         "fieldsType": "FieldsV1",
         "fieldsV1": ours,
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.cli.cluster import connected
 from inferstack.k8s import KubeClient, UnknownKindError
 from inferstack.k8s.conditions import condition_status, find_condition
@@ -112,7 +113,7 @@ async def still_there(kubeconfig: Path | None, context: str | None = None, *, ob
 
 def age(created: str, now: datetime.datetime) -> str:
     """Return the time since ``created`` (RFC 3339) as kubectl writes it: 45s, 12m, 3h, 9d."""
-    seconds = max(0, int((now - datetime.datetime.fromisoformat(created)).total_seconds()))
+    seconds = max(0, int((now - parse_time(created)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from inferstack.api import InferenceJob, SloMeasure, constants, replicas
 from inferstack.api.labels import SPEC_REPLICAS, Object
 from inferstack.api.runtimes import Runtime, Table
+from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.controllers.jobs.builders import make_children, unsupported_metrics
 from inferstack.controllers.jobs.datasets import CacheDecision, CacheState, decide_cache
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason
@@ -78,7 +79,7 @@ class Plan:
             live,
             generation=raw["metadata"]["generation"],
             paused=spec.replicas == 0,
-            cold_seconds=(now - datetime.fromisoformat(since)).total_seconds() if since else 0.0,
+            cold_seconds=(now - parse_time(since)).total_seconds() if since else 0.0,
         )
 
     def limits(self, status: Object | None, now: datetime) -> replicas.Limits | None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from inferstack.api import constants, runtimes
 from inferstack.api.labels import Object
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.jobs.children import SERVING, Children, RefusedError
 from inferstack.controllers.jobs.informers import JobInformers
 from inferstack.controllers.jobs.plan import Decision, Plan, make_plan
@@ -129,7 +130,7 @@ class Reconciler:
         now = self._clock()
         plan = self._plan(key, job)
         if isinstance(plan, ConditionReason):
-            status = make_refused_status(job, plan, before=job.get("status"), now=_stamp(now))
+            status = make_refused_status(job, plan, before=job.get("status"), now=format_time(now))
             return await self._status.write(key, job, status)
         cache = plan.job.spec.cache
         cache_state = self._informers.cache_state(cache, job["metadata"]["namespace"]) if cache else None
@@ -149,7 +150,7 @@ class Reconciler:
         deployment, pods = self._children.live("Deployment", key), self._informers.running_pods(key)
         observation = Observation(deployment, pods, refusal is None, refusal, decision.cache)
         before = own(job.get("status"))
-        status = make_status(plan.job, plan.runtime, observation, before=before, now=_stamp(now))
+        status = make_status(plan.job, plan.runtime, observation, before=before, now=format_time(now))
         if before is None and under_way(status) and self._queue.waiting > _CROWD:
             return _CROWD_SECONDS
         requeue.append(await self._status.write(key, job, status))
@@ -224,10 +225,6 @@ class Reconciler:
         plan = make_plan(job, runtimes.load())
         self._plans[key] = (identity, plan)
         return plan
-
-
-def _stamp(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def render_metrics(*, jobs: int, waiting: int, synced: bool) -> str:

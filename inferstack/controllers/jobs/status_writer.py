@@ -8,6 +8,7 @@ from datetime import datetime
 
 from inferstack.api import constants
 from inferstack.api.labels import MANAGER, Object
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.jobs.status import own, transitions, urgent
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.events import EventWriter, make_event
@@ -72,7 +73,7 @@ class StatusWriter:
             raise
         self._jobs.remember(answer)
         self._enqueue(key)
-        stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = format_time(self._clock())
         for transition in transitions(before, status):
             self._events.post(make_event(job, transition, now=stamp))
         return None

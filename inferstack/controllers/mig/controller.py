@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from inferstack.api import MigRolloutSpec, MigRolloutStatus, Phase, constants
 from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.mig import status as telling
 from inferstack.controllers.mig.carry_out import Hand
 from inferstack.controllers.mig.decide import decide
@@ -161,7 +162,7 @@ class MigRollouts:
                 return False
             raise
         self._rollouts.remember(answer)
-        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = format_time(self._clock())
         for turn in telling.turns(before, after):
             _LOG.info("%s: %s: %s", meta["name"], turn.reason, turn.message)
             self._events.post(make_event(rollout, turn, now=now, kind=constants.ROLLOUT_KIND))

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from inferstack.api import Condition, MigRolloutStatus, Phase, Step
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.mig.decide import Decision
-from inferstack.controllers.mig.steps import stamp
 from inferstack.k8s.events import Transition
 
 Object = dict[str, Any]
@@ -58,7 +58,7 @@ def _condition(
 ) -> Condition:
     status = _COMPLETE.get(phase, "Unknown")
     old = next((one for one in (before.conditions if before else None) or () if one.type == COMPLETE), None)
-    turned = old.last_transition_time if old and old.status == status else stamp(now)
+    turned = old.last_transition_time if old and old.status == status else format_time(now)
     return Condition.model_validate(
         {
             "type": COMPLETE,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from inferstack.api import MigRolloutSpec, NodeStatus, RolloutNode, Step
+from inferstack.apimachinery.rfc3339 import format_time, parse_time
 from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout, Uncordon
 from inferstack.controllers.mig.devices import matches, offered, tell
 from inferstack.controllers.mig.world import Budget, Node, Pod, World
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _LONGEST = 1024
 
 
@@ -55,19 +55,14 @@ class Situation:
         return list(self.world.pods.get(self.want.name, ()))
 
 
-def stamp(now: datetime) -> str:
-    """Return a time as the status has it."""
-    return now.astimezone(UTC).strftime(_TIME)
-
-
 def waited(record: NodeStatus, now: datetime) -> float:
     """Return the seconds that a node is in its step."""
-    return (now - datetime.fromisoformat(record.since)).total_seconds() if record.since else 0.0
+    return (now - parse_time(record.since)).total_seconds() if record.since else 0.0
 
 
 def to(record: NodeStatus, step: Step, message: str, now: datetime, **changed: object) -> NodeStatus:
     """Return a node in a step; its time stays where the step does."""
-    since = record.since if record.step is step and record.since else stamp(now)
+    since = record.since if record.step is step and record.since else format_time(now)
     return record.model_copy(update={"step": step, "message": message[:_LONGEST], "since": since, **changed})
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from inferstack.api import InferenceJobSpec
 from inferstack.api.labels import JOB, Object
+from inferstack.apimachinery.rfc3339 import parse_epoch
 from inferstack.k8s.conditions import find_condition
 from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.scaling.model import Distribution
@@ -123,7 +123,8 @@ class ColdStarts:
             self._measured_pods[key].discard(uid)
         elif "ready" in current and uid not in self._measured_pods[key]:
             self._measured_pods[key].add(uid)
-            self._durations[key].append(seconds(current["ready"]) - seconds(current["metadata"]["creationTimestamp"]))
+            created = parse_epoch(current["metadata"]["creationTimestamp"])
+            self._durations[key].append(parse_epoch(current["ready"]) - created)
 
     def distribution(self, key: str, limit: float) -> Distribution:
         """Return the distribution of a job's cold starts.
@@ -140,8 +141,3 @@ class ColdStarts:
         """Drop a deleted job."""
         self._durations.pop(key, None)
         self._measured_pods.pop(key, None)
-
-
-def seconds(time: str) -> float:
-    """Return a Kubernetes timestamp in seconds since the epoch."""
-    return datetime.fromisoformat(time).timestamp()

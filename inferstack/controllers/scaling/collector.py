@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from inferstack.api import InferenceJobSpec, constants, runtimes
 from inferstack.api.labels import OURS, Object
+from inferstack.apimachinery.rfc3339 import parse_epoch
 from inferstack.controllers.scaling import calibration, cluster, promql
 from inferstack.controllers.scaling.budget import PoolMember
 from inferstack.controllers.scaling.decision import JobState, Observation, PredictiveJob, published_capacity
@@ -203,7 +204,7 @@ class Collector:
         if not jobs:
             self.history.forget(())
             return False
-        created = {key: cluster.seconds(job.raw["metadata"]["creationTimestamp"]) for key, job in jobs.items()}
+        created = {key: parse_epoch(job.raw["metadata"]["creationTimestamp"]) for key, job in jobs.items()}
         missing = await self.history.extend(created, now)
         service_times = await query_service_times(self.prometheus, jobs, self._settings.window * DURATION_WINDOWS)
         missed = await query_slo_misses(self.prometheus, {key: job.predictive.slo for key, job in jobs.items()})

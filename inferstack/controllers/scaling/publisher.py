@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from inferstack.api import constants
 from inferstack.api.labels import SCALER, Object
+from inferstack.apimachinery.rfc3339 import format_epoch
 from inferstack.controllers.scaling import status
 from inferstack.controllers.scaling.decision import JobDecision, PredictiveJob
 from inferstack.controllers.scaling.metrics import FailureLog, ScalerMetrics
@@ -110,6 +111,6 @@ class Publisher:
         self._metrics.writes += 1
         published = (raw.get("status") or {}).get("scaling")
         if scaling is not None and (transition := status.transition(published, scaling)):
-            now = status.rfc3339(self._clock())
+            now = format_epoch(self._clock())
             self.events.post(make_event(raw, transition, now=now, manager=SCALER))
         self._jobs.remember(updated)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from inferstack.api.labels import Object
+from inferstack.apimachinery.rfc3339 import format_epoch, parse_epoch
 from inferstack.controllers.scaling.calibration import Capacity
 from inferstack.k8s.events import Transition
 from inferstack.scaling.model import Decision, Forecast, Reason
@@ -82,8 +82,8 @@ def format_decision(
             "coldStartSeconds": math.ceil(cold_start),
             "source": capacity.source.value,
         },
-        "observedTime": rfc3339(now),
-        "validUntil": rfc3339(now + validity),
+        "observedTime": format_epoch(now),
+        "validUntil": format_epoch(now + validity),
     }
     replicas = 0 if asleep and decision.reason is Reason.IDLE else decision.replicas
     if replicas is not None:
@@ -96,7 +96,8 @@ def format_decision(
 def format_no_decision(outcome: NoDecision, previous: Object | None, now: float) -> Object:
     """Return the status of a job without a new decision: the previous one stays until it expires."""
     kept = {key: previous[key] for key in _PERSISTENT_FIELDS if key in previous} if previous else {}
-    return {**kept, "reason": outcome.reason, "message": outcome.message[:_MAX_MESSAGE], "observedTime": rfc3339(now)}
+    message = outcome.message[:_MAX_MESSAGE]
+    return {**kept, "reason": outcome.reason, "message": message, "observedTime": format_epoch(now)}
 
 
 def must_publish(previous: Object | None, current: Object, now: float, validity: float) -> bool:
@@ -123,12 +124,7 @@ def transition(previous: Object | None, current: Object) -> Transition | None:
 def valid_until(scaling: Object) -> float:
     """Return when a decision expires, in seconds since the epoch; 0 without a decision."""
     time = scaling.get("validUntil")
-    return datetime.fromisoformat(time).timestamp() if time else 0.0
-
-
-def rfc3339(seconds: float) -> str:
-    """Return a time since the epoch in RFC 3339, rounded down to seconds."""
-    return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return parse_epoch(time) if time else 0.0
 
 
 def decimal(number: float) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from inferstack.apimachinery.rfc3339 import format_micro_time
+
 Json = dict[str, Any]
 
 _BEGIN: Final = 0
@@ -182,7 +184,7 @@ class Replayer:
 def _manifest(base: Json, now: datetime.datetime | None) -> Json:
     manifest = dict(base.get("manifest") or {})
     if now is not None:
-        manifest["time"] = now.isoformat().replace("+00:00", "Z")
+        manifest["time"] = format_micro_time(now)
     version = manifest.get("version")
     if version:
         manifest["magic"] = hashlib.sha256(str(version).encode()).hexdigest()

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import format_micro_time
 from inferstack.engine.journal.store import ORGANIZATION, Journal, Lock, StackFile
 
 
@@ -192,6 +193,6 @@ def serving(backend: Path) -> Iterator[tuple[StateService, dict[str, str]]]:
 
 def _credentials(url: str, token: str) -> dict[str, Any]:
     """Return the engine's file of those it has logged in as; one of our own, for it keeps every address it has seen."""
-    now = datetime.datetime.now(datetime.UTC).isoformat()
+    now = format_micro_time(datetime.datetime.now(datetime.UTC))
     account = {"accessToken": token, "username": ORGANIZATION, "lastValidatedAt": now}
     return {"current": url, "accessTokens": {url: token}, "accounts": {url: account}}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from inferstack.apimachinery.rfc3339 import format_micro_time
 from inferstack.engine.journal.replay import Json, Replayer
 
 ORGANIZATION = "organization"
@@ -157,7 +158,7 @@ class Lock:
             "pid": pid,
             "username": os.environ.get("USER", ""),
             "hostname": socket.gethostname(),
-            "timestamp": datetime.datetime.now(datetime.UTC).isoformat(),
+            "timestamp": format_micro_time(datetime.datetime.now(datetime.UTC)),
         }
         self._path.write_text(json.dumps(owner))
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import format_micro_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
@@ -107,7 +108,7 @@ class FluidController:
             return None
         executing = [other for other in loads if _phase(other) == EXECUTING and not gone(other)]
         if _phase(load) == EXECUTING and STARTED not in load["metadata"].get("annotations", {}):
-            await self._patch(self._loads, load, {"annotations": {STARTED: self._clock().isoformat()}})
+            await self._patch(self._loads, load, {"annotations": {STARTED: format_micro_time(self._clock())}})
             return None
         status, wait = fluid_status.load_status(load, dataset, busy=bool(executing), now=self._clock())
         if status is not None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from inferstack.apimachinery.quantity import parse_quantity
+from inferstack.apimachinery.rfc3339 import format_time, parse_time
 
 Object = dict[str, Any]
 
@@ -91,7 +92,7 @@ def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Objec
     """
     meta, spec = runtime["metadata"], runtime.get("spec") or {}
     masters, workers = (spec.get("master") or {}).get("replicas", 1), spec.get("replicas", 0)
-    left = _left(runtime, datetime.fromisoformat(meta["creationTimestamp"]), _START_SECONDS, now)
+    left = _left(runtime, parse_time(meta["creationTimestamp"]), _START_SECONDS, now)
     placed = min(workers, nodes)
     running, served = (0, 0) if left else (placed, masters)
     phase = "Ready" if running == workers else "PartialReady" if running else "NotReady"
@@ -145,7 +146,7 @@ def load_status(
     started = load["metadata"].get("annotations", {}).get(STARTED)
     if started is None:
         return None, None
-    begun = datetime.fromisoformat(started)
+    begun = parse_time(started)
     if left := _left(load, begun, _LOAD_SECONDS, now):
         return None, min(left, _seconds(load, _LOAD_SECONDS) / _STEPS)
     missing = dataset["metadata"].get("annotations", {}).get(MISSING, "").split(",")
@@ -155,15 +156,15 @@ def load_status(
         "status": "True",
         "reason": "BackoffLimitExceeded" if lost else "CompletionsReached",
         "message": f"the buckets have no {', '.join(lost)}" if lost else "all targets are loaded",
-        "lastProbeTime": stamp(now),
-        "lastTransitionTime": stamp(now),
+        "lastProbeTime": format_time(now),
+        "lastTransitionTime": format_time(now),
     }
     made = {**blank, "phase": condition["type"], "conditions": [condition]}
     made["duration"] = f"{round((now - begun).total_seconds())}s"
     if policy == "Cron":
-        made["lastScheduleTime"] = stamp(begun)
+        made["lastScheduleTime"] = format_time(begun)
         if not lost:
-            made["lastSuccessfulTime"] = stamp(now)
+            made["lastSuccessfulTime"] = format_time(now)
     return made, None
 
 
@@ -174,7 +175,7 @@ def progress(load: Object, now: datetime) -> float:
         return 1.0
     if phase != EXECUTING or started is None:
         return 0.0
-    elapsed = (now - datetime.fromisoformat(started)).total_seconds()
+    elapsed = (now - parse_time(started)).total_seconds()
     return min(int(_STEPS * elapsed / _seconds(load, _LOAD_SECONDS)), _STEPS - 1) / _STEPS
 
 
@@ -240,11 +241,6 @@ def human(size: int) -> str:
     return f"{size / 1024**power:.2f}{units[power]}"
 
 
-def stamp(now: datetime) -> str:
-    """Return a time as Kubernetes writes it."""
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _runtime(meta: Object, kind: str, masters: int) -> Object:
     made = {"category": "Accelerate", "name": meta["name"], "namespace": meta["namespace"], "type": kind}
     return {**made, "masterReplicas": masters} if masters else made
@@ -266,7 +262,7 @@ def _condition(before: Object, kind: str, status: str, reason: str, message: str
     for known in before.get("conditions") or []:
         if known.items() >= said.items():
             return dict(known)
-    return {**said, "lastUpdateTime": stamp(now), "lastTransitionTime": stamp(now)}
+    return {**said, "lastUpdateTime": format_time(now), "lastTransitionTime": format_time(now)}
 
 
 def _seconds(obj: Object, default: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
@@ -136,7 +137,7 @@ class PolicyController:
         wanted = make_status(name, parse_policy(found, self._maps()), found["metadata"].get("generation", 0))
         if not status_differs(found.get("status"), wanted):
             return None
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = format_time(datetime.now(UTC))
         for condition in wanted.get("conditions", []):
             condition["lastTransitionTime"] = now
         served = await self._kube.resource(API_VERSION, KIND)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
 from inferstack.k8s.informer import Informer, key_of, newer_of
@@ -167,7 +168,7 @@ class NodeController:
         return min((wait for wait in (made.wait, pause) if wait is not None), default=None)
 
     async def _write(self, name: str, node: Object, made: NodePlan) -> float | None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = format_time(datetime.now(UTC))
         metadata, status = metadata_patch(node, made.desired), status_patch(node, made.desired, now=now)
         if metadata is None and status is None:
             return None

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.k8s import KubeClient
 
 Object = dict[str, Any]
@@ -60,7 +61,7 @@ async def issue(kube: KubeClient, pod: Mapping[str, Any], cluster: Mapping[str, 
     }
     path = f"/api/v1/namespaces/{meta['namespace']}/serviceaccounts/{account}/token"
     answer = (await kube.request("POST", path, body=body))["status"]
-    expires = datetime.fromisoformat(answer["expirationTimestamp"])
+    expires = parse_time(answer["expirationTimestamp"])
     kubeconfig = _store(folder, cluster, token=answer["token"], namespace=meta["namespace"])
     return Credentials(kubeconfig, renew_in=0.8 * (expires - datetime.now(UTC)).total_seconds())
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.rfc3339 import format_epoch, format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
 from inferstack.k8s.informer import TROUBLE
@@ -48,11 +49,8 @@ SHUTDOWN_GRACE = 5.0
 _INSIST_PERIOD = 2.0
 
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
 def _now() -> str:
-    return datetime.now(UTC).strftime(_TIME)
+    return format_time(datetime.now(UTC))
 
 
 class PodRunner:
@@ -148,7 +146,7 @@ class PodRunner:
             log.info("%s: started as pid %d, health port %d", self._name, running.pid, port)
         # One that was taken over was ready or not before: the next probe tells, without a flicker in between.
         ready = reported(self._pod)[1] if adopted else command.readiness is None and command.startup is None
-        started = datetime.fromtimestamp(running.created, UTC).strftime(_TIME) if running.created else _now()
+        started = format_epoch(running.created) if running.created else _now()
         await self._tell(replace(self._state, phase="running", pid=running.pid, ready=ready, started=started))
         return running, command
 
