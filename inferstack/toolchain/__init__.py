@@ -1,4 +1,4 @@
-"""Binaries, CRDs and charts: located, downloaded or built, and kept in the cache folder.
+"""External binaries, CRDs and Helm charts: located, downloaded or built, and kept in the cache folder.
 
-May start processes and use the network through package registries; knows nothing of stacks or of the rehearsal.
+The package may start processes and use the network through package registries. It does not know about stacks.
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 
 Object = dict[str, Any]
 
@@ -27,7 +27,7 @@ def get(kind: str, name: str, namespace: str | None = None) -> Object | None:
     Raises:
         UnreachableError: there is no kubectl, no KUBECONFIG, or no answer.
     """
-    found = shutil.which("kubectl") or tools.locate("kubectl")
+    found = shutil.which("kubectl") or binaries.locate("kubectl")
     if found is None:
         raise UnreachableError("there is no kubectl on this machine")
     if "KUBECONFIG" not in os.environ:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from inferstack.k8s.auth import load_kubeconfig
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from rehearsal.control_plane import Rehearsal, probe
 from rehearsal.control_plane.components.apiserver import ADMISSION, build_apiserver
 from rehearsal.control_plane.model import PlaneConfig, Probe
@@ -65,7 +65,7 @@ def audited(plane: Rehearsal, folder: Path) -> Iterator[Audited]:
         "--audit-log-path": str(made.log),
     }
     kept = [argument for argument in build_apiserver(config).args if argument.partition("=")[0] not in changed]
-    binary = tools.locate("kube-apiserver")
+    binary = binaries.locate("kube-apiserver")
     assert binary
     output = folder / "apiserver.log"
     with output.open("w") as log:

@@ -12,7 +12,7 @@ from pathlib import Path
 from inferstack.k8s import KubeClient
 from inferstack.k8s.inventory import walk
 from inferstack.project import project_root
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 
 Held = set[tuple[str, str, str]]
 """Objects as (kind, namespace, name)."""
@@ -84,7 +84,7 @@ class Command:
 
 def kubectl(command: Command, *arguments: str) -> str:
     """Run kubectl on the command's control plane and return what it printed."""
-    binary = tools.locate("kubectl")
+    binary = binaries.locate("kubectl")
     assert binary
     done = subprocess.run(
         [binary, "--kubeconfig", command.kubeconfig, *arguments],

@@ -19,7 +19,7 @@ from components.security.builders import make_rules
 from components.security.settings import SecuritySettings
 from components.settings import load_role
 from inferstack.k8s import KubeClient
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from tests.unit.policy.test_rules import TODAY
 
 pytestmark = pytest.mark.rehearsal
@@ -101,7 +101,7 @@ def changed(manifest: Object, image: str) -> Object:
 
 def apply(kubeconfig: Path, manifest: Object, *flags: str) -> tuple[int, str]:
     """Apply a manifest as a person does; return kubectl's exit code and what it said."""
-    binary = tools.locate("kubectl")
+    binary = binaries.locate("kubectl")
     assert binary
     done = subprocess.run(
         [binary, "--kubeconfig", kubeconfig, "apply", "-f", "-", *flags],

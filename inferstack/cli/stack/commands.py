@@ -24,8 +24,7 @@ from inferstack.cli.stack.progress import Progress
 from inferstack.cli.stack.session import Session, only_one
 from inferstack.errors import UserError
 from inferstack.logs import tail
-from inferstack.toolchain import binaries as tools
-from inferstack.toolchain import crds
+from inferstack.toolchain import binaries, crds
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="Name of the stack: stacks/Pulumi.NAME.yaml.")]
 _NEED_CLUSTER = frozenset({"up", "update", "preview", "destroy", "refresh", "import", "watch"})
@@ -172,7 +171,7 @@ def env(stack: StackOption = "local") -> None:
     """
     session = Session(stack, output.say)
     variables = dict(session.engine.environment())
-    kubectl = tools.locate("kubectl")
+    kubectl = binaries.locate("kubectl")
     ours = [str(Path(sys.executable).parent), *([str(kubectl.parent)] if kubectl else [])]
     variables["PATH"] = os.pathsep.join([*ours, variables["PATH"]])
     if kubeconfig := kubeconfig_of(session)[0]:
@@ -236,7 +235,7 @@ def _start(session: Session, config: list[str] | None = None) -> None:
     """
     check_settings(config or [])
     place = _place(session)
-    tools.ensure(["pulumi", "kubectl", "helm", *place.tools()], report=output.say)
+    binaries.ensure(["pulumi", "kubectl", "helm", *place.tools()], report=output.say)
     if is_local(session.configuration()):
         crds.ensure(crds.sources(), output.say)
     # The engine's own start takes a second or two of one core: the control plane uses the other meanwhile.

@@ -35,8 +35,7 @@ from inferstack.engine import plugins
 from inferstack.errors import UserError
 from inferstack.project import cache_dir, project_root, state_dir
 from inferstack.state.place import backend_of, find_problems, provider_of
-from inferstack.toolchain import binaries as tools
-from inferstack.toolchain import crds
+from inferstack.toolchain import binaries, crds
 from inferstack.toolchain.binaries import build
 from inferstack.toolchain.binaries.catalogue import group_of, groups
 
@@ -76,7 +75,7 @@ def doctor(
 
 def examine() -> Iterator[Check]:
     """Look at everything that a rehearsal needs; changes nothing."""
-    found = tools.inspect()
+    found = binaries.inspect()
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     lacking = [source.addon for source in crds.sources().values() if not crds.place_of(source).is_dir()]
     yield check_go([tool.name for tool in found if tool.path is None], lacking)
@@ -102,7 +101,7 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
         "aws", "ok" if command else "missing", command or "the AWS CLI is not installed; kubectl's tokens need it"
     )
     wanted = {"pulumi", "helm"}
-    yield from (check_tool(tool) for tool in tools.inspect() if tool.name in wanted)
+    yield from (check_tool(tool) for tool in binaries.inspect() if tool.name in wanted)
     yield from check_state(stack)
     settings = load_role("cluster", ClusterSettings, values.get("inferstack:cluster"))
     settings.check_place(Place.AWS, datetime.datetime.now(datetime.UTC).date())
@@ -128,7 +127,7 @@ def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
     """
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     wanted = {"pulumi", "helm", "kubectl"}
-    yield from (check_tool(tool) for tool in tools.inspect() if tool.name in wanted)
+    yield from (check_tool(tool) for tool in binaries.inspect() if tool.name in wanted)
     settings = PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()})
     try:
         access = find_access(settings.place, settings.cluster, state_dir(), os.environ)
@@ -202,7 +201,7 @@ def check_go(missing: list[str], lacking: list[str]) -> Check:
     return Check("go", "ok", str(go))
 
 
-def check_tool(found: tools.Found) -> Check:
+def check_tool(found: binaries.Tool) -> Check:
     """Say where a tool comes from."""
     if found.path is None:
         detail = f"{found.version}; `inferstack tools ensure` gets it"

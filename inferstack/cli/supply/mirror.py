@@ -19,7 +19,7 @@ from inferstack.cli.stack.commands import StackOption
 from inferstack.cli.stack.configuration import read_values
 from inferstack.cli.stack.session import stack_file
 from inferstack.errors import UserError
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from inferstack.toolchain.charts import find, images_of, mirror, pins, pull, render
 from inferstack.versions import load as load_versions
 
@@ -39,7 +39,7 @@ def register(parent: typer.Typer) -> None:
 def list_(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
     """Show the charts that a stack uses, each with its images; charts come from its mirror, or are pulled."""
     settings = _settings(stack)
-    tools.ensure(["helm"], report=output.say)
+    binaries.ensure(["helm"], report=output.say)
     charts = settings.charts()
     rows = [_row(name, values, settings, find(pins()[name], settings.addon.mirror)) for name, values in charts.items()]
     rows.append(_own(settings))
@@ -57,7 +57,7 @@ def pack(
 ) -> None:
     """Bring a stack's charts into a folder, with the list of all images; what is there already stays."""
     settings = _settings(stack)
-    tools.ensure(["helm", *(["crane"] if images else [])], report=output.say)
+    binaries.ensure(["helm", *(["crane"] if images else [])], report=output.say)
     rows: list[Row] = []
     for name, values in settings.charts().items():
         packed = to / pins()[name].file
@@ -92,7 +92,7 @@ def push(
             f"{folder} lacks {len(missing)} of {len(wanted)} images, the first is {missing[0]}: "
             "`inferstack mirror pack --images` brings them."
         )
-    tools.ensure(["crane"], report=output.say)
+    binaries.ensure(["crane"], report=output.say)
     output.emit(
         [{"image": image, "pushed": mirror.push_image(image, folder, registry, output.say)} for image in wanted], form
     )

@@ -8,8 +8,7 @@ import typer
 
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
-from inferstack.toolchain import binaries as tools
-from inferstack.toolchain import crds
+from inferstack.toolchain import binaries, crds
 from inferstack.toolchain.binaries.resolve import clean as clean_cache
 
 _group = typer.Typer(no_args_is_help=True, help="The tools: where they come from, getting and removing them.")
@@ -25,23 +24,23 @@ def register(app: typer.Typer) -> None:
 @_group.command("list")
 def list_tools(form: FormatOption = Format.TABLE) -> None:
     """Show every tool, the CRDs of other projects, and where they come from; gets nothing."""
-    output.emit([*map(make_row, tools.inspect()), *map(make_crd_row, crds.sources().values())], form)
+    output.emit([*map(make_row, binaries.inspect()), *map(make_crd_row, crds.sources().values())], form)
 
 
 @_group.command()
 def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
     """Get the tools that are missing: download or build them. Without names, get the CRDs of other projects too."""
-    chosen = names or [found.name for found in tools.inspect()]
-    tools.ensure(chosen, report=output.say)
+    chosen = names or [found.name for found in binaries.inspect()]
+    binaries.ensure(chosen, report=output.say)
     sources = {} if names else crds.sources()
     crds.ensure(sources, output.say)
-    output.emit([*map(make_row, tools.inspect(chosen)), *map(make_crd_row, sources.values())], form)
+    output.emit([*map(make_row, binaries.inspect(chosen)), *map(make_crd_row, sources.values())], form)
 
 
 @_group.command()
 def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
     """Print where a tool is; exit code 1 where it is nowhere."""
-    found = tools.inspect([name])[0]
+    found = binaries.inspect([name])[0]
     if found.path is None:
         output.fail(f"{name} is missing: get it with `inferstack tools ensure {name}`.")
         raise typer.Exit(1)
@@ -55,7 +54,7 @@ def clean() -> None:
         output.say(f"removed {folder}")
 
 
-def make_row(found: tools.Found) -> dict[str, object]:
+def make_row(found: binaries.Tool) -> dict[str, object]:
     """Return the line of a tool."""
     return {
         "name": found.name,

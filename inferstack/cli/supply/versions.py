@@ -17,7 +17,7 @@ from inferstack.project import project_root
 from inferstack.supply import locks, modules, newest
 from inferstack.supply.images import images
 from inferstack.supply.newest import Question, Row, State
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from inferstack.versions import load
 
 _KINDS = ("python", "go", "chart", "image")
@@ -76,9 +76,9 @@ def _questions(kinds: tuple[str, ...]) -> Iterator[Question]:
             yield newest.of_module("CRDs", module, go)
     if "chart" in kinds:
         for name, chart in load()["charts"].items():
-            yield newest.of_chart(name, chart, str(tools.ensure(["helm"], report=output.say)["helm"]))
+            yield newest.of_chart(name, chart, str(binaries.ensure(["helm"], report=output.say)["helm"]))
     if "image" in kinds:
-        crane = str(tools.ensure(["crane"], report=output.say)["crane"])
+        crane = str(binaries.ensure(["crane"], report=output.say)["crane"])
         for image in images(load()):
             if not image.repository.startswith(_OURS):
                 yield newest.of_image(image, crane)

@@ -1,5 +1,8 @@
-"""The tools of the rehearsal: found on PATH, taken from a release or built, and kept in the cache folder."""
+"""External command-line tools: found on PATH, downloaded from a release or built, and kept in the cache folder.
 
-from inferstack.toolchain.binaries.resolve import Found, ensure, inspect, locate
+``versions.yaml`` (key ``tools``) pins them. The package starts processes and downloads files.
+"""
 
-__all__ = ["Found", "ensure", "inspect", "locate"]
+from inferstack.toolchain.binaries.resolve import Tool, ensure, inspect, locate
+
+__all__ = ["Tool", "ensure", "inspect", "locate"]

@@ -18,7 +18,7 @@ from inferstack.toolchain.binaries.catalogue import Group, accepts, parse_versio
 _GO_TIMEOUT_S = 30
 _TAIL_LINES = 12
 _SPARE_GIB = 1.0
-"""Room for what Go downloads and links beside its build cache, in GiB."""
+"""Disk space for what Go downloads and links outside its build cache, in GiB."""
 
 _NETWORK = re.compile(
     r"dial tcp|no such host|i/o timeout|connection refused|network is unreachable|proxyconnect|TLS handshake timeout|"
@@ -30,10 +30,10 @@ _PACKAGE = re.compile(r"[\w.~/-]+")
 
 
 def check_go(groups: Iterable[Group]) -> None:
-    """Check that Go can build some groups.
+    """Check that Go can build the groups.
 
     Raises:
-        UserError: Go is missing, or too old and not allowed to fetch a newer one of itself.
+        UserError: Go is missing, or too old and not allowed to download a newer toolchain.
     """
     groups = list(groups)
     needed = {group.name: required_go(group) for group in groups}
@@ -42,26 +42,26 @@ def check_go(groups: Iterable[Group]) -> None:
     names = ", ".join(needed)
     if go is None:
         raise UserError(
-            f"Go is missing, and {names} can neither be found on PATH nor downloaded: install Go {newest} or newer "
+            f"Go is missing, and {names} is neither on PATH nor downloadable: install Go {newest} or newer "
             "(https://go.dev/dl) and put it on PATH."
         )
-    version = _go_says(go, ["env", "GOVERSION"]).removeprefix("go")
-    toolchain = _go_says(go, ["env", "GOTOOLCHAIN"])
+    version = _ask_go(go, ["env", "GOVERSION"]).removeprefix("go")
+    toolchain = _ask_go(go, ["env", "GOTOOLCHAIN"])
     try:
-        good = accepts(f">={newest}", version)
+        accepted = accepts(f">={newest}", version)
     except ValueError:
-        good = version.startswith("devel")  # Go's own main branch
-    # An empty answer: older than 1.21, which knows no GOTOOLCHAIN.
+        accepted = version.startswith("devel")  # Go's own main branch
+    # Empty for versions before 1.21, which do not support GOTOOLCHAIN.
     fetches_itself = toolchain not in ("", "local")
-    if not good and not fetches_itself:
+    if not accepted and not fetches_itself:
         raise UserError(
             f"Go {version or 'of an unknown version'} ({go}) is too old, {names} needs {newest}: install a newer Go "
-            "(https://go.dev/dl) or let Go fetch it (go env -w GOTOOLCHAIN=auto)."
+            "(https://go.dev/dl) or let Go download it (go env -w GOTOOLCHAIN=auto)."
         )
 
 
 def required_go(group: Group) -> str:
-    """Return the version of Go that the group's ``go.mod`` asks for."""
+    """Return the Go version that the group's ``go.mod`` requires."""
     match = re.search(r"^go (\S+)$", (group.build.module / "go.mod").read_text(), re.MULTILINE)
     if match is None:
         raise UserError(f"{group.build.module / 'go.mod'} has no go line: run `go mod tidy` there.")
@@ -71,8 +71,8 @@ def required_go(group: Group) -> str:
 def make_command(group: Group, go: str, target: Path) -> list[str]:
     """Return the command that builds a group into a folder.
 
-    No debug information is made (it is a third of the work and nobody debugs these here); paths of this machine are
-    left out; go.mod and go.sum hold as they are, so every module is the pinned one.
+    The build omits debug information (a third of the work, and unused here) and local paths. It does not modify go.mod
+    and go.sum, so every module is the pinned one.
     """
     single = len(group.build.packages) == 1
     return [
@@ -93,28 +93,28 @@ def make_command(group: Group, go: str, target: Path) -> list[str]:
 
 
 def make_environment(outer: dict[str, str]) -> dict[str, str]:
-    """Return Go's environment: the user's own (proxies, module cache), with what makes a build fast and repeatable."""
+    """Return the environment of Go: the user's (proxies, module cache) plus settings for fast, reproducible builds."""
     folder = store.build_dir()
     return {
         "GOCACHE": str(folder / "gocache"),
         **outer,
         "CGO_ENABLED": "0",
         "GOWORK": "off",
-        # Fewer garbage collections in the compiler: a fifth less time for some hundred MiB more memory.
+        # Fewer garbage collections in the compiler: 20% less time for a few hundred MiB more memory.
         "GOGC": "400",
-        # Beside the cache, as /tmp is often small or in memory.
+        # Beside the cache, because /tmp is often small or in memory.
         "GOTMPDIR": str(folder / "tmp"),
     }
 
 
 def build(group: Group, folder: Path, report: Callable[[str], None]) -> Path:
-    """Build a group and return the folder with its executables and nothing else.
+    """Build a group and return the folder that contains its executables and nothing else.
 
     Raises:
-        UserError: the build failed; the sentence tells why where the reason is a known one.
+        UserError: the build failed; the message explains common causes.
     """
     go = shutil.which("go")
-    assert go is not None  # noqa: S101  # check_go has seen it
+    assert go is not None  # noqa: S101  # check_go ran before
     target, log = folder / "built", folder / "log"
     environment = make_environment(dict(os.environ))
     with store.writable(folder):
@@ -130,7 +130,7 @@ def build(group: Group, folder: Path, report: Callable[[str], None]) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, so that all of it can be ended
+            start_new_session=True,  # a separate process group, so that all of it can be killed
         )
     store.note_child(group, process.pid)
     try:
@@ -146,39 +146,42 @@ def build(group: Group, folder: Path, report: Callable[[str], None]) -> Path:
 
 
 def explain(group: Group, output: str) -> str:
-    """Return a sentence for the output of a failed ``go build``, with its end where the reason is not a known one."""
+    """Return an error message for the output of a failed ``go build``."""
     lines = [line for line in output.splitlines() if not _is_progress(line)]
     tail = "\n".join(lines[-_TAIL_LINES:])
     if "no space left on device" in output:
         return (
-            f"The disk is full (building {group.name} in {store.build_dir()}): make room, or set INFERSTACK_CACHE to a "
-            "folder on another disk; what was built is kept."
+            f"The disk is full (building {group.name} in {store.build_dir()}): free space, or set INFERSTACK_CACHE to "
+            "a folder on another disk; what was built is kept."
         )
     if "SECURITY ERROR" in output or "checksum mismatch" in output:
         return (
-            f"A Go module of {group.name} is not the pinned one ({group.build.module / 'go.sum'}): find out who serves "
-            f"it (go env GOPROXY).\n{tail}"
+            f"A Go module of {group.name} does not match its pin ({group.build.module / 'go.sum'}): check the module "
+            f"proxy (go env GOPROXY).\n{tail}"
         )
     if "download go" in output and "toolchain" in output:
-        return f"Go could not fetch Go {required_go(group)} for {group.name}: install it by hand (https://go.dev/dl).\n{tail}"
+        return (
+            f"Go could not download Go {required_go(group)} for {group.name}: install it manually "
+            f"(https://go.dev/dl).\n{tail}"
+        )
     if is_network_trouble(output):
         return (
-            f"Go modules of {group.name} cannot be fetched: check the network, or set GOPROXY to a proxy that can be "
-            f"reached.\n{tail}"
+            f"Go modules of {group.name} cannot be downloaded: check the network, or set GOPROXY to a reachable "
+            f"proxy.\n{tail}"
         )
     return f"go build of {group.name} failed in {group.build.module}:\n{tail}"
 
 
 def is_network_trouble(output: str) -> bool:
-    """Tell whether Go says that it could not reach a network."""
+    """Return whether the output of Go reports a network failure."""
     return _NETWORK.search(output) is not None
 
 
 def require_space(groups: Iterable[Group]) -> None:
-    """Check that the disk can hold the build of some groups.
+    """Check that the disk has space to build the groups.
 
     Raises:
-        UserError: it cannot.
+        UserError: it has not.
     """
     groups = list(groups)
     needed = sum(group.build.disk_gib for group in groups) + _SPARE_GIB
@@ -186,7 +189,7 @@ def require_space(groups: Iterable[Group]) -> None:
 
 
 def drop_cache() -> None:
-    """Remove Go's build cache, unless INFERSTACK_KEEP_BUILD_CACHE is set; downloaded modules are Go's own and stay."""
+    """Remove Go's build cache unless INFERSTACK_KEEP_BUILD_CACHE is set. Go's module cache stays."""
     if not os.environ.get("INFERSTACK_KEEP_BUILD_CACHE"):
         shutil.rmtree(store.build_dir(), ignore_errors=True)
 
@@ -197,12 +200,12 @@ def _wait(process: subprocess.Popen[bytes], group: Group, log: Path, report: Cal
         try:
             return process.wait(timeout=store.HEARTBEAT_S)
         except subprocess.TimeoutExpired:
-            done = progress(log.read_text(errors="replace"))
-            report(f"{group.name}: building for {time.monotonic() - began:.0f} s, {done}")
+            completed = progress(log.read_text(errors="replace"))
+            report(f"{group.name}: building for {time.monotonic() - began:.0f} s, {completed}")
 
 
 def progress(output: str) -> str:
-    """Return how far ``go build -v`` is: it prints a line for each module it fetches and each package it compiles."""
+    """Return the progress of ``go build -v``, which prints a line per downloaded module and compiled package."""
     lines = output.splitlines()
     modules, packages = (sum(pattern.fullmatch(line) is not None for line in lines) for pattern in (_MODULE, _PACKAGE))
     return f"{packages} packages done" + (f", {modules} modules fetched" if modules else "")
@@ -212,9 +215,9 @@ def _is_progress(line: str) -> bool:
     return any(pattern.fullmatch(line) for pattern in (_MODULE, _PACKAGE))
 
 
-def _go_says(go: str, args: list[str]) -> str:
-    # In a folder without go.mod, which would make Go fetch the toolchain it asks for.
-    done = subprocess.run(
+def _ask_go(go: str, args: list[str]) -> str:
+    # In a folder without go.mod, which would make Go download the toolchain that it requires.
+    completed = subprocess.run(
         [go, *args],
         capture_output=True,
         text=True,
@@ -223,4 +226,4 @@ def _go_says(go: str, args: list[str]) -> str:
         cwd="/",
         stdin=subprocess.DEVNULL,
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()

@@ -1,4 +1,4 @@
-"""What ``versions.yaml`` says of the tools, as types."""
+"""The tools of ``versions.yaml`` as types, and their version ranges."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm6
 
 
 @dataclass(frozen=True)
-class OnPath:
-    """When an executable found on PATH is good enough."""
+class PathPolicy:
+    """When an executable found on PATH is accepted."""
 
     accept: Mapping[str, str]
     """Binary, or ``any``, to a range such as ``>=1.34.0,<1.35.0``."""
     version_args: Mapping[str, list[str]]
-    """Binary, or ``any``, to the arguments that make it tell its version."""
+    """Binary, or ``any``, to the arguments that print its version."""
     pattern: str | None
-    """Regular expression; its first group is the version. None: it tells no version, and is not taken from PATH."""
+    """Regular expression whose first group is the version. None: no version is printed, and PATH is not searched."""
 
     def range_of(self, binary: str) -> str:
-        """Return the range that holds for a binary."""
+        """Return the accepted version range of a binary."""
         return self.accept.get(binary, self.accept["any"])
 
     def args_of(self, binary: str) -> list[str]:
-        """Return the arguments that make a binary tell its version."""
+        """Return the arguments that make a binary print its version."""
         return self.version_args.get(binary, self.version_args["any"])
 
 
@@ -48,7 +48,7 @@ class Release:
     url: str
     provides: tuple[str, ...]
     members: Mapping[str, str]
-    """Executable to its place in the tar archive; empty where the file itself is the executable."""
+    """Executable to its path in the tar archive; empty if the file itself is the executable."""
     algorithm: str
     digest: str
 
@@ -73,13 +73,13 @@ class Group:
     name: str
     version: str
     binaries: tuple[str, ...]
-    path: OnPath
+    path: PathPolicy
     releases: tuple[Release, ...]
     build: Build
 
 
 def parse_version(text: str) -> Version:
-    """Return major, minor and patch of a version such as ``v1.34.4``; what follows them is left out.
+    """Return major, minor and patch of a version such as ``v1.34.4``, without any suffix.
 
     Raises:
         ValueError: the text does not begin with a version.
@@ -92,24 +92,24 @@ def parse_version(text: str) -> Version:
 
 
 def accepts(bounds: str, version: str) -> bool:
-    """Tell whether a version lies in a range such as ``>=1.34.0,<1.35.0``, or in one of several joined by ``||``."""
-    found = parse_version(version)
-    held = [_within(found, alternative) for alternative in bounds.split("||")]
-    return any(held)
+    """Return whether a version is in a range such as ``>=1.34.0,<1.35.0``, or in one of several joined by ``||``."""
+    parsed = parse_version(version)
+    results = [_within(parsed, alternative) for alternative in bounds.split("||")]
+    return any(results)
 
 
-def _within(found: Version, bounds: str) -> bool:
-    kept = True
+def _within(parsed: Version, bounds: str) -> bool:
+    matches = True
     for bound in bounds.split(","):
         match = re.fullmatch(r"\s*(>=|<=|==|>|<)\s*(\S+)\s*", bound)
         if match is None:
             raise ValueError(f"{bound!r} is not a comparison")
-        kept = kept and _COMPARISONS[match[1]](found, parse_version(match[2]))
-    return kept
+        matches = matches and _COMPARISONS[match[1]](parsed, parse_version(match[2]))
+    return matches
 
 
 def machine() -> tuple[str, str]:
-    """Return this machine's operating system and architecture in Go's words."""
+    """Return this machine's operating system and architecture by Go's names."""
     return platform.system().lower(), _ARCHITECTURES.get(platform.machine().lower(), platform.machine().lower())
 
 
@@ -125,13 +125,13 @@ def make_group(name: str, entry: Mapping[str, Any], place: tuple[str, str], modu
     version: str = entry["version"]
     major, minor, _ = parse_version(version)
     build = entry["build"]
-    made = (_make_release(release, version, place) for release in entry["releases"])
+    releases = (_make_release(release, version, place) for release in entry["releases"])
     return Group(
         name=name,
         version=version,
         binaries=tuple(entry["binaries"]),
-        path=OnPath(**entry["path"]),
-        releases=tuple(release for release in made if release is not None),
+        path=PathPolicy(**entry["path"]),
+        releases=tuple(release for release in releases if release is not None),
         build=Build(
             module=modules / build["module"],
             packages=tuple(build["packages"]),
@@ -143,7 +143,7 @@ def make_group(name: str, entry: Mapping[str, Any], place: tuple[str, str], modu
 
 
 def _make_release(entry: Mapping[str, Any], version: str, place: tuple[str, str]) -> Release | None:
-    """Return a release file, or None where no checksum is known for the platform."""
+    """Return a release file, or None if there is no checksum for the platform."""
     os_name, arch = place
     checksum = entry["checksums"].get(f"{os_name}/{arch}")
     if checksum is None:
@@ -166,15 +166,15 @@ def groups() -> tuple[Group, ...]:
     return tuple(make_group(name, entry, machine(), modules) for name, entry in load()["tools"].items())
 
 
-def group_of(binary: str, known: Iterable[Group]) -> Group:
-    """Return the group that has a binary.
+def group_of(binary: str, available: Iterable[Group]) -> Group:
+    """Return the group that contains a binary.
 
     Raises:
-        UserError: none has.
+        UserError: there is none.
     """
-    known = tuple(known)
-    for group in known:
+    available = tuple(available)
+    for group in available:
         if binary in group.binaries:
             return group
-    names = ", ".join(name for group in known for name in group.binaries)
+    names = ", ".join(name for group in available for name in group.binaries)
     raise UserError(f'There is no tool "{binary}"; there are {names}.')

@@ -1,4 +1,4 @@
-"""Files of official releases: fetched where their host answers soon, used only when their checksum is right."""
+"""Downloads of official releases, from hosts that respond in time and only with the pinned checksum."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from inferstack.toolchain.binaries import store
 from inferstack.toolchain.binaries.catalogue import Group, Release
 
 ANSWER_TIMEOUT_S = 5.0
-"""How long hosts may take to answer, names and proxies included; a build from source is minutes, not hours, away."""
+"""Timeout for a host to respond, name resolution and proxies included. The fallback, a build, takes minutes."""
 
 _STALL_TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
 
 _silent_hosts: set[str] = set()
-"""Hosts that did not answer this process: not asked again."""
+"""Hosts that did not respond to this process and are not tried again."""
 
 
 class UnavailableError(Exception):
-    """A release file cannot be had from here; the next source is tried."""
+    """A release file cannot be downloaded; the next source is tried."""
 
 
 def reachable(releases: Iterable[Release], timeout_s: float = ANSWER_TIMEOUT_S) -> list[Release]:
-    """Return the releases whose host serves them; all are asked at once, so that silence costs one time-out."""
-    wanted = [release for release in releases if _host(release) not in _silent_hosts]
+    """Return the releases that their hosts serve. All hosts are probed at once, so the total wait is one timeout."""
+    asked = [release for release in releases if _host(release) not in _silent_hosts]
     answers: queue.Queue[tuple[Release, bool]] = queue.Queue()
 
     def probe(release: Release) -> None:
@@ -46,31 +46,31 @@ def reachable(releases: Iterable[Release], timeout_s: float = ANSWER_TIMEOUT_S) 
         except (OSError, http.client.HTTPException):
             answers.put((release, False))
 
-    for release in wanted:
-        # Daemons, not a pool: a look-up of a name that hangs must not keep this process alive.
+    for release in asked:
+        # Daemon threads, not a pool: a hanging name lookup must not keep this process alive.
         threading.Thread(target=probe, args=(release,), daemon=True).start()
     deadline = time.monotonic() + timeout_s
-    found: list[Release] = []
-    for _ in wanted:
+    served: list[Release] = []
+    for _ in asked:
         try:
             release, good = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
         if good:
-            found.append(release)
-    _silent_hosts.update({_host(release) for release in wanted} - {_host(release) for release in found})
-    return [release for release in wanted if release in found]
+            served.append(release)
+    _silent_hosts.update({_host(release) for release in asked} - {_host(release) for release in served})
+    return [release for release in asked if release in served]
 
 
 def fetch(group: Group, release: Release, folder: Path, report: Callable[[str], None]) -> Path:
-    """Download a release file, check it and put its executables into a new folder.
+    """Download a release file, verify its checksum and extract its executables.
 
     Returns:
-        The folder with the executables and nothing else.
+        The folder that contains the executables and nothing else.
 
     Raises:
         UnavailableError: the host does not serve the file.
-        UserError: the checksum is wrong, or the disk is full.
+        UserError: the checksum differs, or the disk is full.
     """
     name = release.url.rpartition("/")[2]
     file = folder / name
@@ -84,7 +84,7 @@ def fetch(group: Group, release: Release, folder: Path, report: Callable[[str], 
             _unpack(release, file, unpacked)
         else:
             file.replace(unpacked / release.provides[0])
-    report(f"{group.name} {group.version}: downloaded in {time.monotonic() - began:.0f} s, checksum right")
+    report(f"{group.name} {group.version}: downloaded in {time.monotonic() - began:.0f} s, checksum verified")
     return unpacked
 
 
@@ -107,7 +107,7 @@ def _download(release: Release, file: Path, report: Callable[[str], None]) -> No
         file.unlink()
         raise UserError(
             f"{release.url} has the {release.algorithm} {digest.hexdigest()}, versions.yaml expects {release.digest}: "
-            "the file was thrown away; find out who changed it, or set INFERSTACK_TOOLS_FROM=path,build to build it."
+            "the file was deleted. Find out why it changed, or set INFERSTACK_TOOLS_FROM=path,build to build the tool."
         )
 
 
@@ -127,7 +127,7 @@ def _read(response: http.client.HTTPResponse, release: Release) -> bytes:
 
 
 def _unpack(release: Release, archive: Path, target: Path) -> None:
-    """Take the wanted members out of an archive, under the names of the executables."""
+    """Extract the members of a release from an archive, named after the executables."""
     names = {member: name for name, member in release.members.items()}
     with tarfile.open(archive) as tar:
         for entry in tar:

@@ -1,13 +1,13 @@
-"""The cache folder of the tools: layout, locks and moves that leave no half-written file.
+"""The tool cache: folder layout, locks and atomic moves.
 
 ::
 
-    <cache>/tools/<binary>/<version>/<binary>    an executable, complete as soon as it is there
+    <cache>/tools/<binary>/<version>/<binary>    an executable; complete if it exists
     <cache>/tools/<binary>/<version>/.origin     "release" or "build"
-    <cache>/tools/.work/<group>.lock             held by the process that makes a group; tells who it is
-    <cache>/tools/.work/<group>-XXXX/            what it works on; a killed run leaves it to the next one
-    <cache>/tools/.work/build.lock               shared by those who build; alone, the build cache may go
-    <cache>/tools/.checks.json                   what the executables on PATH said
+    <cache>/tools/.work/<group>.lock             held by the process that gets a group; contains its process ID
+    <cache>/tools/.work/<group>-XXXX/            its work folder; the next run removes that of a killed one
+    <cache>/tools/.work/build.lock               shared by builds; the last one may drop the build cache
+    <cache>/tools/.checks.json                   cached versions of executables on PATH
     <cache>/build/                               Go's build cache
 """
 
@@ -31,42 +31,42 @@ from inferstack.project import cache_dir
 from inferstack.toolchain.binaries.catalogue import Group
 
 HEARTBEAT_S = 15.0
-"""Seconds between two lines about work that goes on."""
+"""Seconds between progress lines."""
 
 _POLL_S = 0.2
 
 
 def tools_dir() -> Path:
-    """Return the folder of the tools; it may not exist yet."""
+    """Return the tool folder. It may not exist."""
     return cache_dir() / "tools"
 
 
 def build_dir() -> Path:
-    """Return the folder of Go's build cache; it may not exist yet."""
+    """Return the folder of Go's build cache. It may not exist."""
     return cache_dir() / "build"
 
 
 def place_of(binary: str, version: str) -> Path:
-    """Return where an executable is kept, whether it is there or not."""
+    """Return the path of an executable in the cache, whether it exists or not."""
     return tools_dir() / binary / version / binary
 
 
 def origin_of(binary: str, version: str) -> str:
-    """Return how a kept executable came there: ``release``, ``build`` or, of an unknown hand, ``cache``."""
+    """Return the origin of a cached executable: ``release``, ``build`` or, if unknown, ``cache``."""
     mark = place_of(binary, version).with_name(".origin")
     return mark.read_text() if mark.is_file() else "cache"
 
 
 def is_kept(binary: str, version: str) -> bool:
-    """Tell whether an executable is in the cache."""
+    """Return whether an executable is in the cache."""
     return os.access(place_of(binary, version), os.X_OK)
 
 
 def install(group: Group, folder: Path, origin: str) -> None:
-    """Move the executables in a folder to their places, each in one step.
+    """Move the executables of a folder into the cache, each atomically.
 
-    A file that is no binary of the group (a helper that must lie beside one) goes with the group's first binary, and
-    goes first, so that a binary is never there without it.
+    A file that is not a binary of the group (a helper that must be next to one) is placed beside the group's first
+    binary, and is moved first, so that the binary never exists without it.
     """
     helpers_first = sorted(folder.iterdir(), key=lambda path: path.name in group.binaries)
     with writable(tools_dir()):
@@ -81,14 +81,14 @@ def install(group: Group, folder: Path, origin: str) -> None:
 
 @contextlib.contextmanager
 def working_on(name: str, report: Callable[[str], None], root: Path | None = None) -> Iterator[Path]:
-    """Hold the lock of a group and give an empty folder for the work; it is removed at the end.
+    """Hold the lock of a group and yield an empty work folder, which is removed at the end.
 
-    Another process that holds the lock is waited for, and named. What a killed one left is cleared away first.
+    Waits while another process holds the lock, and reports its process ID. Removes what a killed process left behind.
 
     Args:
-        name: of the group.
-        report: takes a line about the wait.
-        root: folder of all groups; that of the tools where left out.
+        name: name of the group.
+        report: receives progress lines.
+        root: folder of all groups (default: `tools_dir`).
 
     Raises:
         UserError: the cache folder cannot be written.
@@ -114,7 +114,7 @@ def working_on(name: str, report: Callable[[str], None], root: Path | None = Non
 
 @contextlib.contextmanager
 def building(drop: Callable[[], None]) -> Iterator[None]:
-    """Share Go's build cache for some work; the last one to succeed drops it."""
+    """Share Go's build cache during a build. The last build to succeed drops it."""
     work = tools_dir() / ".work"
     with writable(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -130,47 +130,47 @@ def building(drop: Callable[[], None]) -> Iterator[None]:
 
 
 def note_child(group: Group, pid: int) -> None:
-    """Write down a process that works for the holder of a group's lock, for the case that the holder is killed."""
+    """Record the child process of the holder of a group's lock, in case the holder is killed."""
     with (tools_dir() / ".work" / f"{group.name}.lock").open("r+b", buffering=0) as file:
         _write_holder(file.fileno(), pid)
 
 
 @contextlib.contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Transition an error of writing below a folder into a sentence."""
+    """Convert an error of writing below a folder into a `UserError`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
-            f"Cannot write below {folder} ({reason}): make room, or name another folder with INFERSTACK_CACHE."
+            f"Cannot write below {folder} ({reason}): free space, or set INFERSTACK_CACHE to another folder."
         ) from error
 
 
 def require_space(folder: Path, gib: float, purpose: str) -> None:
-    """Check that a disk has room.
+    """Check that a disk has enough free space.
 
     Raises:
         UserError: less than ``gib`` GiB are free on the disk of ``folder``.
     """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free / 2**30
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
     if free < gib:
         raise UserError(
-            f"Only {free:.1f} GiB are free on the disk of {there}, {purpose} needs {gib:g} GiB: make room or set "
+            f"Only {free:.1f} GiB are free on the disk of {existing}, {purpose} needs {gib:g} GiB: free space, or set "
             "INFERSTACK_CACHE to a folder on another disk."
         )
 
 
 def _lock(descriptor: int, name: str, report: Callable[[str], None]) -> None:
-    said: float | None = None
+    last_report: float | None = None
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             now = time.monotonic()
-            if said is None or now - said >= HEARTBEAT_S:
-                said = now
+            if last_report is None or now - last_report >= HEARTBEAT_S:
+                last_report = now
                 holder = _read_holder(descriptor).get("pid", "unknown")
                 report(f"{name}: waiting for process {holder}, which is getting it")
             time.sleep(_POLL_S)
@@ -179,13 +179,13 @@ def _lock(descriptor: int, name: str, report: Callable[[str], None]) -> None:
 
 
 def _clear_leftovers(descriptor: int, work: Path, name: str) -> None:
-    """End the child of a killed holder and remove its folder; the lock is ours."""
-    left = _read_holder(descriptor)
-    if "child" in left:
+    """Kill the child of a killed holder and remove its work folder. The caller holds the lock."""
+    holder = _read_holder(descriptor)
+    if "child" in holder:
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-            # A process of the same id that began at another time is a stranger.
-            if abs(psutil.Process(left["child"]).create_time() - left["began"]) < 1:
-                os.killpg(left["child"], signal.SIGKILL)
+            # A process with this ID that started at another time is an unrelated one.
+            if abs(psutil.Process(holder["child"]).create_time() - holder["began"]) < 1:
+                os.killpg(holder["child"], signal.SIGKILL)
     for folder in work.glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A packed chart: its name and version, default values and the CRDs that helm would install and never remove."""
+"""A packed chart: name, version, default values, and the CRDs that helm installs and never removes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from inferstack.toolchain.documents import crds_in, parse_all
 
 Object = dict[str, Any]
 _MAX_FILE = 16 * 2**20
-"""Bytes; the largest CRD file in use has under 1 MiB."""
+"""Bytes. The largest CRD file in use has less than 1 MiB."""
 
 
 class Archive:
     """A chart in a ``.tgz`` file, read once.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        UserError: the file is no packed chart.
+        UserError: the file is not a packed chart.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class Archive:
         self._files = _read(path)
         meta = self._yaml("Chart.yaml") or {}
         if not isinstance(meta, dict) or not {"name", "version"} <= meta.keys():
-            raise UserError(f"{path} is no packed Helm chart: it has no Chart.yaml with a name and a version.")
+            raise UserError(f"{path} is not a packed Helm chart: it has no Chart.yaml with a name and a version.")
         self.name = str(meta["name"])
         self.version = str(meta["version"])
         self.app_version = str(meta.get("appVersion", ""))
@@ -39,30 +39,30 @@ class Archive:
 
     @functools.cached_property
     def values(self) -> Object:
-        """The chart's default values, those of its sub-charts below their names."""
+        """The chart's default values, with those of subcharts under their names."""
         return self._values("")
 
     @functools.cached_property
     def crds(self) -> list[Object]:
-        """CRDs in ``crds/`` folders, also of sub-charts. Those among the templates are not here: helm removes them."""
-        found: dict[str, Object] = {}
+        """CRDs in ``crds/`` folders, subcharts included. CRDs among the templates are excluded: helm removes them."""
+        crds: dict[str, Object] = {}
         for name in sorted(self._files):
             parts = name.split("/")
             inside = parts[:-1]
-            # <chart>/crds/... with any number of charts/<sub-chart> before it
+            # <chart>/crds/... after any number of charts/<subchart>
             while inside[:1] == ["charts"]:
                 inside = inside[2:]
             if inside[:1] != ["crds"] or not name.endswith((".yaml", ".yml")):
                 continue
             for crd in crds_in(self._files[name]):
-                found.setdefault(crd["metadata"]["name"], crd)
-        return list(found.values())
+                crds.setdefault(crd["metadata"]["name"], crd)
+        return list(crds.values())
 
     def crds_of(self, name: str) -> list[Object]:
-        """Return the CRDs of one file whose name tells of them.
+        """Return the CRDs of one file with ``crd`` in its path.
 
         Args:
-            name: path below the chart's folder.
+            name: path in the chart.
 
         Raises:
             UserError: the chart has no such file.
@@ -90,27 +90,27 @@ class Archive:
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    """Return the files of the chart that are looked at, by their path below the chart's own folder."""
+    """Return the Chart.yaml, values.yaml and CRD files of the chart, by path in the chart."""
     files: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:gz") as packed:
             for member in packed:
                 _, _, name = member.name.partition("/")
-                wanted = name.endswith(("Chart.yaml", "values.yaml")) or "crd" in name
-                if not member.isfile() or not wanted or member.size > _MAX_FILE:
+                relevant = name.endswith(("Chart.yaml", "values.yaml")) or "crd" in name
+                if not member.isfile() or not relevant or member.size > _MAX_FILE:
                     continue
                 content = packed.extractfile(member)
                 assert content is not None  # noqa: S101  # it is a file
                 files[name] = content.read()
     except FileNotFoundError:
-        raise UserError(f"There is no chart {path}.") from None
+        raise UserError(f"{path}: no such chart.") from None
     except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{path} is no packed Helm chart: {error}.") from None
+        raise UserError(f"{path} is not a packed Helm chart: {error}.") from None
     return files
 
 
 def _over(base: Object, over: Mapping[str, Any]) -> Object:
-    """Overlay mappings key by key, as helm does with a chart's values for its sub-charts."""
+    """Merge mappings key by key, as helm merges a chart's values into those of its subcharts."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)

@@ -1,9 +1,9 @@
-"""A mirror folder: packed charts, the list of their images, and the images themselves as OCI layouts.
+"""Mirror folders for air-gapped sites: packed charts, the list of their images, and the images as OCI layouts.
 
 ::
 
-    DIR/<chart>-<version>.tgz     as helm packs it; inferstack:addon.mirror names DIR
-    DIR/images.txt                one image a line, sorted
+    DIR/<chart>-<version>.tgz     as packed by helm; inferstack:addon.mirror is set to DIR
+    DIR/images.txt                one image per line, sorted
     DIR/images/<image>/           OCI image layout, ``/``, ``:`` and ``@`` of the name written as ``_``
 """
 
@@ -17,17 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inferstack.errors import UserError
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 
 Report = Callable[[str], None]
 
 IMAGE_LIST = "images.txt"
 _SECONDS = 3600
-"""For one image: a server of models has ten GiB and more."""
+"""Timeout per image: model servers have 10 GiB and more."""
 
 
 def write_list(folder: Path, images: list[str]) -> Path:
-    """Write the list of images and return its file."""
+    """Write the list of images and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / IMAGE_LIST
     partial = path.with_name(f".{IMAGE_LIST}")
@@ -36,10 +36,10 @@ def write_list(folder: Path, images: list[str]) -> Path:
 
 
 def read_list(folder: Path) -> list[str]:
-    """Return the images that a mirror folder is to hold.
+    """Return the images that a mirror folder should contain.
 
     Raises:
-        UserError: it has no list.
+        UserError: the folder has no list.
     """
     path = folder / IMAGE_LIST
     if not path.is_file():
@@ -48,54 +48,54 @@ def read_list(folder: Path) -> list[str]:
 
 
 def layout_of(folder: Path, image: str) -> Path:
-    """Return where an image lies in a mirror folder."""
+    """Return the path of an image in a mirror folder."""
     return folder / "images" / re.sub(r"[/:@]", "_", image)
 
 
 def pull_image(image: str, folder: Path, report: Report) -> Path:
-    """Bring an image for all its platforms into the folder; one that is there stays, a half one never is.
+    """Pull an image with all its platforms into the folder, atomically, unless it exists there.
 
     Raises:
-        UserError: the registry does not give it.
+        UserError: the registry does not serve the image.
     """
-    place = layout_of(folder, image)
-    if place.is_dir():
-        report(f"{image}: is there")
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pull-", dir=place.parent) as work:
-        half = Path(work) / "layout"
-        _crane("pull", "--format", "oci", image, str(half))
-        shutil.move(half, place)
+    layout = layout_of(folder, image)
+    if layout.is_dir():
+        report(f"{image}: present")
+        return layout
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=layout.parent) as work:
+        partial = Path(work) / "layout"
+        _crane("pull", "--format", "oci", image, str(partial))
+        shutil.move(partial, layout)
     report(f"{image}: pulled")
-    return place
+    return layout
 
 
 def push_image(image: str, folder: Path, registry: str, report: Report) -> str:
-    """Push an image of the folder to a registry under its own path and return its new reference.
+    """Push an image of the folder to a registry under the same path and return its new reference.
 
     Args:
-        image: as the list has it.
-        folder: the mirror.
-        registry: host, with a port and a path where it has them.
-        report: takes a sentence for a person.
+        image: an image of the list.
+        folder: the mirror folder.
+        registry: host, optionally with a port and a path.
+        report: receives progress lines.
 
     Raises:
-        UserError: it is not in the folder, or the registry refuses it.
+        UserError: the image is not in the folder, or the push fails.
     """
-    place = layout_of(folder, image)
-    if not place.is_dir():
-        raise UserError(f"{folder} does not hold {image}: `inferstack mirror pack --images` brings it.")
+    layout = layout_of(folder, image)
+    if not layout.is_dir():
+        raise UserError(f"{folder} does not contain {image}: run `inferstack mirror pack --images`.")
     target = retarget(image, registry)
-    _crane("push", str(place), target)
+    _crane("push", str(layout), target)
     report(f"{image}: pushed as {target}")
     return target
 
 
 def retarget(image: str, registry: str) -> str:
-    """Return an image's name in another registry: the path without the old host, the tag; a digest alone becomes a tag.
+    """Return the reference of an image in another registry, with the same path and tag. A bare digest becomes a tag.
 
-    containerd's mirrors ask for the same path at another host, so the path must stay.
+    containerd mirrors request the same path from another host, so the path must not change.
     """
     name, _, digest = image.partition("@")
     first, slash, rest = name.partition("/")
@@ -106,13 +106,15 @@ def retarget(image: str, registry: str) -> str:
 
 
 def _crane(*arguments: str) -> None:
-    crane = tools.locate("crane")
+    crane = binaries.locate("crane")
     if crane is None:
-        raise UserError("crane is not there yet: run `inferstack tools ensure crane`.")
+        raise UserError("crane is missing: run `inferstack tools ensure crane`.")
     try:
-        done = subprocess.run([str(crane), *arguments], capture_output=True, text=True, timeout=_SECONDS, check=False)
+        completed = subprocess.run(
+            [str(crane), *arguments], capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise UserError(f"crane {' '.join(arguments)}: no end after {_SECONDS} s.") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UserError(f"crane {' '.join(arguments)}: {said[-1] if said else 'failed without a word'}")
+        raise UserError(f"crane {' '.join(arguments)}: timeout after {_SECONDS} s.") from None
+    if completed.returncode:
+        errors = completed.stderr.strip().splitlines()
+        raise UserError(f"crane {' '.join(arguments)}: {errors[-1] if errors else 'failed without output'}")

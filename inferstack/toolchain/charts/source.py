@@ -1,42 +1,71 @@
-"""Where a pinned chart is: in a mirror folder, in the cache, or pulled from its repository into the cache."""
+"""The pinned charts of ``versions.yaml``, found in a mirror folder, in the cache or in their repository."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from inferstack.errors import UserError
 from inferstack.project import cache_dir, project_root
-from inferstack.toolchain import binaries as tools
-from inferstack.toolchain.charts.pins import Pin
+from inferstack.toolchain import binaries
+from inferstack.versions import load
 
 _PULL_SECONDS = 120
-"""A chart has some hundred KiB; a repository that takes longer does not answer."""
+"""A chart has a few hundred KiB; a repository that takes longer counts as unresponsive."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One chart in one version."""
+
+    chart: str
+    version: str
+    """As in Chart.yaml, with or without a leading v."""
+    repo: str
+    """https:// or oci:// address of the repository."""
+
+    @property
+    def file(self) -> str:
+        """Name of the packed chart, as ``helm package`` and ``helm pull`` write it."""
+        return f"{self.chart}-{self.version}.tgz"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of helm that select the chart in its repository."""
+        if self.repo.startswith("oci://"):
+            return [f"{self.repo}/{self.chart}", "--version", self.version]
+        return [self.chart, "--repo", self.repo, "--version", self.version]
+
+
+def pins() -> dict[str, Pin]:
+    """Return all pinned charts by add-on."""
+    return {name: Pin(**entry) for name, entry in load()["charts"].items()}
 
 
 def mirror_folder(mirror: str) -> Path:
-    """Return a mirror as an absolute path; a relative one begins at the project's folder."""
+    """Return the absolute path of a mirror. A relative path is resolved against the project folder."""
     return project_root() / Path(mirror).expanduser()
 
 
 def find(pin: Pin, mirror: str | None) -> Path:
-    """Return the packed chart, pulled first where it is nowhere yet.
+    """Return the packed chart: from the mirror, or from the cache, or pulled into the cache.
 
     Args:
-        pin: which chart.
-        mirror: folder of packed charts; where one is given, nothing is pulled.
+        pin: the chart.
+        mirror: folder of packed charts. If given, nothing is pulled.
 
     Raises:
-        UserError: the mirror lacks it, or it cannot be pulled.
+        UserError: the mirror lacks the chart, or it cannot be pulled.
     """
     if mirror is not None:
         packed = mirror_folder(mirror) / pin.file
         if not packed.is_file():
             raise UserError(
-                f"inferstack:addon.mirror: {packed.parent} has no {pin.file}; `inferstack mirror` packs what "
-                "is missing where there is a way out."
+                f"inferstack:addon.mirror: {packed.parent} has no {pin.file}; run `inferstack mirror pack` on a "
+                "machine with network access to add missing charts."
             )
         return packed
     kept = cache_dir() / "charts" / pin.file
@@ -44,29 +73,29 @@ def find(pin: Pin, mirror: str | None) -> Path:
 
 
 def pull(pin: Pin, folder: Path) -> Path:
-    """Pull a chart into a folder and return its file, which is there whole or not at all.
+    """Pull a chart into a folder atomically and return its file.
 
     Raises:
-        UserError: helm is missing, or says why not.
+        UserError: helm is missing or fails.
     """
-    helm = tools.locate("helm")
+    helm = binaries.locate("helm")
     if helm is None:
-        raise UserError("helm is not there yet: run `inferstack tools ensure`.")
+        raise UserError("helm is missing: run `inferstack tools ensure`.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as work:
         command = [str(helm), "pull", *pin.arguments, "--destination", work]
         try:
-            done = subprocess.run(
+            completed = subprocess.run(
                 command, capture_output=True, text=True, timeout=_PULL_SECONDS, check=False, env=os.environ
             )
-            said = "" if done.returncode == 0 else done.stderr.strip().removeprefix("Error: ")
+            reason = "" if completed.returncode == 0 else completed.stderr.strip().removeprefix("Error: ")
         except subprocess.TimeoutExpired:
-            said = f"no answer in {_PULL_SECONDS} s"
+            reason = f"timeout after {_PULL_SECONDS} s"
         packed = Path(work) / pin.file
-        if said or not packed.is_file():
+        if reason or not packed.is_file():
             raise UserError(
                 f"The chart {pin.chart} {pin.version} cannot be pulled from {pin.repo}: "
-                f"{said or f'the repository sent no {pin.file}'}. "
+                f"{reason or f'the repository sent no {pin.file}'}. "
                 "Set inferstack:addon.mirror to a folder that holds it."
             )
         return packed.replace(folder / pin.file)

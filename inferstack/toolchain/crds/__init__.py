@@ -1,14 +1,14 @@
-"""The real CRDs of other projects, from pinned Go modules.
+"""CRDs of other projects, extracted from pinned Go modules.
 
-They are not copied into this repository: ``versions.yaml`` (key ``crds``) pins a module's version and hash for each
-add-on, the ``go`` command downloads it, and what is needed of it is kept in the cache folder as JSON.
+``versions.yaml`` (key ``crds``) pins a module version and hash for each add-on. The ``go`` command downloads the
+module, and its CRDs are kept in the cache folder as JSON.
 
-They are kept without the ``description`` of schemas, which are most of the bytes and decide nothing: the API server,
-Pulumi's state and every diff have less to carry. ``described=True`` keeps them. ``status`` goes too, and so do
-annotations but ``api-approved.kubernetes.io``, without which no API server takes a CRD of Kubernetes' own groups.
+The CRDs are kept without the ``description`` of schemas, which are most of the bytes and have no effect, so that the
+API server, Pulumi's state and diffs stay small. ``described=True`` keeps them. ``status`` is removed too, and so are
+annotations except ``api-approved.kubernetes.io``, which API servers require on CRDs of Kubernetes' own groups.
 """
 
-from inferstack.toolchain.crds.catalogue import Source, sources
-from inferstack.toolchain.crds.shelf import clean, ensure, load, place_of
+from inferstack.toolchain.crds.modules import Source, sources
+from inferstack.toolchain.crds.store import clean, ensure, load, place_of
 
 __all__ = ["Source", "clean", "ensure", "load", "place_of", "sources"]

@@ -1,4 +1,4 @@
-"""Find the CRDs in a module's zip file and take off them what nothing here needs."""
+"""Extraction of CRDs from a module's zip file, without fields that have no effect."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inferstack.errors import UserError
-from inferstack.toolchain.crds.catalogue import Source
+from inferstack.toolchain.crds.modules import Source
 from inferstack.toolchain.documents import crds_in
 
 Crd = dict[str, Any]
 
 _KEPT_ANNOTATIONS = frozenset({"api-approved.kubernetes.io"})
-# Where a schema holds schemas: by name, in a list, or one.
+# Keys whose values are schemas: by name, in a list, or a single one.
 _BY_NAME = frozenset({"properties", "patternProperties", "definitions"})
 _LISTS = frozenset({"allOf", "anyOf", "oneOf"})
 _SINGLE = frozenset({"items", "additionalProperties", "not"})
 
 
 def extract(archive: Path, source: Source, *, described: bool) -> dict[str, Crd]:
-    """Return the CRDs of a module by their name.
+    """Return the CRDs of a module by name.
 
     Args:
         archive: the module's zip file.
-        source: whose ``files`` are looked at.
-        described: keep the descriptions of schemas.
+        source: gives the ``files`` to read.
+        described: whether to keep the descriptions of schemas.
 
     Raises:
         UserError: one of the ``files`` matches nothing, or they hold no CRD.
     """
-    found: dict[str, Crd] = {}
+    crds: dict[str, Crd] = {}
     with zipfile.ZipFile(archive) as opened:
         for member in _members(opened, source):
             for crd in crds_in(opened.read(member)):
-                found[crd["metadata"]["name"]] = slim(crd, described=described)
-    if not found:
-        raise UserError(f"{source.module}@{source.version} has no CRD in {', '.join(source.files)}: {_mend(source)}")
-    return found
+                crds[crd["metadata"]["name"]] = slim(crd, described=described)
+    if not crds:
+        raise UserError(
+            f"{source.module}@{source.version} has no CRD in {', '.join(source.files)}: {_fix_hint(source)}"
+        )
+    return crds
 
 
 def slim(crd: Crd, *, described: bool) -> Crd:
-    """Return a CRD as a person would apply it: without status and generators' notes, and without descriptions."""
+    """Return a CRD without status, without annotations of generators and, by default, without descriptions."""
     meta = crd["metadata"]
     annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key in _KEPT_ANNOTATIONS}
     labels = meta.get("labels") or {}
-    made = {
+    result = {
         "name": meta["name"],
         **({"labels": labels} if labels else {}),
         **({"annotations": annotations} if annotations else {}),
@@ -54,7 +56,7 @@ def slim(crd: Crd, *, described: bool) -> Crd:
     spec = crd["spec"]
     if not described:
         spec = {**spec, "versions": [_slim_version(version) for version in spec["versions"]]}
-    return {"apiVersion": crd["apiVersion"], "kind": crd["kind"], "metadata": made, "spec": spec}
+    return {"apiVersion": crd["apiVersion"], "kind": crd["kind"], "metadata": result, "spec": spec}
 
 
 def _slim_version(version: dict[str, Any]) -> dict[str, Any]:
@@ -65,32 +67,32 @@ def _slim_version(version: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_descriptions(schema: Any) -> Any:
-    """Leave out descriptions of schemas; fields, defaults and enums that are called so stay."""
+    """Remove the descriptions of schemas, but not fields, defaults and enum values of that name."""
     if not isinstance(schema, dict):  # additionalProperties may be a boolean
         return schema
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in schema.items():
         if key in _BY_NAME:
-            made[key] = {name: _without_descriptions(inner) for name, inner in value.items()}
+            result[key] = {name: _without_descriptions(inner) for name, inner in value.items()}
         elif key in _LISTS:
-            made[key] = [_without_descriptions(inner) for inner in value]
+            result[key] = [_without_descriptions(inner) for inner in value]
         elif key in _SINGLE:
-            made[key] = _without_descriptions(value)
+            result[key] = _without_descriptions(value)
         elif key != "description":
-            made[key] = value
-    return made
+            result[key] = value
+    return result
 
 
 def _members(opened: zipfile.ZipFile, source: Source) -> Iterator[str]:
     prefix = f"{source.module}@{source.version}/"
     places = {name: PurePosixPath("/", name.removeprefix(prefix)) for name in opened.namelist()}
     for pattern in source.files:
-        # Patterns that begin with a slash match from the beginning, not from any folder on.
+        # A leading slash anchors the pattern at the root of the module.
         matching = sorted(name for name, place in places.items() if place.match(f"/{pattern}"))
         if not matching:
-            raise UserError(f"{source.module}@{source.version} has no file {pattern}: {_mend(source)}")
+            raise UserError(f"{source.module}@{source.version} has no file {pattern}: {_fix_hint(source)}")
         yield from matching
 
 
-def _mend(source: Source) -> str:
+def _fix_hint(source: Source) -> str:
     return f'correct the entry "{source.addon}" below crds in versions.yaml.'

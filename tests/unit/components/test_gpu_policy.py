@@ -23,7 +23,7 @@ from components.gpu.settings import GpuSettings
 from components.settings import load_role
 from inferstack.mig.sharing import Sharing, parse
 from inferstack.project import cache_dir, project_root
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from inferstack.toolchain.charts import pins
 from inferstack.toolchain.charts.render import render
 from tests.unit.api import structural
@@ -86,7 +86,7 @@ def chart() -> Path:
     found = next((path for folder in [*folders, cache_dir() / "charts"] if (path := folder / PIN.file).is_file()), None)
     if found is None:
         pytest.skip(f"{PIN.file} is neither in INFERSTACK_CHARTS nor in the cache: the real chart cannot be rendered")
-    if tools.locate("helm") is None:
+    if binaries.locate("helm") is None:
         pytest.skip("helm is not there: `inferstack tools ensure helm` gets it")
     return found
 

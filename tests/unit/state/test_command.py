@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from tests.rehearsal.command import Command
 
-pytestmark = pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
+pytestmark = pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 
 ROOT = "urn:pulumi:local::inferstack::pulumi:pulumi:Stack::inferstack-local"
 

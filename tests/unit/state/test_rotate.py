@@ -13,10 +13,10 @@ from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.state.rotate import folder_of, passphrase_of
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from tests.rehearsal.command import Command
 
-pytestmark = pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
+pytestmark = pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 
 VALUE = "canary-of-a-rotation"
 

@@ -9,7 +9,7 @@ import pytest
 from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.state.rotate import VARIABLES, refuse_hiding, refuse_stale
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from tests.rehearsal.command import Command
 
 TEXT, FILE = VARIABLES
@@ -88,7 +88,7 @@ def test_a_session_of_a_stack_under_another_ones_passphrase_is_refused(
     Session("b", lambda _: None).check_place()  # by a key of a cloud: no passphrase is asked for
 
 
-@pytest.mark.skipif(tools.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
+@pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 def test_a_rotation_in_a_shell_with_our_variables_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
     command = Command(tmp_path / "state")

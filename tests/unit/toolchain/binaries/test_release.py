@@ -87,14 +87,14 @@ def test_a_plain_executable(host: Host, make_hello: Callable[..., Group], cache:
     host.files[PATH] = SCRIPT
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
     lines: list[str] = []
-    path = ensure(["hello"], report=lines.append, known=[group])["hello"]
+    path = ensure(["hello"], report=lines.append, available=[group])["hello"]
     assert path == cache / "tools/hello/v1.2.3/hello"
     assert path.read_bytes() == SCRIPT
-    assert inspect(known=[group])[0].origin == "release"
+    assert inspect(available=[group])[0].origin == "release"
     assert lines[1] == f"hello v1.2.3: downloading {host.url}{PATH}"
     assert list((cache / "tools/.work").glob("hello-*")) == []
     host.asked.clear()
-    ensure(["hello"], report=lines.append, known=[group])
+    ensure(["hello"], report=lines.append, available=[group])
     assert host.asked == []
 
 
@@ -106,7 +106,7 @@ def test_the_wanted_members_of_an_archive_go_to_their_places(
     host.files[PATH] = archive
     members = {"hello": "pack/hello", "hello-helper": "pack/hello-helper"}
     group = make_hello(releases=[make_entry(host.url, archive, members=members)])
-    ensure(["hello"], report=print, known=[group])
+    ensure(["hello"], report=print, available=[group])
     there = {path.name: path.read_bytes() for path in (cache / "tools/hello/v1.2.3").iterdir()}
     assert there == {"hello": SCRIPT, "hello-helper": b"help", ".origin": b"release"}
 
@@ -116,7 +116,7 @@ def test_an_archive_without_the_member_is_an_error(host: Host, make_hello: Calla
     host.files[PATH] = archive
     group = make_hello(releases=[make_entry(host.url, archive, members={"hello": "pack/hello"})])
     with pytest.raises(UserError, match="has no pack/hello: correct its members"):
-        ensure(["hello"], report=print, known=[group])
+        ensure(["hello"], report=print, available=[group])
 
 
 @pytest.mark.usefixtures("fake_go")
@@ -127,7 +127,7 @@ def test_a_wrong_checksum_is_an_error_that_names_the_file_and_nothing_is_used(
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
     digest = hashlib.sha256(SCRIPT).hexdigest()
     with pytest.raises(UserError, match=rf"{host.url}{PATH} has the sha256 \w+, versions.yaml expects {digest}"):
-        ensure(["hello"], report=print, known=[group])
+        ensure(["hello"], report=print, available=[group])
     assert [path for path in (cache / "tools").rglob("hello*") if path.name != "hello.lock"] == []
 
 
@@ -137,17 +137,17 @@ def test_a_release_of_another_version_than_it_says_is_not_installed(
     other = b"#!/bin/sh\necho hello version v1.2.4\n"
     host.files[PATH] = other
     group = make_hello(releases=[make_entry(host.url, other)])
-    with pytest.raises(UserError, match=r"The fresh hello tells v1\.2\.4 instead of v1\.2\.3"):
-        ensure(["hello"], report=print, known=[group])
+    with pytest.raises(UserError, match=r"hello reports v1\.2\.4 instead of v1\.2\.3"):
+        ensure(["hello"], report=print, available=[group])
     assert not (cache / "tools/hello").exists()
 
 
 @pytest.mark.usefixtures("fake_go")
 def test_a_file_that_is_not_served_is_built(host: Host, make_hello: Callable[..., Group]) -> None:
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
-    ensure(["hello"], report=print, known=[group])
+    ensure(["hello"], report=print, available=[group])
     assert host.asked == [f"HEAD {PATH}"]
-    assert inspect(known=[group])[0].origin == "build"
+    assert inspect(available=[group])[0].origin == "build"
 
 
 @pytest.mark.usefixtures("fake_go")
@@ -156,8 +156,8 @@ def test_a_connection_that_ends_early_is_no_wrong_checksum(host: Host, make_hell
     host.cut = True
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
     lines: list[str] = []
-    ensure(["hello"], report=lines.append, known=[group])
-    assert inspect(known=[group])[0].origin == "build"
+    ensure(["hello"], report=lines.append, available=[group])
+    assert inspect(available=[group])[0].origin == "build"
     assert any("not downloaded" in line for line in lines)
 
 

@@ -66,10 +66,10 @@ def test_a_lone_equals_sign_is_text(tmp_path: Path) -> None:
 def test_what_is_no_chart(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "chart.tgz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"^{path} is no packed Helm chart"):
+    with pytest.raises(UserError, match=f"^{path} is not a packed Helm chart"):
         Archive(path)
 
 
 def test_a_chart_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^There is no chart "):
+    with pytest.raises(UserError, match=r"/none\.tgz: no such chart"):
         Archive(tmp_path / "none.tgz")

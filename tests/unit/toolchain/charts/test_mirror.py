@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from inferstack.errors import UserError
-from inferstack.toolchain import binaries as tools
+from inferstack.toolchain import binaries
 from inferstack.toolchain.charts import Archive, Pin, find, mirror
 from tests.charts import make_chart
 
@@ -26,7 +26,7 @@ PIN = Pin("some", "v1", "https://charts.invalid")
 
 def crane(*arguments: str) -> str:
     """Run crane and return what it printed."""
-    binary = tools.locate("crane")
+    binary = binaries.locate("crane")
     assert binary, "inferstack tools ensure crane"
     return subprocess.run([binary, *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
@@ -43,7 +43,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty registry; ends with the tests."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    binary = tools.locate("crane")
+    binary = binaries.locate("crane")
     assert binary, "inferstack tools ensure crane"
     folder = tmp_path_factory.mktemp("registry")
     log = (folder / "log").open("w")
@@ -77,7 +77,7 @@ def test_an_image_goes_through_a_folder_into_another_registry(registry: str, tmp
     assert place == again == mirror.layout_of(tmp_path / "m", image)
     assert (place / "oci-layout").is_file()
     assert target == f"{registry}/copy/team/server:v1"
-    assert said == [f"{image}: pulled", f"{image}: is there", f"{image}: pushed as {target}"]
+    assert said == [f"{image}: pulled", f"{image}: present", f"{image}: pushed as {target}"]
     config = crane("config", target)
     assert config == crane("config", image)
     assert [path.name for path in (tmp_path / "m" / "images").iterdir()] == [place.name]
@@ -90,7 +90,7 @@ def test_an_image_that_the_registry_does_not_have_leaves_nothing(registry: str, 
 
 
 def test_an_image_that_was_not_packed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"does not hold a/b:1: `inferstack mirror pack --images` brings it"):
+    with pytest.raises(UserError, match=r"does not contain a/b:1: "):
         mirror.push_image("a/b:1", tmp_path, "registry:5000", lambda _: None)
 
 
@@ -127,8 +127,8 @@ def test_a_chart_is_taken_from_the_mirror_and_a_relative_one_begins_at_the_proje
 def test_a_repository_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERSTACK_CACHE", str(tmp_path))
     nowhere = Pin("some", "v1", "https://127.0.0.1:1")
-    helm = tools.locate("helm")
-    monkeypatch.setattr("inferstack.toolchain.charts.source.tools.locate", lambda _: helm or Path("/usr/bin/false"))
+    helm = binaries.locate("helm")
+    monkeypatch.setattr("inferstack.toolchain.charts.source.binaries.locate", lambda _: helm or Path("/usr/bin/false"))
     with pytest.raises(UserError, match=r"^The chart some v1 cannot be pulled from https://127\.0\.0\.1:1: .*mirror"):
         find(nowhere, None)
     assert list((tmp_path / "charts").iterdir()) == []
@@ -161,13 +161,13 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def test_a_chart_is_pulled_once_and_then_kept(repository: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    helm = tools.locate("helm")
+    helm = binaries.locate("helm")
     assert helm, "inferstack tools ensure helm"
-    monkeypatch.setattr("inferstack.toolchain.charts.source.tools.locate", lambda _: helm)
+    monkeypatch.setattr("inferstack.toolchain.charts.source.binaries.locate", lambda _: helm)
     monkeypatch.setenv("INFERSTACK_CACHE", str(tmp_path / "cache"))
 
     packed = find(repository, None)
-    monkeypatch.setattr("inferstack.toolchain.charts.source.tools.locate", lambda _: None)
+    monkeypatch.setattr("inferstack.toolchain.charts.source.binaries.locate", lambda _: None)
 
     assert Archive(packed).values == {"a": 1, "global": {}}
     assert find(repository, None) == packed

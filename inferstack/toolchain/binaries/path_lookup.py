@@ -1,7 +1,7 @@
-"""Executables on PATH: which of them are good enough.
+"""Executables on PATH, and whether their version is accepted.
 
-To ask an executable for its version costs tens of milliseconds, so the answer is kept together with the file's size
-and time of change, and asked again only when one of them differs.
+Running an executable to print its version takes tens of milliseconds. The version is cached with the file's size,
+modification time and inode, and read again only if one of them differs.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from inferstack.toolchain.binaries import store
-from inferstack.toolchain.binaries.catalogue import Group, OnPath, accepts
+from inferstack.toolchain.binaries.catalogue import Group, PathPolicy, accepts
 
 _ASK_TIMEOUT_S = 10
 
 
 def find(group: Group, binary: str) -> tuple[Path, str] | None:
-    """Return the path and the version of a binary on PATH, whatever its version is."""
-    found = shutil.which(binary)
-    if found is None:
+    """Return the path and version of a binary on PATH, accepted or not."""
+    path_name = shutil.which(binary)
+    if path_name is None:
         return None
-    path = Path(found)
+    path = Path(path_name)
     version = _remembered(path)
     if version is None:
         version = _ask_and_remember(path, group.path, binary)
@@ -35,28 +35,28 @@ def find(group: Group, binary: str) -> tuple[Path, str] | None:
 
 
 def good_enough(group: Group, binary: str) -> tuple[Path, str] | None:
-    """Return the path and the version of a binary on PATH whose version is accepted."""
-    found = find(group, binary)
-    if found is None or not accepts(group.path.range_of(binary), found[1]):
+    """Return the path and version of a binary on PATH if the version is accepted."""
+    path_name = find(group, binary)
+    if path_name is None or not accepts(group.path.range_of(binary), path_name[1]):
         return None
-    return found
+    return path_name
 
 
-def ask(path: Path, on_path: OnPath, binary: str) -> str | None:
-    """Return the version that an executable tells, or None where it tells none."""
-    done = _call(path, on_path, binary) if on_path.pattern is not None else None
-    match = re.search(on_path.pattern or "", done.stdout) if done and done.returncode == 0 else None
-    # One that tells something else than a version is as good as silent.
+def ask(path: Path, on_path: PathPolicy, binary: str) -> str | None:
+    """Return the version that an executable prints, or None."""
+    completed = _call(path, on_path, binary) if on_path.pattern is not None else None
+    match = re.search(on_path.pattern or "", completed.stdout) if completed and completed.returncode == 0 else None
+    # Output that is not a version counts as none.
     return match[1] if match and re.match(r"v?\d", match[1]) else None
 
 
-def runs(path: Path, on_path: OnPath, binary: str) -> bool:
-    """Tell whether an executable comes to an end by itself when it is asked for its version, whatever it says."""
-    done = _call(path, on_path, binary)
-    return done is not None and done.returncode >= 0
+def runs(path: Path, on_path: PathPolicy, binary: str) -> bool:
+    """Return whether an executable exits on its own when asked for its version, whatever it prints."""
+    completed = _call(path, on_path, binary)
+    return completed is not None and completed.returncode >= 0
 
 
-def _call(path: Path, on_path: OnPath, binary: str) -> subprocess.CompletedProcess[str] | None:
+def _call(path: Path, on_path: PathPolicy, binary: str) -> subprocess.CompletedProcess[str] | None:
     try:
         return subprocess.run(
             [str(path), *on_path.args_of(binary)],
@@ -73,7 +73,7 @@ def _call(path: Path, on_path: OnPath, binary: str) -> subprocess.CompletedProce
 
 
 def _key(path: Path) -> list[int]:
-    status = path.stat()  # of what a link leads to
+    status = path.stat()  # follows links
     return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 
@@ -90,7 +90,7 @@ def _memory() -> dict[str, Any]:
 
 
 def _remembered(path: Path) -> str | None:
-    """Return what an executable told before: "" where it told no version, None where it was not asked yet."""
+    """Return the cached version of an executable: "" if it printed none, None if it is not cached."""
     entry = _memory().get(str(path))
     if isinstance(entry, dict) and entry.get("key") == _key(path):
         version = entry.get("version")
@@ -98,10 +98,10 @@ def _remembered(path: Path) -> str | None:
     return None
 
 
-def _ask_and_remember(path: Path, on_path: OnPath, binary: str) -> str:
+def _ask_and_remember(path: Path, on_path: PathPolicy, binary: str) -> str:
     version = ask(path, on_path, binary) or ""
     content = {**_memory(), str(path): {"key": _key(path), "version": version}}
-    # The memory only saves time: where it cannot be written, nothing is lost.
+    # The cache only saves time: failing to write it is harmless.
     with contextlib.suppress(OSError):
         _memory_file().parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=_memory_file().parent, prefix=".checks-")
