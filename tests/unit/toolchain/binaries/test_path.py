@@ -51,7 +51,7 @@ def test_another_version_on_path_is_passed_over_and_named(
     path = put("echo hello version v1.3.0")
     note = f"{path} is v1.3.0, wanted >=1.2.0,<1.3.0"
     assert inspect(["hello"], available=[hello]) == [Tool("hello", "v1.2.3", "missing", None, note)]
-    with pytest.raises(UserError, match="^Go is missing, and hello "):
+    with pytest.raises(UserError, match=r"^Go is missing, and hello "):
         ensure(["hello"], report=lambda _: None, available=[hello])
 
 
@@ -90,7 +90,7 @@ def test_path_may_be_left_out(put: Callable[[str], Path], hello: Group, monkeypa
     with pytest.raises(UserError, match="INFERSTACK_TOOLS_FROM excludes build"):
         ensure(["hello"], report=lambda _: None, available=[hello])
     monkeypatch.setenv("INFERSTACK_TOOLS_FROM", "path,magic")
-    with pytest.raises(UserError, match='^INFERSTACK_TOOLS_FROM: .*"magic"'):
+    with pytest.raises(UserError, match=r'^INFERSTACK_TOOLS_FROM: .*"magic"'):
         inspect(available=[hello])
 
 

@@ -156,7 +156,7 @@ def test_clean_removes_all(serve: Serve, cache: Path) -> None:
 
 def test_an_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
     available = {"shapes": serve()}
-    with pytest.raises(UserError, match='^versions.yaml: crds has no entry "colours"'):
+    with pytest.raises(UserError, match=r'^versions\.yaml: crds has no entry "colours"'):
         crds.ensure(["colours"], print, available=available)
     with pytest.raises(UserError, match=r"has no CRD triangles\.example\.test; it has circles\.example\.test, squares"):
         crds.load("shapes", ["triangles.example.test"], available=available)
@@ -192,7 +192,7 @@ def test_a_module_that_cannot_be_reached_or_is_not_served_is_named(
     with pytest.raises(UserError, match=r"^The Go module example\.test/shapes@v9\.9\.9 .* cannot be downloaded"):
         crds.load("shapes", available=available)
     monkeypatch.setenv("GOPROXY", "https://127.0.0.1:9")
-    with pytest.raises(UserError, match="cannot be downloaded: .*GOPROXY"):
+    with pytest.raises(UserError, match=r"cannot be downloaded: .*GOPROXY"):
         crds.load("shapes", available=available)
 
 
