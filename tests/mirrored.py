@@ -14,13 +14,9 @@ from components.platform.settings import PlatformSettings
 from components.settings import merge
 from inferstack.project import project_root
 from inferstack.toolchain.charts import pins
+from tests import chart_values
 from tests.charts import make_chart
 
-_SUB_CHARTS: dict[str, tuple[str, ...]] = {
-    "kube-prometheus-stack": ("grafana", "kube-state-metrics", "prometheus-node-exporter"),
-    "gpu-operator": ("node-feature-discovery",),
-}
-"""Values below these names are those of charts inside the chart, whose defaults are in files of their own."""
 _TEMPLATES = {
     "objects.yaml": """
 apiVersion: v1
@@ -43,23 +39,13 @@ metadata: {name: "{{ .Release.Name }}-chart"}
 rules: []
 """
 }
-_REFERENCE = project_root().parent / "shared" / "reference" / "values"
 
 
 def make_mirror(folder: Path) -> None:
-    """Pack a chart for each add-on.
-
-    Its default values are the real chart's where they are beside this checkout, else whatever the roles set: then
-    the program runs all the same, and the tests that hold values against charts say that they cannot.
-    """
-    set_by_roles = _charts_of_all_stacks()
+    """Pack a chart for each add-on; its values are those in ``tests/data/chart_values``."""
     for name, facts in load().items():
         pin = pins()[name]
-        real = _REFERENCE / f"{pin.chart}-{pin.version}.values.yaml"
-        ours = set_by_roles.get(name, {})
-        values = yaml.safe_load(real.read_text()) if real.exists() else ours
-        for inside in _SUB_CHARTS.get(name, ()):
-            values[inside] = merge(values.get(inside) or {}, ours.get(inside) or {})
+        values = chart_values.defaults_of(name)
         crds = rehearsed_crds(name, facts)
         files = dict.fromkeys(facts.crd_files, yaml.safe_dump_all(crds))
         # The real chart makes the policy of its values; without one the nodes have no GPUs.
@@ -77,9 +63,10 @@ def _settings(path: Path) -> PlatformSettings:
     return PlatformSettings.load({key.removeprefix("inferstack:"): value for key, value in config.items()})
 
 
-def _charts_of_all_stacks() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def values_of_all_stacks() -> dict[str, dict[str, Any]]:
+    """Return the values that the shipped stacks give to each chart."""
+    values_of: dict[str, dict[str, Any]] = {}
     for path in sorted((project_root() / "stacks").glob("Pulumi.*.yaml")):
         for name, values in _settings(path).charts().items():
-            found[name] = merge(found.get(name, {}), merge(values, load()[name].values))
-    return found
+            values_of[name] = merge(values_of.get(name, {}), merge(values, load()[name].values))
+    return values_of

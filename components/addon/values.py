@@ -46,7 +46,7 @@ def check(
         defaults: the chart's ``values.yaml``, sub-charts included.
         free: dotted paths that will do although the defaults do not show them, and below which any key will do.
     """
-    yield from _check(given, _unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
+    yield from _check(given, unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
 
 
 def explain(found: Iterator[tuple[Path, str]], prefix: str) -> str:
@@ -54,7 +54,8 @@ def explain(found: Iterator[tuple[Path, str]], prefix: str) -> str:
     return "\n".join(f"{key_path(prefix, path)}: {said}" for path, said in found)
 
 
-def _unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+def unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a chart's defaults without the wrapper that Istio's charts keep them in."""
     for wrapper in _WRAPPERS:
         if isinstance(inside := defaults.get(wrapper), Mapping):
             return {**{key: value for key, value in defaults.items() if key != wrapper}, **inside}

@@ -1,7 +1,12 @@
-"""Each custom resource of each stack, held against the vendor's own CRD: no field that it would drop or refuse."""
+"""Each custom resource of each stack fits its CRD: no field that the API server would drop or refuse.
+
+The CRDs are those of the rehearsal: of the pinned Go modules, and our own parts of those of Fluid and the GPU operator.
+With INFERSTACK_REFERENCE set, the vendors' CRDs too.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from inferstack.project import project_root
-from inferstack.toolchain.documents import crds_in
+from components.addon.catalogue import load
+from components.addon.plan import rehearsed_crds
+from tests import reference
 from tests.program.conftest import STACKS
 
 if TYPE_CHECKING:
     from tests.program.conftest import Machine, Recording, Registered
 
-REFERENCE = project_root().parent / "shared" / "reference" / "crds"
 BUILT_IN = {
     "admissionregistration.k8s.io",
     "apiextensions.k8s.io",
@@ -33,41 +38,48 @@ BUILT_IN = {
     "storage.k8s.io",
 }
 OWN = {"deepseek.ai"}
-"""Held against its model elsewhere."""
+"""Checked against its model elsewhere."""
 
 
 @cache
-def reference() -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Return the vendors' schemas by group, version and kind; strict: a field that is not named is refused."""
-    found = {}
-    for path in sorted(REFERENCE.glob("*/*.yaml")):
-        for crd in crds_in(path.read_bytes()):
-            spec = crd["spec"]
-            for version in spec["versions"]:
-                schema = version["schema"]["openAPIV3Schema"]
-                for head in ("apiVersion", "kind", "metadata"):
-                    schema.get("properties", {}).pop(head, None)
-                found[spec["group"], version["name"], spec["names"]["kind"]] = strict(schema)
-    return found
+def schemas(source: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the schemas by group, version and kind; strict: a field without a schema is refused.
+
+    Args:
+        source: ``rehearsal`` or ``vendors``.
+    """
+    if source == "vendors":
+        crds = list(reference.all_crds().values())
+    else:
+        crds = [crd for name, facts in load().items() for crd in rehearsed_crds(name, facts)]
+    strict_schemas = {}
+    for crd in copy.deepcopy(crds):
+        spec = crd["spec"]
+        for version in spec["versions"]:
+            schema = version["schema"]["openAPIV3Schema"]
+            for head in ("apiVersion", "kind", "metadata"):
+                schema.get("properties", {}).pop(head, None)
+            strict_schemas[spec["group"], version["name"], spec["names"]["kind"]] = strict(schema)
+    return strict_schemas
 
 
 def strict(schema: Any) -> Any:
     """Return a structural schema as one that refuses what the API server would silently drop."""
     if isinstance(schema, list):
-        return [strict(one) for one in schema]
+        return [strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
-    made = {key: strict(value) for key, value in schema.items() if key != "properties"}
+    result = {key: strict(value) for key, value in schema.items() if key != "properties"}
     if "properties" in schema:
-        made["properties"] = {name: strict(below) for name, below in schema["properties"].items()}
+        result["properties"] = {name: strict(below) for name, below in schema["properties"].items()}
     free = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
     if schema.get("type") == "object" and not free:
-        made["additionalProperties"] = False
+        result["additionalProperties"] = False
     if schema.get("nullable") and isinstance(schema.get("type"), str):
-        made["type"] = [schema["type"], "null"]
-    return made
+        result["type"] = [schema["type"], "null"]
+    return result
 
 
 def custom(recording: Recording) -> Iterator[Registered]:
@@ -84,13 +96,12 @@ def recording(request: pytest.FixtureRequest, machine: Machine) -> Recording:
     return machine.run(request.param)
 
 
-def test_each_custom_resource_is_what_its_vendor_takes(recording: Recording) -> None:
-    if not REFERENCE.is_dir():
-        pytest.skip("the vendors' CRDs are not beside this checkout")
+@pytest.mark.parametrize("source", ["rehearsal", pytest.param("vendors", marks=pytest.mark.reference)])
+def test_each_custom_resource_fits_its_crd(recording: Recording, source: str) -> None:
     wrong, checked = [], 0
     for one in custom(recording):
         group, _, version = one.inputs["apiVersion"].partition("/")
-        schema = reference().get((group, version, one.inputs["kind"]))
+        schema = schemas(source).get((group, version, one.inputs["kind"]))
         assert schema, f"{one.urn}: there is no {one.inputs['kind']} in {one.inputs['apiVersion']}"
         partial = one.type.endswith("Patch")  # a part of an object: what is required is somebody else's
         manifest = {key: value for key, value in one.inputs.items() if key not in ("apiVersion", "kind", "metadata")}

@@ -6,7 +6,6 @@ from typing import Any
 
 import promql_parser
 import pytest
-import yaml
 
 from components.addon.catalogue import load as load_catalogue
 from components.addon.values import check as check_values
@@ -23,10 +22,8 @@ from components.settings import load_role
 from inferstack.api import MetricType, runtimes
 from inferstack.api.runtimes import make_adapter_rules
 from inferstack.errors import UserError
-from inferstack.project import project_root
-from inferstack.versions import load as load_versions
+from tests.chart_values import ChartDefaults
 
-REFERENCE = project_root().parent / "shared" / "reference" / "values"
 URL = "http://prometheus.invalid:9090"
 ONE = {"nvidia.com/gpu": 1}
 RESOURCES = {"requests": ONE, "limits": ONE}
@@ -292,12 +289,8 @@ def test_keda_brings_monitors_only_where_their_kind_is_served(monitored: bool) -
 
 
 @pytest.mark.parametrize("chart", ["keda", "prometheus-adapter"])
-def test_the_real_chart_knows_every_value(chart: Any) -> None:
-    path = REFERENCE / f"{chart}-{load_versions()['charts'][chart]['version']}.values.yaml"
-    if not path.exists():
-        pytest.skip(f"no default values of the real chart at {path}")
-    defaults = yaml.safe_load(path.read_text())
-    assert list(check_values(charts()[chart], defaults, load_catalogue()[chart].free)) == []
+def test_chart_accepts_every_value(chart: Any, chart_defaults: ChartDefaults) -> None:
+    assert list(check_values(charts()[chart], chart_defaults(chart), load_catalogue()[chart].free)) == []
 
 
 def test_a_scaled_object_moves_the_job_and_not_its_deployment() -> None:

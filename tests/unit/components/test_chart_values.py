@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.addon.values import check, explain
-from inferstack.project import project_root
+from inferstack.toolchain.charts import Pin, pins
+from tests import reference
 
 DEFAULTS: dict[str, Any] = yaml.safe_load("""
 name: x
@@ -27,7 +28,6 @@ resources: {limits: {cpu: 1}}
 nodeSelector: {kubernetes.io/os: linux}
 mesh: {known: 1}
 """)
-REFERENCE = sorted((project_root().parent / "shared" / "reference" / "values").glob("*.values.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,10 @@ def test_the_wrapper_of_istios_charts_is_looked_through() -> None:
     assert explain(check({"nam": 1, "nested": {"inside": {}}}, wrapped), "v").startswith("v.nam: ")
 
 
-@pytest.mark.parametrize("file", REFERENCE or [None], ids=lambda file: file.name if file else "none")
-def test_a_charts_own_defaults_are_right_and_a_typo_in_any_of_them_is_not(file: Any) -> None:
-    if file is None:
-        pytest.skip("the charts' default values are not beside this checkout")
-    defaults = yaml.safe_load(file.read_text())
+@pytest.mark.reference
+@pytest.mark.parametrize("pin", pins().values(), ids=lambda pin: pin.chart)
+def test_a_charts_own_defaults_are_right_and_a_typo_in_any_of_them_is_not(pin: Pin) -> None:
+    defaults = reference.chart_values(pin)
     values = defaults.get("_internal_defaults_do_not_set", defaults)
     assert list(check(values, defaults)) == []
     for key in values:

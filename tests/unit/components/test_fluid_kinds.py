@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from components.addon.catalogue import load
 from components.addon.plan import rehearsed_crds
-from inferstack.project import project_root
+from tests import reference
 
-REFERENCE = project_root().parent / "shared" / "reference" / "crds" / "fluid"
 OURS = rehearsed_crds("fluid", load()["fluid"])
 BOUNDS = {
     *("required", "enum", "pattern", "default", "format", "x-kubernetes-map-type"),
@@ -37,16 +35,10 @@ def differences(ours: Schema, real: Schema, path: str) -> Iterator[str]:
             yield from differences(ours[key], real.get(key, {}), f"{path}[]")
 
 
-def real_crd(ours: Schema) -> Schema:
-    file = REFERENCE / f"data.fluid.io_{ours['spec']['names']['plural']}.yaml"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: the real CRD cannot be compared")
-    return dict(yaml.safe_load(file.read_text()))
-
-
+@pytest.mark.reference
 @pytest.mark.parametrize("ours", OURS, ids=lambda crd: crd["spec"]["names"]["kind"])
 def test_a_rehearsed_kind_is_a_part_of_the_real_one(ours: Schema) -> None:
-    real = real_crd(ours)
+    real = reference.crds("fluid")[ours["metadata"]["name"]]
     for key in ("group", "names", "scope"):
         assert ours["spec"][key] == real["spec"][key]
     mine, theirs = ours["spec"]["versions"][0], real["spec"]["versions"][0]

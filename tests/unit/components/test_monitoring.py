@@ -22,10 +22,10 @@ from components.tenancy.builders import make_monitoring_policy
 from inferstack.api import InferenceJob, runtimes
 from inferstack.controllers.jobs.builders import make_deployment
 from inferstack.errors import UserError
-from inferstack.project import project_root
-from inferstack.versions import load as load_versions
+from inferstack.toolchain.charts import pins
+from tests import reference
+from tests.chart_values import ChartDefaults
 
-REFERENCE = project_root().parent / "shared" / "reference" / "values"
 FULL: dict[str, Any] = {
     "prometheus": {
         "storage": {"storageClass": "gp3"},
@@ -231,24 +231,17 @@ def test_kube_state_metrics_shows_the_conditions_of_jobs_and_may_read_them() -> 
     ]
 
 
-def _reference() -> dict[str, Any]:
-    version = load_versions()["charts"]["kube-prometheus-stack"]["version"]
-    path = REFERENCE / f"kube-prometheus-stack-{version}.values.yaml"
-    if not path.exists():
-        pytest.skip(f"no default values of the real chart at {path}")
-    made: dict[str, Any] = yaml.safe_load(path.read_text())
-    return made
+def test_chart_accepts_every_value(chart_defaults: ChartDefaults) -> None:
+    free = load_catalogue()["kube-prometheus-stack"].free
+    assert list(check(values(FULL), chart_defaults("kube-prometheus-stack"), free)) == []
 
 
-def test_the_real_chart_knows_every_value_but_those_of_its_subcharts() -> None:
-    made = {key: value for key, value in values(FULL).items() if key != "kube-state-metrics"}
-    # Of the sub-chart Grafana's; the check of a packed chart, which has both, is in the rehearsal.
-    made["grafana"]["sidecar"]["datasources"].pop("searchNamespace")
-    assert list(check(made, _reference(), load_catalogue()["kube-prometheus-stack"].free)) == []
-
-
+@pytest.mark.reference
 def test_the_groups_of_rules_are_those_of_the_real_chart() -> None:
-    assert set(get_args(RuleGroup)) == _reference()["defaultRules"]["rules"].keys()
+    assert (
+        set(get_args(RuleGroup))
+        == reference.chart_values(pins()["kube-prometheus-stack"])["defaultRules"]["rules"].keys()
+    )
 
 
 def _job(runtime: str) -> InferenceJob:

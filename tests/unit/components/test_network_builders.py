@@ -17,10 +17,9 @@ from components.network.fleet import Port, machines_of
 from components.network.settings import NetworkSettings
 from components.settings import load_role
 from inferstack.network import nics
-from inferstack.project import project_root
-from inferstack.toolchain.charts import pins
+from inferstack.toolchain import crds
+from tests.chart_values import ChartDefaults
 
-REFERENCE = project_root().parent / "shared" / "reference"
 GIVEN: dict[str, Any] = {
     "sriov": {
         "enabled": True,
@@ -87,12 +86,10 @@ def test_the_kinds_are_those_of_the_operator() -> None:
 
 
 @pytest.mark.parametrize("made", objects(), ids=lambda made: f"{made['kind']}-{made['metadata']['name']}")
-def test_each_object_fits_the_real_kind(made: dict[str, Any]) -> None:
+def test_each_object_fits_its_crd(made: dict[str, Any]) -> None:
     plural = f"{made['kind'].lower()}".replace("policy", "policie") + "s"
-    file = REFERENCE / "crds" / "sriov" / f"sriovnetwork.openshift.io_{plural}.yaml"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: the object cannot be held against the real CRD")
-    schema = yaml.safe_load(file.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    (crd,) = crds.load("sriov-network-operator", [f"{plural}.sriovnetwork.openshift.io"])
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     jsonschema.validate(made["spec"], {**schema, "additionalProperties": False})
 
 
@@ -131,12 +128,8 @@ def test_the_values_of_the_charts() -> None:
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_the_charts_know_these_values(name: AddonName) -> None:
-    pin = pins()[name]
-    file = REFERENCE / "values" / f"{pin.chart}-{pin.version}.values.yaml"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: the values cannot be held against the chart's own")
-    assert list(check(CHARTS[name], yaml.safe_load(file.read_text()))) == []
+def test_charts_accept_every_value(name: AddonName, chart_defaults: ChartDefaults) -> None:
+    assert list(check(CHARTS[name], chart_defaults(name))) == []
 
 
 def test_monitors_come_with_prometheus_and_the_exporter_only() -> None:

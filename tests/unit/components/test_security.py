@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from components.addon.values import check as check_values
 from components.objects import make_namespace
@@ -30,7 +29,7 @@ from components.settings import load_role
 from components.tenancy.builders import make_namespace as make_tenant_namespace
 from components.tenancy.settings import Tenant
 from inferstack.errors import UserError
-from inferstack.project import project_root
+from tests.chart_values import ChartDefaults
 
 Object = dict[str, Any]
 WIREGUARD = {"encryption": {"mode": "wireguard"}}
@@ -341,11 +340,8 @@ def test_as_the_only_cni() -> None:
     assert replaced["encryption"]["strictMode"]["ingress"]["enabled"] is True
 
 
-def test_the_chart_knows_every_value() -> None:
-    path = project_root().parent / "shared" / "reference" / "values" / "cilium-1.20.0.values.yaml"
-    if not path.exists():
-        pytest.skip(f"the chart's own values are not here ({path.name})")
-    defaults = yaml.safe_load(path.read_text())
+def test_chart_accepts_every_value(chart_defaults: ChartDefaults) -> None:
+    defaults = chart_defaults("cilium")
     native = {"cni": "only", "routing": "native", "nativeCidr": "10.0.0.0/8", "mtu": 9001}
     for cilium in ({}, {"cni": "only"}, {**native, "kubeProxy": "replaced", "apiServer": {"host": "a"}}):
         assert list(check_values(chart(cilium, monitored=True), defaults)) == []

@@ -16,13 +16,12 @@ from components.settings import load_role, merge
 from components.storage import builders
 from components.storage.settings import StorageSettings
 from inferstack.errors import UserError
-from inferstack.project import project_root
-from inferstack.versions import load as load_versions
+from tests import reference
+from tests.chart_values import ChartDefaults
 from tests.unit.api.structural import faults
 
 Object = dict[str, Any]
 
-REFERENCE = project_root().parent / "shared" / "reference"
 ONE = {"nvidia.com/gpu": 1}
 TWO_TIERS: Object = {
     "mounts": [
@@ -82,14 +81,11 @@ def test_the_objects_of_two_datasets() -> None:
 
 
 @pytest.mark.parametrize("made", objects_of(storage(llama=TWO_TIERS, bert=SMALL)), ids=lambda made: made["kind"])
-@pytest.mark.parametrize("whose", ["rehearsed", "real"])
+@pytest.mark.parametrize("whose", ["rehearsed", pytest.param("real", marks=pytest.mark.reference)])
 def test_objects_are_good_for_the_kinds(made: Object, whose: str) -> None:
     plural = f"{made['kind'].lower()}s"
     if whose == "real":
-        file = REFERENCE / "crds" / "fluid" / f"data.fluid.io_{plural}.yaml"
-        if not file.is_file():
-            pytest.skip(f"{file} is not there: the real CRD cannot be asked")
-        crd = yaml.safe_load(file.read_text())
+        crd = reference.crds("fluid")[f"{plural}.data.fluid.io"]
     else:
         (crd,) = [
             crd
@@ -102,12 +98,9 @@ def test_objects_are_good_for_the_kinds(made: Object, whose: str) -> None:
     assert list(faults(schema, made["spec"])) == []
 
 
-def test_the_charts_values_are_known_to_the_chart() -> None:
-    file = REFERENCE / "values" / f"fluid-{load_versions()['charts']['fluid']['version']}.values.yaml"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: the chart's own values cannot be compared")
+def test_chart_accepts_every_value(chart_defaults: ChartDefaults) -> None:
     (values,) = builders.make_charts(storage(bert=SMALL), monitored=True).values()
-    assert list(chart_values.check(values, yaml.safe_load(file.read_text()))) == []
+    assert list(chart_values.check(values, chart_defaults("fluid"))) == []
     assert values["runtime"]["alluxio"]["enabled"] is True
     assert {name for name, part in values["runtime"].items() if not part["enabled"]} == {
         *("efc", "goosefs", "jindo", "juicefs", "vineyard")

@@ -19,9 +19,8 @@ from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu, Profile
 from inferstack.mig.consistency import max_instances
 from inferstack.mig.errors import CatalogueError
-from inferstack.project import project_root
+from tests import reference
 
-REFERENCE = project_root().parent / "shared" / "reference" / "data"
 BOARDS = {
     "A30": "A30-24GB",
     "A100-SXM4-40GB": "A100-40GB",
@@ -48,17 +47,16 @@ def content() -> Any:
     return yaml.safe_load((importlib.resources.files("inferstack.mig") / "catalogue.yaml").read_text())
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(("name", "board"), BOARDS.items())
 def test_agrees_with_the_reference_tables(name: str, board: str) -> None:
-    path = REFERENCE / "mig_profiles.yaml"
-    if not path.exists():
-        pytest.skip("the reference tables are not beside this checkout")
-    reference = next(entry for entry in yaml.safe_load(path.read_text())["gpus"] if entry["gpu"] == board)
+    rows = yaml.safe_load(reference.file("data", "mig_profiles.yaml").read_text())["gpus"]
+    table = next(entry for entry in rows if entry["gpu"] == board)
     model = catalogue.gpu(name)
-    assert set(model.pci_device_ids) <= set(reference["pci_ids"])
-    assert (model.memory_slices, model.compute_slices) == (reference["axis"], reference["compute_axis"])
-    assert list(model.profiles) == [row["profile"] for row in reference["profiles"]]
-    for row in reference["profiles"]:
+    assert set(model.pci_device_ids) <= set(table["pci_ids"])
+    assert (model.memory_slices, model.compute_slices) == (table["axis"], table["compute_axis"])
+    assert list(model.profiles) == [row["profile"] for row in table["profiles"]]
+    for row in table["profiles"]:
         ours = model.profile(row["profile"])
         assert (ours.gi_id, ours.compute_slices, ours.memory_slices, list(ours.starts), ours.max_count) == (
             row["gi_profile_id"],

@@ -12,9 +12,7 @@ from inferstack.mig.errors import ConfigError
 from inferstack.mig.layout import apply_layout, mig_disabled
 from inferstack.mig.mig_parted import Rule, dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.placement import find_placement
-from inferstack.project import project_root
-
-REFERENCE = project_root().parent / "shared" / "reference" / "data" / "mig-parted"
+from tests import reference
 
 
 def _entry(**fields: object) -> str:
@@ -67,18 +65,15 @@ def test_refuses(text: str, message: str) -> None:
         parse_config(text)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("name", ["config-default.yaml", "examples_config.yaml"])
 def test_reads_nvidias_own_files(name: str) -> None:
-    if not (REFERENCE / name).exists():
-        pytest.skip("NVIDIA's files are not beside this checkout")
-    assert "all-balanced" in parse_config((REFERENCE / name).read_text())
+    assert "all-balanced" in parse_config(reference.file("data", "mig-parted", name).read_text())
 
 
+@pytest.mark.reference
 def test_our_layouts_say_what_nvidias_say() -> None:
-    path = REFERENCE / "config-default.yaml"
-    if not path.exists():
-        pytest.skip("NVIDIA's files are not beside this checkout")
-    upstream = parse_config(path.read_text())
+    upstream = parse_config(reference.file("data", "mig-parted", "config-default.yaml").read_text())
     ours = parse_config(dump_config(make_mig_parted_config()))
     compared = 0
     for name, layout in ours.items():

@@ -1,7 +1,7 @@
 """The pinned modules have the CRDs that the pinned charts bring.
 
-The charts' own CRDs are not in this repository: where the folder beside it that has them is missing, they are not
-compared. The modules are those of the cache, where `inferstack tools ensure` puts them.
+The charts' own CRDs are not in this repository: tests/reference.py describes where they come from. The modules are
+those of the cache, where `inferstack tools ensure` puts them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from inferstack.project import project_root
 from inferstack.toolchain import crds
 from inferstack.toolchain.crds.extract import slim
-from inferstack.toolchain.documents import crds_in
 from inferstack.versions import load
+from tests import reference
 
-REFERENCE = project_root().parent / "shared" / "reference" / "crds"
 FOLDERS = {
     "istio": "istio",
     "keda": "keda",
@@ -80,13 +78,10 @@ def test_crds_are_fit_for_an_api_server_without_their_operator(addon: str) -> No
         assert spec.get("conversion", {"strategy": "None"})["strategy"] == "None", name
 
 
-@pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"there are no CRDs to compare with in {REFERENCE}")
+@pytest.mark.reference
 @pytest.mark.parametrize("addon", crds.sources())
 def test_crds_are_those_of_the_chart(addon: str) -> None:
-    files = sorted((REFERENCE / FOLDERS[addon]).glob("*.yaml"))
-    theirs = {
-        crd["metadata"]["name"]: slim(crd, described=False) for path in files for crd in crds_in(path.read_bytes())
-    }
+    theirs = {name: slim(crd, described=False) for name, crd in reference.crds(FOLDERS[addon]).items()}
     ours = {crd["metadata"]["name"]: crd for crd in crds.load(addon)}
     assert theirs
     assert ours.keys() == theirs.keys()
