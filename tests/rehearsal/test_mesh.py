@@ -95,7 +95,7 @@ async def test_every_object_is_taken_and_kept_as_it_is(
     name: str, kinds: None, kube: KubeClient, namespace: str
 ) -> None:
     made = make_all(SETTINGS[name], namespace)
-    assert len(made) > 10
+    assert made
     for one in made:
         held = await kube.apply(one, field_manager=MANAGER)
         # Nothing is dropped: a field that the kind does not know would be.

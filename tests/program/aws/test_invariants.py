@@ -308,7 +308,6 @@ def test_a_change_that_breaks_it_is_seen(name: str, how: str, prod: Graph) -> No
 
 def test_each_invariant_is_proven_by_a_change() -> None:
     assert set(SPOILT) == {one.__name__ for one in INVARIANTS}
-    assert len(INVARIANTS) >= 15
 
 
 def test_spoiling_a_copy_leaves_the_graph(prod: Graph) -> None:

@@ -32,7 +32,7 @@ def test_each_action_has_one_pin_everywhere() -> None:
     for path in FLOWS:
         for action, pin in re.findall(r"uses: ([\w/-]+)@(\S+ # \S+)", path.read_text()):
             pins.setdefault(action, set()).add(pin)
-    assert len(pins) >= 6
+    assert pins
     assert {action: found for action, found in pins.items() if len(found) > 1} == {}
 
 

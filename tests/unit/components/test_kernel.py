@@ -34,7 +34,7 @@ def objects(given: Mapping[str, Any] | None = None) -> dict[str, Object]:
 
 def test_every_row_says_who_says_so_and_what_it_costs() -> None:
     rows = load().values()
-    assert len(rows) >= 20
+    assert rows
     for row in rows:
         assert re.search(r"kernel: |tuned: |AWS |RHEL |NVIDIA |Kubernetes ", row.source), row.key
         assert row.kind == "advice" or row.cost, row.key

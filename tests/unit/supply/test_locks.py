@@ -19,7 +19,7 @@ GOOD = "aiohttp==3.14.5 ; python_version >= '3.11' \\\n    --hash=sha256:" + "a"
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 def test_every_package_has_hashes_and_no_line_is_anything_else(path: Path) -> None:
     packages = locks.parse(path.read_text())
-    assert len(packages) > 10
+    assert packages
     assert all(package.hashes and all(len(digest) == 64 for digest in package.hashes) for package in packages)
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links|file:", path.read_text())
 
