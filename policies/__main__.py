@@ -1,4 +1,4 @@
-"""Start the pack; the engine runs this folder."""
+"""Start the pack: Pulumi runs this folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# Whoever runs a folder puts it on the path, where the names of its modules hide others.
-sys.path[:] = [str(HERE.parent), *(place for place in sys.path if Path(place).resolve() != HERE)]
+# `python FOLDER` puts the folder on the path, where its module names would hide others.
+sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry).resolve() != HERE)]
 
-import policies.ahead  # noqa: E402, F401  # before the pack, see there
-from policies.pack import serve  # noqa: E402  # see above
+from policies.analyzer import serve  # noqa: E402  # after the path is set
 
 serve()

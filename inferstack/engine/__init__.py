@@ -1,5 +1,5 @@
-"""Pulumi on a machine where only package registries are reachable: the engine's environment and its plugins.
+"""The Pulumi engine: its environment and plugins, recovery from interrupted runs, and the journal of an update.
 
-The vendor's plugins are used wherever they can be had; the stand-ins here fill in otherwise and add no behaviour of
-their own. docs/providers.md has the table of what they do.
+It may use the state and toolchain packages; it starts stand-ins by name, as plugins, and
+never imports them.
 """

@@ -1,4 +1,4 @@
-"""The Pulumi engine: its environment, and running it so that an interrupted run never blocks the next."""
+"""Runs the Pulumi engine, so that an interrupted run never blocks the next."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from typing import IO
 
 from inferstack.engine import plugins, recovery
 from inferstack.engine.journal.service import serving
-from inferstack.engine.lifeline import ending_with_us
+from inferstack.engine.plugin_process import kill_with_parent
 from inferstack.errors import UserError
 from inferstack.state.place import backend_of
 from inferstack.state.rotate import passphrase_of
 
-# Commands that write the stack's state: what an interrupted run left is mended before them.
+# Commands that write the stack's state; an interrupted run is recovered first.
 _WRITING = frozenset({"up", "update", "destroy", "refresh", "import", "watch"})
-# Commands that our own state service knows enough for.
+# Commands that the state service of `journal` implements.
 _SERVED = frozenset({"up", "update", "destroy", "refresh"})
 
-# The engine's own defaults are made for slow clouds and long-lived processes.
+# The engine's defaults suit slow clouds and long-lived processes.
 _TUNING = {
     # Most operations wait for the API server; the default is four for each core.
     "PULUMI_PARALLEL": "64",
-    # Checkpoints make short-lived garbage; collecting it less often saves a tenth of an update's time.
+    # Checkpoints allocate short-lived objects; collecting them less often saves 10% of an update.
     "GOGC": "400",
-    # Milliseconds that an entry of the journal waits for others before it is written down.
+    # Milliseconds that a journal entry waits for others before the batch is written.
     "PULUMI_JOURNALING_BATCH_PERIOD": "2",
 }
 
 _NO_LOGS = """\
-The engine writes a debug log of each run into a folder of this name, which takes it a third of its time, and does
-without where it cannot. Delete this file and make the folder to have these logs.
+This file stands in the place of the engine's log folder and turns its debug log off: the log doubles the CPU
+time of a preview (docs/adr/0009-no-speed-hacks-in-the-engine.md). To have the log, delete this file and create the
+folder.
 """
 
 
-def _silent(_: str) -> None:
+def _discard(_: str) -> None:
     return
 
 
 class Engine:
-    """One project's engine.
+    """The engine of one project.
 
     Args:
         project_root: the folder with ``Pulumi.yaml``; commands run there.
-        state_dir: where state, passphrase and plugins live.
-        binary: the ``pulumi`` to run; by default the one that the tools resolve.
-        configuration: folder of the stacks' configuration files where it is not the project's own.
-        stack: the stack to work on: one whose passphrase was rotated has its own.
-        report: takes a sentence for a person now and then.
+        state_dir: the folder of state, passphrase and plugins.
+        binary: the ``pulumi`` to run (default: the one that the toolchain locates).
+        configuration: folder of the stacks' configuration files (default: the project's).
+        stack: the stack to work on; after a rotation it has a passphrase of its own.
+        report: receives progress messages.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Engine:
         binary: Path | None = None,
         configuration: Path | None = None,
         stack: str = "",
-        report: Callable[[str], None] = _silent,
+        report: Callable[[str], None] = _discard,
     ) -> None:
         self.project_root = project_root
         self.state_dir = state_dir
@@ -78,18 +79,18 @@ class Engine:
         """The engine's binary.
 
         Raises:
-            UserError: there is none yet.
+            UserError: it is not installed.
         """
-        found = self._binary
-        if found is None:
-            # Only here: the tools read versions.yaml, which an Engine with a binary of its own does without.
+        binary = self._binary
+        if binary is None:
+            # Imported here: the toolchain reads versions.yaml, which an explicit binary does not need.
             from inferstack.toolchain.binaries import locate  # noqa: PLC0415
 
-            found = locate("pulumi")
-        if found is None:
-            raise UserError("there is no pulumi engine yet: `inferstack tools` builds it")
-        self._binary = found
-        return found
+            binary = locate("pulumi")
+        if binary is None:
+            raise UserError("the Pulumi engine is not installed; run `inferstack tools`")
+        self._binary = binary
+        return binary
 
     @property
     def pulumi_home(self) -> Path:
@@ -97,28 +98,28 @@ class Engine:
         return Path(os.environ.get("PULUMI_HOME") or self.state_dir / "pulumi-home")
 
     def environment(self, extra: Mapping[str, str] | None = None, *, stack: str = "") -> dict[str, str]:
-        """Return the variables the engine runs with; what the user has set in theirs stays.
+        """Return the environment of the engine; variables that the user has set take precedence.
 
         A team's backend (``PULUMI_BACKEND_URL``, or ``backend`` in ``Pulumi.yaml``), secrets
-        (``PULUMI_CONFIG_PASSPHRASE`` or ``_FILE``) and ``PULUMI_HOME`` are used as they are; otherwise all of these lie
-        in the state folder.
+        (``PULUMI_CONFIG_PASSPHRASE`` or ``_FILE``) and ``PULUMI_HOME`` are used as they are. The defaults lie in the
+        state folder.
         """
-        own = {
+        variables = {
             "PULUMI_HOME": str(self.pulumi_home),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
-            # What plugins.prepare has chosen is all there is; a download would only be waited for.
+            # `plugins.prepare` installs every plugin there is: a download would only fail after a delay.
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             **{name: value for name, value in _TUNING.items() if name not in os.environ},
         }
-        # Without the sidecar files: the engine never reads the checksums in them, and writing them for each of its
-        # checkpoints took a fifth of an update's time.
-        named = backend_of(self.project_root, os.environ)
-        own["PULUMI_BACKEND_URL"] = named or f"file://{self._ensure_folder('pulumi')}?metadata=skip"
+        # metadata=skip: the engine never reads the checksums in its sidecar files, and writing one for each checkpoint
+        # took 20% of an update.
+        backend = backend_of(self.project_root, os.environ)
+        variables["PULUMI_BACKEND_URL"] = backend or f"file://{self._ensure_folder('pulumi')}?metadata=skip"
         if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and not os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
-            own["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase(stack or self.stack))
+            variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase(stack or self.stack))
         path = f"{self.binary.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {**os.environ, **own, "PATH": path, **(extra or {})}
+        return {**os.environ, **variables, "PATH": path, **(extra or {})}
 
     def _ensure_folder(self, name: str) -> Path:
         folder = self.state_dir / name
@@ -126,51 +127,61 @@ class Engine:
         return folder
 
     def _passphrase(self, stack: str) -> Path:
-        """Return the file of the passphrase that encrypts a stack's secrets: the project's, made once, or its own."""
+        """Return the passphrase file of a stack's secrets: its own after a rotation, else the project's."""
         if stack and (own := passphrase_of(self.state_dir, stack)).exists():
             return own
         file = self.state_dir / "passphrase"
         if not file.exists():
             self.state_dir.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_name(f".passphrase.{os.getpid()}")
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_urlsafe(32))
-            # link, not rename: of two processes that start at once, the first one's passphrase stays.
+            temporary = file.with_name(f".passphrase.{os.getpid()}")
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_urlsafe(32))
+            # A link, not a rename: if two processes start at once, the first passphrase stays.
             with contextlib.suppress(FileExistsError):
-                file.hardlink_to(fresh)
-            fresh.unlink()
+                file.hardlink_to(temporary)
+            temporary.unlink()
         return file
 
     def prepare(self) -> list[plugins.Choice]:
-        """Put the plugins in place (once for each Engine) and return where each comes from."""
-        made = plugins.prepare(self.pulumi_home, self.report, self.binary)
-        logs = self.pulumi_home / "logs"
-        if self.pulumi_home.is_relative_to(self.state_dir) and not logs.exists():
-            logs.write_text(_NO_LOGS)
+        """Install the plugins and return the source of each."""
+        choices = plugins.prepare(self.pulumi_home, self.report, self.binary)
+        if self.pulumi_home.is_relative_to(self.state_dir):
+            self._disable_debug_log()
         self._prepared = True
-        return made
+        return choices
+
+    def _disable_debug_log(self) -> None:
+        """Put a file in the place of the engine's log folder, unless the folder exists.
+
+        The engine writes every call to and from its plugins into ``PULUMI_HOME/logs``. No option disables that, and it
+        continues without a log if the folder cannot be created. The log doubles the CPU time of `inferstack preview` on
+        stack local, from 6.5 s to 14.2 s without the policy pack's (docs/adr/0009-no-speed-hacks-in-the-engine.md).
+        """
+        logs = self.pulumi_home / "logs"
+        if not logs.exists():
+            logs.write_text(_NO_LOGS)
 
     def run(self, args: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
-        """Run ``pulumi ARGS`` with our own streams and return its exit code.
+        """Run ``pulumi ARGS`` on the terminal and return its exit code.
 
-        Before a command that writes state, what an interrupted run left behind is mended: see `recovery`.
+        An interrupted run is recovered before a command that writes state: see `recovery`.
         """
         with self.started(args, environment) as process:
             while True:
                 try:
                     return process.wait()
                 except KeyboardInterrupt:
-                    # The terminal sent it to the engine as well, which now ends its operations in order; a second
-                    # interrupt makes it give up. Either way its exit is what we wait for.
+                    # The terminal interrupted the engine as well: it completes the running operations, or gives up at
+                    # a second interrupt. Wait for its exit in both cases.
                     continue
 
     def output(
         self, args: Sequence[str], *, environment: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``pulumi ARGS`` and return its exit code and what it printed.
+        """Run ``pulumi ARGS`` and return its exit code and output.
 
         Raises:
-            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds and was killed.
+            subprocess.TimeoutExpired: the engine was killed after ``timeout`` seconds.
         """
         with self.started(args, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:
@@ -184,29 +195,29 @@ class Engine:
     def started(
         self, args: Sequence[str], extra: Mapping[str, str] | None = None, **how: int | IO[str]
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start ``pulumi ARGS``, with our state service where the state is ours; leaving waits for its end.
+        """Start ``pulumi ARGS``, with the state service for a file backend; the context ends when the engine does.
 
         Args:
-            args: what follows ``pulumi``.
-            extra: variables besides those of `environment`.
-            how: ``stdout``, ``stderr`` and ``process_group`` as `subprocess.Popen` takes them.
+            args: arguments of ``pulumi``.
+            extra: variables in addition to those of `environment`.
+            how: ``stdout``, ``stderr`` and ``process_group`` of `subprocess.Popen`.
         """
         if not self._prepared:
             self.prepare()
         environment = self.environment(extra)
-        own = self._own_backend(environment["PULUMI_BACKEND_URL"])
-        if own is not None and not _WRITING.isdisjoint(args):
-            recovery.mend(own, self._plain, self.report)
+        backend = self._file_backend(environment["PULUMI_BACKEND_URL"])
+        if backend is not None and not _WRITING.isdisjoint(args):
+            recovery.recover(backend, self._run_for_recovery, self.report)
         with contextlib.ExitStack() as stack:
             service = None
-            # Our service forgets no stack: ``destroy --remove`` is left to the file backend.
+            # The state service cannot remove a stack: the file backend serves ``destroy --remove``.
             served = not _SERVED.isdisjoint(args) and "--remove" not in args
-            if own is not None and served and self._journals():
-                service, address = stack.enter_context(serving(own))
+            if backend is not None and served and self._writes_known_journal():
+                service, address = stack.enter_context(serving(backend))
                 environment |= address
             process = subprocess.Popen(
-                # Without our service the engine could neither go on nor give its lock back.
-                [*(ending_with_us() if service else []), self.binary, *args],
+                # Without the state service the engine could neither continue nor release its lock.
+                [*(kill_with_parent() if service else []), self.binary, *args],
                 cwd=self.project_root,
                 env=environment,
                 text=True,
@@ -219,31 +230,31 @@ class Engine:
             finally:
                 process.wait()
 
-    def _journals(self) -> bool:
-        """Tell whether the engine is the one whose journal we know: that of our SDK, from the tools' cache."""
+    def _writes_known_journal(self) -> bool:
+        """Return whether the engine is the toolchain's and has the SDK's version, whose journal format is known."""
         return self.binary.resolve().parent.name == f"v{importlib.metadata.version('pulumi')}"
 
     @staticmethod
-    def _own_backend(url: str) -> Path | None:
-        """Return the ``.pulumi`` folder of a file backend; a team's backend keeps locks and checkpoints itself."""
+    def _file_backend(url: str) -> Path | None:
+        """Return the ``.pulumi`` folder of a file backend; other backends manage locks and checkpoints themselves."""
         if not url.startswith("file://"):
             return None
         return Path(url.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
 
-    def _plain(self, args: Sequence[str]) -> str:
-        """Run the engine for the recovery and return what it printed on stdout."""
-        chosen: list[str] = []
+    def _run_for_recovery(self, args: Sequence[str]) -> str:
+        """Run the engine without recovery or state service, and return its stdout."""
+        options: list[str] = []
         stack = args[args.index("--stack") + 1]
         if self.configuration is not None and args[0] == "refresh":
-            chosen = ["--config-file", str(self.configuration / f"Pulumi.{stack}.yaml")]
-        done = subprocess.run(
-            [self.binary, *args, *chosen, "--non-interactive"],
+            options = ["--config-file", str(self.configuration / f"Pulumi.{stack}.yaml")]
+        result = subprocess.run(
+            [self.binary, *args, *options, "--non-interactive"],
             cwd=self.project_root,
             env=self.environment(stack=stack),
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise UserError(f"pulumi {' '.join(args)} failed while mending an interrupted run: {done.stderr.strip()}")
-        return done.stdout
+        if result.returncode:
+            raise UserError(f"recovery of an interrupted run failed: pulumi {' '.join(args)}: {result.stderr.strip()}")
+        return result.stdout

@@ -1,8 +1,8 @@
-"""Which plugins the engine gets: the vendor's where they can be had, else the stand-ins.
+"""Chooses the plugins of the engine: the vendor's where installed, else the stand-ins.
 
-`prepare` puts one entry for each into ``PULUMI_HOME/plugins``: a link to the vendor's folder, or a launcher of the
-stand-in. The engine looks there after PATH (which `engine.Engine.environment` tells it to leave out, so that the
-choice is made in one place) and beside its own binary, where a vendor's release keeps its language hosts.
+`prepare` installs each plugin in ``PULUMI_HOME/plugins``: a link to the vendor's folder, or a launcher of the stand-in.
+The engine looks there after PATH (which `engine.Engine.environment` excludes, so that the choice is made in one place)
+and beside its own binary, where a vendor's release has its language hosts.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from inferstack.project import project_root
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin the engine asks for, and what can stand in for it."""
+    """A plugin of the engine, and its stand-in."""
 
     kind: str
-    """``language`` or ``resource``: the engine's words."""
+    """``language`` or ``resource``, as the engine calls them."""
     name: str
     distribution: str
-    """The Python distribution whose version the plugin must have."""
+    """The Python package that requires the plugin, in the same version."""
     module: str
-    """Module of the stand-in, with a ``main``."""
+    """Module of the stand-in, with a ``main`` function."""
     sdk: bool = True
     """Whether the stand-in uses the Python SDK, or only its protocol."""
 
     @property
     def version(self) -> str:
-        """The version that the installed SDK asks the engine for."""
+        """The version that the installed SDK requires."""
         return importlib.metadata.version(self.distribution)
 
     @property
@@ -46,7 +46,7 @@ class Plugin:
 
     @property
     def folder(self) -> str:
-        """Name of its folder below ``plugins``."""
+        """Name of its folder in ``PULUMI_HOME/plugins``."""
         return f"{self.kind}-{self.name}-v{self.version}"
 
 
@@ -58,7 +58,7 @@ PLUGINS = (
 
 @dataclass(frozen=True)
 class Choice:
-    """Where one plugin comes from."""
+    """The source of one plugin."""
 
     plugin: Plugin
     origin: str
@@ -68,26 +68,26 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Kind and name, for people."""
+        """Kind and name, for messages."""
         return f"{self.plugin.kind} {self.plugin.name}"
 
 
 def choices(pulumi_home: Path, engine: Path | None = None) -> list[Choice]:
-    """Tell the choice for each plugin without writing anything.
+    """Return the choice for each plugin, without installing it.
 
     Args:
         pulumi_home: the ``PULUMI_HOME`` that `prepare` fills.
-        engine: the engine's binary, where it is known: a vendor's release has the language hosts beside it.
+        engine: the engine's binary, if known: a vendor's release has the language hosts beside it.
     """
     return [_choose(plugin, pulumi_home, engine) for plugin in PLUGINS]
 
 
 def prepare(pulumi_home: Path, report: Callable[[str], None], engine: Path | None = None) -> list[Choice]:
-    """Put each plugin where the engine finds it and return the choices; safe to repeat and to interrupt."""
+    """Install each plugin and return the choices; safe to repeat and to interrupt."""
     folder = pulumi_home / "plugins"
     folder.mkdir(parents=True, exist_ok=True)
-    made = choices(pulumi_home, engine)
-    for choice in made:
+    chosen = choices(pulumi_home, engine)
+    for choice in chosen:
         entry = folder / choice.plugin.folder
         if choice.origin == "vendor":
             if entry.resolve() != choice.path.parent and not _beside(engine, choice.plugin):
@@ -95,32 +95,32 @@ def prepare(pulumi_home: Path, report: Callable[[str], None], engine: Path | Non
                 report(f"{choice.name} {choice.plugin.version}: the vendor's, {choice.path}")
         elif _write_launcher(entry, choice.plugin):
             report(f"{choice.name} {choice.plugin.version}: stand-in (the vendor's plugin is not installed)")
-    return made
+    return chosen
 
 
 def _choose(plugin: Plugin, pulumi_home: Path, engine: Path | None) -> Choice:
-    for found in _vendor_places(plugin, pulumi_home, engine):
-        if os.access(found, os.X_OK) and found.is_file() and not _is_launcher(found):
-            return Choice(plugin, "vendor", found)
+    for path in _vendor_paths(plugin, pulumi_home, engine):
+        if os.access(path, os.X_OK) and path.is_file() and not _is_launcher(path):
+            return Choice(plugin, "vendor", path)
     return Choice(plugin, "stand-in", pulumi_home / "plugins" / plugin.folder / plugin.binary)
 
 
-def _vendor_places(plugin: Plugin, pulumi_home: Path, engine: Path | None) -> list[Path]:
-    """Return where the vendor's executable may be, best first.
+def _vendor_paths(plugin: Plugin, pulumi_home: Path, engine: Path | None) -> list[Path]:
+    """Return the possible paths of the vendor's executable, in order of preference.
 
-    Folders of ``plugins`` carry the version in their name. A language host has no version of its own choosing: it
-    belongs to the engine it was released with, so the one beside the engine, on PATH or in ``~/.pulumi/bin`` is taken.
+    Folders of ``plugins`` have the version in their name. A language host is released with an engine, so the one beside
+    the engine, on PATH or in ``~/.pulumi/bin`` qualifies as well.
     """
     user = Path.home() / ".pulumi"
-    places = [home / "plugins" / plugin.folder / plugin.binary for home in (pulumi_home, user)]
+    paths = [home / "plugins" / plugin.folder / plugin.binary for home in (pulumi_home, user)]
     if plugin.kind == "language":
         if engine is not None:
-            places.append(engine.resolve().parent / plugin.binary)
+            paths.append(engine.resolve().parent / plugin.binary)
         on_path = shutil.which(plugin.binary)
         if on_path:
-            places.append(Path(on_path).resolve())
-        places.append(user / "bin" / plugin.binary)
-    return places
+            paths.append(Path(on_path).resolve())
+        paths.append(user / "bin" / plugin.binary)
+    return paths
 
 
 def _beside(engine: Path | None, plugin: Plugin) -> bool:
@@ -136,14 +136,14 @@ def _is_launcher(path: Path) -> bool:
 
 
 def launcher(plugin: Plugin, python: str = sys.executable, root: Path | None = None) -> str:
-    """Return the text of the script that starts a stand-in with the interpreter and the code of this project."""
+    """Return the script that starts a stand-in with this project's interpreter and code."""
     source = f"import sys; sys.path.append({str(root or project_root())!r}); from {plugin.module} import main; main()"
-    # -P: the engine starts plugins in the program's folder, which must not shadow modules.
+    # -P: the engine starts plugins in the program's folder, whose modules must not shadow others.
     return f'#!/bin/sh\n{_MARK}\nexec {shlex.quote(python)} -P -c {shlex.quote(source)} "$@"\n'
 
 
 def _write_launcher(entry: Path, plugin: Plugin) -> bool:
-    """Write the launcher unless it is there already; tell whether it was written."""
+    """Write the launcher unless it is current, and return whether it was written."""
     if entry.is_symlink():
         entry.unlink()
     entry.mkdir(parents=True, exist_ok=True)
@@ -159,10 +159,10 @@ def _write_launcher(entry: Path, plugin: Plugin) -> bool:
 
 
 def _link(entry: Path, folder: Path) -> None:
-    """Make ``entry`` a link to the vendor's folder, in place of whatever stand-in was there."""
+    """Make ``entry`` a link to the vendor's folder; it may replace a stand-in."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry)
-    fresh = entry.with_name(f".{entry.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder)
-    fresh.replace(entry)
+    temporary = entry.with_name(f".{entry.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder)
+    temporary.replace(entry)

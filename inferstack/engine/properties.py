@@ -1,7 +1,7 @@
-"""Property values between the engine's wire form and plain Python.
+"""Codec of property values: the engine's wire format and plain Python.
 
-Secrets and unknown values travel inside a ``Struct`` with signatures (sdk/proto: "property values"). In Python a
-secret is a `Secret` around its value, an unknown is `UNKNOWN`, all else is JSON.
+Secrets and unknown values are encoded in a ``Struct`` with signatures (sdk/proto: "property values"). In Python a
+secret is a `Secret` around its value, an unknown value is `UNKNOWN`, everything else is JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Properties = dict[str, Any]
 
 
 class _Unknown:
-    """The value of a property that is not known before the update runs."""
+    """The value of a property that only the update knows."""
 
     def __repr__(self) -> str:
         return "<unknown>"
@@ -46,7 +46,7 @@ UNKNOWN: Final = _Unknown()
 
 @dataclass(frozen=True, repr=False)
 class Secret:
-    """A value that is shown to nobody and encrypted in the state."""
+    """A value that is encrypted in the state and hidden in output."""
 
     value: Any
 
@@ -54,7 +54,7 @@ class Secret:
         return "<secret>"
 
 
-# The Python SDK cannot have a dash in a name; the provider translates these keys both ways, as the vendor's does.
+# Names in the Python SDK have no dashes: the provider translates these keys both ways, as the vendor's does.
 _DASHED: Final = {
     name.replace("-", "_"): name
     for name in (
@@ -71,7 +71,7 @@ _UNDERSCORED: Final = {dashed: name for name, dashed in _DASHED.items()}
 
 
 def decode(message: struct_pb2.Struct) -> Properties:
-    """Transition a ``Struct`` into Python values, keys in Kubernetes' spelling."""
+    """Convert a ``Struct`` to Python values, keys in Kubernetes' spelling."""
     return {_DASHED.get(key, key): _decode(value) for key, value in message.fields.items()}
 
 
@@ -109,7 +109,7 @@ def _decode_marked(fields: Mapping[str, struct_pb2.Value]) -> Any:
 
 
 def encode(properties: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Transition Python values into a ``Struct``, the inverse of `decode`."""
+    """Convert Python values to a ``Struct``, the inverse of `decode`."""
     message = struct_pb2.Struct()
     _fill(message, properties)
     return message
@@ -147,7 +147,7 @@ def _encode(target: struct_pb2.Value, value: Any) -> None:
 
 
 def reveal(value: Any) -> Any:
-    """Return a value with all secrets in plain form, for the API server only."""
+    """Return a value with all secrets in plain text, for the API server only."""
     if isinstance(value, Secret):
         return reveal(value.value)
     if isinstance(value, dict):
@@ -158,7 +158,7 @@ def reveal(value: Any) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """Tell whether a value or anything in it is unknown."""
+    """Return whether a value or anything in it is unknown."""
     if value is UNKNOWN:
         return True
     if isinstance(value, Secret):
@@ -171,7 +171,7 @@ def has_unknown(value: Any) -> bool:
 
 
 def has_secret(value: Any) -> bool:
-    """Tell whether a value or anything in it is secret."""
+    """Return whether a value or anything in it is secret."""
     if isinstance(value, Secret):
         return True
     if isinstance(value, dict):
@@ -182,7 +182,7 @@ def has_secret(value: Any) -> bool:
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a value without the null members of its objects: Kubernetes takes them for absent."""
+    """Return a value without the null members of its objects, which Kubernetes treats as absent."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -190,24 +190,24 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
-_SHORTEST_SECRET = 4
+_MIN_SECRET_LENGTH = 4
 
 
 def redact(text: str, marked: Any) -> str:
-    """Return a message without the secrets in ``marked``: servers quote the values that they refuse."""
+    """Return a message without the secrets in ``marked``: servers quote rejected values."""
     for hidden in sorted(_texts(marked, inside=False), key=len, reverse=True):
         text = text.replace(hidden, "[secret]")
     return text
 
 
 def _texts(value: Any, *, inside: bool) -> set[str]:
-    """Collect the texts below `Secret` marks, in plain form and in base64."""
+    """Return the strings inside secrets, in plain text and in base64."""
     if isinstance(value, Secret):
         return _texts(value.value, inside=True)
     if isinstance(value, dict):
         return {text for item in value.values() for text in _texts(item, inside=inside)}
     if isinstance(value, list):
         return {text for item in value for text in _texts(item, inside=inside)}
-    if not inside or value is None or isinstance(value, bool) or len(str(value)) < _SHORTEST_SECRET:
+    if not inside or value is None or isinstance(value, bool) or len(str(value)) < _MIN_SECRET_LENGTH:
         return set()
     return {str(value), base64.b64encode(str(value).encode()).decode()}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inferstack.engine.lifeline import ending_with_us
+from inferstack.engine.plugin_process import kill_with_parent
 from standins.kubernetes.settings import Settings
 
 Release = Mapping[str, Any]
@@ -40,7 +40,7 @@ class Helm:
             HelmError: it failed.
         """
         process = await asyncio.create_subprocess_exec(
-            *ending_with_us(),  # an orphan would go on changing the release
+            *kill_with_parent(),  # an orphan would go on changing the release
             self.binary,
             *arguments,
             env=dict(self.environment),

@@ -13,7 +13,7 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from inferstack.engine import lifeline
+from inferstack.engine import plugin_process
 from inferstack.engine.properties import decode, encode, has_unknown, reveal
 from standins.kubernetes import settings, tokens
 from standins.kubernetes.answers import Context, fail
@@ -190,7 +190,7 @@ async def serve() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")
-    lifeline.follow_engine()
+    plugin_process.exit_with_engine()
     await server.wait_for_termination()
 
 

@@ -22,8 +22,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from inferstack.engine import lifeline
-from standins.python_host import ahead, program
+from inferstack.engine import plugin_process
+from standins.python_host import program
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -112,17 +112,14 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         other = chosen_python(request)
         # The engine gives a policy pack its own variables; a plugin still needs PATH and the rest.
         environment = dict(os.environ) | dict(entry.split("=", 1) for entry in request.env if "=" in entry)
-        process: subprocess.Popen[bytes] | ahead.Forked | None = None
         if request.kind == "analyzer":
-            arguments = [*request.args, request.info.program_directory]
             # -P: plugins are started in the program's folder, which must not shadow modules.
-            command = ["-P", "-u", "-m", "pulumi.policy", *arguments]
-            process = None if other else ahead.AHEAD.take(arguments, environment, request.pwd)
+            command = ["-P", "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
         else:
             command = ["-u", request.info.program_directory, *request.args]
-        process = process or subprocess.Popen(
+        process = subprocess.Popen(
             # Nobody else would end a plugin whose engine was killed: it waits for calls, and never reads or writes.
-            [*lifeline.ending_with_us(), str(other or sys.executable), *command],
+            [*plugin_process.kill_with_parent(), str(other or sys.executable), *command],
             cwd=request.pwd or None,
             env=environment,
             stdout=subprocess.PIPE,
@@ -132,7 +129,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         yield from _stream(process)
 
 
-def _stream(process: subprocess.Popen[bytes] | ahead.Forked) -> Iterator[language_pb2.RunPluginResponse]:
+def _stream(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPluginResponse]:
     parts: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
 
     def pump(name: str, stream: IO[bytes]) -> None:
@@ -197,13 +194,12 @@ def _package_root() -> Path:
 
 def main() -> None:
     """Serve until the engine ends this process."""
-    ahead.begin()
     server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_UNLIMITED)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(sys.argv[-1]), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")
-    lifeline.follow_engine()
+    plugin_process.exit_with_engine()
     server.wait_for_termination()
 
 

@@ -1,8 +1,8 @@
-"""Run one Pulumi program in this process, once for each time the engine asks.
+"""Runs a Pulumi program in this process, once for each request of the engine.
 
-The engine asks twice in one ``pulumi up`` (preview, then update). Libraries stay imported between the two, which saves
-their import; the program's own modules are dropped, so that each run starts from a fresh state as it does under the
-vendor's host, which starts a process for each.
+The engine requests two runs in one ``pulumi up`` (preview, then update). Libraries stay imported between the two. The
+program's own modules are dropped, so that each run starts from a fresh state as under the vendor's host, which starts
+a process for each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import pulumi
 import pulumi.runtime
 from pulumi.runtime.proto import language_pb2
@@ -54,8 +53,6 @@ def _run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.
         preview=request.dryRun,
         organization=request.organization or "organization",
     )
-    if not _debugging():
-        pulumi.log.debug = _drop
     pulumi.runtime.set_all_config(dict(request.config), list(request.configSecretKeys))
     folder = Path(request.pwd or request.info.program_directory)
     program = folder / (request.info.entry_point or request.program or ".")
@@ -73,23 +70,6 @@ def _run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.
             pulumi.log.error(explain(error, program))
             return language_pb2.RunResponse(bail=True)
     return language_pb2.RunResponse()
-
-
-def _debugging() -> bool:
-    """Tell whether the engine shows debug messages: whether it was started with ``--debug``."""
-    try:
-        command = psutil.Process(os.getppid()).cmdline()
-    except psutil.Error:
-        return True
-    return not {"-d", "--debug"}.isdisjoint(command)
-
-
-def _drop(*_: object, **__: object) -> None:
-    """Take the place of ``pulumi.log.debug``.
-
-    The SDK sends four debug messages for each resource, each by a blocking call to an engine that drops them: a third
-    of a program's time.
-    """
 
 
 def _drive(program: Path, parallel: int) -> None:

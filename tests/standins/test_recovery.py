@@ -93,12 +93,12 @@ async def test_after_a_killed_engine_the_next_update_converges(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert psutil.wait_procs(plugins, timeout=10)[1] == [], "plugins end with their engine"
-    said: list[str] = []
-    program.engine.report = said.append
+    messages: list[str] = []
+    program.engine.report = messages.append
     program.write(READY)
     program.up()
-    assert any("removed the lock of an interrupted run" in line for line in said)
-    assert any("an operation was interrupted" in line for line in said)
+    assert any("removed the lock of an interrupted run" in line for line in messages)
+    assert any("interrupted operations" in line for line in messages)
     assert len(await left(kube, namespace)) == 6, "nothing is made twice"
     assert "8 unchanged" in program.up()
     program.destroy()
@@ -130,16 +130,16 @@ async def test_after_a_killed_provider_the_next_update_converges(
     assert await left(kube, namespace) == []
 
 
-def test_a_checkpoint_cut_short_is_taken_from_its_backup(program: Program) -> None:
+def test_truncated_checkpoint_is_restored_from_its_backup(program: Program) -> None:
     program.write('k8s.core.v1.ConfigMap("c", metadata={"name": "c"}, opts=opts())')
     program.up()
     checkpoint = next((program.engine.state_dir / "pulumi" / ".pulumi" / "stacks").glob("*/test.json"))
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
-    said: list[str] = []
-    program.engine.report = said.append
+    messages: list[str] = []
+    program.engine.report = messages.append
     program.up()
-    assert any("was cut short" in line for line in said)
+    assert any("truncated" in line for line in messages)
     assert json.loads(checkpoint.read_bytes())
     assert checkpoint.with_name("test.json.broken").exists()
 
@@ -158,8 +158,8 @@ def test_a_live_run_keeps_its_lock(program: Program) -> None:
             "timestamp": "2020-01-01T00:00:00Z",
         }
         lock.write_text(json.dumps(owner))
-        said = program.fails("up", "--yes", "--skip-preview")
-        assert f"the stack is currently locked by process {holder.pid}" in said
+        output = program.fails("up", "--yes", "--skip-preview")
+        assert f"the stack is currently locked by process {holder.pid}" in output
         assert lock.exists()
     finally:
         holder.kill()

@@ -1,7 +1,7 @@
-"""Transition a journal of the engine into the state it stands for (pure).
+"""Replay a journal of the engine into a checkpoint (pure).
 
-This follows the engine's own ``JournalReplayer`` (pulumi/pkg/backend/journal.go, journal version 1). Resources of the
-base state are named by their index, those of the running update by the id of their operation.
+This follows the engine's own ``JournalReplayer`` (pulumi/pkg/backend/journal.go, journal version 1). An entry refers
+to a resource of the base checkpoint by its index, and to one of the running update by the id of its operation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SNIPPETS: Final = 9
 
 _ROOT_STACK: Final = "pulumi:pulumi:Stack"
 
-# A state with any of these needs an engine that knows them: field of a resource, name of the feature.
+# Fields of resources that only some engines know -> name of the feature, which the checkpoint must list.
 _FEATURES: Final = {
     "refreshBeforeUpdate": "refreshBeforeUpdate",
     "viewOf": "views",
@@ -42,12 +42,12 @@ _FEATURES: Final = {
 
 
 class JournalError(Exception):
-    """An entry of a kind this version does not know."""
+    """A journal entry of an unknown kind."""
 
 
 @dataclass
 class Replayer:
-    """The state so far: a base and what has happened since."""
+    """The state so far: a base checkpoint and the entries since."""
 
     base: Json
     """A deployment (version 3 or 4) as the engine exports it."""
@@ -58,33 +58,33 @@ class Replayer:
     _replaced_old: dict[int, Json] = field(default_factory=dict)
     _deleting_old: set[int] = field(default_factory=set)
     _replacing_old: set[int] = field(default_factory=set)
-    _under_way: dict[int, Json] = field(default_factory=dict)
+    _in_flight: dict[int, Json] = field(default_factory=dict)
     _extensions: Json = field(default_factory=dict)
     _refreshed: bool = False
     _byte_strings: bool = False
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry in.
+        """Apply one entry.
 
         Raises:
-            JournalError: its kind is not known.
+            JournalError: its kind is unknown.
         """
         kind, operation, state = entry["kind"], entry.get("operationID", 0), entry.get("state")
         self._byte_strings |= bool(entry.get("requiresByteString"))
         old, new = entry.get("removeOld"), entry.get("removeNew")
         if kind == _BEGIN:
-            self._under_way[operation] = dict(entry)
+            self._in_flight[operation] = dict(entry)
         elif kind == _SUCCESS:
             self._succeed(entry, operation, state)
         elif kind == _FAILURE:
-            self._under_way.pop(operation, None)
+            self._in_flight.pop(operation, None)
         elif kind == _REFRESHED:
-            self._under_way.pop(operation, None)
+            self._in_flight.pop(operation, None)
             self._refreshed = True
-            self._put(old, new, state)
+            self._replace(old, new, state)
         elif kind == _OUTPUTS:
             if state is not None:
-                self._put(old, new, state)
+                self._replace(old, new, state)
         elif kind == _WRITE:
             self.base = entry["newSnapshot"]
         elif kind == _SECRETS:
@@ -94,7 +94,7 @@ class Replayer:
             self.base = {**self.base, "snippets": entry.get("snippets") or []}
         elif kind == _REBASED:
             refreshed, byte_strings = self._refreshed, self._byte_strings
-            self.__init__(self.deployment()["deployment"])  # type: ignore[misc]  # start anew on the new base
+            self.__init__(self.deployment()["deployment"])  # type: ignore[misc]  # restart on the new base
             self._refreshed, self._byte_strings = refreshed, byte_strings
         elif kind == _EXTENSION:
             self._extensions[entry["extensionRef"]] = entry["extension"]
@@ -102,7 +102,7 @@ class Replayer:
             raise JournalError(f"journal entry of unknown kind {kind!r}")
 
     def _succeed(self, entry: Mapping[str, Any], operation: int, state: Json | None) -> None:
-        self._under_way.pop(operation, None)
+        self._in_flight.pop(operation, None)
         if state is not None:
             self._index_of[operation] = len(self._new)
             self._new.append(state)
@@ -119,8 +119,8 @@ class Replayer:
                 self._new[self._index_of[entry[key]]][flag] = True
         self._refreshed |= bool(entry.get("isRefresh"))
 
-    def _put(self, old: int | None, new: int | None, state: Json | None) -> None:
-        """Replace a resource by a newer state, or take it away where there is none."""
+    def _replace(self, old: int | None, new: int | None, state: Json | None) -> None:
+        """Replace the state of a resource, or remove the resource if there is none."""
         if old is not None:
             if state is None:
                 self._removed_old.add(old)
@@ -136,33 +136,33 @@ class Replayer:
         """Return ``{"version", "features", "deployment"}`` for the state so far.
 
         Args:
-            now: the time of the manifest; by default that of the base, for tests and rebasing.
+            now: the time of the manifest (default: that of the base).
         """
         removed = {self._index_of[operation] for operation in self._removed_new if operation in self._index_of}
         resources = [dict(resource) for index, resource in enumerate(self._new) if index not in removed]
         resources += self._old_resources()
-        pending = [entry["operation"] for entry in self._under_way.values() if entry.get("operation") is not None]
+        pending = [entry["operation"] for entry in self._in_flight.values() if entry.get("operation") is not None]
         pending += [o for o in self.base.get("pending_operations") or [] if o["type"] == "creating"]
         features = _features([*resources, *(operation["resource"] for operation in pending)])
         if self._byte_strings:
             features.add("byteString")
         if self._refreshed:
             _drop_dangling(resources)
-        made: Json = {"manifest": _manifest(self.base, now)}
+        deployment: Json = {"manifest": _manifest(self.base, now)}
         if self.base.get("secrets_providers") is not None:
-            made["secrets_providers"] = self.base["secrets_providers"]
+            deployment["secrets_providers"] = self.base["secrets_providers"]
         if resources:
-            made["resources"] = normalized(resources)
+            deployment["resources"] = resolve_aliases(resources)
         if pending:
-            made["pending_operations"] = pending
-        made["metadata"] = self.base.get("metadata") or {}
+            deployment["pending_operations"] = pending
+        deployment["metadata"] = self.base.get("metadata") or {}
         if self.base.get("snippets"):
-            made["snippets"] = self.base["snippets"]
+            deployment["snippets"] = self.base["snippets"]
             features.add("snippets-prototype")
         extensions = {**self._extensions, **(self.base.get("extensions") or {})}
         if extensions:
-            made["extensions"] = extensions
-        return {"version": 4 if features else 3, "features": sorted(features), "deployment": made}
+            deployment["extensions"] = extensions
+        return {"version": 4 if features else 3, "features": sorted(features), "deployment": deployment}
 
     def _old_resources(self) -> list[Json]:
         kept = []
@@ -196,7 +196,7 @@ def _features(resources: Iterable[Json]) -> set[str]:
 
 
 def _drop_dangling(resources: list[Json]) -> None:
-    """Take references to resources that a refresh has taken away off the others; they come in order of dependency."""
+    """Drop references to resources that a refresh removed; resources are in order of their dependencies."""
     known: set[str] = set()
     parents: dict[str, str] = {}
     for resource in resources:
@@ -219,8 +219,8 @@ def _drop_dangling(resources: list[Json]) -> None:
         parents[resource["urn"]] = parent
 
 
-def normalized(resources: list[Json]) -> list[Json]:
-    """Return resources that know each other by their new names only: aliases are resolved and dropped."""
+def resolve_aliases(resources: list[Json]) -> list[Json]:
+    """Return resources that refer to each other by their new URNs only, without aliases."""
     renamed: dict[str, str] = {}
     for resource in resources:
         for alias in resource.get("aliases") or []:

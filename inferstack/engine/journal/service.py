@@ -1,6 +1,6 @@
-"""The service's HTTP side: the part of the engine's API that updates, previews, refreshes and destroys need.
+"""The HTTP API of the state service: what updates, previews, refreshes and destroys call.
 
-It listens on loopback for the length of one command, with a token that only that command's engine knows.
+It listens on loopback for the length of one command, with a token that only that command's engine has.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inferstack.engine.journal.store import ORGANIZATION, Journal, Lock, StackFi
 
 
 class ServiceError(Exception):
-    """A request that is refused, with its HTTP status."""
+    """An error response, with its HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -34,22 +34,27 @@ class ServiceError(Exception):
 
 @dataclass
 class StateService:
-    """The answers, without HTTP."""
+    """The state service without HTTP."""
 
     backend: Path
     engine_pid: int = 0
-    """The engine's process, set once it runs; locks are taken in its name."""
+    """The engine's process, set once it runs: the owner of locks."""
     token: str = field(default_factory=secrets.token_urlsafe, repr=False)
-    """What the engine shows with each request, as the user's token or as the lease of its update."""
+    """Bearer token of each request, as the user's token or as the lease of the update."""
     _journal: Journal | None = None
     _lock: Lock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, method: str, path: list[str], body: bytes) -> Any:
-        """Answer one request; path is what follows ``/api/``, split at the slashes.
+        """Answer one request.
+
+        Args:
+            method: the HTTP method.
+            path: the segments after ``/api/``.
+            body: of the request.
 
         Raises:
-            ServiceError: it is refused.
+            ServiceError: the request is not supported or not possible.
         """
         match method, path:
             case "GET", ["capabilities"]:
@@ -74,13 +79,13 @@ class StateService:
                 return self.finish()
             case "POST" | "PATCH", ["stacks", *_, "events" | "batch" | "tags"]:
                 return {}
-        raise ServiceError(404, f"the rehearsal's state service has no {method} /api/{'/'.join(path)}")
+        raise ServiceError(404, f"the state service has no {method} /api/{'/'.join(path)}")
 
     def _existing(self, project: str, stack: str) -> StackFile:
-        found = StackFile(self.backend, project, stack)
-        if not found.checkpoint.exists():
+        file = StackFile(self.backend, project, stack)
+        if not file.checkpoint.exists():
             raise ServiceError(404, f"Not Found: stack {stack!r} of project {project!r} does not exist")
-        return found
+        return file
 
     def _stack(self, stack: StackFile) -> dict[str, Any]:
         return {
@@ -95,13 +100,13 @@ class StateService:
     def _start(self, stack: StackFile, kind: str) -> dict[str, Any]:
         with self._guard:
             if kind != "preview":
-                held = sorted(stack.locks.glob("*.json"))
-                if held:
-                    owner = json.loads(held[0].read_text())
+                locks = sorted(stack.locks.glob("*.json"))
+                if locks:
+                    owner = json.loads(locks[0].read_text())
                     raise ServiceError(
                         409,
                         f"the stack is currently locked by process {owner.get('pid')} of {owner.get('username')}@"
-                        f"{owner.get('hostname')}: wait for it to end, or delete {held[0]}",
+                        f"{owner.get('hostname')}: wait for it to end, or delete {locks[0]}",
                     )
                 self._lock = Lock(stack, self.engine_pid)
                 self._journal = Journal(stack)
@@ -116,7 +121,7 @@ class StateService:
         return {}
 
     def finish(self) -> dict[str, Any]:
-        """Make the state out of the journal of the running update, if there is one."""
+        """Apply the journal of the running update, if there is one, and release its lock."""
         with self._guard:
             if self._journal is not None:
                 self._journal.close()
@@ -154,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = _serve  # noqa: N815  # the base class names them
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing: the engine reports what matters."""
+        """Log nothing: the engine reports errors."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -162,16 +167,16 @@ class _Server(ThreadingHTTPServer):
     service: StateService
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over the engine's sudden end, which whoever waits for it sees; tell of anything else."""
+        """Ignore a connection that the engine closed; report anything else."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 @contextmanager
 def serving(backend: Path) -> Iterator[tuple[StateService, dict[str, str]]]:
-    """Run the service; yields it and the variables that lead an engine to it.
+    """Run the service; yields it and the environment variables that point an engine to it.
 
-    Whatever state the engine ends in, the files are in order when this is over.
+    The checkpoint is complete at the end, however the engine ends.
     """
     server = _Server(("127.0.0.1", 0), _Handler)
     server.service = StateService(backend)
@@ -192,7 +197,7 @@ def serving(backend: Path) -> Iterator[tuple[StateService, dict[str, str]]]:
 
 
 def _credentials(url: str, token: str) -> dict[str, Any]:
-    """Return the engine's file of those it has logged in as; one of our own, for it keeps every address it has seen."""
+    """Return the content of a credentials file for one command; in the user's file the engine keeps every address."""
     now = format_micro_time(datetime.datetime.now(datetime.UTC))
     account = {"accessToken": token, "username": ORGANIZATION, "lastValidatedAt": now}
     return {"current": url, "accessTokens": {url: token}, "accounts": {url: account}}

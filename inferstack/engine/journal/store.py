@@ -1,4 +1,4 @@
-"""Stacks in the files of the engine's file backend, and the journals of running updates beside them."""
+"""The checkpoints, journals and locks of a file backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inferstack.apimachinery.rfc3339 import format_micro_time
 from inferstack.engine.journal.replay import Json, Replayer
 
 ORGANIZATION = "organization"
-"""The only organization there is: the file backend's name for it."""
+"""The only organization of a file backend."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StackFile:
 
     @property
     def journal(self) -> Path:
-        """The file with what a running update has done so far."""
+        """The file with the journal of the running update."""
         return self.backend / "journals" / self.project / f"{self.stack}.jsonl"
 
     @property
@@ -52,7 +52,7 @@ class StackFile:
         return self.backend / "locks" / ORGANIZATION / self.project / self.stack
 
     def read(self) -> Json | None:
-        """Return ``{"version", "features", "deployment"}``, None where there is no such stack."""
+        """Return ``{"version", "features", "deployment"}``, or None if the stack does not exist."""
         try:
             content = json.loads(self.checkpoint.read_bytes())
         except FileNotFoundError:
@@ -64,14 +64,18 @@ class StackFile:
             "deployment": deployment,
         }
 
-    def write(self, made: Json) -> None:
-        """Put a state in the place of the old one; the engine's ``.bak`` beside it is never behind it."""
-        content: Json = {"version": made["version"]}
-        if made["features"]:
-            content["features"] = made["features"]
+    def write(self, state: Json) -> None:
+        """Replace the checkpoint; the engine's ``.bak`` beside it is never older.
+
+        Args:
+            state: as `read` returns it.
+        """
+        content: Json = {"version": state["version"]}
+        if state["features"]:
+            content["features"] = state["features"]
         content["checkpoint"] = {
             "stack": f"{ORGANIZATION}/{self.project}/{self.stack}",
-            "latest": made["deployment"],
+            "latest": state["deployment"],
         }
         text = json.dumps(content, separators=(",", ":"))
         for target in (self.checkpoint.with_name(self.checkpoint.name + ".bak"), self.checkpoint):
@@ -84,7 +88,7 @@ class StackFile:
 
 
 class Journal:
-    """The journal of one running update: entries are on disk before `append` returns."""
+    """The journal of one running update: entries are written before `append` returns."""
 
     def __init__(self, stack: StackFile) -> None:
         self.stack = stack
@@ -93,13 +97,13 @@ class Journal:
         self._file.write(json.dumps({"base": _digest(stack.checkpoint)}).encode() + b"\n")
 
     def append(self, entries: bytes) -> None:
-        """Write a batch down: the JSON of a list of entries, as the engine sends it."""
+        """Append a batch: the JSON of a list of entries, as the engine sends it."""
         self._file.write(entries.replace(b"\n", b" ") + b"\n")
 
     def close(self) -> None:
-        """Make the state that the journal stands for and remove it."""
+        """Apply the journal to the checkpoint and remove it."""
         self._file.close()
-        settle(self.stack)
+        apply_journal(self.stack)
 
 
 def _digest(path: Path) -> str:
@@ -109,10 +113,10 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def settle(stack: StackFile) -> bool:
-    """Make the state out of a journal that is there, if any, and remove it; tell whether there was one.
+def apply_journal(stack: StackFile) -> bool:
+    """Apply a stack's journal to its checkpoint and remove it; return whether there was one.
 
-    A journal whose base is no longer the stack's state has been settled before and is only removed.
+    A journal whose base is no longer the checkpoint has been applied before and is only removed.
     """
     try:
         lines = stack.journal.read_bytes().split(b"\n")
@@ -120,9 +124,9 @@ def settle(stack: StackFile) -> bool:
         return False
     with suppress(ValueError):
         if json.loads(lines[0])["base"] == _digest(stack.checkpoint) != "":
-            found = stack.read() or {}
-            replayer = Replayer(found.get("deployment") or {})
-            for batch in _whole(lines[1:]):
+            state = stack.read() or {}
+            replayer = Replayer(state.get("deployment") or {})
+            for batch in _complete_batches(lines[1:]):
                 for entry in batch:
                     replayer.add(entry)
             stack.write(replayer.deployment(datetime.datetime.now(datetime.UTC)))
@@ -130,8 +134,8 @@ def settle(stack: StackFile) -> bool:
     return True
 
 
-def _whole(lines: list[bytes]) -> Iterator[list[dict[str, Any]]]:
-    """Yield batches; a last one that was cut short never got an answer and does not count."""
+def _complete_batches(lines: list[bytes]) -> Iterator[list[dict[str, Any]]]:
+    """Yield batches, up to a truncated one, which was never acknowledged."""
     for line in lines:
         if not line:
             continue
@@ -149,7 +153,7 @@ def journals(backend: Path) -> list[StackFile]:
 
 
 class Lock:
-    """A lock on a stack in the file backend's form, in the name of the engine's process."""
+    """A lock on a stack in the file backend's format, owned by the engine's process."""
 
     def __init__(self, stack: StackFile, pid: int) -> None:
         self._path = stack.locks / f"{uuid.uuid4()}.json"
@@ -163,5 +167,5 @@ class Lock:
         self._path.write_text(json.dumps(owner))
 
     def release(self) -> None:
-        """Take the lock away."""
+        """Remove the lock."""
         self._path.unlink(missing_ok=True)

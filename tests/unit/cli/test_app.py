@@ -112,7 +112,7 @@ def test_what_is_no_command_ends_with_2(arguments: list[str], state: Path) -> No
         ),
         (["up", "-c", "inferstack:place"], r"--config inferstack:place: expected KEY=VALUE, such as "),
         (["preview", "-c", "inferstack:place"], r"--config inferstack:place: expected KEY=VALUE, such as "),
-        (["outputs"], r"there is no pulumi engine yet: "),
+        (["outputs"], r".*`inferstack tools`"),
         (["tools", "path", "none"], r".*\bnone\b"),
         (["rehearsal", "logs", "none"], r"there is no log of 'none'; there are: none yet"),
     ],

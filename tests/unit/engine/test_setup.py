@@ -158,7 +158,7 @@ def test_interrupted_operations_are_settled() -> None:
             updating,
         ],
     }
-    found, urns = recovery.settled(deployment)
+    found, urns = recovery.adopt_pending(deployment)
     assert urns == ["u1", "u3", "u0"]
     assert [(r["urn"], r.get("id")) for r in found["resources"]] == [("u0", None), ("u1", "n/p"), ("u3", "n/r")]
     assert found["resources"][1]["outputs"]["__inputs"] == pod

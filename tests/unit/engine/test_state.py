@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from inferstack.engine.journal.replay import JournalError, Replayer, normalized
+from inferstack.engine.journal.replay import JournalError, Replayer, resolve_aliases
 from inferstack.engine.journal.service import ServiceError, StateService, serving
-from inferstack.engine.journal.store import Journal, StackFile, journals, settle
+from inferstack.engine.journal.store import Journal, StackFile, apply_journal, journals
 
 Json = dict[str, Any]
 BEGIN, SUCCESS, FAILURE, REFRESHED, OUTPUTS, WRITE, SECRETS, REBASED = range(8)
@@ -123,7 +123,7 @@ def test_aliases_are_resolved_everywhere_and_dropped() -> None:
         "propertyDependencies": {"x": [old], "y": None},
         "provider": f"{old}::id-1",
     }
-    first, second = normalized([parent, child])
+    first, second = resolve_aliases([parent, child])
     assert "aliases" not in first
     assert second["urn"] == "urn:pulumi:s::p::t:m:New$t:m:K::c"
     assert second["parent"] == parent["urn"]
@@ -154,11 +154,11 @@ def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
     assert made is not None
     assert names(made) == ["n", "a"]
     assert stack.checkpoint.with_name("dev.json.bak").read_bytes() == stack.checkpoint.read_bytes()
-    assert not settle(stack)
+    assert not apply_journal(stack)
     # Killed between writing the state and removing the journal: it must not be played a second time.
     stack.journal.write_bytes(left)
     assert [found.stack for found in journals(stack.backend)] == ["dev"]
-    assert settle(stack)
+    assert apply_journal(stack)
     again = stack.read()
     assert again is not None
     assert names(again) == ["n", "a"]
@@ -172,7 +172,7 @@ def test_a_journal_cut_short_counts_up_to_its_last_whole_batch(stack: StackFile,
     journal._file.close()
     whole = stack.journal.read_bytes()
     stack.journal.write_bytes(whole[:-cut])
-    settle(stack)
+    apply_journal(stack)
     made = stack.read()
     assert made is not None
     assert names(made) == (["n", "m", "a"] if cut == 1 else ["n", "a"])

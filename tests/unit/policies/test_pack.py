@@ -1,91 +1,60 @@
-"""Rules as policies: names, levels, schemas, remedies; jobs and what is made of them."""
+"""Rules as Pulumi policies, and the objects that the controller creates for a job."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-import pulumi_policy
 import pytest
 import yaml
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime.proto import analyzer_pb2
 
-from inferstack.policy.model import Rule
+from inferstack.policy.model import Level, Rule, Severity
 from inferstack.policy.registry import find, rules
 from inferstack.policy.resource import UNKNOWN, Resource
+from inferstack.policy.settings import PolicySettings
 from inferstack.project import project_root
-from policies.gate import Gate
+from policies.evaluator import Evaluator
 from policies.jobs import children
-from policies.pack import apply_settings, concerned, make_policy, schema
-from policies.remedy import mend
+from policies.pack import level_of, level_value, pack_info, policy_info, schema, severity_value
 
-TODAY = dt.date(2026, 11, 25)
 TAGGED = find("aws-resources-tagged")
 
 
-@pytest.fixture
-def gate() -> Gate:
-    return Gate(TODAY)
-
-
 @pytest.mark.parametrize("rule", rules().values(), ids=list(rules()))
-def test_each_rule_is_a_policy_of_its_own_name(gate: Gate, rule: Rule) -> None:
-    policy = make_policy(rule, gate)
-    kind = pulumi_policy.StackValidationPolicy if rule.of_stack else pulumi_policy.ResourceValidationPolicy
-    assert isinstance(policy, kind)
-    assert policy.name == rule.id
-    assert policy.severity
-    assert policy.severity.value == rule.severity
-    assert policy.framework
-    assert policy.framework.reference == rule.frameworks[0].control
-    assert policy.remediation_steps == rule.fix
-    told = (rule.title, rule.severity, *(part for one in rule.frameworks for part in (one.name, one.control)))
-    assert all(part in policy.description for part in told)
-    if isinstance(policy, pulumi_policy.ResourceValidationPolicy):
-        assert policy.has_remediation() is bool(rule.remedy)
+def test_policy_has_the_metadata_of_its_rule(rule: Rule) -> None:
+    info = policy_info(rule, PolicySettings.strict())
+    kind = analyzer_pb2.POLICY_TYPE_STACK if rule.of_stack else analyzer_pb2.POLICY_TYPE_RESOURCE
+    assert (info.name, info.displayName, info.policy_type) == (rule.id, rule.title, kind)
+    assert analyzer_pb2.PolicySeverity.Name(info.severity) == f"POLICY_SEVERITY_{rule.severity.name}"
+    assert info.framework.reference == rule.frameworks[0].control
+    assert info.remediation_steps == rule.fix
+    controls = [part for framework in rule.frameworks for part in (framework.name, framework.control)]
+    assert all(part in info.description for part in (rule.title, rule.severity, *controls))
 
 
-def test_levels_and_schemas_are_the_stacks(gate: Gate) -> None:
-    policies = [make_policy(rule, gate) for rule in rules().values()]
+def test_levels_and_schemas_come_from_the_stack() -> None:
+    evaluator = Evaluator(dt.date(2026, 11, 25))
     settings = '{"policies": {"levels": {"%s": "remediate"}, "config": {"%s": {"present": ["team"]}}}}'
-    gate.configure("dev", {"inferstack:security": settings % (TAGGED.id, TAGGED.id)})
-    apply_settings(policies, gate)
-    levels = {policy.name: policy.enforcement_level for policy in policies}
-    assert levels.pop(TAGGED.id) is pulumi_policy.EnforcementLevel.REMEDIATE
-    assert set(levels.values()) == {pulumi_policy.EnforcementLevel.MANDATORY}
-    (tagged,) = [policy for policy in policies if policy.name == TAGGED.id]
-    assert tagged.config_schema
-    assert tagged.config_schema.properties["present"]["default"] == ["team"]
+    evaluator.configure("dev", {"inferstack:security": settings % (TAGGED.id, TAGGED.id)})
+    policies = {policy.name: policy for policy in pack_info(evaluator.settings).policies}
+    levels = {name: level_of(policy.enforcementLevel) for name, policy in policies.items()}
+    assert levels.pop(TAGGED.id) is Level.REMEDIATE
+    assert set(levels.values()) == {Level.MANDATORY}
+    properties = MessageToDict(policies[TAGGED.id].configSchema.properties)
+    assert properties["present"]["default"] == ["team"]
 
 
-def test_a_schema_is_json_schema() -> None:
+def test_levels_and_severities_have_values_in_the_protocol() -> None:
+    assert [level_of(level_value(level)) for level in Level] == list(Level)
+    assert {severity_value(severity) for severity in Severity} == {1, 2, 3, 4}
+
+
+def test_schema_is_a_json_schema() -> None:
     (option,) = schema(find("tenant-quotas-cap-gpus"), {"required": ["pods"]}).values()
     assert (option["type"], option["items"], option["default"]) == ("array", {"type": "string"}, ["pods"])
     assert schema(TAGGED, TAGGED.defaults)["required"]["additionalProperties"] == {"type": "string"}
-
-
-def test_types_that_no_rule_looks_at_are_passed_over() -> None:
-    assert concerned("kubernetes:core/v1:Pod")
-    assert not concerned("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition")
-
-
-@pytest.mark.parametrize(
-    ("properties", "wanted"),
-    [
-        ({}, {"tags": {"team": "nlp"}}),
-        ({"tags": {"owner": "x"}}, {"tags": {"owner": "x", "team": "nlp"}}),
-        ({"tags": {"team": ""}}, {"tags": {"team": "nlp"}}),
-        ({"tags": {"team": "other"}}, None),
-    ],
-)
-def test_a_remedy_adds_what_is_missing_and_leaves_the_rest(properties: Any, wanted: Any) -> None:
-    assert mend(TAGGED, properties, {"required": {"team": "nlp", "unknown-value": ""}}) == wanted
-
-
-def test_a_remedy_writes_labels_where_kubernetes_has_them() -> None:
-    labels = TAGGED.model_copy(update={"remedy": "labels"})
-    assert mend(labels, {"metadata": {"name": "x"}}, {"required": {"a": "b"}}) == {
-        "metadata": {"name": "x", "labels": {"a": "b"}}
-    }
 
 
 def job(**spec: Any) -> Resource:
@@ -99,20 +68,23 @@ def job(**spec: Any) -> Resource:
     return Resource("urn:job", "kubernetes:deepseek.ai/v1:InferenceJob", "job", manifest)
 
 
-def test_a_job_is_judged_with_what_the_operator_makes_of_it() -> None:
+def test_children_of_a_job_are_what_the_controller_creates() -> None:
     requests = {"nvidia.com/gpu": 1}
-    made = children(job(resources={"requests": requests, "limits": requests}))
-    assert [one.label for one in made] == ["Deployment nlp/bert", "Service nlp/bert", "PodDisruptionBudget nlp/bert"]
-    assert {(one.urn, one.origin, one.parent) for one in made} == {("urn:job", "urn:job", "urn:job")}
+    objects = children(job(resources={"requests": requests, "limits": requests}))
+    labels = [resource.label for resource in objects]
+    assert labels == ["Deployment nlp/bert", "Service nlp/bert", "PodDisruptionBudget nlp/bert"]
+    assert {(resource.urn, resource.origin, resource.parent) for resource in objects} == {
+        ("urn:job", "urn:job", "urn:job")
+    }
 
 
-def test_a_job_that_cannot_be_planned_or_is_not_known_makes_nothing() -> None:
+def test_invalid_or_unknown_job_has_no_children() -> None:
     assert children(job(model="")) == ()
     assert children(job(model=UNKNOWN)) == ()
     assert children(Resource("urn:pod", "kubernetes:core/v1:Pod", "pod", {"kind": "Pod"})) == ()
 
 
-def test_the_engine_is_told_how_to_run_the_pack() -> None:
+def test_pack_runs_in_the_program_virtual_environment() -> None:
     content = yaml.safe_load((project_root() / "policies" / "PulumiPolicy.yaml").read_text())
     program = yaml.safe_load((project_root() / "Pulumi.yaml").read_text())
     assert content["runtime"]["name"] == "python"
