@@ -7,8 +7,8 @@ import logging
 
 from inferstack.controllers.entrypoint import listen, run_until_signal
 from inferstack.controllers.jobs.reconciler import Reconciler
-from inferstack.controllers.mig.controller import MigRollouts
-from inferstack.controllers.mig.usage import UsageMetrics
+from inferstack.controllers.mig.controller import RolloutController
+from inferstack.controllers.mig.usage_metrics import UsageMetrics
 from inferstack.k8s import KubeClient
 
 _LOG = logging.getLogger("operator")
@@ -30,7 +30,7 @@ async def serve(
         Exception: a controller failed.
     """
     jobs = Reconciler(kube, namespace)
-    rollouts = MigRollouts(kube) if namespace is None else None
+    rollouts = RolloutController(kube) if namespace is None else None
     with_usage = namespace is None and health_port is not None
     usage = UsageMetrics(kube, usage_seconds) if with_usage and usage_seconds else None
 
@@ -48,7 +48,7 @@ async def serve(
     _LOG.info("stopped")
 
 
-async def _work(*workers: Reconciler | MigRollouts | UsageMetrics | None) -> None:
+async def _work(*workers: Reconciler | RolloutController | UsageMetrics | None) -> None:
     async with asyncio.TaskGroup() as group:
         for worker in workers:
             if worker is not None:

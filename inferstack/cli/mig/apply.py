@@ -18,9 +18,9 @@ from inferstack.cli.mig.assertion import Context, Kubeconfig
 from inferstack.cli.mig.targets import read_wanted
 from inferstack.cli.output import Format, FormatOption
 from inferstack.cli.rehearsal.node import FIELD_MANAGER
-from inferstack.controllers.mig.begin import look
-from inferstack.controllers.mig.observe import snapshot
-from inferstack.controllers.mig.world import World
+from inferstack.controllers.mig.cluster_state import ClusterState
+from inferstack.controllers.mig.eligibility import check_eligibility
+from inferstack.controllers.mig.informers import snapshot
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient, UnknownKindError
 
@@ -71,20 +71,20 @@ def parse_window(text: str) -> Object:
     return {"days": days.split(","), "start": start, "durationMinutes": int(minutes)}
 
 
-def preview(world: World, wanted: Mapping[str, str], name: str) -> list[Row]:
+def preview(state: ClusterState, wanted: Mapping[str, str], name: str) -> list[Row]:
     """Return a row for each node: what it is, becomes, how many pods must leave, and what will happen first."""
     rows = []
     for node, layout in wanted.items():
-        verdict = look(
-            name, MigRollout.model_validate(make_rollout(name, {node: layout}, {})).spec.nodes[0], world, {}, 1e9
+        verdict = check_eligibility(
+            name, MigRollout.model_validate(make_rollout(name, {node: layout}, {})).spec.nodes[0], state, {}, 1e9
         )
-        found = world.nodes.get(node)
+        found = state.nodes.get(node)
         rows.append(
             {
                 "node": node,
                 "now": (found.layout or "-") if found else "-",
                 "wanted": layout,
-                "pods": len(world.pods.get(node, ())),
+                "pods": len(state.pods.get(node, ())),
                 "what": _WORDS.get(verdict.step, verdict.step.value)
                 + (f": {verdict.message}" if verdict.message else ""),
             }
@@ -175,10 +175,10 @@ def apply_command(
 
     async def prepare(kube: KubeClient) -> None:
         await kube.resource(*_KIND)
-        world = await snapshot(kube)
-        if world.settings is None:
-            raise UserError(f"Nothing can be reconfigured: {world.problem}.")
-        rows = preview(world, wanted, chosen)
+        state = await snapshot(kube)
+        if state.settings is None:
+            raise UserError(f"Nothing can be reconfigured: {state.settings_problem}.")
+        rows = preview(state, wanted, chosen)
         output.emit(rows)
         wrong = [row for row in rows if row["what"].startswith(_WORDS[Step.FAILED])]
         if wrong:

@@ -13,9 +13,9 @@ from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.cli.mig.targets import read_wanted
 from inferstack.cli.output import Format, FormatOption
-from inferstack.controllers.mig.devices import expected, matches, offered, tell
-from inferstack.controllers.mig.observe import snapshot
-from inferstack.controllers.mig.world import World
+from inferstack.controllers.mig.cluster_state import ClusterState
+from inferstack.controllers.mig.devices import allocatable_devices, expected_devices, format_devices, matches
+from inferstack.controllers.mig.informers import snapshot
 from inferstack.errors import UserError
 from inferstack.mig.errors import LayoutError
 
@@ -25,21 +25,21 @@ Kubeconfig = Annotated[Path | None, typer.Option(help="The cluster; by default k
 Context = Annotated[str | None, typer.Option(help="A context of the kubeconfig.")]
 
 
-def drift(world: World, wanted: Mapping[str, str]) -> list[Row]:
+def drift(state: ClusterState, wanted: Mapping[str, str]) -> list[Row]:
     """Return each difference between nodes and what they should be: node, what, wanted, found.
 
     Args:
-        world: as seen, with settings.
+        state: as seen, with settings.
         wanted: layout by node.
 
     Raises:
         UserError: the GPU operator's settings are not known.
     """
-    if world.settings is None:
-        raise UserError(f"Nothing can be told: {world.problem}.")
+    if state.settings is None:
+        raise UserError(f"Nothing can be told: {state.settings_problem}.")
     rows: list[Row] = []
     for name, layout in wanted.items():
-        node = world.nodes.get(name)
+        node = state.nodes.get(name)
         if node is None:
             rows.append(_row(name, "node", "there", "missing"))
             continue
@@ -48,12 +48,14 @@ def drift(world: World, wanted: Mapping[str, str]) -> list[Row]:
         if node.state != "success":
             rows.append(_row(name, "state", "success", node.state or "none"))
         try:
-            devices = expected(node.labels, world.settings, layout, node.layout or world.settings.default)
+            devices = expected_devices(node.labels, state.settings, layout, node.layout or state.settings.default)
         except LayoutError as error:
             rows.append(_row(name, "devices", f"those of {layout}", str(error)))
             continue
         if not matches(devices, node.labels, node.allocatable):
-            rows.append(_row(name, "devices", tell(devices), tell(offered(node.allocatable))))
+            rows.append(
+                _row(name, "devices", format_devices(devices), format_devices(allocatable_devices(node.allocatable)))
+            )
     return rows
 
 
@@ -76,14 +78,14 @@ def assert_command(
     """Compare layouts, MIG states and allocatable devices of nodes with what they should be; exit code 1 on drift."""
     wanted = read_wanted(given or [])
 
-    async def look() -> World:
+    async def look() -> ClusterState:
         async with connected(kubeconfig, context) as kube:
             return await snapshot(kube)
 
-    world = asyncio.run(look())
+    state = asyncio.run(look())
     if not given:
-        wanted = {name: node.layout for name, node in sorted(world.nodes.items()) if node.layout}
-    rows = drift(world, wanted)
+        wanted = {name: node.layout for name, node in sorted(state.nodes.items()) if node.layout}
+    rows = drift(state, wanted)
     output.emit(rows, form)
     drifted = len({row["node"] for row in rows})
     output.say(

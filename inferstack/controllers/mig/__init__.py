@@ -1,4 +1,5 @@
-"""Carries out MigRollouts: other MIG layouts, node by node, within the disruption budgets of what runs there.
+"""The controller of MigRollouts: it changes the MIG layouts of nodes one after another, within disruption budgets.
 
-`decide` holds the decisions and does no I/O; `controller` observes, writes down what was decided, and then does it.
+`decision`, `eligibility` and `node_steps` are pure. `informers` observes the cluster; `controller` writes each decision
+to the rollout's status before `executor` carries it out.
 """

@@ -1,42 +1,42 @@
-"""What may be done to the cluster. Pure data; `controller` carries it out."""
+"""The actions on the cluster, as data; `executor` carries them out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferstack.controllers.mig.world import Pod
+from inferstack.controllers.mig.cluster_state import Pod
 
 
 @dataclass(frozen=True)
 class Cordon:
-    """Let no pod come to a node, and mark it as ours."""
+    """Cordon a node, and label it with the rollout."""
 
     node: str
 
 
 @dataclass(frozen=True)
 class Uncordon:
-    """Take back what `Cordon` did, where it was ours."""
+    """Undo `Cordon`."""
 
     node: str
 
 
 @dataclass(frozen=True)
 class Evict:
-    """Ask the API server to let a pod go; it refuses where a budget allows no disruption."""
+    """Evict a pod; the API server refuses if a budget allows no disruption."""
 
     pod: Pod
 
 
 @dataclass(frozen=True)
 class SetLayout:
-    """Ask the MIG manager for a layout, and take its old state away: what it says from then on is of this layout."""
+    """Request a layout from the MIG manager, and remove its last state, so that the next one is of this layout."""
 
     node: str
     layout: str | None
-    """None: take the label away."""
+    """None removes the label."""
     empty: bool = True
-    """Only where no pod holds a GPU there."""
+    """Whether to do so only if no pod on the node holds a GPU."""
 
 
 Action = Cordon | Uncordon | Evict | SetLayout

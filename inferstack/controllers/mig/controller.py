@@ -1,7 +1,7 @@
-"""The loop: observe, decide, write down, act.
+"""The loop of the controller: observe, decide, write the status, act.
 
-One rollout is carried out at a time, the oldest first: two at once would each count the other's nodes as there. Nodes,
-pods and budgets are watched only while there is one.
+Rollouts run one at a time, the oldest first: two at once would each count on the other's nodes. Nodes, pods and budgets
+are watched only during a rollout.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from inferstack.api import MigRolloutSpec, MigRolloutStatus, Phase, constants
 from inferstack.api.labels import MANAGER
 from inferstack.apimachinery.rfc3339 import format_time
-from inferstack.controllers.mig import status as telling
-from inferstack.controllers.mig.carry_out import Hand
-from inferstack.controllers.mig.decide import decide
-from inferstack.controllers.mig.observe import Observed
+from inferstack.controllers.mig.decision import decide
+from inferstack.controllers.mig.executor import ActionExecutor
+from inferstack.controllers.mig.informers import ClusterInformers
 from inferstack.controllers.mig.orphans import Orphans
+from inferstack.controllers.mig.status import make_status, make_undecided_status, transitions
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.events import EventWriter, make_event
 from inferstack.k8s.informer import TROUBLE, Informer
@@ -30,18 +30,20 @@ from inferstack.k8s.informer import TROUBLE, Informer
 Object = dict[str, Any]
 
 _SETTLE_SECONDS = 0.1
-"""Changes come in bursts; one look answers a burst."""
-_LOOK_SECONDS = 1.0
-"""How often time-outs and windows are looked at."""
+"""Changes come in bursts; one run answers a burst."""
+_POLL_SECONDS = 1.0
+"""Interval at which timeouts and maintenance windows are checked."""
 _LIST_SECONDS = 0.1
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
-_FLAW_SECONDS = 30.0
+_ERROR_SECONDS = 30.0
+_MOST_ERRORS = 3
+"""Validation errors that a message lists."""
 
 _LOG = logging.getLogger("operator.mig")
 
 
-class MigRollouts:
-    """All rollouts in view.
+class RolloutController:
+    """The controller of MigRollouts.
 
     Args:
         kube: connected client.
@@ -50,18 +52,18 @@ class MigRollouts:
 
     def __init__(self, kube: KubeClient, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._kube, self._clock = kube, clock
-        self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
         self._rollouts = Informer(
             kube,
             constants.API_VERSION,
             constants.ROLLOUT_KIND,
-            on_change=self._changed,
-            optional=True,  # the operator serves jobs where this kind is not installed
+            on_change=self._rollout_changed,
+            optional=True,  # jobs are served where this kind is not installed
         )
         self._events = EventWriter(kube)
-        self._hand = Hand(kube)
+        self._executor = ActionExecutor(kube)
         self._orphans = Orphans(kube, self._rollouts)
-        self._observed: Observed | None = None
+        self._cluster: ClusterInformers | None = None
         self._watching: asyncio.Task[None] | None = None
         self._failures = 0
 
@@ -76,77 +78,78 @@ class MigRollouts:
         await self._rollouts.synced.wait()
         try:
             while True:
-                self._woken.clear()
-                wait = await self._turn()
+                self._changed.clear()
+                wait = await self._attempt()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
-                        await self._woken.wait()
+                        await self._changed.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
         finally:
             await self._stop_watching()
 
-    async def _turn(self) -> float | None:
-        """Look once; return the seconds after which to look again, None: when something changes."""
+    async def _attempt(self) -> float | None:
+        """Reconcile once; return the seconds after which to do so again, None for the next change."""
         try:
-            wait: float | None = await self._look()
+            requeue_after = await self._reconcile()
         except TROUBLE as error:
             self._failures += 1
-            wait = min(_FIRST_WAIT * 2 ** (self._failures - 1), _LONGEST_WAIT)
+            wait: float = min(_FIRST_WAIT * 2 ** (self._failures - 1), _LONGEST_WAIT)
             level = logging.DEBUG if self._failures == 1 else logging.WARNING
-            _LOG.log(level, "%s: %s; again in %.1f s", type(error).__name__, error, wait)
+            _LOG.log(level, "%s: %s; next attempt in %.1f s", type(error).__name__, error, wait)
             return wait
-        except Exception:  # noqa: BLE001  # a flaw that a rollout brings to light must not stop the jobs
-            _LOG.exception("unexpected error; again in %.0f s", _FLAW_SECONDS)
-            return _FLAW_SECONDS
+        except Exception:  # noqa: BLE001  # a bug that a rollout brings to light must not stop the jobs
+            _LOG.exception("unexpected error; next attempt in %.0f s", _ERROR_SECONDS)
+            return _ERROR_SECONDS
         self._failures = 0
-        return wait
+        return requeue_after
 
-    async def _look(self) -> float | None:
-        again: float | None = await self._orphans.release()
-        waiting = sorted((one for one in self._rollouts.objects.values() if not _ended(one)), key=_turn)
-        if not waiting:
+    async def _reconcile(self) -> float | None:
+        requeue_after: float | None = await self._orphans.release()
+        unfinished = sorted((obj for obj in self._rollouts.objects.values() if not _finished(obj)), key=_order)
+        if not unfinished:
             await self._stop_watching()
-            return again
-        first, *others = waiting
+            return requeue_after
+        current, *others = unfinished
         for other in others:
-            await self._queue(other, f"waits for the rollout {first['metadata']['name']}")
-        observed = self._watch()
-        if not observed.synced:
+            before = _status(other)
+            message = f"waiting for the rollout {current['metadata']['name']}"
+            await self._write_status(other, before, self._undecided(other, Phase.PENDING, message, before))
+        cluster = self._watch()
+        if not cluster.synced:
             return _LIST_SECONDS
-        return await self._carry_on(first, observed)
+        return await self._advance(current, cluster)
 
-    async def _carry_on(self, rollout: Object, observed: Observed) -> float:
+    async def _advance(self, rollout: Object, cluster: ClusterInformers) -> float:
         meta = rollout["metadata"]
         try:
             spec = MigRolloutSpec.model_validate(rollout["spec"])
             before = _status(rollout)
         except ValidationError as error:
-            why = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
-            await self._say(rollout, None, self._other(rollout, Phase.FAILED, f"cannot be read: {why}", None))
-            return _LOOK_SECONDS
+            problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:_MOST_ERRORS])
+            message = f"invalid: {'; '.join(problems)}"
+            await self._write_status(rollout, None, self._undecided(rollout, Phase.FAILED, message, None))
+            return _POLL_SECONDS
         now = self._clock()
-        decision = decide(meta["name"], spec, before, await observed.look(), now)
-        after = telling.make_status(decision, generation=meta["generation"], before=before, now=now)
-        # What is about to be done is written first: whoever comes after us must find it.
-        if not await self._say(rollout, before, after):
+        decision = decide(meta["name"], spec, before, await cluster.state(), now)
+        after = make_status(decision, generation=meta["generation"], before=before, now=now)
+        # The status first: the operator's next process must find what this one was about to do.
+        if not await self._write_status(rollout, before, after):
             return _LIST_SECONDS
-        await self._hand.carry_out(meta["name"], decision.actions, observed.nodes)
-        return _SETTLE_SECONDS if decision.actions else _LOOK_SECONDS
+        await self._executor.execute(meta["name"], decision.actions, cluster.nodes)
+        return _SETTLE_SECONDS if decision.actions else _POLL_SECONDS
 
-    async def _queue(self, rollout: Object, why: str) -> None:
-        before = _status(rollout)
-        await self._say(rollout, before, self._other(rollout, Phase.PENDING, why, before))
-
-    def _other(self, rollout: Object, phase: Phase, message: str, before: MigRolloutStatus | None) -> MigRolloutStatus:
+    def _undecided(
+        self, rollout: Object, phase: Phase, message: str, before: MigRolloutStatus | None
+    ) -> MigRolloutStatus:
         generation = rollout["metadata"]["generation"]
-        return telling.make_other(phase, message, generation=generation, before=before, now=self._clock())
+        return make_undecided_status(phase, message, generation=generation, before=before, now=self._clock())
 
-    async def _say(self, rollout: Object, before: MigRolloutStatus | None, after: MigRolloutStatus) -> bool:
-        """Write the status if it changed; returns whether it stands, or someone was there before us."""
+    async def _write_status(self, rollout: Object, before: MigRolloutStatus | None, after: MigRolloutStatus) -> bool:
+        """Write the status if it changed; return False if the rollout was changed or deleted meanwhile."""
         if before == after:
             return True
         meta = rollout["metadata"]
-        # The version makes the server refuse it where the rollout was changed meanwhile, by another operator even.
+        # With the resourceVersion, the API server refuses the write if the rollout was changed meanwhile.
         body = {"metadata": {key: meta[key] for key in ("uid", "resourceVersion")}, "status": after.manifest()}
         try:
             answer = await self._kube.patch(
@@ -163,30 +166,30 @@ class MigRollouts:
             raise
         self._rollouts.remember(answer)
         now = format_time(self._clock())
-        for turn in telling.turns(before, after):
-            _LOG.info("%s: %s: %s", meta["name"], turn.reason, turn.message)
-            self._events.post(make_event(rollout, turn, now=now, kind=constants.ROLLOUT_KIND))
+        for transition in transitions(before, after):
+            _LOG.info("%s: %s: %s", meta["name"], transition.reason, transition.message)
+            self._events.post(make_event(rollout, transition, now=now, kind=constants.ROLLOUT_KIND))
         return True
 
-    def _changed(self, _before: Object | None, after: Object | None) -> None:
-        if after is None or _ended(after):
-            self._orphans.look_again()
-        self._woken.set()
+    def _rollout_changed(self, _before: Object | None, after: Object | None) -> None:
+        if after is None or _finished(after):
+            self._orphans.check_soon()
+        self._changed.set()
 
-    def _watch(self) -> Observed:
+    def _watch(self) -> ClusterInformers:
         if self._watching is not None and self._watching.done():
-            ended, self._observed, self._watching = self._watching, None, None
-            ended.result()  # it ends only by a flaw: let it be seen
-        if self._observed is None:
-            self._observed = Observed(self._kube, self._woken.set)
-            self._watching = asyncio.create_task(self._observed.run())
-        return self._observed
+            ended, self._cluster, self._watching = self._watching, None, None
+            ended.result()  # a task that watches ends only by an error, which must show
+        if self._cluster is None:
+            self._cluster = ClusterInformers(self._kube, self._changed.set)
+            self._watching = asyncio.create_task(self._cluster.run())
+        return self._cluster
 
     async def _stop_watching(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
-        self._observed = self._watching = None
+        self._cluster = self._watching = None
 
 
 def _status(rollout: Object) -> MigRolloutStatus | None:
@@ -194,13 +197,13 @@ def _status(rollout: Object) -> MigRolloutStatus | None:
     return MigRolloutStatus.model_validate(raw) if raw else None
 
 
-def _turn(rollout: Object) -> tuple[bool, str, str]:
-    """Return what orders rollouts: whose turn it is keeps it, then the oldest; times of creation are whole seconds."""
+def _order(rollout: Object) -> tuple[bool, str, str]:
+    """Return the sort key: a rollout that has begun stays first, then the oldest; creation times are whole seconds."""
     meta, phase = rollout["metadata"], (rollout.get("status") or {}).get("phase")
     return phase in (None, Phase.PENDING.value), meta["creationTimestamp"], meta["name"]
 
 
-def _ended(rollout: Object) -> bool:
-    """Tell whether nothing more is done for a rollout: it is over, or about to be deleted."""
+def _finished(rollout: Object) -> bool:
+    """Return whether nothing more is done for a rollout: it has ended, or is being deleted."""
     phase = Phase((rollout.get("status") or {}).get("phase", Phase.PENDING))
     return phase.final or "deletionTimestamp" in rollout["metadata"]

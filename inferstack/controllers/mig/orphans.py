@@ -1,4 +1,4 @@
-"""Nodes that were cordoned for a rollout that is no more: it was deleted half-way. They are given back."""
+"""Uncordons nodes of rollouts that were deleted before they finished."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any
 
 from inferstack.api import Phase, Step
 from inferstack.api.labels import MANAGER
-from inferstack.controllers.mig.world import OWNER, node_of
+from inferstack.controllers.mig.cluster_state import OWNER, node_of
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
 
 Object = dict[str, Any]
 
-_AGAIN_SECONDS = 2.0
-_PATIENCE_SECONDS = 600.0
-"""How long a MIG manager that does not end is waited for."""
+_POLL_SECONDS = 2.0
+_BUSY_SECONDS = 600.0
+"""How long to wait for a MIG manager that does not finish."""
 
 _LOG = logging.getLogger("operator.mig")
 
 
 def is_orphan(node: str, rollout: Object | None) -> bool:
-    """Tell whether nobody works on a node any more that carries the mark of a rollout.
+    """Return whether no rollout works on a node that has the label of one.
 
     Args:
         node: its name.
-        rollout: the one that it names; None where there is none.
+        rollout: the one that the label names; None if it does not exist.
     """
     if rollout is None or "deletionTimestamp" in rollout["metadata"]:
         return True
     status = rollout.get("status") or {}
     if Phase(status.get("phase", Phase.PENDING)).final:
         return True
-    named = any(want["name"] == node for want in rollout["spec"]["nodes"])
-    ended = any(Step(one["step"]).ended for one in status.get("nodes") or () if one["name"] == node)
-    return not named or ended
+    listed = any(want["name"] == node for want in rollout["spec"]["nodes"])
+    ended = any(Step(record["step"]).ended for record in status.get("nodes") or () if record["name"] == node)
+    return not listed or ended
 
 
 class Orphans:
-    """Looks for them at the start and when a rollout ends or goes.
+    """Finds orphaned nodes at the start, and when a rollout ends or is deleted.
 
     Args:
         kube: connected client.
@@ -49,14 +49,14 @@ class Orphans:
     def __init__(self, kube: KubeClient, rollouts: Informer) -> None:
         self._kube, self._rollouts = kube, rollouts
         self._due = True
-        self._seen: dict[str, float] = {}
+        self._since: dict[str, float] = {}
 
-    def look_again(self) -> None:
-        """Look at the next turn."""
+    def check_soon(self) -> None:
+        """Check in the next run."""
         self._due = True
 
     async def release(self) -> float | None:
-        """Uncordon orphans whose GPUs nobody cuts; return the seconds after which to come again, None: not needed."""
+        """Uncordon orphans whose MIG manager is idle; return seconds after which to check again, None if not needed."""
         if not self._due:
             return None
         now = asyncio.get_running_loop().time()
@@ -65,14 +65,14 @@ class Orphans:
             node = node_of(obj)
             if not is_orphan(node.name, self._rollouts.objects.get(node.owner or "")):
                 continue
-            since = self._seen.setdefault(node.name, now)
-            if node.state in ("success", "failed") or now - since > _PATIENCE_SECONDS:
-                _LOG.warning("%s: uncordoned, its rollout %s is no more", node.name, node.owner)
+            since = self._since.setdefault(node.name, now)
+            if node.state in ("success", "failed") or now - since > _BUSY_SECONDS:
+                _LOG.warning("%s: uncordoned, because its rollout %s no longer exists", node.name, node.owner)
                 meta = {"labels": {OWNER: None}, "resourceVersion": obj["metadata"]["resourceVersion"]}
                 body = {"metadata": meta, "spec": {"unschedulable": None}}
                 await self._kube.patch("v1", "Node", node.name, body, field_manager=MANAGER)
             else:
                 left.add(node.name)
-        self._seen = {name: since for name, since in self._seen.items() if name in left}
+        self._since = {name: since for name, since in self._since.items() if name in left}
         self._due = bool(left)
-        return _AGAIN_SECONDS if left else None
+        return _POLL_SECONDS if left else None

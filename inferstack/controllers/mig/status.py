@@ -1,4 +1,4 @@
-"""A rollout's status and the Events that go with it, out of a decision. Pure."""
+"""The status of a rollout and its Events, from a decision. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from inferstack.api import Condition, MigRolloutStatus, Phase, Step
 from inferstack.apimachinery.rfc3339 import format_time
-from inferstack.controllers.mig.decide import Decision
+from inferstack.controllers.mig.decision import Decision
 from inferstack.k8s.events import Transition
 
 Object = dict[str, Any]
@@ -23,9 +23,9 @@ def make_status(
     """Return the status.
 
     Args:
-        decision: what the look came to.
+        decision: about the rollout.
         generation: metadata.generation of the rollout.
-        before: the status that it carries now; a condition that stays keeps its time.
+        before: the current status; a condition whose status stays keeps its transition time.
         now: the time.
     """
     complete = _condition(decision.phase, decision.message, generation=generation, before=before, now=now)
@@ -43,39 +43,39 @@ def make_status(
     )
 
 
-def make_other(
+def make_undecided_status(
     phase: Phase, message: str, *, generation: int, before: MigRolloutStatus | None, now: datetime
 ) -> MigRolloutStatus:
-    """Return the status of a rollout about which nothing was decided: it waits for its turn, or cannot be read."""
-    known = before or MigRolloutStatus()
+    """Return the status of a rollout that waits for another one, or is invalid."""
+    current = before or MigRolloutStatus()
     complete = _condition(phase, message, generation=generation, before=before, now=now)
     changed = {"observed_generation": generation, "phase": phase, "message": message, "conditions": (complete,)}
-    return known.model_copy(update=changed)
+    return current.model_copy(update=changed)
 
 
 def _condition(
     phase: Phase, message: str, *, generation: int, before: MigRolloutStatus | None, now: datetime
 ) -> Condition:
     status = _COMPLETE.get(phase, "Unknown")
-    old = next((one for one in (before.conditions if before else None) or () if one.type == COMPLETE), None)
-    turned = old.last_transition_time if old and old.status == status else format_time(now)
+    old = next((c for c in (before.conditions if before else None) or () if c.type == COMPLETE), None)
+    transition_time = old.last_transition_time if old and old.status == status else format_time(now)
     return Condition.model_validate(
         {
             "type": COMPLETE,
             "status": status,
             "reason": phase.value,
             "message": message,
-            "lastTransitionTime": turned,
+            "lastTransitionTime": transition_time,
             "observedGeneration": generation,
         }
     )
 
 
-def turns(before: MigRolloutStatus | None, after: MigRolloutStatus) -> Iterator[Transition]:
-    """Yield what is worth an Event: the end of a node, and another phase."""
-    known = {record.name: record.step for record in (before.nodes if before else None) or ()}
+def transitions(before: MigRolloutStatus | None, after: MigRolloutStatus) -> Iterator[Transition]:
+    """Yield what deserves an Event: a node has ended, or the phase changed."""
+    steps = {record.name: record.step for record in (before.nodes if before else None) or ()}
     for record in after.nodes or ():
-        if record.step.ended and known.get(record.name) is not record.step:
+        if record.step.ended and steps.get(record.name) is not record.step:
             kind = "Warning" if record.step in _BAD else "Normal"
             yield Transition(kind, f"Node{record.step.value}", f"{record.name}: {record.message}")
     if before is None or before.phase is not after.phase:

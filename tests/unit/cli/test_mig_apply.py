@@ -95,12 +95,12 @@ def test_a_rollout_is_checked_before_it_is_made() -> None:
 def test_what_will_happen() -> None:
     cluster = make(3, pods=3)
     cluster.machines["n1"].ready = False
-    rows = preview(cluster.world(), {"n0": "all-1g.5gb", "n1": "all-1g.5gb", "n2": "all-3g.20gb", "n9": "x"}, "r")
+    rows = preview(cluster.state(), {"n0": "all-1g.5gb", "n1": "all-1g.5gb", "n2": "all-3g.20gb", "n9": "x"}, "r")
     assert [(row["node"], row["pods"], row["what"]) for row in rows] == [
         ("n0", 1, "will be cut"),
         ("n1", 1, "waits: the node is not ready"),
-        ("n2", 1, "nothing to do: has the layout already"),
-        ("n9", 0, "cannot be: there is no such node"),
+        ("n2", 1, "nothing to do: the node already has the layout"),
+        ("n9", 0, "cannot be: the node does not exist"),
     ]
 
 
@@ -108,7 +108,7 @@ def test_each_difference_is_told() -> None:
     cluster = make(3)
     cluster.machines["n1"].state = "failed"
     cluster.machines["n2"].lost = 1
-    world = cluster.world()
+    world = cluster.state()
     same = dict.fromkeys(cluster.machines, "all-3g.20gb")
     assert drift(world, {"n0": "all-3g.20gb"}) == []
     assert [(row["node"], row["what"], row["wanted"], row["found"]) for row in drift(world, same)] == [
@@ -123,7 +123,7 @@ def test_each_difference_is_told() -> None:
     ]
     assert drift(world, {"n0": "nothing"})[1]["found"] == "the MIG manager's configuration has no layout 'nothing'"
     with pytest.raises(UserError, match="Nothing can be told: why"):
-        drift(dataclasses.replace(world, settings=None, problem="why"), same)
+        drift(dataclasses.replace(world, settings=None, settings_problem="why"), same)
 
 
 def test_only_news_is_told() -> None:

@@ -9,17 +9,17 @@ from typing import Any
 
 from inferstack.api import MigRolloutSpec, MigRolloutStatus, Phase
 from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout, Uncordon
-from inferstack.controllers.mig.decide import Decision, decide
-from inferstack.controllers.mig.devices import COUNT, PRODUCT, Settings
+from inferstack.controllers.mig.cluster_state import OWNER, Budget, ClusterState, Node, Pod
+from inferstack.controllers.mig.decision import Decision, decide
+from inferstack.controllers.mig.devices import COUNT, PRODUCT, MigSettings
 from inferstack.controllers.mig.status import make_status
-from inferstack.controllers.mig.world import OWNER, Budget, Node, Pod, World
 from inferstack.mig.catalogue import gpu
 from inferstack.mig.layout import GpuState, advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 
 MODEL = gpu("A100-SXM4-40GB")
 LAYOUTS = parse_config(dump_config(make_mig_parted_config(["A100-SXM4-40GB"])))
-SETTINGS = Settings(LAYOUTS, "mixed", "all-disabled")
+SETTINGS = MigSettings(LAYOUTS, "mixed", "all-disabled")
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)  # a Monday
 CONFIG, STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
 NAME = "rollout"
@@ -90,7 +90,7 @@ class Cluster:
     """The fewest pods that ran at one time."""
     replicas: int = 0
 
-    def world(self) -> World:
+    def state(self) -> ClusterState:
         """What the operator sees."""
         by_node: dict[str, list[Pod]] = {}
         for pod in self.pods:
@@ -101,7 +101,7 @@ class Cluster:
             allowed = max(0, self.running - (self.replicas - self.budget))
             budgets = [Budget("ns", "job", {"matchLabels": {"job": "a"}}, allowed, self.running, self.replicas)]
         nodes = {name: machine.node() for name, machine in self.machines.items()}
-        return World(nodes, by_node, budgets, SETTINGS)
+        return ClusterState(nodes, by_node, budgets, SETTINGS)
 
     @property
     def running(self) -> int:
@@ -109,7 +109,7 @@ class Cluster:
 
     def decide(self) -> Decision:
         """Look once."""
-        return decide(NAME, self.spec, self.status, self.world(), self.now)
+        return decide(NAME, self.spec, self.status, self.state(), self.now)
 
     def turn(self, *, die_after: int | None = None) -> Decision | None:
         """Look, write down, act: as the controller; die after so many writes, None: live."""
@@ -136,7 +136,7 @@ class Cluster:
             case SetLayout(name, layout):
                 self.machines[name].label, self.machines[name].state = layout, None
             case Evict(pod):
-                if pod.ready and any(b.allowed < 1 for b in self.world().covering([pod])):
+                if pod.ready and any(b.allowed < 1 for b in self.state().covering([pod])):
                     return
                 self.pods = [dataclasses.replace(p, leaving=True) if p.uid == pod.uid else p for p in self.pods]
 

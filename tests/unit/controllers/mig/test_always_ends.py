@@ -47,7 +47,7 @@ def build(faults: list[str], unavailable: int, failed: int, pods: int, budget: i
     budget=st.one_of(st.none(), st.integers(0, 2)),
     mishaps=MISHAPS,
 )
-def test_it_ends_and_nothing_stays_cordoned(
+def test_a_rollout_ends_and_no_node_stays_cordoned(
     faults: list[str], unavailable: int, failed: int, pods: int, budget: int | None, mishaps: list[tuple[str, int]]
 ) -> None:
     cluster = build(faults, unavailable, failed, pods, budget)
@@ -92,7 +92,7 @@ def test_it_ends_and_nothing_stays_cordoned(
 
 @settings(max_examples=50, deadline=None)
 @given(died=st.lists(st.integers(0, 4), max_size=30), count=st.integers(3, 4), unavailable=st.integers(1, 2))
-def test_deaths_cost_time_only(died: list[int], count: int, unavailable: int) -> None:
+def test_restarts_of_the_operator_only_cost_time(died: list[int], count: int, unavailable: int) -> None:
     cluster = make(count, pods=count * 2, budget=1, maxUnavailableNodes=unavailable)
     for writes in died:
         cluster.turn(die_after=writes)

@@ -7,12 +7,12 @@ from inferstack.controllers.rbac import RIGHTS
 from inferstack.mig import gpu_operator as names
 
 
-def test_the_names_are_the_gpu_roles() -> None:
+def test_names_equal_those_of_the_gpu_role() -> None:
     assert (names.OWN_LAYOUTS, names.NAMESPACE) == (builders.CONFIG_MAP, builders.NAMESPACE)
     assert names.POLICY == builders.POLICY
 
 
-def test_only_the_layouts_may_be_read_of_config_maps() -> None:
+def test_rights_on_config_maps_name_the_layouts_only() -> None:
     (right,) = [right for right in RIGHTS if "configmaps" in right.resources]
     assert right.manifest()["resourceNames"] == [names.OWN_LAYOUTS, names.DEFAULT_LAYOUTS]
     assert right.verbs == ("get",)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from inferstack.controllers.mig.usage import UsageMetrics
+from inferstack.controllers.mig.usage_metrics import UsageMetrics
 from inferstack.k8s import ApiError, KubeClient
 
 Object = dict[str, Any]
@@ -59,7 +59,7 @@ async def looks(kube: Kube, metrics: UsageMetrics, count: int = 1) -> str:
     return metrics.page()
 
 
-async def test_a_page_that_ends_where_nothing_is_known(caplog: pytest.LogCaptureFixture) -> None:
+async def test_series_end_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     kube = Kube()
     metrics = UsageMetrics(cast(KubeClient, kube), 0.01)
     assert metrics.page() == ""
@@ -69,12 +69,12 @@ async def test_a_page_that_ends_where_nothing_is_known(caplog: pytest.LogCapture
     kube.trouble = ApiError(500, {"message": "no"}, request="GET")
     with caplog.at_level(logging.WARNING):
         assert await looks(kube, metrics, 3) == ""
-    assert len([one for one in caplog.records if "the use of GPUs is not known" in one.message]) == 1
+    assert len([record for record in caplog.records if "GPU usage is unknown" in record.message]) == 1
     kube.trouble = None
     assert await looks(kube, metrics) == page
 
 
-async def test_without_gpus_no_pod_is_asked_for() -> None:
+async def test_without_gpus_no_pods_are_listed() -> None:
     kube = Kube()
     kube.objects["Node"] = []
     assert await looks(kube, UsageMetrics(cast(KubeClient, kube), 0.01)) == ""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from inferstack.api import Window
-from inferstack.controllers.mig.windows import seconds_until_open
+from inferstack.controllers.mig.maintenance_windows import seconds_until_open
 
 NIGHT = Window.model_validate({"days": ["Fri", "Sat"], "start": "22:00", "durationMinutes": 240})
 
@@ -23,11 +23,11 @@ NIGHT = Window.model_validate({"days": ["Fri", "Sat"], "start": "22:00", "durati
         ((2026, 3, 8, 2, 0, 0), 5 * 86400 + 20 * 3600),
     ],
 )
-def test_a_window_reaches_into_the_next_day(when: tuple[int, ...], seconds: float) -> None:
+def test_a_window_may_extend_into_the_next_day(when: tuple[int, ...], seconds: float) -> None:
     assert seconds_until_open([NIGHT], datetime(*when, tzinfo=UTC)) == seconds  # type: ignore[misc,arg-type]  # six numbers
 
 
-def test_the_first_of_several_counts_and_none_means_always() -> None:
+def test_the_next_of_several_windows_counts_and_none_means_always() -> None:
     noon = Window.model_validate({"days": ["Wed"], "start": "12:00", "durationMinutes": 1})
     monday = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
     assert seconds_until_open([], monday) == 0

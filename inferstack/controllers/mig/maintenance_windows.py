@@ -1,4 +1,4 @@
-"""When nodes may be begun. Pure."""
+"""When work on nodes may begin: the windows of a rollout. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def seconds_until_open(windows: Sequence[Window], now: datetime) -> float:
     """Return 0 while a window is open, else the seconds until the next one opens.
 
     Args:
-        windows: none: always open.
+        windows: of the rollout; without any, work may always begin.
         now: with time zone.
     """
     if not windows:
@@ -24,13 +24,13 @@ def seconds_until_open(windows: Sequence[Window], now: datetime) -> float:
 
 def _until(window: Window, now: datetime) -> float:
     hour, minute = (int(part) for part in window.start.split(":"))
-    long = timedelta(minutes=window.duration_minutes)
-    # Yesterday's window may reach into today; the same day next week is the farthest that one can be.
+    duration = timedelta(minutes=window.duration_minutes)
+    # Yesterday's window may extend into today; the next one is a week away at most.
     openings = [
         (now + timedelta(days=offset)).replace(hour=hour, minute=minute, second=0, microsecond=0)
         for offset in range(-1, 8)
         if _DAYS[(now + timedelta(days=offset)).weekday()] in window.days
     ]
-    if any(opening <= now < opening + long for opening in openings):
+    if any(opening <= now < opening + duration for opening in openings):
         return 0.0
     return min((opening - now).total_seconds() for opening in openings if opening > now)

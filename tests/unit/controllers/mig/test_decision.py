@@ -1,4 +1,4 @@
-"""Decisions about rollouts, one situation at a time."""
+"""Decisions about rollouts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from inferstack.api import MigRolloutSpec, Phase, Step
 from inferstack.controllers.mig.actions import Cordon, Evict
-from inferstack.controllers.mig.begin import SETTLE_SECONDS
-from inferstack.controllers.mig.decide import decide
+from inferstack.controllers.mig.decision import decide
+from inferstack.controllers.mig.eligibility import SETTLE_SECONDS
 from tests.unit.controllers.mig.cluster import NAME, START, Cluster, Machine, make
 
 
@@ -25,13 +25,13 @@ def message(cluster: Cluster, node: str = "n0") -> str:
     return next(record.message for record in cluster.status.nodes or () if record.name == node)
 
 
-def until(cluster: Cluster, wanted: Step, node: str = "n0") -> None:
+def until(cluster: Cluster, expected: Step, node: str = "n0") -> None:
     for _ in range(60):
         cluster.turn()
-        if step(cluster, node) is wanted:
+        if step(cluster, node) is expected:
             return
         cluster.live()
-    raise AssertionError(f"{node} is {step(cluster, node)}, not {wanted}")
+    raise AssertionError(f"{node} is {step(cluster, node)}, not {expected}")
 
 
 def test_a_step_is_written_before_it_is_taken() -> None:
@@ -47,40 +47,40 @@ def test_a_step_is_written_before_it_is_taken() -> None:
     assert record.devices == {"nvidia.com/mig-1g.5gb": 14}
 
 
-def test_the_way_of_one_node() -> None:
+def test_actions_of_a_node_in_order() -> None:
     cluster = make(1, pods=2)
-    seen: list[str] = []
+    actions: list[str] = []
     for _ in range(40):
         decision = cluster.turn()
         assert decision is not None
-        seen += [type(action).__name__ for action in decision.actions]
+        actions += [type(action).__name__ for action in decision.actions]
         if decision.phase.final:
             break
         cluster.live()
-    assert seen == ["Cordon", "Evict", "Evict", "SetLayout", "Uncordon"]
+    assert actions == ["Cordon", "Evict", "Evict", "SetLayout", "Uncordon"]
     assert cluster.phase is Phase.SUCCEEDED
 
 
-def test_the_old_success_is_not_taken_for_the_new_one() -> None:
+def test_the_state_of_the_old_layout_does_not_count() -> None:
     cluster = make(1)
     until(cluster, Step.LABELLING)
     assert cluster.machines["n0"].state is None  # it was taken away with the label
     cluster.turn()
     assert step(cluster) is Step.CONFIGURING
-    assert message(cluster) == "the MIG manager: no word yet"
+    assert "none yet" in message(cluster)
 
 
-def test_budgets_are_shared_by_the_nodes_of_a_look() -> None:
+def test_nodes_share_a_budget_within_one_decision() -> None:
     cluster = make(2, pods=4, budget=1, maxUnavailableNodes=2)
     cluster.turn()
     assert (step(cluster), step(cluster, "n1")) == (Step.CORDONING, Step.WAITING)
-    assert message(cluster, "n1") == "ns/job allows no disruption"
+    assert "ns/job allows no disruption" in message(cluster, "n1")
     decision = cluster.turn()
     assert decision is not None
     assert len([action for action in decision.actions if isinstance(action, Evict)]) == 1
 
 
-def test_pods_that_left_are_waited_for_but_not_for_ever() -> None:
+def test_the_next_node_waits_a_limited_time_for_evicted_pods() -> None:
     cluster = make(2, pods=2, budget=2)
     cluster.machines["n1"].ready = False
     until(cluster, Step.DONE)
@@ -88,32 +88,33 @@ def test_pods_that_left_are_waited_for_but_not_for_ever() -> None:
     cluster.pods[1] = dataclasses.replace(cluster.pods[1], node="n1")
     cluster.machines["n1"].ready = True
     cluster.turn()
-    assert message(cluster, "n1") == "pods of ns/job that left do not run again yet"
+    assert "ns/job are not healthy" in message(cluster, "n1")
     cluster.now += timedelta(seconds=SETTLE_SECONDS)
     cluster.turn()
     assert step(cluster, "n1") is Step.CORDONING
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "mentions"),
     [
-        ({"ready": False}, "the node is not ready"),
-        ({"cordoned": True}, "someone else has cordoned the node"),
-        ({"cordoned": True, "owner": "other"}, "the node is in the hands of the rollout other"),
-        ({"state": "pending"}, "the MIG manager is at work"),
-        ({"lost": 1}, "publishes 2 mig-3g.20gb where its layout all-3g.20gb means 4 mig-3g.20gb: has it lost GPUs?"),
+        ({"ready": False}, ["not ready"]),
+        ({"cordoned": True}, ["cordoned by someone else"]),
+        ({"cordoned": True, "owner": "other"}, ["rollout other"]),
+        ({"state": "pending"}, ["MIG manager is busy"]),
+        ({"lost": 1}, ["publishes 2 mig-3g.20gb", "4 mig-3g.20gb of its layout all-3g.20gb"]),
         (
             {"label": "all-1g.5gb", "state": "failed", "done": "all-1g.5gb"},
-            "asked for all-1g.5gb already, the MIG manager said failed: ask for another",
+            ["all-1g.5gb was requested before", "failed"],
         ),
     ],
 )
-def test_what_stands_in_the_way_of_one_node_stops_no_other(change: dict[str, object], said: str) -> None:
+def test_a_blocked_node_does_not_block_others_and_is_skipped(change: dict[str, object], mentions: list[str]) -> None:
     cluster = make(2, drainTimeoutSeconds=50)
     for key, value in change.items():
         setattr(cluster.machines["n0"], key, value)
     cluster.turn()
-    assert (step(cluster), message(cluster)) == (Step.BLOCKED, said)
+    assert step(cluster) is Step.BLOCKED
+    assert [part for part in mentions if part not in message(cluster)] == []
     assert step(cluster, "n1") is Step.CORDONING
     owner, cordoned = cluster.machines["n0"].owner, cluster.machines["n0"].cordoned
     cluster.machines["n0"].hangs = change.get("state") == "pending"
@@ -121,7 +122,8 @@ def test_what_stands_in_the_way_of_one_node_stops_no_other(change: dict[str, obj
     decision = cluster.finish()
     assert decision.phase is Phase.FAILED
     assert decision.records["n0"].step is Step.SKIPPED
-    assert decision.records["n0"].message == f"not begun after 50 s: {said}"
+    skipped = decision.records["n0"].message
+    assert [part for part in ("50 s", *mentions) if part not in skipped] == []
     assert decision.records["n1"].step is Step.DONE
     assert (cluster.machines["n0"].owner, cluster.machines["n0"].cordoned) == (owner, cordoned)
 
@@ -130,61 +132,60 @@ def test_a_pod_without_a_controller_is_not_evicted() -> None:
     cluster = make(1, pods=1)
     cluster.pods[0] = dataclasses.replace(cluster.pods[0], replaced=False)
     cluster.turn()
-    assert message(cluster) == "pod ns/p0 has no controller and would not come back: delete it yourself"
+    assert "pod ns/p0 has no controller" in message(cluster)
 
 
-def test_a_plan_with_an_error_is_refused_before_anything() -> None:
+def test_an_impossible_layout_refuses_the_whole_rollout() -> None:
     cluster = make(3, maxFailedNodes=3)
     nodes = [{"name": "n0", "layout": "all-1g.5gb"}, {"name": "n1", "layout": "all-9g"}, {"name": "n7", "layout": "x"}]
     cluster.spec = MigRolloutSpec.model_validate({"nodes": nodes, "maxFailedNodes": 3})
     decision = cluster.turn()
     assert decision is not None
     assert decision.phase is Phase.FAILED
-    assert decision.message == (
-        "refused, nothing was changed: 2 of 3 nodes cannot be, n1: the MIG manager's configuration has no layout "
-        "'all-9g'"
-    )
+    for part in ("refused", "2 of 3 nodes", "n1: ", "'all-9g'"):
+        assert part in decision.message
     assert decision.actions == ()
-    assert decision.records["n7"].message == "there is no such node"
+    assert "does not exist" in decision.records["n7"].message
 
 
-def test_without_the_gpu_operator_nothing_is_begun() -> None:
+def test_without_the_gpu_operator_the_rollout_waits() -> None:
     cluster = make(1)
-    world = dataclasses.replace(cluster.world(), settings=None, problem="there is no ClusterPolicy")
-    decision = decide(NAME, cluster.spec, None, world, START + timedelta(days=9))
+    state = dataclasses.replace(cluster.state(), settings=None, settings_problem="there is no ClusterPolicy")
+    decision = decide(NAME, cluster.spec, None, state, START + timedelta(days=9))
     assert (decision.phase, decision.message) == (Phase.WAITING, "n0: there is no ClusterPolicy")
 
 
-def test_failures_within_the_budget_let_it_go_on() -> None:
+def test_failures_up_to_max_failed_nodes_do_not_stop_the_rollout() -> None:
     cluster = make(3, maxFailedNodes=1)
     cluster.machines["n0"].fails = True
     decision = cluster.finish()
     assert [record.step for record in decision.records.values()] == [Step.ROLLED_BACK, Step.DONE, Step.DONE]
     assert decision.phase is Phase.SUCCEEDED
-    assert decision.message == "1 of 3 nodes did not get their layout; first n0: the MIG manager failed at all-1g.5gb"
+    assert all(part in decision.message for part in ("1 of 3 nodes", "n0: ", "failed to apply all-1g.5gb"))
     assert cluster.machines["n0"].label == "all-3g.20gb"
 
 
-def test_the_first_failure_stops_it_and_gives_back_what_is_untouched() -> None:
+def test_a_failure_stops_the_rollout_and_releases_unchanged_nodes() -> None:
     cluster = make(3, pods=3, budget=1, maxUnavailableNodes=2)
     cluster.machines["n0"].fails = cluster.machines["n2"].cordoned = True
     cluster.pods = [dataclasses.replace(pod, node="n1") for pod in cluster.pods]  # one leaves and finds no place
     decision = cluster.finish()
     assert decision.phase is Phase.FAILED
     assert [record.step for record in decision.records.values()] == [Step.ROLLED_BACK, Step.SKIPPED, Step.WAITING]
-    assert decision.records["n1"].message == "given back unchanged: the rollout stops"
+    assert "released unchanged" in decision.records["n1"].message
     assert cluster.ours == []
 
 
-def test_a_hanging_mig_manager_is_given_up() -> None:
+def test_a_hanging_mig_manager_is_rolled_back_after_the_timeout() -> None:
     cluster = make(1, stateTimeoutSeconds=30)
     cluster.machines["n0"].hangs = True
     decision = cluster.finish()
     record = decision.records["n0"]
-    assert (record.step, record.message) == (Step.ROLLED_BACK, "the MIG manager was not done after 30 s")
+    assert record.step is Step.ROLLED_BACK
+    assert "did not finish within 30 s" in record.message
 
 
-def test_a_node_without_the_label_gets_it_back_without() -> None:
+def test_rollback_removes_the_label_of_a_node_that_had_none() -> None:
     cluster = make(1)
     cluster.machines["n0"] = Machine("n0", label=None, done="all-disabled", first="all-disabled", fails=True)
     decision = cluster.finish()
@@ -192,7 +193,7 @@ def test_a_node_without_the_label_gets_it_back_without() -> None:
     assert cluster.machines["n0"].label is None
 
 
-def test_an_abort_finishes_what_is_cut_and_gives_back_the_rest() -> None:
+def test_an_abort_finishes_changed_nodes_and_releases_the_others() -> None:
     cluster = make(2, pods=4, budget=1)
     until(cluster, Step.DRAINING)
     cluster.spec = cluster.spec.model_copy(update={"aborted": True})
@@ -209,7 +210,7 @@ def test_an_abort_finishes_what_is_cut_and_gives_back_the_rest() -> None:
     assert cluster.ours == []
 
 
-def test_a_pause_and_a_closed_window_begin_nothing() -> None:
+def test_no_node_begins_while_paused_or_outside_the_windows() -> None:
     cluster = make(1, paused=True)
     assert (cluster.decide().phase, cluster.decide().actions) == (Phase.PAUSED, ())
     cluster = make(1, windows=[{"days": ["Tue"], "start": "02:00", "durationMinutes": 30}])
@@ -218,7 +219,7 @@ def test_a_pause_and_a_closed_window_begin_nothing() -> None:
     assert cluster.decide().actions == (Cordon("n0"),)
 
 
-def test_a_begun_node_is_finished_after_the_window() -> None:
+def test_a_node_in_progress_is_finished_after_the_window() -> None:
     cluster = make(2, windows=[{"days": ["Mon"], "start": "12:00", "durationMinutes": 1}])
     until(cluster, Step.CONFIGURING)
     cluster.now += timedelta(minutes=2)
@@ -226,7 +227,7 @@ def test_a_begun_node_is_finished_after_the_window() -> None:
     assert (step(cluster, "n1"), cluster.phase) == (Step.WAITING, Phase.WAITING)
 
 
-def test_time_counts_only_for_the_node_that_others_wait_for() -> None:
+def test_drain_timeout_counts_only_for_the_next_node() -> None:
     cluster = make(2, pods=2, budget=0, drainTimeoutSeconds=100)
     cluster.turn()
     cluster.spec = cluster.spec.model_copy(update={"paused": True})
@@ -241,17 +242,17 @@ def test_time_counts_only_for_the_node_that_others_wait_for() -> None:
     assert step(cluster) is Step.SKIPPED
 
 
-def test_someone_elses_layout_is_left() -> None:
+def test_a_layout_requested_by_someone_else_is_kept() -> None:
     cluster = make(1)
     until(cluster, Step.CONFIGURING)
     cluster.machines["n0"].label = "all-2g.10gb"
     decision = cluster.finish()
-    assert decision.records["n0"].message == "someone else asked for the layout all-2g.10gb"
+    assert "someone else requested the layout all-2g.10gb" in decision.records["n0"].message
     assert cluster.machines["n0"].label == "all-2g.10gb"
     assert cluster.ours == []
 
 
-def test_an_uncordoned_node_is_cordoned_again_while_it_is_emptied() -> None:
+def test_a_node_uncordoned_during_its_drain_is_cordoned_again() -> None:
     cluster = make(1, pods=3, budget=1)
     until(cluster, Step.DRAINING)
     cluster.machines["n0"].cordoned = False

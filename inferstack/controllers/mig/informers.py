@@ -1,13 +1,21 @@
-"""The cluster in view while a rollout is under way, and the settings of the GPU operator."""
+"""What the controller of MigRollouts observes: the cluster during a rollout, and the GPU operator's MIG settings."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
-from inferstack.controllers.mig.devices import Settings
-from inferstack.controllers.mig.world import Pod, World, budget_of, node_of, pod_of, prune_node, prune_pod
+from inferstack.controllers.mig.cluster_state import (
+    ClusterState,
+    Pod,
+    budget_of,
+    node_of,
+    pod_of,
+    prune_node,
+    prune_pod,
+)
+from inferstack.controllers.mig.devices import MigSettings
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
 from inferstack.mig.errors import ConfigError
@@ -20,15 +28,15 @@ Object = dict[str, Any]
 _POLICY: Final = ("nvidia.com/v1", "ClusterPolicy", POLICY)
 _KEY: Final = "config.yaml"
 _SETTINGS_SECONDS = 5.0
-"""How long the settings that were read are used."""
+"""How long settings are used before they are read again."""
 
 
-class Observed:
-    """Nodes, pods and budgets as informers keep them.
+class ClusterInformers:
+    """Local copies of nodes, pods and PodDisruptionBudgets.
 
     Args:
         kube: connected client.
-        on_change: called when something changed.
+        on_change: called after each change.
     """
 
     def __init__(self, kube: KubeClient, on_change: Callable[[], None]) -> None:
@@ -51,43 +59,39 @@ class Observed:
             for informer in (self.nodes, self._pods, self._budgets):
                 group.create_task(informer.run())
 
-    async def look(self) -> World:
-        """Return the world as it is known now."""
+    async def state(self) -> ClusterState:
+        """Return the cluster state by the local copies."""
+        pods = [pod for obj in self._pods.objects.values() if (pod := obj.get("pod")) is not None]
         settings = await self._settings.read()
-        pods: dict[str, list[Pod]] = {}
-        for obj in self._pods.objects.values():
-            if (pod := obj.get("pod")) is not None:
-                pods.setdefault(pod.node, []).append(pod)
-        return World(
-            nodes={key: node_of(obj) for key, obj in self.nodes.objects.items()},
-            pods={node: sorted(found, key=str) for node, found in pods.items()},
-            budgets=[budget_of(obj) for obj in self._budgets.objects.values()],
-            settings=settings if isinstance(settings, Settings) else None,
-            problem="" if isinstance(settings, Settings) else settings,
-        )
+        return _state(self.nodes.objects.values(), pods, self._budgets.objects.values(), settings)
 
 
-async def snapshot(kube: KubeClient) -> World:
-    """Return the world as it is, read once."""
+async def snapshot(kube: KubeClient) -> ClusterState:
+    """Return the cluster state, read once from the API server."""
     nodes, pods, budgets = await asyncio.gather(
         kube.list("v1", "Node"), kube.list("v1", "Pod"), kube.list("policy/v1", "PodDisruptionBudget")
     )
-    holding: dict[str, list[Pod]] = {}
-    for obj in pods["items"]:
-        if (pod := pod_of(obj)) is not None:
-            holding.setdefault(pod.node, []).append(pod)
-    settings = await SettingsReader(kube).read()
-    return World(
-        nodes={obj["metadata"]["name"]: node_of(obj) for obj in nodes["items"]},
-        pods=holding,
-        budgets=[budget_of(obj) for obj in budgets["items"]],
-        settings=settings if isinstance(settings, Settings) else None,
-        problem="" if isinstance(settings, Settings) else settings,
+    with_gpus = [pod for obj in pods["items"] if (pod := pod_of(obj)) is not None]
+    return _state(nodes["items"], with_gpus, budgets["items"], await SettingsReader(kube).read())
+
+
+def _state(
+    nodes: Iterable[Object], pods: Iterable[Pod], budgets: Iterable[Object], settings: MigSettings | str
+) -> ClusterState:
+    by_node: dict[str, list[Pod]] = {}
+    for pod in sorted(pods, key=str):
+        by_node.setdefault(pod.node, []).append(pod)
+    return ClusterState(
+        nodes={obj["metadata"]["name"]: node_of(obj) for obj in nodes},
+        pods=by_node,
+        budgets=[budget_of(obj) for obj in budgets],
+        settings=settings if isinstance(settings, MigSettings) else None,
+        settings_problem="" if isinstance(settings, MigSettings) else settings,
     )
 
 
 class SettingsReader:
-    """Reads the ClusterPolicy and the MIG manager's layouts; parses these only when they changed.
+    """Reads the ClusterPolicy and the MIG manager's layouts, and parses the layouts only when they changed.
 
     Args:
         kube: connected client.
@@ -95,49 +99,49 @@ class SettingsReader:
 
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
-        self._known: Settings | str = "the settings of the GPU operator were not read yet"
+        self._settings_or_problem: MigSettings | str = "the settings of the GPU operator have not been read yet"
         self._read_at = float("-inf")
         self._parsed: tuple[str, dict[str, Layout]] | None = None
 
-    async def read(self) -> Settings | str:
+    async def read(self) -> MigSettings | str:
         """Return the settings, or why there are none."""
         now = asyncio.get_running_loop().time()
-        if now - self._read_at >= (_SETTINGS_SECONDS if isinstance(self._known, Settings) else 1.0):
-            self._known = await self._read()
+        if now - self._read_at >= (_SETTINGS_SECONDS if isinstance(self._settings_or_problem, MigSettings) else 1.0):
+            self._settings_or_problem = await self._read()
             self._read_at = now
-        return self._known
+        return self._settings_or_problem
 
-    async def _read(self) -> Settings | str:
+    async def _read(self) -> MigSettings | str:
         policy = await self._kube.find(*_POLICY)
         if policy is None:
-            return "there is no ClusterPolicy: the GPU operator is not installed"
+            return "the cluster has no ClusterPolicy: the GPU operator is not installed"
         spec = policy.get("spec") or {}
         manager = spec.get("migManager") or {}
         if manager.get("enabled", True) is False:
-            return "the ClusterPolicy switches the MIG manager off"
+            return "the ClusterPolicy disables the MIG manager"
         config = manager.get("config") or {}
         layouts = await self._layouts(config.get("name") or "")
         if isinstance(layouts, str):
             return layouts
         strategy = (spec.get("mig") or {}).get("strategy") or "single"
         if strategy not in STRATEGIES:
-            return f"the ClusterPolicy's mig.strategy {strategy!r} is not known"
-        return Settings(layouts, cast(Strategy, strategy), config.get("default", "all-disabled"))
+            return f"the ClusterPolicy's mig.strategy {strategy!r} is unknown"
+        return MigSettings(layouts, cast(Strategy, strategy), config.get("default", "all-disabled"))
 
     async def _layouts(self, named: str) -> dict[str, Layout] | str:
         name = named or DEFAULT_LAYOUTS
         try:
-            found = await self._kube.find("v1", "ConfigMap", name, NAMESPACE)
+            config_map = await self._kube.find("v1", "ConfigMap", name, NAMESPACE)
         except ApiError as error:
             if error.code != 403:
                 raise
-            return f"the operator may not read ConfigMap {NAMESPACE}/{name}: add its name to the operator's rights"
-        if found is None:
+            return f"the operator may not read ConfigMap {NAMESPACE}/{name}: add it to the operator's ClusterRole"
+        if config_map is None:
             if named:
                 return f"ConfigMap {NAMESPACE}/{name} does not exist"
             text: str | None = dump_config(make_mig_parted_config())
         else:
-            text = (found.get("data") or {}).get(_KEY)
+            text = (config_map.get("data") or {}).get(_KEY)
         if text is None:
             return f"ConfigMap {NAMESPACE}/{name} has no key {_KEY}"
         if self._parsed is None or self._parsed[0] != text:

@@ -1,4 +1,4 @@
-"""What the decisions are made of: nodes, the pods that hold GPUs, and disruption budgets, out of raw objects. Pure."""
+"""Nodes, pods that hold GPUs and PodDisruptionBudgets, made of raw objects. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from inferstack.controllers.mig.devices import Settings
+from inferstack.controllers.mig.devices import MigSettings
 from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
 from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import is_nvidia
@@ -14,14 +14,14 @@ from inferstack.mig.resources import is_nvidia
 Object = dict[str, Any]
 
 OWNER: Final = "inferstack.dev/mig-rollout"
-"""Label of a node that was cordoned for a rollout: the rollout's name. Who finds it may uncordon the node again."""
+"""Label of a node that was cordoned for a rollout: the rollout's name. It permits uncordoning the node."""
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _ENDED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node as far as it matters."""
+    """The part of a Node that decisions depend on."""
 
     name: str
     labels: Mapping[str, str]
@@ -36,18 +36,18 @@ class Node:
 
     @property
     def layout(self) -> str | None:
-        """What the MIG manager is asked for."""
+        """The layout requested from the MIG manager."""
         return self.labels.get(MIG_CONFIG) or None
 
     @property
     def state(self) -> str | None:
-        """What the MIG manager says."""
+        """The state that the MIG manager reports."""
         return self.labels.get(MIG_STATE)
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod that holds GPUs, on a node, and is to leave before these are cut."""
+    """A pod that holds GPUs and must leave its node before the layout changes."""
 
     namespace: str
     name: str
@@ -56,9 +56,9 @@ class Pod:
     labels: Mapping[str, str]
     ready: bool = True
     leaving: bool = False
-    """It was deleted and has not ended yet."""
+    """It is being deleted."""
     replaced: bool = True
-    """Someone makes another for it: it has a controller."""
+    """It has a controller that will replace it."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -75,10 +75,10 @@ class Budget:
     healthy: int
     expected: int
     current: bool = True
-    """Its numbers are of its latest spec."""
+    """Its status is of its latest generation."""
 
     def covers(self, pod: Pod) -> bool:
-        """Tell whether it counts a pod. In policy/v1 an empty selector means all pods, none means none."""
+        """Return whether it covers a pod. In policy/v1 an empty selector selects all pods, a missing one none."""
         return self.namespace == pod.namespace and self.selector is not None and _selects(self.selector, pod.labels)
 
     def __str__(self) -> str:
@@ -86,25 +86,25 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class World:
-    """All of it at one moment."""
+class ClusterState:
+    """The cluster at one moment."""
 
     nodes: Mapping[str, Node]
     pods: Mapping[str, Sequence[Pod]] = field(default_factory=dict)
     """By node."""
     budgets: Sequence[Budget] = ()
-    settings: Settings | None = None
-    problem: str = ""
+    settings: MigSettings | None = None
+    settings_problem: str = ""
     """Why there are no settings."""
 
     def covering(self, pods: Iterable[Pod]) -> list[Budget]:
-        """Return the budgets that count one of the pods."""
+        """Return the budgets that cover one of the pods."""
         listed = list(pods)
         return [budget for budget in self.budgets if any(budget.covers(pod) for pod in listed)]
 
 
 def prune_node(obj: Object) -> Object:
-    """Keep of a node what `node_of` reads."""
+    """Keep what `node_of` reads."""
     meta, status = obj["metadata"], obj.get("status") or {}
     kept_labels = {key: value for key, value in (meta.get("labels") or {}).items() if _matters(key)}
     return {
@@ -115,9 +115,9 @@ def prune_node(obj: Object) -> Object:
                 name: count for name, count in (status.get("allocatable") or {}).items() if is_nvidia(name)
             },
             "conditions": [
-                {key: one[key] for key in ("type", "status")}
-                for one in status.get("conditions") or []
-                if one["type"] == "Ready"
+                {key: condition[key] for key in ("type", "status")}
+                for condition in status.get("conditions") or []
+                if condition["type"] == "Ready"
             ],
         },
     }
@@ -128,19 +128,19 @@ def _matters(label: str) -> bool:
 
 
 def node_of(obj: Object) -> Node:
-    """Return a node out of its object, whole or pruned."""
+    """Return a node from its object, pruned or not."""
     status = obj.get("status") or {}
     return Node(
         name=obj["metadata"]["name"],
         labels=obj["metadata"].get("labels") or {},
         allocatable=status.get("allocatable") or {},
         unschedulable=bool((obj.get("spec") or {}).get("unschedulable")),
-        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or []),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or []),
     )
 
 
 def prune_pod(obj: Object) -> Object:
-    """Keep of a pod that holds GPUs what `pod_of` reads, of all others that they are there."""
+    """Keep what `pod_of` reads; of a pod without GPUs only the identity."""
     meta = obj["metadata"]
     kept: Object = {"metadata": {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion")}}
     if (pod := pod_of(obj)) is not None:
@@ -149,14 +149,14 @@ def prune_pod(obj: Object) -> Object:
 
 
 def pod_of(obj: Object) -> Pod | None:
-    """Return a pod that must leave its node before the GPUs are cut; None for one that need not.
+    """Return a pod that must leave its node before the layout changes; None for any other.
 
-    Those of DaemonSets and mirror pods stay: they would come back at once, and the MIG manager stops those of NVIDIA.
+    Pods of DaemonSets and mirror pods stay: they would return at once, and the MIG manager stops NVIDIA's own.
     """
     meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
     if not spec.get("nodeName") or status.get("phase") in _ENDED or not pod_requests(obj, is_nvidia):
         return None
-    owner = next((one for one in meta.get("ownerReferences") or [] if one.get("controller")), None)
+    owner = next((ref for ref in meta.get("ownerReferences") or [] if ref.get("controller")), None)
     if _MIRROR in (meta.get("annotations") or {}) or (owner and owner["kind"] == "DaemonSet"):
         return None
     conditions = status.get("conditions") or []
@@ -166,14 +166,14 @@ def pod_of(obj: Object) -> Pod | None:
         uid=meta["uid"],
         node=spec["nodeName"],
         labels=meta.get("labels") or {},
-        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in conditions),
         leaving="deletionTimestamp" in meta,
         replaced=owner is not None,
     )
 
 
 def budget_of(obj: Object) -> Budget:
-    """Return a PodDisruptionBudget out of its object."""
+    """Return a PodDisruptionBudget from its object."""
     meta, status = obj["metadata"], obj.get("status") or {}
     return Budget(
         namespace=meta["namespace"],

@@ -1,6 +1,7 @@
-"""The use of GPUs for Prometheus: read from the cluster now and then, shown until the next look.
+"""GPU usage for Prometheus, computed at intervals.
 
-Nodes and pods are listed and not watched: of thousands of pods a watch tells each change, and slices change in minutes.
+Nodes and pods are listed and not watched: a watch delivers each change of thousands of pods, while slices change within
+minutes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class UsageMetrics:
 
     Args:
         kube: connected client.
-        seconds: between two looks.
+        seconds: interval.
     """
 
     def __init__(self, kube: KubeClient, seconds: float) -> None:
@@ -31,31 +32,31 @@ class UsageMetrics:
         self._trouble = ""
 
     def page(self) -> str:
-        """Return the metrics in Prometheus' text format; nothing where there are no GPUs or the last look failed.
+        """Return the metrics in Prometheus' text format; nothing if there are no GPUs or the last list failed.
 
-        What is not known is left out rather than shown as it was: one sees a series that ends, not one that stays.
+        After a failure the series end instead of repeating their last values.
         """
         return self._page
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Compute the metrics until cancelled."""
         while True:
             try:
-                self._page = await self._look()
+                self._page = await self._compute()
             except TROUBLE as error:
                 self._page = ""
-                if self._trouble != str(error):  # told once, not each minute
-                    _LOG.warning("the use of GPUs is not known: %s", error)
+                if self._trouble != str(error):  # logged once, not every minute
+                    _LOG.warning("GPU usage is unknown: %s", error)
                 self._trouble = str(error)
             else:
                 self._trouble = ""
             await asyncio.sleep(self._seconds)
 
-    async def _look(self) -> str:
+    async def _compute(self) -> str:
         nodes = (await self._kube.list("v1", "Node", labels=PRODUCT))["items"]
         if not nodes:
             return ""
         over = "status.phase!=Succeeded,status.phase!=Failed"
         pods = (await self._kube.list("v1", "Pod", fields=over))["items"]
-        # Beside the loop: the sums over thousands of pods must not hold up jobs.
+        # In a thread: sums over thousands of pods must not delay jobs.
         return await asyncio.to_thread(lambda: make_exposition(make_usage(nodes, pods)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.controllers.mig.controller import _turn
+from inferstack.controllers.mig.controller import _order
 
 EARLY, LATE = "2026-11-29T14:00:00Z", "2026-11-29T14:00:01Z"
 
@@ -18,7 +18,7 @@ def rollout(name: str, created: str, phase: str | None = None) -> dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         (rollout("b", EARLY), rollout("a", LATE)),
         (rollout("a", EARLY), rollout("b", EARLY)),
@@ -29,5 +29,5 @@ def rollout(name: str, created: str, phase: str | None = None) -> dict[str, Any]
         (rollout("b", LATE, "Running"), rollout("a", EARLY)),
     ],
 )
-def test_whose_turn_it_is_keeps_it(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert sorted([other, one], key=_turn) == [one, other]
+def test_a_rollout_that_has_begun_stays_first(first: dict[str, Any], other: dict[str, Any]) -> None:
+    assert sorted([other, first], key=_order) == [first, other]

@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from inferstack.controllers.mig.devices import COUNT, PRODUCT, Settings, UnknownDevicesError, expected, matches, offered
+from inferstack.controllers.mig.cluster_state import budget_of, node_of, pod_of, prune_node, prune_pod
+from inferstack.controllers.mig.devices import (
+    COUNT,
+    PRODUCT,
+    MigSettings,
+    UnknownDevicesError,
+    allocatable_devices,
+    expected_devices,
+    matches,
+)
 from inferstack.controllers.mig.orphans import is_orphan
-from inferstack.controllers.mig.world import budget_of, node_of, pod_of, prune_node, prune_pod
 from inferstack.mig.errors import LayoutError
 from tests.unit.controllers.mig.cluster import LAYOUTS, MODEL, SETTINGS
 
@@ -35,9 +43,15 @@ def pod(**changes: Any) -> Object:
 
 
 def test_a_pod_with_gpus_must_leave() -> None:
-    found = pod_of(pod())
-    assert found is not None
-    assert (str(found), found.node, found.ready, found.leaving, found.replaced) == ("ns/p", "n", True, False, True)
+    gpu_pod = pod_of(pod())
+    assert gpu_pod is not None
+    assert (str(gpu_pod), gpu_pod.node, gpu_pod.ready, gpu_pod.leaving, gpu_pod.replaced) == (
+        "ns/p",
+        "n",
+        True,
+        False,
+        True,
+    )
     leaving = pod_of(pod(metadata_deletionTimestamp="now"))
     assert leaving is not None
     assert leaving.leaving
@@ -60,7 +74,7 @@ def test_a_pod_with_gpus_must_leave() -> None:
         {"metadata_ownerReferences": [{"kind": "DaemonSet", "controller": True}]},
     ],
 )
-def test_a_pod_that_stays(changes: Object) -> None:
+def test_other_pods_stay(changes: Object) -> None:
     assert pod_of(pod(**changes)) is None
     assert "pod" not in prune_pod(pod(**changes))
 
@@ -78,19 +92,19 @@ def test_a_pod_that_stays(changes: Object) -> None:
         ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
     ],
 )
-def test_which_pods_a_budget_counts(selector: Object | None, covers: bool) -> None:
+def test_budget_covers_selected_pods(selector: Object | None, covers: bool) -> None:
     meta = {"name": "b", "namespace": "ns", "generation": 2}
     status = {"disruptionsAllowed": 1, "currentHealthy": 3, "expectedPods": 4, "observedGeneration": 1}
     budget = budget_of({"metadata": meta, "spec": {"selector": selector}, "status": status})
-    found = pod_of(pod())
-    assert found is not None
-    assert budget.covers(found) is covers
+    gpu_pod = pod_of(pod())
+    assert gpu_pod is not None
+    assert budget.covers(gpu_pod) is covers
     assert (budget.allowed, budget.healthy, budget.expected, budget.current) == (1, 3, 4, False)
     elsewhere = budget_of({"metadata": {**meta, "namespace": "other"}, "spec": {"selector": {}}})
-    assert not elsewhere.covers(found)
+    assert not elsewhere.covers(gpu_pod)
 
 
-def test_a_pruned_node_is_read_like_a_whole_one() -> None:
+def test_a_pruned_node_is_the_same() -> None:
     node = {
         "metadata": {
             "name": "n",
@@ -112,16 +126,16 @@ def test_a_pruned_node_is_read_like_a_whole_one() -> None:
     assert pruned.allocatable == {"nvidia.com/gpu": "8"}
 
 
-def test_what_a_layout_means_on_a_node() -> None:
-    assert expected(A100, SETTINGS, "all-1g.5gb", "") == {"nvidia.com/mig-1g.5gb": 56}
+def test_expected_devices_of_a_layout() -> None:
+    assert expected_devices(A100, SETTINGS, "all-1g.5gb", "") == {"nvidia.com/mig-1g.5gb": 56}
     cut = {PRODUCT: f"{MODEL.product}-MIG-1g.5gb", COUNT: "56"}
-    single = Settings(LAYOUTS, "single", "all-disabled")
-    assert expected(cut, single, "all-2g.10gb", "all-1g.5gb") == {"nvidia.com/gpu": 24}
-    assert expected(cut, single, "all-disabled", "all-1g.5gb") == {"nvidia.com/gpu": 8}
+    single = MigSettings(LAYOUTS, "single", "all-disabled")
+    assert expected_devices(cut, single, "all-2g.10gb", "all-1g.5gb") == {"nvidia.com/gpu": 24}
+    assert expected_devices(cut, single, "all-disabled", "all-1g.5gb") == {"nvidia.com/gpu": 8}
 
 
 @pytest.mark.parametrize(
-    ("labels", "layout", "current", "error", "said"),
+    ("labels", "layout", "current", "error", "mentions"),
     [
         (A100, "none", "", LayoutError, "no layout 'none'"),
         (A100, "all-enabled", "", LayoutError, "would publish nothing"),
@@ -130,14 +144,14 @@ def test_what_a_layout_means_on_a_node() -> None:
         ({**A100, COUNT: "x"}, "all-1g.5gb", "", UnknownDevicesError, "nvidia.com/gpu.count is 'x'"),
     ],
 )
-def test_what_cannot_be_told(
-    labels: dict[str, str], layout: str, current: str, error: type[Exception], said: str
+def test_unknown_devices_are_errors(
+    labels: dict[str, str], layout: str, current: str, error: type[Exception], mentions: str
 ) -> None:
-    with pytest.raises(error, match=said):
-        expected(labels, SETTINGS, layout, current)
+    with pytest.raises(error, match=mentions):
+        expected_devices(labels, SETTINGS, layout, current)
 
 
-def test_shared_devices_count_as_often_as_their_label_says() -> None:
+def test_shared_devices_match_by_their_replicas_label() -> None:
     wanted = {"nvidia.com/mig-1g.5gb": 14}
     assert matches(wanted, {}, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "0", "cpu": "96"})
     assert not matches(wanted, {}, {"nvidia.com/mig-1g.5gb": "28"})
@@ -145,10 +159,12 @@ def test_shared_devices_count_as_often_as_their_label_says() -> None:
     assert matches(wanted, twice, {"nvidia.com/mig-1g.5gb": "28"})
     assert matches(wanted, twice, {"nvidia.com/mig-1g.5gb.shared": "28"})
     assert not matches(wanted, twice, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "1"})
-    assert offered({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "2", "cpu": "1"}) == {"nvidia.com/mig-1g.5gb": 2}
+    assert allocatable_devices({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "2", "cpu": "1"}) == {
+        "nvidia.com/mig-1g.5gb": 2
+    }
 
 
-def test_whose_nodes_are_given_back() -> None:
+def test_orphans_are_nodes_of_finished_or_missing_rollouts() -> None:
     spec = {"nodes": [{"name": "n", "layout": "x"}]}
     meta = {"name": "r"}
     at_work = {

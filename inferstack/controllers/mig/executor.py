@@ -1,4 +1,4 @@
-"""Does to the cluster what was decided. Each action may be done twice."""
+"""Carries out actions on the cluster. Each action may be repeated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from inferstack.api.labels import MANAGER
 from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout, Uncordon
-from inferstack.controllers.mig.world import OWNER, pod_of
+from inferstack.controllers.mig.cluster_state import OWNER, pod_of
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
 from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
@@ -18,13 +18,13 @@ Object = dict[str, Any]
 
 _AT_ONCE = 8
 _AGAIN_SECONDS = 2.0
-"""When to ask again to evict a pod. The API server itself says 10 s or nothing; a budget turns much sooner."""
+"""Interval of eviction attempts. The API server suggests 10 s or nothing; a budget changes much sooner."""
 
 _LOG = logging.getLogger("operator.mig")
 
 
-class Hand:
-    """Carries actions out.
+class ActionExecutor:
+    """Carries out actions.
 
     Args:
         kube: connected client.
@@ -32,48 +32,48 @@ class Hand:
 
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
-        self._asked: dict[str, float] = {}
+        self._attempts: dict[str, float] = {}
 
-    async def carry_out(self, rollout: str, actions: Sequence[Action], nodes: Informer) -> None:
-        """Do them, several at a time.
+    async def execute(self, rollout: str, actions: Sequence[Action], nodes: Informer) -> None:
+        """Carry out actions, several at a time.
 
         Args:
             rollout: name of the rollout.
-            actions: to be done; their order does not matter.
-            nodes: where what was written is remembered, so that the next look sees it.
+            actions: in any order.
+            nodes: receives the nodes that were written, ahead of its watch.
 
         Raises:
-            ApiError: the first refusal that is neither a conflict nor a budget's.
+            ApiError: the first refusal other than a conflict or a budget's.
         """
         limit = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(action: Action) -> None:
+        async def run(action: Action) -> None:
             async with limit:
-                await self._do(rollout, action, nodes)
+                await self._execute(rollout, action, nodes)
 
-        results = await asyncio.gather(*map(one, actions), return_exceptions=True)
+        results = await asyncio.gather(*map(run, actions), return_exceptions=True)
         if errors := [result for result in results if isinstance(result, BaseException)]:
             raise errors[0]
 
-    async def _do(self, rollout: str, action: Action, nodes: Informer) -> None:
+    async def _execute(self, rollout: str, action: Action, nodes: Informer) -> None:
         match action:
             case Cordon(name):
                 await self._patch(name, nodes, {OWNER: rollout}, unschedulable=True)
             case Uncordon(name):
                 await self._patch(name, nodes, {OWNER: None}, unschedulable=None)
             case SetLayout(name, layout, empty):
-                if empty and await self._is_used(name):
+                if empty and await self._has_gpu_pods(name):
                     return
                 await self._patch(name, nodes, {MIG_CONFIG: layout, MIG_STATE: None})
             case Evict():
                 await self._evict(action)
 
     async def _patch(self, name: str, nodes: Informer, labels: dict[str, str | None], **spec: bool | None) -> None:
-        known = nodes.objects.get(name)
-        if known is None:
+        node = nodes.objects.get(name)
+        if node is None:
             return
-        # The version keeps us from writing over what someone else has done since: their cordon, their layout.
-        body: Object = {"metadata": {"labels": labels, "resourceVersion": known["metadata"]["resourceVersion"]}}
+        # The resourceVersion prevents overwriting a cordon or a layout that someone else has set meanwhile.
+        body: Object = {"metadata": {"labels": labels, "resourceVersion": node["metadata"]["resourceVersion"]}}
         if spec:
             body["spec"] = spec
         try:
@@ -82,17 +82,17 @@ class Hand:
             if not (error.conflict or error.not_found):
                 raise
 
-    async def _is_used(self, name: str) -> bool:
-        """Ask the API server itself: a pod may have been bound in the moment before the cordon."""
+    async def _has_gpu_pods(self, name: str) -> bool:
+        """Return whether a pod holds GPUs, by the API server: one may have been bound just before the cordon."""
         listing = await self._kube.list("v1", "Pod", fields=f"spec.nodeName={name}")
         return any(pod_of(obj) for obj in listing["items"])
 
     async def _evict(self, action: Evict) -> None:
         pod, now = action.pod, asyncio.get_running_loop().time()
-        if now < self._asked.get(pod.uid, float("-inf")) + _AGAIN_SECONDS:
+        if now < self._attempts.get(pod.uid, float("-inf")) + _AGAIN_SECONDS:
             return
-        self._asked = {uid: when for uid, when in self._asked.items() if now < when + _AGAIN_SECONDS}
-        self._asked[pod.uid] = now
+        self._attempts = {uid: when for uid, when in self._attempts.items() if now < when + _AGAIN_SECONDS}
+        self._attempts[pod.uid] = now
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -102,7 +102,7 @@ class Hand:
         try:
             await self._kube.request("POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body=body)
         except ApiError as error:
-            # 429: a budget. 404 and 409: it is gone, or another by its name. 500: it is in two budgets.
+            # 429: a budget. 404 and 409: the pod is gone, or has been replaced. 500: it matches two budgets.
             if error.code not in (404, 409, 429, 500):
                 raise
             _LOG.debug("%s was not evicted: %s", pod, error)
