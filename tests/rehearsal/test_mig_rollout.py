@@ -76,7 +76,7 @@ async def test_nodes_that_have_their_layout_are_left_alone(kube: KubeClient, mak
     before = [(await fleet.node_of(kube, node))["metadata"]["labels"] for node in nodes]
     name = await fleet.start(kube, nodes, BEFORE)
     status = await reach(kube, name, phase("Succeeded"))
-    assert {record["message"] for record in status["nodes"]} == {"has the layout already"}
+    assert {record["message"] for record in status["nodes"]} == {"the node already has the layout"}
     assert [(await fleet.node_of(kube, node))["metadata"]["labels"] for node in nodes] == before
 
 
@@ -197,7 +197,7 @@ async def test_windows_pauses_and_aborts(kube: KubeClient, make_nodes: MakeNodes
     name = await fleet.start(kube, nodes, windows=closed)
     assert (await reach(kube, name, phase("Waiting")))["message"] == "no window is open"
     waiting = await fleet.start(kube, nodes, paused=True)
-    assert (await reach(kube, waiting, phase("Pending")))["message"] == f"waits for the rollout {name}"
+    assert (await reach(kube, waiting, phase("Pending")))["message"] == f"waiting for the rollout {name}"
     await fleet.edit(kube, name, aborted=True)
     assert steps(await reach(kube, name, phase("Aborted"))) == ["Waiting"] * 3
     await reach(kube, waiting, phase("Paused"))
