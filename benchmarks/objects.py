@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 
 def make_objects(count: int, prefix: str) -> list[Object]:

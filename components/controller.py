@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-system"
 HEALTH_PORT = 8080

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.versions import load as load_versions
-
-Object = dict[str, Any]
 
 LABELS = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
 """Labels of all objects that this program makes."""

@@ -15,12 +15,13 @@ from pulumi.runtime.proto import analyzer_pb2
 from components.security.settings import SecuritySettings
 from components.settings import PROJECT, load_role
 from components.tenancy.settings import TenancySettings
+from inferstack.apimachinery.objects import Object
 from inferstack.engine import properties
 from inferstack.policy.celeval import prepare
 from inferstack.policy.evaluate import Finding, apply
 from inferstack.policy.model import Level, Rule
 from inferstack.policy.registry import rules
-from inferstack.policy.resource import UNKNOWN, Object, Resource, Stack
+from inferstack.policy.resource import UNKNOWN, Resource, Stack
 from inferstack.policy.settings import PolicySettings
 from inferstack.tokens import token
 from policies.jobs import JOB, children

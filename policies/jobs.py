@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inferstack.policy.resource import Object, Resource, get, has_unknown
+from inferstack.apimachinery.objects import Object
+from inferstack.policy.resource import Resource, get, has_unknown
 from inferstack.tokens import token
 
 JOB = "InferenceJob"

@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
+from inferstack.apimachinery.objects import Object
 from inferstack.toolchain.charts import Pin
-
-Object = dict[str, Any]
 
 
 def make_crd(name: str) -> Object:

@@ -13,8 +13,9 @@ from components.addon.catalogue import AddonName, Facts, crd_reference, load
 from components.addon.settings import AddonSettings, Mode
 from components.addon.values import check, explain
 from components.cluster.settings import Place
-from components.objects import LABELS, Object
+from components.objects import LABELS
 from components.settings import PROJECT, merge
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.toolchain import crds as module_crds
 from inferstack.toolchain.charts import Archive, Pin, find, pins

@@ -8,9 +8,9 @@ from typing import Any
 
 from components.addon.catalogue import AddonName
 from components.autoscaling.settings import AutoscalingSettings, ScaledJob
-from components.objects import Object
 from components.settings import PROJECT
 from inferstack.api import InferenceJobSpec, runtimes
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
 _KEY = f"{PROJECT}:autoscaling"

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.autoscaling.settings import PredictiveSettings
 from components.controller import NAMESPACE, Controller
-from components.objects import Object
+from inferstack.apimachinery.objects import Object
 
 NAME = "inferstack-scaler"
 _SCALER = Controller(NAME)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from components.autoscaling.settings import Authentication, AutoscalingSettings, ScaledJob, Trigger
 from components.monitoring.builders import JOB_LABEL
-from components.objects import LABELS, Object
+from components.objects import LABELS
 from inferstack.api import InferenceJobSpec, Metric, MetricType, constants, runtimes
+from inferstack.apimachinery.objects import Object
 
 API_VERSION = "keda.sh/v1alpha1"
 _HPA_PREFIX = "keda-hpa-"

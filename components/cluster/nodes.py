@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from components.cluster.settings import ClusterSettings, NodeGroup
-from components.objects import Object
+from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
 
 

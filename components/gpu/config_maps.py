@@ -15,7 +15,8 @@ import yaml
 
 from components.gpu.counters import CSV_KEY, make_csv
 from components.gpu.settings import GpuSettings, TimeSlicingConfiguration
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 from inferstack.mig import mig_parted, sharing
 
 NAMESPACE = "gpu-operator"

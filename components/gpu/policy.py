@@ -7,7 +7,8 @@ from typing import Any
 
 from components.gpu.settings import GpuSettings
 from components.gpu.values import make_cutting, make_sharing, make_values
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 POLICY = "cluster-policy"
 _OPERANDS = ("operator", "daemonsets", "toolkit", "gfd", "dcgmExporter", "validator", "psa", "mig")

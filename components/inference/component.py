@@ -9,9 +9,9 @@ import pulumi
 from components.inference.jobs import make_jobs
 from components.inference.operator_objects import make_budget, make_deployment, make_namespace, make_rights
 from components.inference.settings import InferenceSettings
-from components.objects import Object
 from components.resource import KubeObject
 from inferstack.api import InferenceJobSpec, crds
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.rbac import rules
 from inferstack.versions import load as load_versions
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from components.inference.settings import InferenceSettings, Job
-from components.objects import Object
 from components.settings import validate
 from inferstack.api import InferenceJob
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
 _KEY = "inferstack:inference.jobs"

@@ -6,7 +6,8 @@ from typing import Any
 
 from components.controller import NAMESPACE, Controller
 from components.inference.settings import OperatorSettings
-from components.objects import Object, make_pod_security
+from components.objects import make_pod_security
+from inferstack.apimachinery.objects import Object
 
 NAME = "inferstack-operator"
 _OPERATOR = Controller(NAME)

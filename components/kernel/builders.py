@@ -10,7 +10,8 @@ from components.agents import chosen_nodes, digest
 from components.kernel.checks import chosen
 from components.kernel.settings import KernelSettings
 from components.kernel.table import load
-from components.objects import LABELS, Object, make_namespace
+from components.objects import LABELS, make_namespace
+from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-kernel"
 NAME = "inferstack-kernel"

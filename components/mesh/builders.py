@@ -9,8 +9,8 @@ from components.addon.catalogue import AddonName
 from components.mesh.metrics import make_stats_matcher
 from components.mesh.objects import CROSS_NETWORK_PORT, INGRESS, ROOT, make
 from components.mesh.settings import AccessLog, MeshSettings
-from components.objects import Object
 from components.tenancy.builders import Peer
+from inferstack.apimachinery.objects import Object
 
 XDS_PORT = 15012
 """istiod's port for proxies, with TLS."""

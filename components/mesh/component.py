@@ -15,8 +15,8 @@ from components.mesh.metrics import make_rule
 from components.mesh.objects import Job
 from components.mesh.settings import MeshSettings
 from components.mesh.traffic import make_gateway_traffic, make_tenant_traffic
-from components.objects import Object
 from components.resource import KubeObject
+from inferstack.apimachinery.objects import Object
 
 _ADDONS: tuple[AddonName, ...] = ("istio-base", "istiod", "istio-cni", "istio-ztunnel", "istio-gateway")
 """In the order of their installation."""

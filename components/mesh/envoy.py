@@ -15,7 +15,7 @@ from typing import Any, Literal
 from components.mesh import proxies
 from components.mesh.objects import SERVICE_PORT, Job, host_of, make
 from components.mesh.settings import Ejection, MeshSettings, PeakEwma
-from components.objects import Object
+from inferstack.apimachinery.objects import Object
 
 Context = Literal["SIDECAR_OUTBOUND", "GATEWAY"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.mesh.objects import ROOT, SERVICE_PORT, make
 from components.mesh.settings import DataPlane
-from components.objects import Object
+from inferstack.apimachinery.objects import Object
 
 WINDOW = "1m"
 BY = "destination_service_namespace, destination_service_name"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.addon import catalogue
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 ROOT = catalogue.load()["istiod"].namespace
 """Istio's root namespace: what lies there holds for the whole mesh."""

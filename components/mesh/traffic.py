@@ -17,8 +17,8 @@ from components.mesh.objects import (
     make,
 )
 from components.mesh.settings import Host, LoadBalancing, MeshSettings, MtlsMode, PlainPort
-from components.objects import Object
 from inferstack.api.labels import JOB
+from inferstack.apimachinery.objects import Object
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """Failures after which no server can have begun to work on the request."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from components.monitoring.builders import JOB_CONDITION, JOB_LABEL, OPERATOR_JOB
 from components.monitoring.recording import make_autoscaling_group
 from components.monitoring.settings import NAMESPACE, AlertName, Alerts, MonitoringSettings
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 _GPU = "GPU {{ $labels.gpu }} ({{ $labels.UUID }}) of {{ $labels.Hostname }}"
 _JOB = f"{{{{ $labels.namespace }}}}/{{{{ $labels.{JOB_LABEL} }}}}"

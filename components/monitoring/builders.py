@@ -7,9 +7,10 @@ from typing import Any
 
 from components.addon.catalogue import AddonName
 from components.monitoring.settings import NAMESPACE, MonitoringSettings, RemoteStore, Storage
-from components.objects import LABELS, Object
+from components.objects import LABELS
 from inferstack.api import constants, runtimes
 from inferstack.api.labels import JOB, SERIES_JOB, SERIES_RUNTIME
+from inferstack.apimachinery.objects import Object
 
 JOB_LABEL = SERIES_JOB
 RUNTIME_LABEL = SERIES_RUNTIME

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from components.monitoring.builders import JOB_LABEL
 from components.monitoring.settings import NAMESPACE
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _COLUMNS, _HEIGHT, _PER_ROW = 24, 8, 3

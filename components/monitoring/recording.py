@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 from components.monitoring.builders import JOB_LABEL, RUNTIME_LABEL
 from components.monitoring.settings import MonitoringSettings
-from components.objects import Object
 from inferstack.api import MetricType, RuntimeName, runtimes
+from inferstack.apimachinery.objects import Object
 
 _BY = f"namespace, pod, {JOB_LABEL}, {RUNTIME_LABEL}"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from components.addon.catalogue import AddonName
 from components.network.settings import Efa, NetworkSettings, Policy, Pool, Sriov, TenantNetwork
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "sriov-network-operator"
 GROUP = "sriovnetwork.openshift.io/v1"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from components.inference.settings import InferenceSettings
 from components.network.settings import Sriov
-from components.objects import Object
 from components.settings import PROJECT
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
 _KEY = f"{PROJECT}:inference.jobs"

@@ -6,9 +6,10 @@ import datetime as dt
 from typing import Any
 
 from components.addon.catalogue import AddonName
-from components.objects import LABELS, Object
+from components.objects import LABELS
 from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
 from components.tenancy.builders import EXCEPTION, TENANT_LABEL
+from inferstack.apimachinery.objects import Object
 
 GUARD = "inferstack-tenant-pod-security"
 """The policy and its binding."""

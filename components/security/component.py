@@ -8,10 +8,10 @@ import pulumi
 
 from components.addon.component import Addon
 from components.addon.plan import Addons
-from components.objects import Object
 from components.resource import KubeObject
 from components.security.builders import make_guard, make_rules
 from components.security.settings import SecuritySettings
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.admission import PREFIX
 
 

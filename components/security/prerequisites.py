@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from components.objects import Object
 from components.security.settings import Cni, KubeProxy, Routing, SecuritySettings
+from inferstack.apimachinery.objects import Object
 
 _CILIUM = "Cilium documentation, operations/system_requirements"
 _WIREGUARD = "Cilium documentation, security/network/encryption-wireguard"

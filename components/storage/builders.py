@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from components.addon.catalogue import AddonName
-from components.objects import LABELS, Object
+from components.objects import LABELS
 from components.storage.datasets import Dataset, Load, Mount, Target
 from components.storage.runtime import Runtime, Tier
 from components.storage.settings import StorageSettings
+from inferstack.apimachinery.objects import Object
 
 API_VERSION = "data.fluid.io/v1alpha1"
 # In the foreground an object waits for the garbage collector, which takes note of a new kind after half a minute only.

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from components.cluster.settings import NodeGroup
-from components.objects import Object
 from components.settings import key_path
 from components.storage.datasets import Dataset, below
 from components.storage.runtime import Runtime
 from components.storage.settings import StorageSettings
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.errors import UserError
 from inferstack.mig import catalogue

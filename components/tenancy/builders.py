@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from components.objects import Object, make_pod_security
+from components.objects import make_pod_security
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
 from inferstack.mig.resources import mig_resource
 

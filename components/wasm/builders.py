@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from components.agents import chosen_nodes, digest
-from components.objects import LABELS, Object, make_namespace
+from components.objects import LABELS, make_namespace
 from components.wasm.settings import Sample, WasmSettings
+from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-wasm"
 NAME = "inferstack-wasm"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from inferstack.api import InferenceJob, constants
-
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 MANAGER: Final = "inferstack-operator"
 """Field manager of all writes."""

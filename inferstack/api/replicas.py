@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inferstack.api import Autoscale, InferenceJobSpec, ScalingStatus, constants
-from inferstack.api.labels import Object
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_time
 
 LONGEST_VALIDITY = timedelta(minutes=15)

@@ -11,10 +11,9 @@ from typing import Any, Self
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import auth
 from inferstack.k8s.errors import ApiError, UnknownKindError
-
-Object = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 
 from inferstack.api import constants
-from inferstack.api.labels import MANAGER, Object
+from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import TROUBLE
 

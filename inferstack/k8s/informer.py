@@ -12,14 +12,13 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s.client import KubeClient
 from inferstack.k8s.errors import ApiError, CredentialError, UnknownKindError, is_missing
-
-Object = dict[str, Any]
 
 TROUBLE: Final = (ApiError, UnknownKindError, aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError)
 """What a request may end with when the server is away or talks nonsense; anything else is a bug and must be seen."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s.client import KubeClient
 from inferstack.k8s.errors import ApiError, UnknownKindError
-
-Object = dict[str, Any]
 
 VOLATILE = frozenset({"ComponentStatus", "Endpoints", "EndpointSlice", "Event", "Lease"})
 """Kinds that the control plane makes and renews by itself."""

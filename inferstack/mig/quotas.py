@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Any
 
+from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig import catalogue
 from inferstack.mig.cost import Line, line
 from inferstack.mig.pods import count_resources
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 
-Object = Mapping[str, Any]
 _REQUESTS = "requests."
 
 
@@ -46,7 +45,7 @@ def quota(owner: str, hard: Mapping[str, str], model: str, price: float | None =
 
 
 def read_quotas(
-    boards: Mapping[str, int], quotas: Iterable[Object], prices: Mapping[str, float]
+    boards: Mapping[str, int], quotas: Iterable[ReadOnlyObject], prices: Mapping[str, float]
 ) -> tuple[tuple[Line, ...], dict[str, str]]:
     """Return a line for each namespace with a quota of GPUs, and why others were left out.
 

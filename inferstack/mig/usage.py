@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
+from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.cost import Line, line
@@ -22,7 +22,6 @@ from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.mig.quotas import read_quotas
 from inferstack.mig.resources import GPU_RESOURCE, WHOLE, unescape_profile
 
-Object = Mapping[str, Any]
 _PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
 _OVER = ("Succeeded", "Failed")
 
@@ -93,9 +92,9 @@ class Usage:
 
 
 def make_usage(
-    nodes: Iterable[Object],
-    pods: Iterable[Object],
-    quotas: Iterable[Object] = (),
+    nodes: Iterable[ReadOnlyObject],
+    pods: Iterable[ReadOnlyObject],
+    quotas: Iterable[ReadOnlyObject] = (),
     prices: Mapping[str, float] | None = None,
 ) -> Usage:
     """Return who uses what.
@@ -110,7 +109,7 @@ def make_usage(
     Raises:
         LayoutError: a quantity of a GPU resource that is not a whole number.
     """
-    found: dict[str, tuple[Gpu, int, str, Object]] = {}
+    found: dict[str, tuple[Gpu, int, str, ReadOnlyObject]] = {}
     unknown = {}
     for node in nodes:
         name, product = node["metadata"]["name"], _labels(node).get(_PRODUCT, "")
@@ -155,7 +154,7 @@ def make_usage(
     )
 
 
-def _labels(obj: Object) -> Mapping[str, str]:
+def _labels(obj: ReadOnlyObject) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
@@ -169,13 +168,13 @@ def board_of(product: str) -> tuple[Gpu | None, str]:
     return None, ""
 
 
-def _gpus(node: Object, board: Gpu, single: str) -> int:
+def _gpus(node: ReadOnlyObject, board: Gpu, single: str) -> int:
     """Return the number of GPUs; under ``single`` the label counts instances, so as many as these fill at least."""
     count = int(_labels(node).get(_COUNT, "0"))
     return -(-count // board.profile(single).max_count) if single else count
 
 
-def _offered(node: Object) -> Mapping[str, int]:
+def _offered(node: ReadOnlyObject) -> Mapping[str, int]:
     status = node.get("status") or {}
     return count_resources(node["metadata"]["name"], status.get("allocatable") or {})
 

@@ -12,11 +12,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.celeval import needed, offenders_text, verdict_text
 from inferstack.policy.kinds import KINDS, VARIABLES, WORKLOADS
 from inferstack.policy.model import Cel, Level, Rule
 from inferstack.policy.registry import rules
-from inferstack.policy.resource import Object
 from inferstack.policy.settings import Admission, PolicyException, PolicySettings
 
 API = "admissionregistration.k8s.io/v1"

@@ -9,9 +9,10 @@ from typing import Any
 
 import cel
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.kinds import VARIABLES
 from inferstack.policy.model import Cel, Rule
-from inferstack.policy.resource import UNKNOWN, Object, Resource, UnknownError, has_unknown
+from inferstack.policy.resource import UNKNOWN, Resource, UnknownError, has_unknown
 
 _REFERENCE = re.compile(r"\bvariables\.(\w+)")
 # Any text would do: it only has to be none that a rule asks for.

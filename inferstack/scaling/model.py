@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from inferstack.apimachinery.objects import Object
 from inferstack.scaling.errors import ScalingError
 from inferstack.scaling.reactive import HpaState
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)

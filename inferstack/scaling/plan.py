@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from inferstack.apimachinery.objects import Object
 from inferstack.scaling import queueing, reactive
 from inferstack.scaling.model import (
     Bounds,
@@ -23,7 +24,6 @@ from inferstack.scaling.model import (
     Forecast,
     Forecaster,
     History,
-    Object,
     ObservedState,
     Reason,
     Service,

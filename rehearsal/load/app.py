@@ -9,10 +9,10 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
@@ -25,8 +25,6 @@ from rehearsal.load.scenario import Trace
 from rehearsal.load.status import make_status
 from rehearsal.load.world import World
 from rehearsal.metrics import GPUS_PATH, PODS_PATH, PROXIES_PATH
-
-Object = dict[str, Any]
 
 _STEP_SECONDS = 0.1
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"

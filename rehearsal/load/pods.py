@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_epoch
-
-Object = dict[str, Any]
 
 JOB = "inferstack.dev/job"
 """Label of the operator's: the job that a replica belongs to."""

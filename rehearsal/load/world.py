@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig.pods import pod_requests
 from rehearsal.load import pods as seen
 from rehearsal.load.arrivals import Request
@@ -14,8 +14,6 @@ from rehearsal.load.devices import Device, allot, devices_of
 from rehearsal.load.pages import Activity
 from rehearsal.load.server import Server
 from rehearsal.load.simulation import JobSimulation
-
-Object = Mapping[str, Any]
 
 _SAMPLE_SECONDS = 1.0
 """Over which the use of a GPU is averaged, as dcgm-exporter does at least."""
@@ -45,7 +43,7 @@ class World:
         self._busy: dict[str, tuple[float, float, float]] = {}
         """By pod: moment and integral at the last sample, and the share that came of it."""
 
-    def step(self, pods: Mapping[str, Object], now: float) -> None:
+    def step(self, pods: Mapping[str, ReadOnlyObject], now: float) -> None:
         """Let time pass.
 
         Args:
@@ -70,13 +68,13 @@ class World:
                 del self.jobs[name]
         self._sample(now)
 
-    def server_of(self, pod: Object) -> Server | None:
+    def server_of(self, pod: ReadOnlyObject) -> Server | None:
         """Return the server of a pod; None where it is not ready or its model is still loaded."""
         simulation = self.jobs.get(seen.job_of(pod) or "")
         replica = simulation.replicas.get(pod["metadata"]["uid"]) if simulation else None
         return replica.server if replica and replica.takes else None
 
-    def gpus(self, node: Object, pods: Sequence[Object]) -> tuple[list[Device], dict[Device, Activity]]:
+    def gpus(self, node: ReadOnlyObject, pods: Sequence[ReadOnlyObject]) -> tuple[list[Device], dict[Device, Activity]]:
         """Return the devices of a node, and who uses them how much.
 
         Args:
@@ -89,7 +87,7 @@ class World:
         by_uid = {pod["metadata"]["uid"]: pod for pod in order}
         return devices, {device: self._activity(by_uid[uid]) for device, uid in owners.items()}
 
-    def _activity(self, pod: Object) -> Activity:
+    def _activity(self, pod: ReadOnlyObject) -> Activity:
         meta = pod["metadata"]
         share = self._busy.get(meta["uid"], (0.0, 0.0, 0.0))[2]
         memory = _LOADED if self.server_of(pod) else 0.0

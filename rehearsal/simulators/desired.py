@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.quantity import parse_quantity
-
-Object = dict[str, Any]
 
 # Label keys that the simulator alone writes; what it does not want of these it removes. `nvidia.com/mig.config` and
 # `nvidia.com/gpu.workload.config` are the user's.

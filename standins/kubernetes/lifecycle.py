@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, UnknownKindError, is_missing
 from inferstack.k8s.client import APPLY, JSON_PATCH
 from standins.kubernetes import diff, fields, readiness, waiting
 from standins.kubernetes.cluster import Cluster
 from standins.kubernetes.errors import REACHING, OperationError, PartialError, explain, is_uncertain
 from standins.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, annotation
-
-Object = dict[str, Any]
 
 # A namespace or a CRD made in the same update may come a moment later: the vendor's provider tries for some seconds.
 _RETRY_DELAYS_S = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)

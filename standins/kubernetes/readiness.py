@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.k8s.conditions import condition_status, conditions_of, find_condition
 from standins.kubernetes import jsonpath
 from standins.kubernetes.objects import SKIP_AWAIT, WAIT_FOR, annotation
-
-Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Progress:
     """It will not become ready any more."""
 
 
-Rule = Callable[[Object], Progress]
+Rule = Callable[[ReadOnlyObject], Progress]
 READY = Progress(ready=True)
 
 
@@ -33,7 +31,7 @@ class WaitForError(ValueError):
     """A ``pulumi.com/waitFor`` annotation that cannot be understood."""
 
 
-def rule_for(inputs: Object, live: Object) -> Rule | None:
+def rule_for(inputs: ReadOnlyObject, live: ReadOnlyObject) -> Rule | None:
     """Return the rule an object is waited for with, None where it is ready as soon as it exists.
 
     The annotations ``pulumi.com/skipAwait`` and ``pulumi.com/waitFor`` go before the kind's own rule.
@@ -59,14 +57,14 @@ def _custom(wanted: str) -> Rule:
         raise WaitForError(f"{WAIT_FOR}: at least one condition must be specified")
     checks = [_check(str(expression)) for expression in expressions]
 
-    def rule(obj: Object) -> Progress:
+    def rule(obj: ReadOnlyObject) -> Progress:
         missing = [text for text, check in checks if not check(obj)]
         return Progress(not missing, f"waiting for {', '.join(missing)}" if missing else "")
 
     return rule
 
 
-def _check(expression: str) -> tuple[str, Callable[[Object], bool]]:
+def _check(expression: str) -> tuple[str, Callable[[ReadOnlyObject], bool]]:
     if expression.startswith("jsonpath="):
         path = expression.removeprefix("jsonpath=")
         try:
@@ -80,17 +78,17 @@ def _check(expression: str) -> tuple[str, Callable[[Object], bool]]:
     raise WaitForError(f'{WAIT_FOR}: expected a "jsonpath=" or "condition=" prefix, got {expression!r}')
 
 
-def _why(obj: Object, kind: str) -> str:
+def _why(obj: ReadOnlyObject, kind: str) -> str:
     found = find_condition(obj, kind)
     return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
 
 
-def _observed(obj: Object) -> bool:
+def _observed(obj: ReadOnlyObject) -> bool:
     seen = (obj.get("status") or {}).get("observedGeneration", 0)
     return int(seen) >= int(obj["metadata"].get("generation", 0))
 
 
-def _deployment(obj: Object) -> Progress:
+def _deployment(obj: ReadOnlyObject) -> Progress:
     spec, status = obj["spec"], obj.get("status") or {}
     if not _observed(obj):
         return Progress(False, "the controller has not seen it yet")
@@ -107,7 +105,7 @@ def _deployment(obj: Object) -> Progress:
     return READY
 
 
-def _with_reason(text: str, obj: Object) -> str:
+def _with_reason(text: str, obj: ReadOnlyObject) -> str:
     failing = next(
         (
             _why(obj, str(c["type"]))
@@ -120,7 +118,7 @@ def _with_reason(text: str, obj: Object) -> str:
     return f"{text} ({failing})" if failing else text
 
 
-def _stateful_set(obj: Object) -> Progress:
+def _stateful_set(obj: ReadOnlyObject) -> Progress:
     spec, status = obj["spec"], obj.get("status") or {}
     if not _observed(obj):
         return Progress(False, "the controller has not seen it yet")
@@ -136,7 +134,7 @@ def _stateful_set(obj: Object) -> Progress:
     return READY
 
 
-def _daemon_set(obj: Object) -> Progress:
+def _daemon_set(obj: ReadOnlyObject) -> Progress:
     status = obj.get("status") or {}
     if not _observed(obj):
         return Progress(False, "the controller has not seen it yet")
@@ -151,7 +149,7 @@ def _daemon_set(obj: Object) -> Progress:
     return READY
 
 
-def _job(obj: Object) -> Progress:
+def _job(obj: ReadOnlyObject) -> Progress:
     if condition_status(obj, "Failed") == "True":
         return Progress(False, f"the Job failed: {_why(obj, 'Failed')}", failed=True)
     if condition_status(obj, "Complete") == "True":
@@ -161,14 +159,14 @@ def _job(obj: Object) -> Progress:
     return Progress(False, f"{status.get('succeeded', 0)} of {wanted} Pods have succeeded")
 
 
-def _pod(obj: Object) -> Progress:
+def _pod(obj: ReadOnlyObject) -> Progress:
     phase = (obj.get("status") or {}).get("phase")
     if phase == "Succeeded" or condition_status(obj, "Ready") == "True":
         return READY
     return Progress(False, pod_trouble(obj) or f"the Pod is {phase or 'Pending'}")
 
 
-def pod_trouble(pod: Object) -> str:
+def pod_trouble(pod: ReadOnlyObject) -> str:
     """Say in one line what keeps a Pod from being ready, "" where nothing does."""
     if condition_status(pod, "Ready") == "True":
         return ""
@@ -183,34 +181,34 @@ def pod_trouble(pod: Object) -> str:
     return "; ".join(waiting) or _why(pod, "Ready")
 
 
-def _claim(obj: Object) -> Progress:
+def _claim(obj: ReadOnlyObject) -> Progress:
     phase = (obj.get("status") or {}).get("phase")
     return READY if phase == "Bound" else Progress(False, f"the claim is {phase or 'Pending'}")
 
 
-def _volume(obj: Object) -> Progress:
+def _volume(obj: ReadOnlyObject) -> Progress:
     phase = (obj.get("status") or {}).get("phase")
     return READY if phase in ("Available", "Bound") else Progress(False, f"the volume is {phase or 'Pending'}")
 
 
-def _quota(obj: Object) -> Progress:
+def _quota(obj: ReadOnlyObject) -> Progress:
     held = (obj.get("status") or {}).get("hard") or {}
     missing = sorted(set(obj["spec"].get("hard") or {}) - set(held))
     return Progress(not missing, f"not yet enforced: {', '.join(missing)}" if missing else "")
 
 
-def _secret(obj: Object) -> Progress:
+def _secret(obj: ReadOnlyObject) -> Progress:
     if obj.get("type") == "kubernetes.io/service-account-token" and not obj.get("data"):
         return Progress(False, "the token has not been written yet")
     return READY
 
 
-def _ingress(obj: Object) -> Progress:
+def _ingress(obj: ReadOnlyObject) -> Progress:
     found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
     return READY if found else Progress(False, "Ingress .status.loadBalancer field was not updated with a hostname/IP")
 
 
-def _definition(obj: Object) -> Progress:
+def _definition(obj: ReadOnlyObject) -> Progress:
     if condition_status(obj, "NamesAccepted") == "False":
         return Progress(False, _why(obj, "NamesAccepted"))
     return (
@@ -218,14 +216,14 @@ def _definition(obj: Object) -> Progress:
     )
 
 
-def _load_balancer(obj: Object) -> Progress:
+def _load_balancer(obj: ReadOnlyObject) -> Progress:
     found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
     if obj["spec"].get("type") == "LoadBalancer" and not found:
         return Progress(False, "Service was not allocated an IP address")
     return READY
 
 
-def selects_pods(service: Object) -> bool:
+def selects_pods(service: ReadOnlyObject) -> bool:
     """Tell whether a Service is waited for until it has endpoints: not if headless, external or without selector."""
     spec = service["spec"]
     return bool(spec.get("selector")) and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None"

@@ -8,13 +8,13 @@ from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, UnknownKindError
 from standins.kubernetes import readiness
 from standins.kubernetes.cluster import Cluster
 from standins.kubernetes.errors import REACHING, PartialError, explain
 from standins.kubernetes.objects import SKIP_AWAIT, TIMEOUT, WAIT_FOR, annotation
 
-Object = dict[str, Any]
 Tell = Callable[[str], Awaitable[None]]
 """Shows one line beside the resource while it is waited for."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError, is_missing
 
-Object = dict[str, Any]
 Key = tuple[str, str, str | None]
 Condition = Callable[[Object | None], bool]
 """Takes the newest state of the object (None: it does not exist) and tells whether the wait is over."""

@@ -6,13 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.toolchain import binaries
-
-Object = dict[str, Any]
 
 _SECONDS = 30
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from testinfra.host import Host  # type: ignore[import-untyped]  # it ships no types
 
+from inferstack.apimachinery.objects import Object
 from rehearsal.control_plane import Rehearsal
 from tests.infra import cluster
-
-Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")

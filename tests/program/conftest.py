@@ -21,11 +21,11 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import mocks, run_in_stack, set_all_config, settings
 from pulumi.runtime.proto import resource_pb2
 
+from inferstack.apimachinery.objects import Object
 from inferstack.project import project_root
 from tests.mirrored import make_mirror
 from tests.program import aws_outputs
 
-Object = dict[str, Any]
 STACKS = sorted(path.suffixes[0].removeprefix(".") for path in project_root().glob("stacks/Pulumi.*.yaml"))
 """Names of the stacks that ship."""
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.examples import resource_of
 from inferstack.policy.resource import Resource, get
 
-Object = dict[str, Any]
 Change = Callable[[Sequence[Resource]], Iterator[Resource]]
 
 

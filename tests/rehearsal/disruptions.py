@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 
-Object = dict[str, Any]
 Event = tuple[str, Object]
 
 

@@ -7,10 +7,10 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 TYPES = {"apply": "application/apply-patch+yaml", "patch": "application/merge-patch+json"}
 """Of the bodies of patches; the log does not keep them, but an apply names a field manager and forces."""

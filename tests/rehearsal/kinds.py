@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from components.addon.catalogue import AddonName, load
 from components.addon.plan import rehearsed_crds
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 
-Object = dict[str, Any]
 _CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 

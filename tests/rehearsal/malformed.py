@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError
-
-Object = dict[str, Any]
 
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 _HEAD = re.compile(r"(?:Value error, )?([a-z][\w.]*): ")

@@ -21,10 +21,10 @@ from components.gpu.settings import GpuSettings
 from components.objects import make_namespace
 from components.settings import load_role
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 CONFIG, STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
 OWNER = "inferstack.dev/mig-rollout"

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from inferstack.api import crds
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.rbac import rules
 from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import cluster_of
@@ -24,7 +24,6 @@ from inferstack.project import project_root
 from rehearsal.control_plane.ports import propose
 from rehearsal.simulators.pods.credentials import make_kubeconfig
 
-Object = dict[str, Any]
 MANAGER = "test"
 NODES = 3
 

@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from inferstack.apimachinery.objects import Object
 from inferstack.engine.engine import Engine
 from inferstack.policy.examples import TENANTS, resource_of
 from inferstack.policy.resource import Resource
 from inferstack.project import project_root
 
-Object = dict[str, Any]
 PROGRAM = """
 import json
 import pathlib

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling.rbac import rules
 from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import cluster_of
@@ -20,7 +20,6 @@ from rehearsal.control_plane.ports import is_free
 from rehearsal.simulators.pods.credentials import make_kubeconfig
 from tests.rehearsal.operator_process import MANAGER, Operator
 
-Object = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"
 
 

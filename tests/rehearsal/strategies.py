@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 _SHARED = st.tuples(
     st.sampled_from(["cpu", "memory"]), st.sampled_from([0, 1, 2, "500m", "1.5", "2Gi", "2048Mi", "2k"])

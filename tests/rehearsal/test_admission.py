@@ -10,13 +10,13 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJob, constants
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import MERGE
 from inferstack.toolchain.binaries import ensure
@@ -27,7 +27,6 @@ from tests.rehearsal.strategies import edits
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 CASES = cases()
 IDS = [case.name.replace(" ", "-") for case in CASES]
 EDITS = [case for case in CASES if "metadata" not in case.patch]

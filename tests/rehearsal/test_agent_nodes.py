@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.k8s.client import STRATEGIC
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config
@@ -21,7 +22,6 @@ from rehearsal.control_plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 GPU = "nvidia.com/gpu"
 STATE = "nvidia.com/mig.config.state"

@@ -15,12 +15,12 @@ import aiohttp
 import psutil
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 
 # Says who it is to the API server, then answers /healthz until /break is asked for.

@@ -12,8 +12,8 @@ import pytest
 
 from components.autoscaling.scaled import API_VERSION, make_authentication, make_scaled_object
 from components.autoscaling.settings import Authentication, ScaledJob
-from components.objects import Object
 from inferstack.api import InferenceJobSpec, crds
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Rehearsal
 from rehearsal.simulators.keda.objects import FINALIZER, HPA, HPA_VERSION, NAME_LABEL

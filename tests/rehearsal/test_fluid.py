@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 from rehearsal.simulators.fluid.status import API_VERSION, MISSING, SECONDS
@@ -20,7 +21,6 @@ from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 Apply = Callable[..., Awaitable[Object]]
 ONE = {"nvidia.com/gpu": 1}
 

@@ -17,13 +17,13 @@ from components.gpu.layouts import make_layouts
 from components.gpu.settings import GpuSettings
 from components.objects import make_namespace
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.command import Command
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 
 GPU = "nvidia.com/gpu"
 SLICE = "nvidia.com/mig-1g.5gb"

@@ -17,13 +17,13 @@ from components.mesh.objects import INGRESS, ROOT
 from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 WHY = "Prometheus is outside the mesh"
 KINDS: tuple[AddonName, ...] = ("istio-base", "kube-prometheus-stack")

@@ -19,6 +19,7 @@ from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
 from inferstack.api import MetricType, RuntimeName, constants, runtimes
 from inferstack.api.runtimes import make_adapter_rules
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Keeper, Rehearsal
 from rehearsal.control_plane.model import Adapter, PlaneOptions
@@ -30,7 +31,6 @@ from tests.rehearsal.operator_process import MANAGER, serving
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 OPTIONS = PlaneOptions(
     metrics=True,
     adapter=Adapter(tuple(make_adapter_rules()), relist_seconds=1),

@@ -20,7 +20,6 @@ from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(240)]
 
-Object = dict[str, Any]
 GPUS = 2
 
 

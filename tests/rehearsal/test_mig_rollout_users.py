@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -15,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from components.gpu import builders
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.cli import app
 from inferstack.errors import UserError
 from inferstack.k8s import ApiError, KubeClient
@@ -27,7 +27,6 @@ from tests.unit.api.test_mig_rollout import GOOD, MALFORMED
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(240)]
 
-Object = dict[str, Any]
 ROLLOUTS = f"/apis/{constants.API_VERSION}/{constants.ROLLOUT_PLURAL}"
 
 

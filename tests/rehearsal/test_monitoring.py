@@ -10,9 +10,9 @@ from components.monitoring.alerts import make_rules
 from components.monitoring.builders import make_monitors, make_operator_monitor
 from components.monitoring.dashboards import make_dashboards
 from components.monitoring.settings import MonitoringSettings
-from components.objects import Object
 from components.settings import load_role
 from components.tenancy.builders import make_monitoring_policy
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.kinds import crds_of, served

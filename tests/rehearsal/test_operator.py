@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.operator_process import MANAGER, Operator, serving
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 VERSIONS = {
     "Deployment": "apps/v1",
     "Service": "v1",

@@ -20,6 +20,7 @@ import pytest
 
 from components.inference.operator_objects import make_rights
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.rbac import rules
 from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import Access, load_kubeconfig
@@ -29,7 +30,7 @@ from tests.rehearsal.audited import Audited, audited
 from tests.rehearsal.grants import Grant, Request, again, beyond, grants_of, requests_in, rules_for, unused
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, serving
-from tests.rehearsal.test_operator import AUTOSCALE, VERSIONS, Jobs, Object, there
+from tests.rehearsal.test_operator import AUTOSCALE, VERSIONS, Jobs, there
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
 

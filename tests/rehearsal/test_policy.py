@@ -14,6 +14,7 @@ import pytest
 
 from components.addon.catalogue import AddonName
 from inferstack.api.crd import crds
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.policy.admission import make_policy
 from inferstack.policy.examples import TENANTS
@@ -25,7 +26,6 @@ from tests.unit.policy.test_rules import findings, settings
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 TODAY = dt.date(2026, 11, 25)
 ADDONS: tuple[AddonName, ...] = ("gpu-operator", "istio-base", "sriov-network-operator")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.evaluate import Finding, apply, evaluate
 from inferstack.policy.examples import TENANTS
 from inferstack.policy.model import Example, Rule
@@ -18,7 +19,7 @@ from inferstack.policy.registry import rules
 from inferstack.policy.resource import Resource, Stack
 from inferstack.policy.settings import PolicySettings
 from policies.jobs import children
-from tests.rehearsal.policy_program import Object, Shown, resources
+from tests.rehearsal.policy_program import Shown, resources
 
 pytestmark = pytest.mark.rehearsal
 

@@ -23,6 +23,7 @@ from components.monitoring.settings import MonitoringSettings
 from components.settings import load_role
 from inferstack.api import constants
 from inferstack.api.runtimes import make_adapter_rules
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
 from rehearsal.control_plane.model import Adapter, PlaneOptions
@@ -34,7 +35,6 @@ from tests.rehearsal.scaler_process import Scaler, scaling
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
 
-Object = dict[str, Any]
 OPTIONS = PlaneOptions(
     metrics=True, adapter=Adapter(tuple(make_adapter_rules()), relist_seconds=1), hpa_downscale_seconds=3
 )

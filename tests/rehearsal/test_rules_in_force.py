@@ -18,13 +18,13 @@ import pytest
 from components.security.builders import make_rules
 from components.security.settings import SecuritySettings
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.toolchain import binaries
 from tests.unit.policy.test_rules import TODAY
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 SAFE: Object = {
     "allowPrivilegeEscalation": False,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,6 @@ from tests.rehearsal.scaler_process import scaling
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
 
-Object = dict[str, Any]
 GRANTS = grants_of(rules())
 NOBODY = "http://127.0.0.1:1"
 ONE = {"nvidia.com/gpu": 1}

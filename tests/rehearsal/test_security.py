@@ -21,11 +21,11 @@ from components.tenancy.builders import EXCEPTION, make_namespace
 from components.tenancy.settings import Tenant
 from components.wasm import builders as wasm
 from components.wasm.settings import Sample, WasmSettings
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 ENFORCE = "pod-security.kubernetes.io/enforce"
 REASON = "its profiler reads the counters of the CPU"

@@ -16,6 +16,7 @@ import pytest
 from components.network.builders import make_network, make_operator_config, make_policy, make_pool
 from components.network.settings import NetworkSettings
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.toolchain import crds
 from rehearsal.control_plane import Rehearsal
@@ -23,7 +24,6 @@ from rehearsal.simulators.sriov.drain import CURRENT_STATE, IDLE
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 MANAGER = "test"
 NAMESPACE = "sriov-network-operator"
 GROUP = "sriovnetwork.openshift.io/v1"

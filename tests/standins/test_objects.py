@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.engine.properties import UNKNOWN, Secret
 from inferstack.k8s import KubeClient
 
 pytestmark = pytest.mark.rehearsal
 
-Object = dict[str, Any]
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SECRET = "kubernetes:core/v1:Secret"

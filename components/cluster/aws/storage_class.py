@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
-from components.objects import LABELS, Object
+from components.objects import LABELS
+from inferstack.apimachinery.objects import Object
 
 NAME = "gp3"
 

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from inferstack.api import MigRollout, MigRolloutStatus, NodeStatus, Phase, Step, constants
+from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.cli.mig.assertion import Context, Kubeconfig
@@ -24,7 +25,6 @@ from inferstack.controllers.mig.informers import snapshot
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient, UnknownKindError
 
-Object = dict[str, Any]
 Row = dict[str, Any]
 _Result = TypeVar("_Result")
 _KIND = (constants.API_VERSION, constants.ROLLOUT_KIND)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.errors import UserError
@@ -30,7 +31,6 @@ from rehearsal.hardware import (
 from rehearsal.simulators.nodes import policy as gpu_policy
 from rehearsal.simulators.nodes.mig_manager import MIG_DONE
 
-Object = dict[str, Any]
 _Result = TypeVar("_Result")
 
 FIELD_MANAGER = "inferstack-cli"

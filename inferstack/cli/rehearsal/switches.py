@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.cli.rehearsal import node
 from inferstack.errors import UserError
 from inferstack.network import topology
 from inferstack.project import state_dir
-
-Object = dict[str, Any]
 
 EKS_LEVELS = tuple(f"topology.k8s.aws/network-node-layer-{layer}" for layer in (3, 2, 1))
 

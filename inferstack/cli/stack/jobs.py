@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.cli.cluster import connected
 from inferstack.k8s import KubeClient, UnknownKindError
@@ -16,7 +17,6 @@ from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import is_nvidia
 
 API_VERSION, KIND = "deepseek.ai/v1", "InferenceJob"
-Object = dict[str, Any]
 
 
 async def read_jobs(kube: KubeClient) -> tuple[list[Object], list[Object]]:

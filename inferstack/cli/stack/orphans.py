@@ -13,6 +13,7 @@ from components.addon.catalogue import load as load_facts
 from components.addon.plan import ADDON_LABEL
 from components.objects import LABELS
 from inferstack import aws
+from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.cli.output import Format, FormatOption
@@ -21,7 +22,6 @@ from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.k8s.inventory import walk
 
-Object = dict[str, Any]
 Identity = tuple[str, str, str]
 """Kind, namespace (empty for none), name."""
 _JOB = "inferstack.dev/job"

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.cli.cluster import connected
 from inferstack.k8s import KubeClient
 
-Object = dict[str, Any]
 Identity = tuple[str, str, str, str]
 """apiVersion, kind, namespace (empty for none), name."""
 

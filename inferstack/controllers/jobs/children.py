@@ -7,7 +7,8 @@ server's time of an apply (``benchmarks/jobs.py``), and it cannot overwrite an o
 from __future__ import annotations
 
 from inferstack.api import constants
-from inferstack.api.labels import MANAGER, Object
+from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs import drift
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 from inferstack.k8s import ApiError, KubeClient

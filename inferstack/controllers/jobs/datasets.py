@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from inferstack.api import Cache, WhenCold
-from inferstack.api.labels import CACHE, COLD, Object
+from inferstack.api.labels import CACHE, COLD
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 
 API_VERSION = "data.fluid.io/v1alpha1"

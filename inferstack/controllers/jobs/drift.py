@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inferstack.api.labels import Object
+from inferstack.apimachinery.objects import Object
 
 
 def covers(live: Any, desired: Any) -> bool:

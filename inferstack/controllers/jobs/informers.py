@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from inferstack.api import Cache, constants, labels
-from inferstack.api.labels import Object
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs import datasets, pruning
 from inferstack.controllers.jobs.children import KINDS
 from inferstack.controllers.jobs.datasets import CacheState

@@ -9,8 +9,9 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJob, SloMeasure, constants, replicas
-from inferstack.api.labels import SPEC_REPLICAS, Object
+from inferstack.api.labels import SPEC_REPLICAS
 from inferstack.api.runtimes import Runtime, Table
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.controllers.jobs.builders import make_children, unsupported_metrics
 from inferstack.controllers.jobs.datasets import CacheDecision, CacheState, decide_cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from inferstack.api import Cache, EnvVar, InferenceJobSpec, Placement, Prefer, Resources, constants
-from inferstack.api.labels import JOB, Object
+from inferstack.api.labels import JOB
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.objects import Object
 from inferstack.mig.resources import GPU_RESOURCE
 
 _USER = 1000

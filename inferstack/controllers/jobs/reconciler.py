@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from inferstack.api import constants, runtimes
-from inferstack.api.labels import Object
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.jobs.children import SERVING, Children, RefusedError
 from inferstack.controllers.jobs.informers import JobInformers

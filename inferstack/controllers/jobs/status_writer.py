@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from inferstack.api import constants
-from inferstack.api.labels import MANAGER, Object
+from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.jobs.status import own, transitions, urgent
 from inferstack.k8s import ApiError, KubeClient

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.devices import MigSettings
 from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
 from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import is_nvidia
-
-Object = dict[str, Any]
 
 OWNER: Final = "inferstack.dev/mig-rollout"
 """Label of a node that was cordoned for a rollout: the rollout's name. It permits uncordoning the node."""

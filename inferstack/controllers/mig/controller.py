@@ -11,12 +11,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import ValidationError
 
 from inferstack.api import MigRolloutSpec, MigRolloutStatus, Phase, constants
 from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.mig.decision import decide
 from inferstack.controllers.mig.executor import ActionExecutor
@@ -26,8 +26,6 @@ from inferstack.controllers.mig.status import make_status, make_undecided_status
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.events import EventWriter, make_event
 from inferstack.k8s.informer import TROUBLE, Informer
-
-Object = dict[str, Any]
 
 _SETTLE_SECONDS = 0.1
 """Changes come in bursts; one run answers a burst."""

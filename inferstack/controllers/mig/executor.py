@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout, Uncordon
 from inferstack.controllers.mig.cluster_state import OWNER, pod_of
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
 from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
-
-Object = dict[str, Any]
 
 _AT_ONCE = 8
 _AGAIN_SECONDS = 2.0

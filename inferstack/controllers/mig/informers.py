@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from typing import Final, cast
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.cluster_state import (
     ClusterState,
     Pod,
@@ -22,8 +23,6 @@ from inferstack.mig.errors import ConfigError
 from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, NAMESPACE, POLICY
 from inferstack.mig.layout import STRATEGIES, Layout, Strategy
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
-
-Object = dict[str, Any]
 
 _POLICY: Final = ("nvidia.com/v1", "ClusterPolicy", POLICY)
 _KEY: Final = "config.yaml"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from inferstack.api import Phase, Step
 from inferstack.api.labels import MANAGER
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.cluster_state import OWNER, node_of
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
-
-Object = dict[str, Any]
 
 _POLL_SECONDS = 2.0
 _BUSY_SECONDS = 600.0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from inferstack.api import Condition, MigRolloutStatus, Phase, Step
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.controllers.mig.decision import Decision
 from inferstack.k8s.events import Transition
 
-Object = dict[str, Any]
 COMPLETE: Final = "Complete"
 _COMPLETE: Final = {Phase.SUCCEEDED: "True", Phase.FAILED: "False", Phase.ABORTED: "False"}
 _BAD: Final = (Step.ROLLED_BACK, Step.SKIPPED, Step.FAILED)

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJobSpec, constants, runtimes
-from inferstack.api.labels import OURS, Object
+from inferstack.api.labels import OURS
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_epoch
 from inferstack.controllers.scaling import calibration, cluster, promql
 from inferstack.controllers.scaling.budget import PoolMember

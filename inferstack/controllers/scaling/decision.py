@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field, replace
 
 from inferstack.api import InferenceJobSpec, Predictive, SloMeasure
-from inferstack.api.labels import Object
 from inferstack.api.replicas import bounds
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling import calibration
 from inferstack.controllers.scaling.calibration import Capacity, CapacitySource
 from inferstack.controllers.scaling.status import NO_DATA, NO_SLO, NoDecision

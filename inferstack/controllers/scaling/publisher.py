@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 
 from inferstack.api import constants
-from inferstack.api.labels import SCALER, Object
+from inferstack.api.labels import SCALER
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_epoch
 from inferstack.controllers.scaling import status
 from inferstack.controllers.scaling.decision import JobDecision, PredictiveJob

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from inferstack.api.labels import Object
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_epoch, parse_epoch
 from inferstack.controllers.scaling.calibration import Capacity
 from inferstack.k8s.events import Transition

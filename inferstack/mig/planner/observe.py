@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.fleet import Fleet, FleetGpu, Instance
@@ -29,7 +30,6 @@ from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig, profile_of
 from inferstack.mig.usage import board_of
 
-Object = Mapping[str, Any]
 COUNT = f"{GPU_RESOURCE}.count"
 PRODUCT = f"{GPU_RESOURCE}.product"
 STRATEGY = "nvidia.com/mig.strategy"
@@ -56,9 +56,9 @@ class Observed:
 
 
 def observe(
-    nodes: Iterable[Object],
-    pods: Iterable[Object],
-    jobs: Iterable[Object],
+    nodes: Iterable[ReadOnlyObject],
+    pods: Iterable[ReadOnlyObject],
+    jobs: Iterable[ReadOnlyObject],
     layouts: Mapping[str, Layout],
     *,
     job_label: str,
@@ -87,7 +87,7 @@ def observe(
             skipped[_name(node)] = read
         elif read is not None:
             found[_name(node)] = read
-    by_node: dict[str, list[Object]] = {}
+    by_node: dict[str, list[ReadOnlyObject]] = {}
     for pod in sorted(pods, key=_full_name):
         if (pod.get("status") or {}).get("phase") not in _OVER and pod_requests(pod):
             by_node.setdefault(str((pod.get("spec") or {}).get("nodeName") or ""), []).append(pod)
@@ -110,7 +110,7 @@ def observe(
     return Observed(Fleet(tuple(gpus), "node"), demands, skipped, ignored, pinned)
 
 
-def _read_node(node: Object, layouts: Mapping[str, Layout]) -> tuple[Gpu, tuple[GpuState, ...]] | str | None:
+def _read_node(node: ReadOnlyObject, layouts: Mapping[str, Layout]) -> tuple[Gpu, tuple[GpuState, ...]] | str | None:
     """Return the board and what each GPU is cut into; a reason to leave the node out; None without GPUs."""
     labels = _labels(node)
     if PRODUCT not in labels and not any(is_gpu(name) for name in _capacity(node)):
@@ -146,7 +146,7 @@ def _read_node(node: Object, layouts: Mapping[str, Layout]) -> tuple[Gpu, tuple[
     return board, states
 
 
-def _disagreement(node: Object, board: Gpu, states: Sequence[GpuState]) -> str:
+def _disagreement(node: ReadOnlyObject, board: Gpu, states: Sequence[GpuState]) -> str:
     """Say where a layout and the node's own resources differ."""
     expected: Counter[str] = Counter()
     for state in states:
@@ -198,7 +198,7 @@ class _Node:
 
     def seat(
         self,
-        pods: Iterable[Object],
+        pods: Iterable[ReadOnlyObject],
         job_label: str,
         moves: bool,
         planned: _Everywhere,
@@ -256,7 +256,7 @@ class _Node:
         return after - fragmentation_score(self._board.name, mask, compute)
 
 
-def _pin(pod: Object, planned: _Everywhere) -> str:
+def _pin(pod: ReadOnlyObject, planned: _Everywhere) -> str:
     """Say why a pod cannot be moved, or nothing."""
     owners = [one.get("kind", "") for one in pod["metadata"].get("ownerReferences") or [] if one.get("controller")]
     spec = pod.get("spec") or {}
@@ -276,7 +276,7 @@ def _pin(pod: Object, planned: _Everywhere) -> str:
 
 
 def _demands(
-    waiting: Iterable[Object], jobs: Iterable[Object], placed: Sequence[Object], job_label: str
+    waiting: Iterable[ReadOnlyObject], jobs: Iterable[ReadOnlyObject], placed: Sequence[ReadOnlyObject], job_label: str
 ) -> tuple[tuple[Demand, ...], dict[str, str]]:
     """Make demands of waiting pods, one for equal pods of one owner, and of replicas without a pod."""
     ignored: dict[str, str] = {}
@@ -313,7 +313,7 @@ def _demands(
     return demands, ignored
 
 
-def _limit(pod: Object) -> int | None:
+def _limit(pod: ReadOnlyObject) -> int | None:
     """Return 1 where pods of the same labels must not share a node."""
     rules = ((pod.get("spec") or {}).get("affinity") or {}).get("podAntiAffinity") or {}
     own = _labels(pod)
@@ -324,7 +324,7 @@ def _limit(pod: Object) -> int | None:
     return None
 
 
-def _group(pod: Object, job_label: str) -> str:
+def _group(pod: ReadOnlyObject, job_label: str) -> str:
     """Return namespace and name of the job or workload that a pod belongs to."""
     namespace, labels = pod["metadata"].get("namespace", ""), _labels(pod)
     if job_label in labels:
@@ -336,17 +336,17 @@ def _group(pod: Object, job_label: str) -> str:
     return _full_name(pod)
 
 
-def _capacity(node: Object) -> Mapping[str, Any]:
+def _capacity(node: ReadOnlyObject) -> Mapping[str, Any]:
     return (node.get("status") or {}).get("capacity") or {}
 
 
-def _labels(obj: Object) -> Mapping[str, str]:
+def _labels(obj: ReadOnlyObject) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def _name(obj: Object) -> str:
+def _name(obj: ReadOnlyObject) -> str:
     return str(obj["metadata"]["name"])
 
 
-def _full_name(obj: Object) -> str:
+def _full_name(obj: ReadOnlyObject) -> str:
     return f"{obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"

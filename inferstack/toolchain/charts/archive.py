@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.toolchain.documents import crds_in, parse_all
 
-Object = dict[str, Any]
 _MAX_FILE = 16 * 2**20
 """Bytes. The largest CRD file in use has less than 1 MiB."""
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_micro_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
@@ -16,8 +16,6 @@ from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.fluid import status as fluid_status
 from rehearsal.simulators.fluid import volume as fluid_volume
 from rehearsal.simulators.fluid.status import API_VERSION, EXECUTING, STARTED, gone, key_of_load, origin
-
-Object = dict[str, Any]
 
 FINALIZERS = {
     "Dataset": "fluid-dataset-controller-finalizer",

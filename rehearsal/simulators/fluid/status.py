@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.apimachinery.rfc3339 import format_time, parse_time
-
-Object = dict[str, Any]
 
 API_VERSION = "data.fluid.io/v1alpha1"
 SIZE = "rehearsal.inferstack.dev/size"

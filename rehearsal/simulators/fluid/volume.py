@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 _CAPACITY = "pvc.fluid.io/resources.requests.storage"
 _ANNOTATIONS = {"CreatedBy": "fluid"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
@@ -33,8 +33,6 @@ from rehearsal.simulators.keda.objects import (
     scaling_active,
     target_reference,
 )
-
-Object = dict[str, Any]
 
 _FIRST_LISTS_SECONDS = 0.2
 _WRONG_SECONDS = 1.0

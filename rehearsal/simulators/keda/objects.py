@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 API_VERSION = "keda.sh/v1alpha1"
 KIND = "ScaledObject"

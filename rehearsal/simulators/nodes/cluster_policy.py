@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.nodes.policy import API_VERSION, KIND, NAME, NAMESPACE, Policy, parse_policy
-
-Object = dict[str, Any]
 
 log = logging.getLogger("gpu-operator")
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
@@ -22,8 +23,6 @@ from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.desired import Desired, metadata_patch, status_patch
 from rehearsal.simulators.nodes import device_plugin, discovery, kubelet, mig_manager, virtual_functions
 from rehearsal.simulators.nodes.policy import Policy
-
-Object = dict[str, Any]
 
 log = logging.getLogger("nodes")
 

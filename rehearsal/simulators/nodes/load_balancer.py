@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
-
-Object = dict[str, Any]
 
 DOMAIN = "elb.rehearsal.invalid"
 """Names end in .invalid, which never resolves (RFC 2606, section 2)."""

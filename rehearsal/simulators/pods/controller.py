@@ -7,10 +7,10 @@ import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import cluster_of
 from inferstack.k8s.informer import Informer, key_of, newer_of
@@ -18,8 +18,6 @@ from rehearsal import pod_process as process
 from rehearsal.pod_process import Process
 from rehearsal.simulators.pods.podspec import SELECTOR
 from rehearsal.simulators.pods.runner import SHUTDOWN_GRACE, PodRunner
-
-Object = dict[str, Any]
 
 log = logging.getLogger("pods")
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import yaml
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.k8s import KubeClient
-
-Object = dict[str, Any]
 
 _LIFETIME = 3600
 

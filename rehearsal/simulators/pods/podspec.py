@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s.conditions import condition_status
-
-Object = dict[str, Any]
 
 HEALTH_PORT = "INFERSTACK_HEALTH_PORT"
 PROMETHEUS_URL = "INFERSTACK_PROMETHEUS_URL"

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
 from inferstack.k8s.conditions import condition_status
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.pods.podspec import SELECTOR
-
-Object = dict[str, Any]
 
 _PLAYED = dict(part.split("=") for part in SELECTOR.split(","))
 """Labels of the pods that a process plays."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_epoch, format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
@@ -36,8 +37,6 @@ from rehearsal.simulators.pods.podspec import (
     make_terminated,
     reported,
 )
-
-Object = dict[str, Any]
 
 log = logging.getLogger("pods")
 

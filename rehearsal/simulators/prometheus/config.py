@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from rehearsal.metrics import GPUS_PATH, PODS_PATH, PROXIES_PATH
-
-Object = dict[str, Any]
 
 _DISCOVERY_SECONDS = 1
 _DEFAULT_INTERVAL = "15s"

@@ -7,15 +7,13 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
 from rehearsal.simulators.prometheus import config as prometheus_config
-
-Object = dict[str, Any]
 
 _API_VERSION = "monitoring.coreos.com/v1"
 _LOOK_SECONDS = 0.2

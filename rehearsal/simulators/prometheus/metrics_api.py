@@ -10,17 +10,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.auth import cluster_of
 from inferstack.k8s.informer import TROUBLE, Informer
 from rehearsal.metrics import APISERVICE, METRICS_NAMESPACE, METRICS_SERVICE
 from rehearsal.simulators import FIELD_MANAGER
-
-Object = dict[str, Any]
 
 _LABELS = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
 _LOOK_SECONDS = 0.5

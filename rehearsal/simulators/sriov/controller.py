@@ -10,8 +10,8 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
@@ -22,8 +22,6 @@ from rehearsal.simulators.sriov import policies as sriov_policies
 from rehearsal.simulators.sriov.drain import CURRENT_STATE, DESIRED_STATE, IDLE, NODE_STATE, Do, Situation
 from rehearsal.simulators.sriov.eviction import evict, leaving
 from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
-
-Object = dict[str, Any]
 
 STATE = "SriovNetworkNodeState"
 CONFIG = "default"

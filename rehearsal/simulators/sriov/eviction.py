@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
-
-Object = dict[str, Any]
 
 _MIRROR = "kubernetes.io/config.mirror"
 _TOO_MANY_REQUESTS = 429

@@ -7,14 +7,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.sriov.controller import CONFIG, offered_prefix
 from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
-
-Object = dict[str, Any]
 
 FINALIZER = "netattdef.finalizers.sriovnetwork.openshift.io"
 LAST_NAMESPACE = "operator.sriovnetwork.openshift.io/last-network-namespace"

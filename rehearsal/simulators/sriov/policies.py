@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from inferstack.apimachinery.objects import Object
 from inferstack.network import nics, ranges
 from rehearsal.hardware import Port
-
-Object = dict[str, Any]
 
 API_VERSION = "sriovnetwork.openshift.io/v1"
 NAMESPACE = "sriov-network-operator"

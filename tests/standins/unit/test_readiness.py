@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from standins.kubernetes import jsonpath
 from standins.kubernetes.readiness import WaitForError, pod_trouble, rule_for, selects_pods
-
-Object = dict[str, Any]
 
 
 def obj(kind: str, spec: Object, status: Object, generation: int = 1) -> Object:

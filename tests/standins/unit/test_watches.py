@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from standins.kubernetes import watches as module
 from standins.kubernetes.watches import OutageError, Watches
-
-Object = dict[str, Any]
 
 
 class FlakyClient:

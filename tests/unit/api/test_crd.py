@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -21,8 +20,8 @@ from inferstack.api import (
     resources,
 )
 from inferstack.api.base import ApiModel
+from inferstack.apimachinery.objects import Object
 
-Object = dict[str, Any]
 CRD, ROLLOUT = crds()
 (VERSION,) = CRD["spec"]["versions"]
 SCHEMA: Object = VERSION["schema"]["openAPIV3Schema"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
 from inferstack.api import MigRollout, MigRolloutSpec, Phase, Step, constants, crds, mig_rollout
+from inferstack.apimachinery.objects import Object
 from tests.unit.api.test_crd import nodes as walk
 
-Object = dict[str, Any]
 CRD = crds()[1]
 (VERSION,) = CRD["spec"]["versions"]
 NODES = dict(walk(VERSION["schema"]["openAPIV3Schema"]))

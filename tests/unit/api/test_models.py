@@ -9,11 +9,11 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJob, InferenceJobSpec, Resources, constants, crds
+from inferstack.apimachinery.objects import Object
 from tests.rehearsal.malformed import Case, base, cases, merged, named_by_model
 from tests.rehearsal.strategies import edits
 from tests.unit.api.structural import defaulted, faults
 
-Object = dict[str, Any]
 CASES = cases()
 SCHEMA: Object = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.cli.stack.jobs import age, is_ready, make_table, read_jobs, wait_ready
 from inferstack.k8s import UnknownKindError
 
-Object = dict[str, Any]
 NOW = datetime.datetime(2031, 5, 1, 12, 0, tzinfo=datetime.UTC)
 
 

@@ -17,10 +17,10 @@ from components.inference.jobs import make_jobs
 from components.inference.settings import InferenceSettings
 from components.monitoring.recording import make_autoscaling_group
 from components.monitoring.settings import MonitoringSettings
-from components.objects import Object
 from components.settings import load_role
 from inferstack.api import MetricType, runtimes
 from inferstack.api.runtimes import make_adapter_rules
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from tests.chart_values import ChartDefaults
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,9 +15,8 @@ from components.inference.settings import InferenceSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
-
-Object = dict[str, Any]
 
 
 def wanted(name: str) -> list[Object]:

@@ -21,6 +21,7 @@ from components.gpu.counters import GROUPS, make_csv
 from components.gpu.counters import load as load_counters
 from components.gpu.settings import GpuSettings
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.mig.sharing import Sharing, parse
 from inferstack.project import cache_dir, project_root
 from inferstack.toolchain import binaries
@@ -30,8 +31,6 @@ from tests import reference
 from tests.chart_values import ChartDefaults
 from tests.unit.api import structural
 from tests.unit.components.test_fluid_kinds import differences
-
-Object = dict[str, Any]
 
 PIN = pins()["gpu-operator"]
 FULL: Object = {

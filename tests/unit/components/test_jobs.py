@@ -9,9 +9,9 @@ import pytest
 from components.inference.jobs import make_jobs
 from components.inference.settings import InferenceSettings
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
-Object = dict[str, Any]
 ONE_GPU = {"nvidia.com/gpu": 1}
 
 

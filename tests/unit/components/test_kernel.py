@@ -15,10 +15,9 @@ from components.kernel.checks import check_tuning, chosen
 from components.kernel.settings import KernelSettings
 from components.kernel.table import load
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.versions import load as load_versions
-
-Object = dict[str, Any]
 
 
 def settings(given: Mapping[str, Any] | None = None) -> KernelSettings:

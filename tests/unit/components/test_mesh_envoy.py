@@ -16,10 +16,10 @@ from components.mesh.objects import SERVICE_PORT
 from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from inferstack.api import InferenceJob, runtimes
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.builders import make_service
 from tests.unit.components.envoy_api import NotEnvoysError, PeakEwma, parse, type_of
 
-Object = dict[str, Any]
 JOBS = [("nlp", "a"), ("nlp", "b")]
 EWMA = {"traffic": {"loadBalancing": "PEAK_EWMA", "peakEwma": {"decaySeconds": 7, "defaultMilliseconds": 250}}}
 SHARE = {"ejection": {"failurePercentage": {"threshold": 7, "minimumHosts": 3, "requestVolume": 40}}}

@@ -14,10 +14,10 @@ from components.mesh.settings import DataPlane, MeshSettings
 from components.settings import load_role
 from components.tenancy import builders as tenancy
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.objects import Object
 from inferstack.project import project_root
 from tests.chart_values import ChartDefaults
 
-Object = dict[str, Any]
 JOBS = [("nlp", "bert"), ("nlp", "llama")]
 HOSTS = [
     {"host": "bert.example.com", "job": "nlp/bert", "tlsSecret": "bert-tls"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from components.mesh import proxies
@@ -11,9 +9,9 @@ from components.mesh.checks import check_mesh
 from components.mesh.settings import MeshSettings
 from components.settings import load_role
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
-Object = dict[str, Any]
 JOBS = [("nlp", "bert")]
 WHY = "Prometheus is outside the mesh"
 WEST = {"west": {"region": "us-west-2", "gateway": "west.example.com"}}

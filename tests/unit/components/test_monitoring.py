@@ -16,10 +16,10 @@ from components.inference.settings import InferenceSettings
 from components.monitoring import builders
 from components.monitoring.settings import MonitoringSettings, RuleGroup
 from components.monitoring.units import prometheus_bytes, seconds
-from components.objects import Object
 from components.settings import load_role
 from components.tenancy.builders import make_monitoring_policy
 from inferstack.api import InferenceJob, runtimes
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.builders import make_deployment
 from inferstack.errors import UserError
 from inferstack.toolchain.charts import pins

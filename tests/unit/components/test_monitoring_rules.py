@@ -20,9 +20,9 @@ from components.monitoring.alerts import make_alerts, make_rules
 from components.monitoring.dashboards import make_dashboards
 from components.monitoring.recording import expression, make_autoscaling_group
 from components.monitoring.settings import AlertName, MonitoringSettings
-from components.objects import Object
 from components.settings import load_role
 from inferstack.api import MetricType, RuntimeName, runtimes
+from inferstack.apimachinery.objects import Object
 
 TABLE = runtimes.load().runtimes
 

@@ -12,9 +12,9 @@ from components.network.fleet import Machine, Port
 from components.network.jobs import check_attachments, fill_levels
 from components.network.settings import NetworkSettings
 from components.settings import load_role, merge
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
-Object = dict[str, Any]
 KEY = "inferstack:network.sriov"
 LEAF = "topology.k8s.aws/network-node-layer-3"
 POLICY: Object = {

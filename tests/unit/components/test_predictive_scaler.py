@@ -14,8 +14,8 @@ from components.autoscaling.settings import AutoscalingSettings
 from components.inference import operator_objects
 from components.inference.jobs import make_jobs
 from components.inference.settings import InferenceSettings
-from components.objects import Object
 from components.settings import load_role
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling.rbac import rules
 from inferstack.errors import UserError
 from rehearsal.simulators.pods.podspec import SELECTOR

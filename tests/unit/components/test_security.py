@@ -28,10 +28,10 @@ from components.security.settings import SecuritySettings
 from components.settings import load_role
 from components.tenancy.builders import make_namespace as make_tenant_namespace
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from tests.chart_values import ChartDefaults
 
-Object = dict[str, Any]
 WIREGUARD = {"encryption": {"mode": "wireguard"}}
 DOUBLE = {"encryption": {"mode": "wireguard", "allowDouble": {"reason": "pods of others share our nodes"}}}
 REASON = "its profiler reads the counters of the CPU"

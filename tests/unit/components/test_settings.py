@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from components.platform.settings import ROLES, PlatformSettings
 from components.settings import RoleSettings, defaults_file, find_encrypted, key_path, load_role, merge, variables
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
-Object = dict[str, Any]
 MODELS: dict[str, type[RoleSettings]] = {
     role: hint for role, hint in typing.get_type_hints(PlatformSettings).items() if role in ROLES
 }

@@ -15,12 +15,11 @@ from components.platform.settings import PlatformSettings
 from components.settings import load_role, merge
 from components.storage import builders
 from components.storage.settings import StorageSettings
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from tests import reference
 from tests.chart_values import ChartDefaults
 from tests.unit.api.structural import faults
-
-Object = dict[str, Any]
 
 ONE = {"nvidia.com/gpu": 1}
 TWO_TIERS: Object = {

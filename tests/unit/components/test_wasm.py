@@ -13,9 +13,9 @@ from components.settings import load_role
 from components.wasm import builders
 from components.wasm.checks import check_wasm
 from components.wasm.settings import Sample, WasmSettings
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 
-Object = dict[str, Any]
 SHIM = {"image": "registry.example.org/shim:1", "sha256": "a" * 64}
 SAMPLE = {"tenant": "nlp", "image": "registry.example.org/chat:1", "preload": "default:GGML:AUTO:/model.gguf"}
 

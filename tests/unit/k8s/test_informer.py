@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from inferstack.k8s import informer as informer_module
 from inferstack.k8s.informer import Informer, key_of, newer_of, version_of
 from tests.unit.until import until
 
-Object = dict[str, Any]
 Change = tuple[str, int | None, int | None]
 """Name, and the versions before and after."""
 

@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import analyzer_pb2
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.registry import rules
 from policies.analyzer import Analyzer
 from policies.evaluator import Evaluator
@@ -20,7 +21,6 @@ from policies.pack import NAME
 
 POD, BUCKET, TAGS = "pods-not-privileged", "aws-bucket-versioned", "aws-resources-tagged"
 CONTEXT = mock.create_autospec(grpc.ServicerContext, instance=True)
-Object = dict[str, Any]
 
 
 def analyzer(levels: dict[str, str] | None = None, config: Object | None = None) -> Analyzer:

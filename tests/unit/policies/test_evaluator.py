@@ -10,6 +10,7 @@ import pytest
 from google.protobuf import struct_pb2
 from pulumi.runtime.proto import analyzer_pb2
 
+from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.policy.model import Level
 from inferstack.policy.registry import find, rules
@@ -22,7 +23,6 @@ POD = find("pods-not-privileged")
 BUCKETS = find("aws-bucket-versioned")
 UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWN_BOOLEAN = "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7"
-Object = dict[str, Any]
 
 
 def evaluator(stack: str = "prod", **settings: Object) -> Evaluator:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.policy.admission import PREFIX, group, make_policies
 from inferstack.policy.model import Rule
 from inferstack.policy.registry import find, rules
 from inferstack.policy.settings import PolicySettings
 from tests.unit.policy.test_rules import TODAY, settings
 
-Object = dict[str, Any]
 IN_CEL = [rule for rule in rules().values() if rule.cel]
 LEAVE = {
     "rule": "pods-not-privileged",

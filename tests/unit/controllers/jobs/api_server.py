@@ -8,14 +8,12 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from inferstack.api import constants
-
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 KINDS = {
     "v1": {"services": "Service", "pods": "Pod", "events": "Event"},

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from inferstack.api import runtimes
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.plan import Plan, make_plan
-
-Object = dict[str, Any]
 
 
 @pytest.fixture

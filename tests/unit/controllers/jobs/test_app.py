@@ -9,12 +9,13 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 import pytest
 
 from inferstack.api import constants
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.app import serve
 from inferstack.controllers.jobs import reconciler as reconciler_module
 from inferstack.errors import UserError
@@ -23,7 +24,6 @@ from inferstack.k8s import informer as informer_module
 from tests.unit.controllers.jobs.api_server import NAMESPACE, ApiServer, running
 from tests.unit.until import until
 
-Object = dict[str, Any]
 JOBS, DEPLOYMENTS, SERVICES = constants.PLURAL, "deployments", "services"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,11 +12,11 @@ import yaml
 from inferstack.api import runtimes
 from inferstack.api.labels import HASH, SPEC_REPLICAS
 from inferstack.api.replicas import Limits
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.builders import stamped
 from inferstack.controllers.jobs.plan import Plan, make_plan
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 
-Object = dict[str, Any]
 Plans = Callable[..., Plan]
 
 AUTOSCALE = {"metrics": [{"type": "RequestsPerSecond", "target": 500}]}

@@ -9,6 +9,7 @@ import pytest
 
 from inferstack.api import Cache, InferenceJobStatus
 from inferstack.api.labels import CACHE, COLD
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.datasets import CacheDecision, CacheState, cache_state, decide_cache, identity
 from inferstack.controllers.jobs.plan import Plan
 from inferstack.controllers.jobs.pruning import prune_dataset, prune_load
@@ -17,7 +18,6 @@ from inferstack.controllers.jobs.status import Observation, cold_since, make_sta
 from inferstack.controllers.rbac import rules
 from inferstack.k8s.events import Transition
 
-Object = dict[str, Any]
 Plans = Callable[..., Plan]
 
 NOW = "2026-01-01T00:00:00Z"

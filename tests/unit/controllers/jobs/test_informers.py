@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 
 from inferstack.api import Cache
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs import informers
 from inferstack.controllers.jobs.datasets import API_VERSION, CacheState
 from inferstack.controllers.jobs.informers import DatasetInformers
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from tests.unit.until import until
 
-Object = dict[str, Any]
 CACHE = Cache.model_validate({"dataset": "bert"})
 
 

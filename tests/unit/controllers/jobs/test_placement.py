@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from inferstack.api.labels import HASH, JOB
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.plan import Plan
 
-Object = dict[str, Any]
 Plans = Callable[..., Plan]
 LEVELS = ["example.com/leaf", "example.com/block", "example.com/spine"]
 

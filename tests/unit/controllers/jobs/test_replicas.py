@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from inferstack.api import Autoscale, InferenceJobSpec
 from inferstack.api.replicas import LONGEST_VALIDITY, Limits, bounds, decide, limits, own_limits
+from inferstack.apimachinery.objects import Object
 
-Object = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 BEHAVIOR = {
     side: {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from inferstack.api import InferenceJobStatus
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.plan import Plan
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason
 from inferstack.controllers.jobs.status import (
@@ -24,7 +24,6 @@ from inferstack.controllers.jobs.status import (
 from inferstack.k8s.events import Transition
 from inferstack.mig.resources import mig_resource
 
-Object = dict[str, Any]
 Plans = Callable[..., Plan]
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.cluster_state import budget_of, node_of, pod_of, prune_node, prune_pod
 from inferstack.controllers.mig.devices import (
     COUNT,
@@ -20,7 +21,6 @@ from inferstack.controllers.mig.orphans import is_orphan
 from inferstack.mig.errors import LayoutError
 from tests.unit.controllers.mig.cluster import LAYOUTS, MODEL, SETTINGS
 
-Object = dict[str, Any]
 A100 = {PRODUCT: MODEL.product, COUNT: "8"}
 
 

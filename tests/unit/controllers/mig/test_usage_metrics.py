@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.usage_metrics import UsageMetrics
 from inferstack.k8s import ApiError, KubeClient
 
-Object = dict[str, Any]
 SLICE = "nvidia.com/mig-3g.20gb"
 NODE = {
     "metadata": {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferstack.api import InferenceJobSpec
-
-Object = dict[str, Any]
+from inferstack.apimachinery.objects import Object
 
 
 def make_job(

@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from inferstack.api.labels import SERIES_JOB
+from inferstack.apimachinery.objects import Object
 
-Object = dict[str, Any]
 Value = float | Callable[[float], float | None]
 """Value of a series: constant, or a function of time; None without a sample."""
 

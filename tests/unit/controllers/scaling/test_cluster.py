@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling import cluster
 from inferstack.controllers.scaling.rbac import RIGHTS, rules
 from tests.unit.controllers.scaling.jobs import make_job, parsed
 
-Object = dict[str, Any]
 GPU, SLICE = "nvidia.com/gpu", "nvidia.com/mig-1g.5gb"
 
 

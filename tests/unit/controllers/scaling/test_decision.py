@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inferstack.api import Predictive, SloMeasure
 from inferstack.api.replicas import decide as replicas_of
 from inferstack.api.replicas import limits
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling import decision, status
 from inferstack.controllers.scaling.calibration import Capacity, CapacitySource
 from inferstack.controllers.scaling.decision import CachedForecast, JobDecision, JobState, Observation, decide_job
@@ -21,7 +22,6 @@ from inferstack.controllers.scaling.status import NoDecision
 from inferstack.scaling.model import Decision, Distribution, Forecast, History, Reason
 from tests.unit.controllers.scaling.jobs import make_job, parsed
 
-Object = dict[str, Any]
 NOW = 1_800_000_000.0
 CAPACITY = Capacity(4.0, 32, CapacitySource.SATURATION)
 STEADY = History(NOW - 3600, 60, [2.0] * 60)

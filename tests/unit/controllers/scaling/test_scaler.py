@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from inferstack.api.labels import SCALER
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling import cluster
 from inferstack.controllers.scaling.collector import LoopSettings
 from inferstack.controllers.scaling.controller import Scaler
@@ -17,7 +18,6 @@ from inferstack.k8s import ApiError, KubeClient
 from tests.unit.controllers.scaling.jobs import make_job
 from tests.unit.controllers.scaling.prometheus_server import Server, failure
 
-Object = dict[str, Any]
 SETTINGS = LoopSettings(interval=5, window=30, validity=60, step=60, depth=7200)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferstack.api import ScalingStatus
+from inferstack.apimachinery.objects import Object
 from inferstack.controllers.scaling import status
 from inferstack.controllers.scaling.calibration import Capacity, CapacitySource
 from inferstack.controllers.scaling.status import NoDecision, format_decision, format_no_decision, must_publish
@@ -16,7 +17,6 @@ from inferstack.k8s.events import Transition
 from inferstack.scaling.model import Decision, Forecast, Reason
 from inferstack.scaling.reactive import DOWN, UP, HpaState
 
-Object = dict[str, Any]
 NOW = 1_800_000_000.4
 FORECAST = Forecast("daily mean and ETS", NOW, 60, (4.0, 8.0), (3.0, 6.5), (5.0, 9.1234), 0.95)
 BEHAVIOR = {"scaleUp": UP.render(), "scaleDown": DOWN.render()}

@@ -9,10 +9,9 @@ import pytest
 
 from components.addon.catalogue import load as load_catalogue
 from components.addon.plan import rehearsed_crds
+from inferstack.apimachinery.objects import Object
 from rehearsal.simulators.fluid import status, volume
 from tests.unit.api.structural import faults
-
-Object = dict[str, Any]
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 CREATED = "2026-01-01T11:59:00Z"

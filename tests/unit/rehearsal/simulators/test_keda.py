@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from rehearsal.simulators.keda.objects import (
     Target,
     hpa_name,
@@ -19,7 +20,6 @@ from rehearsal.simulators.keda.objects import (
     scaling_active,
 )
 
-Object = dict[str, Any]
 PROMETHEUS: Object = {"type": "prometheus", "metadata": {"query": "up", "threshold": "10"}}
 JOB = Target("deepseek.ai", "v1", "InferenceJob", "inferencejobs", scalable=True, replicas=2)
 

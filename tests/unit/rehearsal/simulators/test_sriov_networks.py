@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from inferstack.apimachinery.objects import Object
 from rehearsal.simulators.sriov.networks import make_attachment
 
-Object = dict[str, Any]
 PLAIN = {"cniVersion": "1.0.0", "name": "n", "type": "sriov", "vlan": 0, "vlanQoS": 0, "ipam": {}}
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferstack.apimachinery.objects import Object
 from rehearsal.hardware import Port
 from rehearsal.simulators.sriov.policies import configured, discover, resources, shortage, wanted
 
-Object = dict[str, Any]
 PORTS = (Port("15b3", "101d", "ens1f0", 16, "eth"), Port("8086", "1592", "ens2f0", 64, "eth"))
 FOUND = discover(PORTS)
 LABELS = {"fabric": "rdma"}
