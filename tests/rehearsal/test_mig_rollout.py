@@ -56,7 +56,7 @@ async def _all_at(kube: KubeClient, nodes: list[str], layout: str) -> None:
         assert is_free(node), node["spec"]
 
 
-async def test_four_nodes_one_after_the_other(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_four_nodes_are_changed_one_after_another(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(4)
     await fleet.deploy(kube, namespace, "served", 4, nodes)
     name = await fleet.start(kube, nodes)
@@ -70,7 +70,7 @@ async def test_four_nodes_one_after_the_other(kube: KubeClient, namespace: str, 
     assert [event["reason"] for event in events].count("NodeDone") == 4
 
 
-async def test_nodes_that_have_their_layout_are_left_alone(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_nodes_with_their_layout_are_unchanged(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(2)
     before = [(await fleet.node_of(kube, node))["metadata"]["labels"] for node in nodes]
     name = await fleet.start(kube, nodes, BEFORE)
@@ -92,7 +92,7 @@ KILLED = ["Cordoning", "Draining", "Labelling", "Configuring", "Verifying", "Res
 
 
 @pytest.mark.parametrize("step", KILLED)
-async def test_an_operator_killed_at_any_step_goes_on(
+async def test_an_operator_killed_in_any_step_resumes(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes, operator: Operator, step: str
 ) -> None:
     nodes = await make_nodes(3, seconds=3.0 if step in ("Verifying", "Restoring") else 0.5)
@@ -122,7 +122,7 @@ async def test_an_operator_killed_at_any_step_goes_on(
         await _all_at(kube, nodes, AFTER)
 
 
-async def test_a_layout_that_fails_is_rolled_back_and_stops_the_rollout(
+async def test_a_failed_layout_is_rolled_back_and_stops_the_rollout(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes
 ) -> None:
     nodes = await make_nodes(3, seconds=3.0)
@@ -132,12 +132,12 @@ async def test_a_layout_that_fails_is_rolled_back_and_stops_the_rollout(
     async with _spoilt(kube):
         status = await reach(kube, name, phase("Failed"))
     assert steps(status) == ["RolledBack", "Waiting", "Waiting"]
-    assert status["message"].endswith(f"first {nodes[0]}: the MIG manager failed at {AFTER}")
+    assert f"{nodes[0]}: the MIG manager failed to apply {AFTER}" in status["message"]
     assert (status["done"], status["failed"]) == ("0/3", 1)
     await _all_at(kube, nodes, BEFORE)
 
 
-async def test_a_node_that_publishes_too_little_is_taken_back(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_a_node_with_missing_devices_is_rolled_back(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(2, seconds=3.0)
     name = await fleet.start(kube, nodes, stateTimeoutSeconds=8, maxFailedNodes=1)
     await reach(kube, name, lambda status: "Configuring" in steps(status))
@@ -150,37 +150,37 @@ async def test_a_node_that_publishes_too_little_is_taken_back(kube: KubeClient, 
     await _all_at(kube, nodes[1:], AFTER)
 
 
-async def test_a_plan_that_cannot_be_changes_nothing(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_an_impossible_rollout_changes_nothing(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(1)
     name = await fleet.start(kube, [*nodes, "no-such-node"])
     status = await reach(kube, name, phase("Failed"))
-    assert status["message"].endswith("no-such-node: there is no such node")
+    assert "no-such-node: the node does not exist" in status["message"]
     name = await fleet.start(kube, nodes, "all-1g.18gb")
     status = await reach(kube, name, phase("Failed"))
-    assert status["message"].startswith("refused, nothing was changed")
+    assert status["message"].startswith("refused")
     await _all_at(kube, nodes, BEFORE)
 
 
-async def test_a_budget_that_never_allows_is_obeyed(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_a_budget_that_allows_no_disruption_is_respected(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(2)
     await fleet.deploy(kube, namespace, "fixed", 4, nodes, unavailable=0)
     pods = {pod["metadata"]["uid"] for pod in (await kube.list("v1", "Pod", namespace))["items"]}
     name = await fleet.start(kube, nodes, drainTimeoutSeconds=3)
     status = await reach(kube, name, phase("Failed"))
     assert steps(status) == ["Skipped", "Waiting"]
-    assert status["message"].endswith(f"not begun after 3 s: {namespace}/fixed allows no disruption")
+    assert f"{namespace}/fixed allows no disruption" in status["message"]
     assert {pod["metadata"]["uid"] for pod in (await kube.list("v1", "Pod", namespace))["items"]} == pods
     await _all_at(kube, nodes, BEFORE)
 
 
-async def test_a_drain_that_does_not_end_is_given_up(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_a_drain_ends_after_its_timeout(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(2)
     await fleet.deploy(kube, namespace, "narrow", 2, nodes[:1])  # its pods can run nowhere else
     name = await fleet.start(kube, nodes, drainTimeoutSeconds=4)
     await reach(kube, name, lambda status: "Draining" in steps(status))
     status = await reach(kube, name, phase("Failed"))
     assert steps(status) == ["Skipped", "Waiting"]
-    assert "not drained after 4 s: 1 pods are left; " in status["message"]
+    assert "not drained within 4 s" in status["message"]
     await _all_at(kube, nodes, BEFORE)
     async with asyncio.timeout(20):  # what had to leave comes back
         while True:
@@ -190,11 +190,11 @@ async def test_a_drain_that_does_not_end_is_given_up(kube: KubeClient, namespace
             await asyncio.sleep(0.2)
 
 
-async def test_windows_pauses_and_aborts(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_windows_pause_and_abort(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(3, seconds=1.5)
     closed = [{"days": [fleet.far_day()], "start": "00:00", "durationMinutes": 60}]
     name = await fleet.start(kube, nodes, windows=closed)
-    assert (await reach(kube, name, phase("Waiting")))["message"] == "no window is open"
+    assert (await reach(kube, name, phase("Waiting")))["message"] == "waiting for a maintenance window"
     waiting = await fleet.start(kube, nodes, paused=True)
     assert (await reach(kube, waiting, phase("Pending")))["message"] == f"waiting for the rollout {name}"
     await fleet.edit(kube, name, aborted=True)
@@ -210,13 +210,13 @@ async def test_windows_pauses_and_aborts(kube: KubeClient, make_nodes: MakeNodes
     await _all_at(kube, nodes[1:], BEFORE)
 
 
-async def test_the_cordon_of_someone_else_is_left_alone(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_a_cordon_by_someone_else_is_kept(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(3)
     await fleet.cordon(kube, nodes[0])
     await fleet.cordon(kube, nodes[1])
     name = await fleet.start(kube, nodes, drainTimeoutSeconds=8)
     status = await reach(kube, name, lambda status: steps(status) == ["Blocked", "Blocked", "Done"])
-    assert status["nodes"][0]["message"] == "someone else has cordoned the node"
+    assert "cordoned by someone else" in status["nodes"][0]["message"]
     await fleet.cordon(kube, nodes[1], lift=True)
     status = await reach(kube, name, phase("Failed"))
     assert steps(status) == ["Skipped", "Done", "Done"]
@@ -226,7 +226,7 @@ async def test_the_cordon_of_someone_else_is_left_alone(kube: KubeClient, make_n
     assert is_cut(node, BEFORE, {fleet.SLICE: 2 * GPUS})
 
 
-async def test_nodes_of_a_rollout_that_was_deleted_are_given_back(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_nodes_of_a_deleted_rollout_are_released(kube: KubeClient, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(1, seconds=2.0)
     name = await fleet.start(kube, nodes)
     await reach(kube, name, lambda status: "Configuring" in steps(status))
@@ -235,7 +235,7 @@ async def test_nodes_of_a_rollout_that_was_deleted_are_given_back(kube: KubeClie
     await _all_at(kube, nodes, AFTER)
 
 
-async def test_the_recorder_sees_a_breach(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_the_recorder_detects_a_violated_budget(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     nodes = await make_nodes(1)
     await fleet.deploy(kube, namespace, "served", 3, nodes)
     recorder = Recorder(kube, namespace)
@@ -254,7 +254,7 @@ async def test_the_recorder_sees_a_breach(kube: KubeClient, namespace: str, make
 
 @pytest.mark.long
 @pytest.mark.timeout(900)  # a minute on an idle machine
-async def test_a_hundred_nodes_under_load_and_no_job_below_its_budget(
+async def test_a_hundred_nodes_under_load_within_all_budgets(
     kube: KubeClient, namespace: str, make_nodes: MakeNodes
 ) -> None:
     nodes = await make_nodes(100)

@@ -174,23 +174,23 @@ async def _delete(kubeconfig: Path, namespace: str) -> None:
         await kube.delete("v1", "Namespace", namespace, propagation="Background")
 
 
-def test_it_asks_for_nothing_that_is_not_granted(life: Life) -> None:
+def test_all_requests_are_granted(life: Life) -> None:
     assert beyond(GRANTS, life.requests, life.account) == set()
     assert not [request for request in life.requests if request.code in (401, 403)]
 
 
-def test_it_is_granted_nothing_that_it_does_not_ask_for(life: Life) -> None:
+def test_all_granted_rights_are_used(life: Life) -> None:
     assert unused(GRANTS, life.requests) == {FINALIZERS}
 
 
-def test_a_right_too_many_and_one_too_few_are_noticed(life: Life) -> None:
+def test_excess_and_missing_rights_are_detected(life: Life) -> None:
     greedy = Grant("", "secrets", "list")
     assert greedy in unused([*GRANTS, greedy], life.requests)
     for grant in set(GRANTS) - {FINALIZERS}:
         assert beyond(set(GRANTS) - {grant}, life.requests, life.account) == {grant}
 
 
-def test_the_platform_binds_these_rights_to_the_operator_alone() -> None:
+def test_the_platform_binds_these_rights_to_the_operator_only() -> None:
     account, role, binding = make_rights(rules())
     assert grants_of(role["rules"]) == set(GRANTS)
     assert not [part for grant in GRANTS for part in grant if part == "*" or part.startswith("secrets")]
@@ -238,7 +238,7 @@ async def _unbind(kubeconfig: Path) -> None:
 
 
 @pytest.mark.parametrize("grant", GRANTS, ids=str)
-async def test_without_any_one_right_a_request_is_refused(life: Life, reduced: dict[Grant, str], grant: Grant) -> None:
+async def test_without_any_single_right_a_request_is_refused(life: Life, reduced: dict[Grant, str], grant: Grant) -> None:
     asked = again(life.request(CHILD if grant == FINALIZERS else grant), KEPT)
     async with await KubeClient.connect(life.server.kubeconfig) as kube, aiohttp.ClientSession() as http:
         await _in_effect(http, kube.access, reduced[grant], life.request(OTHER_READ if grant == READ else READ))

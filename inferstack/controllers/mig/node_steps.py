@@ -136,8 +136,8 @@ def _why_not_empty(pods: list[Pod], state: ClusterState) -> str:
     staying = [pod for pod in pods if not pod.leaving]
     held = [str(budget) for budget in state.covering(staying) if budget.allowed < 1]
     if held:
-        return f"{len(pods)} pods left; PodDisruptionBudget {', '.join(held[:3])} allows no disruption"
-    return f"{len(pods)} pods left"
+        return f"pods left: {len(pods)}; PodDisruptionBudget {', '.join(held[:3])} allows no disruption"
+    return f"pods left: {len(pods)}"
 
 
 def _labelling(record: NodeStatus, node: Node, context: StepContext) -> tuple[NodeStatus, list[Action]]:
