@@ -56,7 +56,9 @@ async def _all_at(kube: KubeClient, nodes: list[str], layout: str) -> None:
         assert is_free(node), node["spec"]
 
 
-async def test_four_nodes_are_changed_one_after_another(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_four_nodes_are_changed_one_after_another(
+    kube: KubeClient, namespace: str, make_nodes: MakeNodes
+) -> None:
     nodes = await make_nodes(4)
     await fleet.deploy(kube, namespace, "served", 4, nodes)
     name = await fleet.start(kube, nodes)
@@ -161,7 +163,9 @@ async def test_an_impossible_rollout_changes_nothing(kube: KubeClient, make_node
     await _all_at(kube, nodes, BEFORE)
 
 
-async def test_a_budget_that_allows_no_disruption_is_respected(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_a_budget_that_allows_no_disruption_is_respected(
+    kube: KubeClient, namespace: str, make_nodes: MakeNodes
+) -> None:
     nodes = await make_nodes(2)
     await fleet.deploy(kube, namespace, "fixed", 4, nodes, unavailable=0)
     pods = {pod["metadata"]["uid"] for pod in (await kube.list("v1", "Pod", namespace))["items"]}

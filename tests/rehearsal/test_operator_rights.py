@@ -238,7 +238,9 @@ async def _unbind(kubeconfig: Path) -> None:
 
 
 @pytest.mark.parametrize("grant", GRANTS, ids=str)
-async def test_without_any_single_right_a_request_is_refused(life: Life, reduced: dict[Grant, str], grant: Grant) -> None:
+async def test_without_any_single_right_a_request_is_refused(
+    life: Life, reduced: dict[Grant, str], grant: Grant
+) -> None:
     asked = again(life.request(CHILD if grant == FINALIZERS else grant), KEPT)
     async with await KubeClient.connect(life.server.kubeconfig) as kube, aiohttp.ClientSession() as http:
         await _in_effect(http, kube.access, reduced[grant], life.request(OTHER_READ if grant == READ else READ))
