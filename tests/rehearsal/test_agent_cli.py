@@ -78,10 +78,11 @@ def test_faults_are_annotations_and_restore_takes_them_away(kubeconfig: Path, no
 
 def test_refusals(kubeconfig: Path, node: str) -> None:
     _, error = _run(kubeconfig, "lose-gpu", node, "--count", "9")
-    assert error == f"Node {node} has 8 GPUs: --count 9 is more than it can lose."
+    assert error is not None
+    assert f"node {node} has 8 GPUs" in error
     _, error = _run(kubeconfig, "not-ready", node + "x")
     assert error is not None
-    assert error.startswith(f"There is no node '{node}x': near are ")
+    assert error.startswith(f"There is no node '{node}x': similar names are ")
     assert node in error
     _, error = _run(kubeconfig, "mig", node, "all-balanced")
     assert error is not None

@@ -1,17 +1,16 @@
-"""Whether nodes are cut as they should be."""
+"""``inferstack mig assert``: drift of MIG layouts from the desired ones."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from inferstack.cli import output
-from inferstack.cli.cluster import connected
-from inferstack.cli.mig.targets import read_wanted
+from inferstack.cli.cluster import run
+from inferstack.cli.mig.targets import read_targets
+from inferstack.cli.options import ContextOption, KubeconfigOption
 from inferstack.cli.output import Format, FormatOption
 from inferstack.controllers.mig.cluster_state import ClusterState
 from inferstack.controllers.mig.devices import allocatable_devices, expected_devices, format_devices, matches
@@ -21,24 +20,21 @@ from inferstack.mig.errors import LayoutError
 
 Row = dict[str, Any]
 
-Kubeconfig = Annotated[Path | None, typer.Option(help="The cluster; by default kubectl's.")]
-Context = Annotated[str | None, typer.Option(help="A context of the kubeconfig.")]
 
-
-def drift(state: ClusterState, wanted: Mapping[str, str]) -> list[Row]:
-    """Return each difference between nodes and what they should be: node, what, wanted, found.
+def drift(state: ClusterState, desired: Mapping[str, str]) -> list[Row]:
+    """Return each difference between nodes and their desired layouts.
 
     Args:
-        state: as seen, with settings.
-        wanted: layout by node.
+        state: the state of the cluster.
+        desired: layout by node.
 
     Raises:
-        UserError: the GPU operator's settings are not known.
+        UserError: the settings of the GPU operator cannot be read.
     """
     if state.settings is None:
-        raise UserError(f"Nothing can be told: {state.settings_problem}.")
+        raise UserError(f"The nodes cannot be compared: {state.settings_problem}.")
     rows: list[Row] = []
-    for name, layout in wanted.items():
+    for name, layout in desired.items():
         node = state.nodes.get(name)
         if node is None:
             rows.append(_row(name, "node", "there", "missing"))
@@ -63,33 +59,29 @@ def _row(node: str, what: str, wanted: str, found: str) -> Row:
     return {"node": node, "what": what, "wanted": wanted, "found": found}
 
 
-def assert_command(
-    given: Annotated[
+def assert_layouts(
+    targets: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[NODE=LAYOUT | FILE]...",
-            help="What should be: pairs, or files of `inferstack mig plan`; by default what the nodes' labels ask for.",
+            help="Desired layouts: pairs, or files of `inferstack mig plan` (default: the labels of the nodes).",
         ),
     ] = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare layouts, MIG states and allocatable devices of nodes with what they should be; exit code 1 on drift."""
-    wanted = read_wanted(given or [])
+    """Compare the MIG layouts of nodes with the desired ones.
 
-    async def look() -> ClusterState:
-        async with connected(kubeconfig, context) as kube:
-            return await snapshot(kube)
-
-    state = asyncio.run(look())
-    if not given:
-        wanted = {name: node.layout for name, node in sorted(state.nodes.items()) if node.layout}
-    rows = drift(state, wanted)
+    Also compares their MIG states and allocatable devices. Exits with status 1 on drift.
+    """
+    desired = read_targets(targets or [])
+    state = run(snapshot, kubeconfig, context)
+    if not targets:
+        desired = {name: node.layout for name, node in sorted(state.nodes.items()) if node.layout}
+    rows = drift(state, desired)
     output.emit(rows, form)
     drifted = len({row["node"] for row in rows})
-    output.say(
-        f"{drifted} of {len(wanted)} nodes drifted." if rows else f"All {len(wanted)} nodes are as they should be."
-    )
+    output.say(f"{drifted} of {len(desired)} nodes drifted." if rows else f"All {len(desired)} nodes match.")
     if rows:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Who uses which MIG instances of a cluster, what is broken up and what it costs."""
+"""``inferstack mig usage``: use, fragmentation and cost of MIG instances."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from inferstack.aws import cost
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
+from inferstack.cli.options import ContextOption, KubeconfigOption
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 
 class By(enum.StrEnum):
-    """What a row stands for."""
+    """Grouping of the rows."""
 
     NODE = "node"
     NAMESPACE = "namespace"
@@ -35,31 +36,32 @@ class By(enum.StrEnum):
 
 def usage(
     by: Annotated[
-        By, typer.Option(help="A row for each node, namespace or quota; metrics: Prometheus' text.")
+        By, typer.Option(help="A row for each node, namespace or quota; metrics: Prometheus text format.")
     ] = By.NODE,
-    kubeconfig: Annotated[Path | None, typer.Option(help="The cluster; by default kubectl's.")] = None,
-    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig.")] = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     price: Annotated[
-        list[str] | None, typer.Option(help="GPU=USD, what an hour of a whole GPU costs, such as H200=8; repeatable.")
+        list[str] | None, typer.Option(help="Price of a GPU-hour in USD, such as H200=8; repeatable.")
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show how much of a cluster's GPUs is in use, broken up and paid by whom, from Nodes, Pods and ResourceQuotas.
+    """Show the use, fragmentation and cost of a cluster's GPUs.
 
-    Prices: --price, else the list price of the EC2 instance type of a board, divided by its GPUs.
+    Reads Nodes, Pods and ResourceQuotas. Prices come from --price, otherwise from the list price of the cheapest EC2
+    instance type with that GPU, divided by its GPUs.
     """
     prices = {**list_prices(), **read_prices(price or [])}
-    found = asyncio.run(_read(kubeconfig, context, prices))
+    usage = asyncio.run(_read(kubeconfig, context, prices))
     if by is By.METRICS:
-        typer.echo(make_exposition(found), nl=False)
+        typer.echo(make_exposition(usage), nl=False)
     elif by is By.NODE:
-        output.emit([node_row(use, found.mix) for use in found.nodes], form)
+        output.emit([node_row(node, usage.mix) for node in usage.nodes], form)
     else:
-        output.emit([owner_row(line) for line in (found.namespaces if by is By.NAMESPACE else found.quotas)], form)
-    for what, why in found.unknown.items():
-        output.say(f"{what} is left out: {why}")
-    if waiting := ", ".join(f"{count} x {name}" for name, count in sorted(found.waiting.items())):
-        output.say(f"pods without a node wait for {waiting}")
+        output.emit([owner_row(line) for line in (usage.namespaces if by is By.NAMESPACE else usage.quotas)], form)
+    for name, reason in usage.unknown.items():
+        output.say(f"{name} is skipped: {reason}")
+    if waiting := ", ".join(f"{count} x {name}" for name, count in sorted(usage.waiting.items())):
+        output.say(f"pending pods request {waiting}")
 
 
 async def _read(kubeconfig: Path | None, context: str | None, prices: Mapping[str, float]) -> Usage:
@@ -73,38 +75,38 @@ async def _read(kubeconfig: Path | None, context: str | None, prices: Mapping[st
 
 
 def list_prices() -> dict[str, float]:
-    """Return USD for an hour of a whole GPU by board: of the cheapest instance type that has it and a price."""
-    known = cost.prices()["instances"]
-    found: dict[str, float] = {}
+    """Return the price of a GPU-hour in USD by model, from the cheapest EC2 instance type with that GPU."""
+    hourly = cost.prices()["instances"]
+    prices: dict[str, float] = {}
     for name, kind in catalogue.load().instance_types.items():
-        if kind.gpu and known.get(name):
-            each = known[name] / kind.gpus
-            found[kind.gpu] = min(each, found.get(kind.gpu, each))
-    return found
+        if kind.gpu and hourly.get(name):
+            each = hourly[name] / kind.gpus
+            prices[kind.gpu] = min(each, prices.get(kind.gpu, each))
+    return prices
 
 
-def read_prices(given: list[str]) -> dict[str, float]:
+def read_prices(options: list[str]) -> dict[str, float]:
     """Return the prices of ``GPU=USD`` options.
 
     Raises:
-        UserError: naming a wrong one.
+        UserError: naming the invalid option.
     """
-    found = {}
-    for text in given:
+    prices = {}
+    for text in options:
         name, _, value = text.partition("=")
         try:
-            found[catalogue.gpu(name).name] = float(value)
+            prices[model := catalogue.gpu(name).name] = float(value)
         except MigError as error:
             raise UserError(f"--price {text}: {error}.") from error
         except ValueError:
-            raise UserError(f"--price {text}: give a GPU and USD an hour, such as H200=8.") from None
-        if not 0 <= found[name] < float("inf"):
-            raise UserError(f"--price {text}: a price is 0 or more.")
-    return found
+            raise UserError(f"--price {text}: expected GPU=USD, such as H200=8.") from None
+        if not 0 <= prices[model] < float("inf"):
+            raise UserError(f"--price {text}: expected a price of 0 or more.")
+    return prices
 
 
 def node_row(use: NodeUse, mix: Mapping[str, int]) -> Row:
-    """Return the line of a node; ratios from 0 to 1."""
+    """Return the row of a node; ratios are between 0 and 1."""
     (memory, compute), (all_memory, all_compute) = use.slices(use.used), use.total
     return {
         "node": use.node,
@@ -120,7 +122,7 @@ def node_row(use: NodeUse, mix: Mapping[str, int]) -> Row:
 
 
 def owner_row(line: Line) -> Row:
-    """Return the line of a namespace; the one without a name is what no pod holds."""
+    """Return the row of a namespace; the one without a name is idle capacity."""
     return {
         "namespace": line.owner or "(idle)",
         "instances": line.instances,

@@ -1,4 +1,4 @@
-"""Commands for the rehearsal: its control plane, its simulated nodes and its load.
+"""Commands on the rehearsal: its control plane, its load and the faults of its simulated nodes.
 
-The one place in `inferstack`, apart from `inferstack.cli.stack.place`, that may import `rehearsal`.
+Only this package and `inferstack.cli.stack.control_plane` may import `rehearsal`.
 """

@@ -20,19 +20,10 @@ from rehearsal.load import control
 from rehearsal.load.arrivals import read_trace
 from rehearsal.load.scenario import Scenario, Trace, read
 
-_group = typer.Typer(
-    no_args_is_help=True, help="Simulated load on the rehearsal's jobs: run, status, stop, check, schema."
-)
 _START_SECONDS = 5.0
 ScenarioArgument = Annotated[Path, typer.Argument(help="YAML file; `inferstack load schema` shows what it holds.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.add_typer(_group, name="load")
-
-
-@_group.command()
 def run(
     scenario: ScenarioArgument,
     seed: Annotated[int, typer.Option(help="The same seed gives the same requests.")] = 1,
@@ -42,7 +33,10 @@ def run(
     ] = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Play a scenario and show each second how the jobs fare (stderr); at the end their table (stdout)."""
+    """Run a load scenario and show how each job performs.
+
+    Prints a line per job and second to stderr, and at the end the table of jobs to stdout.
+    """
     read_in = _checked(scenario)
     url = _url()
     control.write(state_dir(), control.Run(read_in, seed, time.time()))
@@ -63,25 +57,21 @@ def run(
     output.emit(told["jobs"], form)
 
 
-@_group.command()
 def stop() -> None:
-    """Let all jobs be idle."""
+    """Stop the load."""
     output.say("the load is stopped" if control.remove(state_dir()) else "there was no load")
 
 
-@_group.command()
 def status(form: FormatOption = Format.TABLE) -> None:
-    """Show how each job fares."""
+    """Show how each job performs."""
     output.emit(_ask(_url())["jobs"], form)
 
 
-@_group.command()
 def check(scenario: ScenarioArgument) -> None:
-    """Check a scenario and the traces that it names."""
+    """Validate a scenario and the traces it names."""
     output.say(f"{scenario}: {len(_checked(scenario).jobs)} jobs")
 
 
-@_group.command()
 def schema() -> None:
     """Print the JSON schema of scenarios."""
     typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))

@@ -10,10 +10,24 @@ from typing import Any
 import yaml
 
 from inferstack.errors import UserError
+from inferstack.project import project_root, stacks_dir
 
 _SALT = re.compile(r"^(?:encryptionsalt|encryptedkey):.*\n?", re.MULTILINE)
 _PROVIDER = re.compile(r"^secretsprovider:.*\n?", re.MULTILINE)
 """The engine takes a passphrase's name away again, for that is its default; in the user's file it stays."""
+
+
+def stack_file(stack: str) -> Path:
+    """Return a stack's own file.
+
+    Raises:
+        UserError: there is no such stack.
+    """
+    source = stacks_dir(project_root()) / f"Pulumi.{stack}.yaml"
+    if not source.exists():
+        known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
+        raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')
+    return source
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -28,9 +28,8 @@ from inferstack import aws
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.cli.output import Format, FormatOption
-from inferstack.cli.stack import place as places
-from inferstack.cli.stack.configuration import read_file, read_values
-from inferstack.cli.stack.session import stack_file
+from inferstack.cli.stack import control_plane
+from inferstack.cli.stack.configuration import read_file, read_values, stack_file
 from inferstack.engine import plugins
 from inferstack.errors import UserError
 from inferstack.project import cache_dir, project_root, state_dir
@@ -53,16 +52,14 @@ class Check:
     detail: str
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.command()(doctor)
-
-
 def doctor(
     stack: Annotated[str, typer.Option("--stack", "-s", help="Its quotas on AWS, or its cluster and nodes.")] = "local",
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show what is in place; exit code 1 where something that is needed is missing."""
+    """Check the prerequisites of a stack.
+
+    Exits with status 1 if a prerequisite is missing.
+    """
     values = read_values(stack_file(stack))
     examined = {"aws": lambda: examine_aws(stack, values), "existing": lambda: examine_existing(values)}
     checks = list(examined.get(str(values.get("inferstack:place")), examine)())
@@ -230,7 +227,7 @@ def check_disk(name: str, folder: Path) -> Check:
 
 def check_rehearsal(state: Path) -> Check:
     """Say which components run; a rehearsal that is stopped is in order, one that is half up is not."""
-    components = places.components(state)
+    components = control_plane.components(state)
     running = [component.name for component in components if component.state == "running"]
     if len(running) == len(components):
         return Check("rehearsal", "ok", f"running: {', '.join(running)}")

@@ -1,49 +1,43 @@
-"""The policy pack in a run of the engine: how it is asked for, and what it found."""
+"""The policy pack in a run of the engine: its options and its findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from inferstack.cli import output
 from inferstack.cli.stack.progress import plain
 
 PACK = "inferstack"
-"""Name of our policy pack, as it gives it."""
-_STOPS = "mandatory"
-"""The engine's word."""
-
-PoliciesOption = Annotated[
-    bool, typer.Option("--policies/--no-policies", help="Hold the stack to its rules (inferstack policy list).")
-]
+"""The name of the policy pack."""
+_MANDATORY = "mandatory"
+"""The engine's term."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a policy says of a resource, or has mended in it."""
+    """A violation of a policy, or a remediation."""
 
     rule: str
     level: str
-    """advisory or mandatory; remediate where it has mended."""
+    """advisory, mandatory or remediate."""
     severity: str
-    """As the policy has it; empty where the engine does not tell."""
+    """Severity of the policy; empty if the engine does not report it."""
     resource: str
-    """As people call it, ``Deployment nlp/model``; of another's pack, Pulumi's name."""
+    """Such as ``Deployment nlp/model``; for other policy packs, Pulumi's name."""
     message: str
 
     @property
-    def stops(self) -> bool:
-        """Whether the engine ends with an error because of it."""
-        return self.level == _STOPS
+    def is_mandatory(self) -> bool:
+        """Whether the engine fails because of it."""
+        return self.level == _MANDATORY
 
 
-def arguments(root: Path, *, wanted: bool = True) -> list[str]:
-    """Return the engine's options that have it run the pack of a project."""
-    return ["--policy-pack", str(root / "policies")] if wanted else []
+def arguments(root: Path, *, enabled: bool = True) -> list[str]:
+    """Return the options that have the engine run the policy pack of a project."""
+    return ["--policy-pack", str(root / "policies")] if enabled else []
 
 
 def of_events(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
@@ -51,49 +45,53 @@ def of_events(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
     return [make_finding(event["policyEvent"]) for event in events if "policyEvent" in event]
 
 
-def make_finding(told: Mapping[str, Any]) -> Finding:
-    """Return a finding out of the engine's event."""
-    name = str(told.get("resourceUrn", "")).rpartition("::")[2]
-    text = plain(told["message"])
-    if told.get("policyPackName") == PACK:
-        # The engine begins a message with the description of the policy; ours go on with the resource.
-        label, _, said = text.partition("\n")[2].partition(": ")
-        name, text = (label, said) if said else (name, text)
-    return Finding(told["policyName"], told["enforcementLevel"], told.get("severity", ""), name, text)
+def make_finding(event: Mapping[str, Any]) -> Finding:
+    """Return the violation that an event of the engine reports."""
+    name = str(event.get("resourceUrn", "")).rpartition("::")[2]
+    text = plain(event["message"])
+    if event.get("policyPackName") == PACK:
+        # The engine puts the policy's description first; the pack's own message starts with the resource.
+        label, _, message = text.partition("\n")[2].partition(": ")
+        name, text = (label, message) if message else (name, text)
+    return Finding(event["policyName"], event["enforcementLevel"], event.get("severity", ""), name, text)
 
 
-def make_mend(told: Mapping[str, Any]) -> Finding:
-    """Return what a policy has mended out of the engine's event; no value, only names of what it has changed."""
-    name = str(told.get("resourceUrn", "")).rpartition("::")[2]
-    before, after = (told.get(key) or {} for key in ("before", "after"))
+def make_remediation(event: Mapping[str, Any]) -> Finding:
+    """Return the remediation that an event of the engine reports: the names of the properties, without values."""
+    name = str(event.get("resourceUrn", "")).rpartition("::")[2]
+    before, after = (event.get(key) or {} for key in ("before", "after"))
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return Finding(told["policyName"], "remediate", told.get("severity", ""), name, f"sets {', '.join(changed)}")
+    return Finding(event["policyName"], "remediate", event.get("severity", ""), name, f"sets {', '.join(changed)}")
 
 
 def warn(findings: Sequence[Finding]) -> None:
-    """Tell a person what was found and stops nothing."""
-    for one in findings:
-        if not one.stops:
-            output.say(f"warning: {one.resource}: {one.message} ({one.rule})")
+    """Print the findings that are not mandatory."""
+    for finding in findings:
+        if not finding.is_mandatory:
+            output.say(f"warning: {finding.resource}: {finding.message} ({finding.rule})")
 
 
-def show_stops(findings: Sequence[Finding]) -> bool:
-    """Show a person what was found and must be mended first; tells whether there is any."""
-    rows = [{"rule": one.rule, "resource": one.resource, "what to do": one.message} for one in findings if one.stops]
+def show_mandatory(findings: Sequence[Finding]) -> bool:
+    """Print the mandatory findings; return whether there are any."""
+    rows = [
+        {"rule": finding.rule, "resource": finding.resource, "what to do": finding.message}
+        for finding in findings
+        if finding.is_mandatory
+    ]
     output.emit(rows)
     return bool(rows)
 
 
-def judged_at_the_end(configuration: Mapping[str, Any]) -> bool:
-    """Tell whether a stack has rules that stop, and that an update by itself only asks once all is changed.
+def needs_preview(configuration: Mapping[str, Any]) -> bool:
+    """Return whether a stack has mandatory rules that the engine evaluates only after an update.
 
     Args:
         configuration: values by key, as in the stack's file.
 
     Raises:
-        UserError: the settings are wrong.
+        UserError: the settings are invalid.
     """
-    # Rules and settings take a while to import, and most commands do without.
+    # Rules and settings are slow to import, and most commands do without them.
     from components.security.settings import SecuritySettings  # noqa: PLC0415
     from components.settings import PROJECT, load_role  # noqa: PLC0415
     from inferstack.policy.model import Level  # noqa: PLC0415

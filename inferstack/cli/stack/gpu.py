@@ -1,4 +1,4 @@
-"""Look at what the GPUs of a stack need, before anything is changed."""
+"""``inferstack gpu preflight``: GPU compatibility of a stack before anything is changed."""
 
 from __future__ import annotations
 
@@ -16,43 +16,32 @@ from components.gpu.preflight import Finding, State, examine
 from components.gpu.settings import GpuSettings
 from components.settings import PROJECT, load_role
 from inferstack.cli import output
+from inferstack.cli.options import StackOption
 from inferstack.cli.output import Format, FormatOption
-from inferstack.cli.stack.commands import StackOption
-from inferstack.cli.stack.configuration import read_values
-from inferstack.cli.stack.session import stack_file
+from inferstack.cli.stack.configuration import read_values, stack_file
 from inferstack.errors import UserError
 
-_group = typer.Typer(no_args_is_help=True, help="GPUs: whether driver, CUDA, runtime and Kubernetes fit them.")
 
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.add_typer(_group, name="gpu")
-
-
-@_group.callback()
-def _gpu() -> None:
-    """Keep the group a group while it has one command."""
-
-
-@_group.command()
 def preflight(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
-    """Show what a stack asks for beside what fits, each with its source; exit code 1 where an up would be refused."""
+    """Check what a stack requests against what its GPUs support.
+
+    Each row names its source. Exits with status 1 if `up` would refuse the stack.
+    """
     values = read_values(stack_file(stack))
     config = {key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()}
-    settings, findings = look(config)
+    settings, findings = check(config)
     output.emit([make_row(finding) for finding in findings], form)
-    stopped = {State.WRONG} if settings.preflight.allow_unknown else {State.WRONG, State.UNKNOWN}
-    if refused := sum(finding.state in stopped for finding in findings):
-        output.fail(f"{refused} of {len(findings)} do not fit, or are not known to")
+    failing = {State.WRONG} if settings.preflight.allow_unknown else {State.WRONG, State.UNKNOWN}
+    if refused := sum(finding.state in failing for finding in findings):
+        output.fail(f"{refused} of {len(findings)} checks failed")
         raise typer.Exit(1)
 
 
-def look(config: Mapping[str, Any]) -> tuple[GpuSettings, list[Finding]]:
-    """Return the role's settings and all checks of a configuration; its roles need not fit together yet.
+def check(config: Mapping[str, Any]) -> tuple[GpuSettings, list[Finding]]:
+    """Return the settings of the role gpu and all checks; the roles need not be consistent yet.
 
     Raises:
-        UserError: naming a wrong key of the roles that are looked at.
+        UserError: naming an invalid key of the roles cluster, gpu or addon.
     """
     try:
         place = Place(config.get("place", ""))
@@ -74,7 +63,7 @@ def look(config: Mapping[str, Any]) -> tuple[GpuSettings, list[Finding]]:
 
 
 def make_row(finding: Finding) -> dict[str, object]:
-    """Return the line of a check."""
+    """Return the row of a check."""
     return {
         "asked": finding.asked,
         "with": finding.part,

@@ -1,4 +1,4 @@
-"""What a stack has left behind: objects that say they are this program's and that no state knows."""
+"""``inferstack orphans``: objects and cloud resources of this program that no state contains."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from inferstack import aws
 from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
+from inferstack.cli.options import StackOption
 from inferstack.cli.output import Format, FormatOption
-from inferstack.cli.stack.commands import StackOption, kubeconfig_of, region_of
+from inferstack.cli.stack.access import kubeconfig_of, region_of
 from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.k8s.inventory import walk
@@ -30,7 +31,7 @@ _RELEASE, _RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/releas
 
 @dataclass(frozen=True)
 class Orphan:
-    """One thing that nobody would remove."""
+    """An object or resource that nothing would remove."""
 
     kind: str
     namespace: str
@@ -38,76 +39,75 @@ class Orphan:
     why: str
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.command()(orphans)
-
-
 def orphans(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
-    """Look for what the stack has left behind, by label and by tag; exit code 1 where anything is."""
+    """Show objects that a stack left behind.
+
+    Finds them by label and, on AWS, by tag. Exits with status 1 if there are any.
+    """
     session = Session(stack, output.say)
-    known = session.exists()
-    owned, releases = (session.objects(), session.releases()) if known else ([], set())
-    found: list[Orphan] = []
+    exists = session.exists()
+    owned, releases = (session.objects(), session.releases()) if exists else ([], set())
+    result: list[Orphan] = []
     if region := region_of(session):
-        output.say(f"looking for what is tagged in {region}")
-        names = session.cloud_names() if known else set()
-        found += [
-            Orphan(one.kind, region, one.name, one.why)
-            for one in aws.leftovers.find(region, stack)
-            if not is_known(one.name, names)
+        output.say(f"searching tagged resources in {region}")
+        names = session.cloud_names() if exists else set()
+        result += [
+            Orphan(leftover.kind, region, leftover.name, leftover.why)
+            for leftover in aws.leftovers.find(region, stack)
+            if not is_known(leftover.name, names)
         ]
     try:
-        found += asyncio.run(_look(session, owned, releases))
+        result += asyncio.run(_search(session, owned, releases))
     except UserError as error:
         if not region:
             raise
-        # A destroyed stack of AWS has no cluster any more: nothing can be in it.
-        output.say(f"no cluster to look into: {error}")
-    output.emit([asdict(one) for one in sorted(found, key=lambda one: (one.kind, one.namespace, one.name))], form)
-    output.say(f"{len(found)} orphans")
-    if found:
+        # The cluster of a destroyed stack on AWS is gone, and its objects with it.
+        output.say(f"no cluster to search: {error}")
+    result.sort(key=lambda orphan: (orphan.kind, orphan.namespace, orphan.name))
+    output.emit([asdict(orphan) for orphan in result], form)
+    output.say(f"{len(result)} orphans")
+    if result:
         raise typer.Exit(1)
 
 
 def is_known(name: str, names: Collection[str]) -> bool:
-    """Tell whether an ARN or id of AWS is among those of a state, which may hold the one or the other."""
+    """Return whether a state contains an AWS resource, by its ARN or by its id."""
     return name in names or name.rpartition("/")[2] in names
 
 
-async def _look(session: Session, owned: Iterable[Object], releases: Collection[str]) -> list[Orphan]:
+async def _search(session: Session, owned: Iterable[Object], releases: Collection[str]) -> list[Orphan]:
     async with connected(*kubeconfig_of(session)) as kube:
         objects = [obj async for obj in walk(kube)]
     return find(objects, {identity_of(obj) for obj in owned}, releases)
 
 
 def identity_of(obj: Mapping[str, Any]) -> Identity:
-    """Return what names an object in its cluster."""
+    """Return what identifies an object in its cluster."""
     meta = obj["metadata"]
     return obj["kind"], meta.get("namespace") or "", meta["name"]
 
 
 def find(objects: Iterable[Object], owned: Collection[Identity], releases: Collection[str]) -> list[Orphan]:
-    """Return what is nobody's among all objects of a cluster.
+    """Return the orphans among all objects of a cluster.
 
     Args:
-        objects: all of them, with kind.
-        owned: what the stack's state holds.
+        objects: all objects, with their kinds.
+        owned: the objects in the stack's state.
         releases: names of the Helm releases in the stack's state.
     """
     objects = list(objects)
     facts = load_facts()
-    # An add-on of the same name without our marker is somebody else's.
-    ours = {obj["metadata"]["labels"][ADDON_LABEL] for obj in objects if ADDON_LABEL in _labels(obj)}
-    spaces: dict[str, str] = {name: facts[name].namespace for name in facts if name in ours and name not in releases}
+    # An add-on of the same name without the marker was installed by somebody else.
+    addons = {obj["metadata"]["labels"][ADDON_LABEL] for obj in objects if ADDON_LABEL in _labels(obj)}
+    spaces: dict[str, str] = {name: facts[name].namespace for name in facts if name in addons and name not in releases}
     jobs = {identity_of(obj)[1:] for obj in objects if obj["kind"] == "InferenceJob"}
-    found = []
+    result = []
     for obj in objects:
         identity = identity_of(obj)
         why = _reason(obj, identity, owned, spaces, jobs)
         if why:
-            found.append(Orphan(*identity, why))
-    return found
+            result.append(Orphan(*identity, why))
+    return result
 
 
 def _reason(
@@ -117,24 +117,24 @@ def _reason(
     releases: Mapping[str, str],
     jobs: Collection[tuple[str, str]],
 ) -> str | None:
-    """Return why an object is nobody's; None where somebody will remove it."""
+    """Return why an object is an orphan; None if something will remove it."""
     if identity in owned:
         return None
     meta, labels = obj["metadata"], _labels(obj)
     job = labels.get(_JOB)
-    # Pods, ReplicaSets and the like go with what made them: it is enough to tell of that.
+    # Pods, ReplicaSets and the like are removed with their owner, which is reported instead.
     if _is_controlled(meta):
         return None
     if LABELS.items() <= labels.items():
         waiting = ", ".join(meta.get("finalizers") or [])
-        stuck = f"; its deletion waits for {waiting}" if meta.get("deletionTimestamp") and waiting else ""
-        return f"labelled as ours, and not in the stack's state{stuck}"
+        stuck = f"; its deletion is blocked by {waiting}" if meta.get("deletionTimestamp") and waiting else ""
+        return f"has this program's labels, but is not in the stack's state{stuck}"
     if job and (identity[1], job) not in jobs:
-        return f"made for the InferenceJob {identity[1]}/{job}, which is gone"
+        return f"belongs to the InferenceJob {identity[1]}/{job}, which does not exist"
     notes = meta.get("annotations") or {}
     release = notes.get(_RELEASE, "")
     if releases.get(release, "") and releases[release] == notes.get(_RELEASE_NAMESPACE):
-        return f"of the Helm release {release}, which is not in the stack's state"
+        return f"belongs to the Helm release {release}, which is not in the stack's state"
     return None
 
 

@@ -1,6 +1,6 @@
-"""What the engine would do, as data: changes, what policies find and what it costs; from the events of its log.
+"""The report of a preview: changes, policy findings and cost, from the events of the engine's log.
 
-No value of any resource is kept, only the names of what changes: a report goes into comments and artifacts.
+It contains the names of changed properties and no values, because it goes into comments and artifacts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from inferstack.aws.cost import Estimate, of_resources
 from inferstack.cli import output
-from inferstack.cli.stack.findings import Finding, make_finding, make_mend, show_stops
+from inferstack.cli.stack.findings import Finding, make_finding, make_remediation, show_mandatory
 from inferstack.cli.stack.progress import plain
 from inferstack.cli.stack.session import Session
 
@@ -27,14 +27,14 @@ _STEPS = {
     "delete": "delete",
     "discard": "delete",
 }
-"""The engine's steps, told as what happens to a resource; a replacement is several of them, and one counts."""
+"""The engine's steps by what happens to the resource; of the several steps of a replacement, one counts."""
 _SUMMARIES = ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent")
-"""Events that tell which policies have judged: a resource, the whole stack."""
+"""Events that list the policies evaluated on a resource or on the whole stack."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What would happen to one resource."""
+    """The change of a resource."""
 
     op: str
     type: str
@@ -45,21 +45,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Report:
-    """All of one preview."""
+    """The report of one preview."""
 
     stack: str
     counts: dict[str, int]
-    """Resources by step; same are those that stay as they are."""
+    """Resources by step; same counts the unchanged ones."""
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
     rules: tuple[str, ...]
-    """Policies that have judged: without them no finding means nothing."""
+    """Evaluated policies: without them, an empty list of findings means nothing."""
     errors: tuple[str, ...]
     before: Estimate
     after: Estimate
 
     def content(self) -> dict[str, Any]:
-        """Return what the report's file holds."""
+        """Return the content of the report file."""
         return {
             "stack": self.stack,
             "counts": self.counts,
@@ -77,24 +77,24 @@ class Report:
 
 
 def run(session: Session, args: Sequence[str], file: Path | None) -> int:
-    """Run ``pulumi ARGS`` on the user's terminal, show what policies stop, and leave a report in a file.
+    """Run ``pulumi ARGS`` on the user's terminal, print mandatory findings and write the report to a file.
 
     Returns:
-        The engine's exit code.
+        The engine's exit status.
     """
     if file is not None:
-        output.writable(file)  # before the engine has worked for minutes
+        output.writable(file)  # before the engine works for minutes
     log = event_log(session, args[0])
     code = session.pulumi([*args, "--event-log", str(log)])
     report = make_report(session.stack, read(log))
-    show_stops(report.findings)
+    show_mandatory(report.findings)
     if file is not None:
         file.write_text(json.dumps(report.content(), indent=2) + "\n")
     return code
 
 
 def event_log(session: Session, verb: str) -> Path:
-    """Return the empty file that the engine is to write its events of a verb into."""
+    """Return an empty file for the engine's events."""
     folder = session.state / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"pulumi-{verb}-report.events"
@@ -110,7 +110,7 @@ def read(log: Path) -> Iterator[Event]:
 
 
 def make_report(stack: str, events: Iterable[Event]) -> Report:
-    """Return what the events of a preview say."""
+    """Return the report of a preview from its events."""
     counts: Counter[str] = Counter()
     changes: list[Change] = []
     findings: list[Finding] = []
@@ -120,21 +120,21 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
     after: dict[str, Mapping[str, Any]] = {}
     for event in events:
         if step := event.get("resourcePreEvent"):
-            told = step["metadata"]
-            _keep_states(told, before, after)
-            op = _STEPS.get(told["op"], "same" if told["op"] == "same" else "")
+            metadata = step["metadata"]
+            _record_states(metadata, before, after)
+            op = _STEPS.get(metadata["op"], "same" if metadata["op"] == "same" else "")
             if op:
                 counts[op] += 1
             if op and op != "same":
-                changes.append(make_change(op, told))
+                changes.append(make_change(op, metadata))
         elif finding := event.get("policyEvent"):
             findings.append(make_finding(finding))
-        elif mended := event.get("policyRemediationEvent"):
-            findings.append(make_mend(mended))
+        elif remediation := event.get("policyRemediationEvent"):
+            findings.append(make_remediation(remediation))
         elif summary := next((event[key] for key in _SUMMARIES if key in event), None):
             rules.update(summary.get("passed") or (), summary.get("failed") or ())
-        elif (said := event.get("diagnosticEvent")) and said.get("severity") == "error":
-            text = plain(said["message"])
+        elif (diagnostic := event.get("diagnosticEvent")) and diagnostic.get("severity") == "error":
+            text = plain(diagnostic["message"])
             if text and text not in errors:
                 errors.append(text)
     return Report(
@@ -149,20 +149,20 @@ def make_report(stack: str, events: Iterable[Event]) -> Report:
     )
 
 
-def make_change(op: str, told: Mapping[str, Any]) -> Change:
-    """Return what a step's metadata say of a change."""
-    paths = told.get("detailedDiff") or told.get("diffs") or ()
-    return Change(op, str(told["type"]), _name(told["urn"]), tuple(sorted(map(str, paths))))
+def make_change(op: str, metadata: Mapping[str, Any]) -> Change:
+    """Return the change that a step's metadata describes."""
+    paths = metadata.get("detailedDiff") or metadata.get("diffs") or ()
+    return Change(op, str(metadata["type"]), _name(metadata["urn"]), tuple(sorted(map(str, paths))))
 
 
-def _keep_states(
-    told: Mapping[str, Any], before: dict[str, Mapping[str, Any]], after: dict[str, Mapping[str, Any]]
+def _record_states(
+    metadata: Mapping[str, Any], before: dict[str, Mapping[str, Any]], after: dict[str, Mapping[str, Any]]
 ) -> None:
-    """Note what a resource was and will be; of a replacement the engine tells in several steps, in any order."""
-    if old := told.get("old"):
-        before[told["urn"]] = old
-    if (new := told.get("new")) and told["op"] not in ("delete", "delete-replaced"):
-        after[told["urn"]] = new
+    """Record the old and the new state of a resource; a replacement has several steps, in any order."""
+    if old := metadata.get("old"):
+        before[metadata["urn"]] = old
+    if (new := metadata.get("new")) and metadata["op"] not in ("delete", "delete-replaced"):
+        after[metadata["urn"]] = new
 
 
 def _priced(states: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from inferstack.cli.stack.configuration import check_settings, read_file, read_values, to_keep, with_salt
+from inferstack.cli.stack.configuration import (
+    check_settings,
+    read_file,
+    read_values,
+    stack_file,
+    to_keep,
+    with_salt,
+)
 from inferstack.cli.stack.interrupts import Interrupts
 from inferstack.engine.engine import Engine
 from inferstack.errors import UserError
-from inferstack.project import project_root, stacks_dir, state_dir
+from inferstack.project import project_root, state_dir
 from inferstack.state import place
 from inferstack.state.rotate import folder_of, refuse_stale
 
@@ -36,19 +41,6 @@ class Result:
     code: int
     log: Path
     """What the engine printed."""
-
-
-def stack_file(stack: str) -> Path:
-    """Return a stack's own file.
-
-    Raises:
-        UserError: there is no such stack.
-    """
-    source = stacks_dir(project_root()) / f"Pulumi.{stack}.yaml"
-    if not source.exists():
-        known = sorted(path.name.split(".")[1] for path in source.parent.glob("Pulumi.*.yaml"))
-        raise UserError(f'There is no stack "{stack}" ({source}); there are {", ".join(known)}.')
-    return source
 
 
 class Session:
@@ -272,25 +264,3 @@ def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event
             if last:
                 return
             done.wait(0.1)  # the engine cannot tell us when it writes
-
-
-@contextlib.contextmanager
-def only_one(state: Path, report: Report) -> Iterator[None]:
-    """Hold the project for one command that changes it; a second one waits and says for whom."""
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / "up.lock"
-    with path.open("a+") as file:
-        _lock(file, path, report)
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _lock(file: IO[str], path: Path, report: Report) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        report(f"waiting for another run on this project (process {path.read_text() or 'unknown'})")
-        fcntl.flock(file, fcntl.LOCK_EX)

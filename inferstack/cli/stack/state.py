@@ -1,4 +1,4 @@
-"""Back up a stack's state, look whether it is whole, and give its secrets a new key."""
+"""``inferstack state``: back up and verify a stack's state, rotate the key of its secrets."""
 
 from __future__ import annotations
 
@@ -12,44 +12,42 @@ from typing import IO, Annotated
 import typer
 
 from inferstack.cli import output
+from inferstack.cli.options import StackOption
 from inferstack.cli.output import Format, FormatOption
-from inferstack.cli.stack.commands import StackOption
-from inferstack.cli.stack.session import Session, only_one
+from inferstack.cli.stack.operation import project_lock
+from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.state.backup import check_file, parse, write_backup
 from inferstack.state.checks import find_faults
 from inferstack.state.place import PASSPHRASE, type_of
 from inferstack.state.rotate import Rotation, folder_of, refuse_hiding
 
-app = typer.Typer(help="Back up a stack's state, verify it, rotate the key of its secrets.", no_args_is_help=True)
 
-
-def register(parent: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    parent.add_typer(app, name="state")
-
-
-@app.command()
 def backup(
     stack: StackOption = "local",
-    to: Annotated[Path | None, typer.Option("--to", help="Folder; by default backups in the state folder.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Output folder (default: .inferstack/backups).")] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Write the state to a file of its own, secrets encrypted; exit code 1 where there is no such state."""
+    """Write a backup of the state, with secrets encrypted.
+
+    Exits with status 1 if there is no such state.
+    """
     session = _existing(stack)
-    with only_one(session.state, output.say):
+    with project_lock(session.state, output.say):
         text = session.export()
     path, manifest = write_backup(to or session.state / "backups", stack, text, datetime.datetime.now(datetime.UTC))
     output.emit([{"file": str(path), **asdict(manifest)}], form)
 
 
-@app.command()
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="A backup; by default the live state.")] = None,
-    stack: Annotated[str | None, typer.Option("--stack", "-s", help="The stack that it is to be of.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Backup file (default: the live state).")] = None,
+    stack: Annotated[str | None, typer.Option("--stack", "-s", help="Stack that the backup must belong to.")] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Look whether a state is whole and its secrets are encrypted; exit code 1 where anything is wrong."""
+    """Check the integrity of a state or a backup.
+
+    Also checks that its secrets are encrypted. Exits with status 1 if a check fails.
+    """
     if file is not None:
         provider = type_of(Session(stack, output.say).provider) if stack else None
         faults = check_file(file, stack=stack, provider=provider)
@@ -58,36 +56,35 @@ def verify(
         faults = find_faults(parse(session.export()), provider=type_of(session.provider))
     output.emit([asdict(fault) for fault in faults], form)
     if faults:
-        raise UserError(f"{len(faults)} faults: see above, and docs/runbooks/state-restore.md.")
-    output.say(f"{file or 'the live state'} is whole")
+        raise UserError(f"{len(faults)} checks failed: see docs/runbooks/state-restore.md.")
+    output.say(f"{file or 'the live state'} is intact")
 
 
-@app.command()
 def rotate(stack: StackOption = "local") -> None:
-    """Encrypt a stack's secrets with a new key, or end a rotation that was interrupted.
+    """Encrypt the secrets of a stack with a new key.
 
-    The key is the one that ``secretsprovider`` of the stack's file names: of a cloud's key a new data key is made, a
-    passphrase is drawn anew. Exit code 1 where it failed; all is as before then.
+    Completes a rotation that was interrupted. The key is the one that ``secretsprovider`` in the stack's file names: a
+    new data key of a cloud's key, or a new passphrase. Exits with status 1 on failure, with everything as before.
     """
     session = _existing(stack)
     provider = session.provider or PASSPHRASE
     if type_of(provider) == PASSPHRASE:
         refuse_hiding(os.environ, session.state, stack)
-    with only_one(session.state, output.say):
+    with project_lock(session.state, output.say):
         rotation = Rotation(session.state, stack, Keys(session))
         if folder_of(session.state, stack).exists():
             forward = rotation.settle()
-            output.say(f"ended an interrupted rotation: {'the new' if forward else 'the old'} key is in use")
+            output.say(f"completed an interrupted rotation: {'the new' if forward else 'the old'} key is in use")
         else:
             session.select()
             rotation.renew(provider)
         session.keep_configuration()
         rotation.end()
-    output.say(f"the secrets of stack {stack} are encrypted by {type_of(provider)}; back the state up anew")
+    output.say(f"the secrets of stack {stack} are encrypted with a new key ({type_of(provider)}); make a new backup")
 
 
 class Keys:
-    """The engine's part in a rotation."""
+    """The operations of the engine that a rotation uses."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -99,17 +96,17 @@ class Keys:
         return self._session.export()
 
     def load(self, file: Path) -> None:
-        """Put an exported state in the place of the present one."""
+        """Replace the present state by an exported one."""
         self._run([*self._place, "stack", "import", "--stack", self._session.stack, "--file", str(file)])
 
     def change(self, provider: str, passphrase: Path | None) -> None:
-        """Encrypt configuration and state anew; the engine reads a new passphrase from its stdin."""
+        """Encrypt configuration and state with a new key; the engine reads a new passphrase from stdin."""
         arguments = [*self._place, "stack", "change-secrets-provider", "--stack", self._session.stack, provider]
         with (passphrase or Path(os.devnull)).open() as answer:
             self._run(arguments, answer)
 
     def readable(self, passphrase: Path | None) -> bool:
-        """Tell whether all secrets can be read; what the engine prints goes nowhere."""
+        """Return whether all secrets can be decrypted; the output of the engine is discarded."""
         extra = {"PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase)} if passphrase else {}
         name = ["--stack", self._session.stack, "--show-secrets", "--non-interactive"]
         reads = ([*self._place, "stack", "export", *name], [*self._place, "config", "--json", *name])
@@ -120,14 +117,14 @@ class Keys:
         with self._session.engine.started(
             whole, stdin=answer, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            told = process.communicate()[1]
+            errors = process.communicate()[1]
         if process.returncode:
-            raise UserError(f"pulumi {' '.join(args[2:4])} failed: {told.strip().removeprefix('error: ')}")
+            raise UserError(f"pulumi {' '.join(args[2:4])} failed: {errors.strip().removeprefix('error: ')}")
 
 
 def _existing(stack: str) -> Session:
     session = Session(stack, output.say)
     session.check_place()
     if not session.exists():
-        raise UserError(f"The stack {stack} has never been up here: there is no state.")
+        raise UserError(f"The stack {stack} has no state here: create it with `inferstack up -s {stack}`.")
     return session

@@ -19,13 +19,11 @@ class CrdFormat(enum.StrEnum):
     JSON = "json"
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.command("crd")(crd)
-
-
 def crd(form: Annotated[CrdFormat, typer.Option("--output", "-o", help="Form on stdout.")] = CrdFormat.YAML) -> None:
-    """Print the CustomResourceDefinitions, for ``kubectl apply --server-side -f -``."""
+    """Print the CustomResourceDefinitions for kubectl apply.
+
+    Example: inferstack crd | kubectl apply --server-side -f -
+    """
     if form is CrdFormat.JSON:
         typer.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": crds()}, indent=2))
     else:

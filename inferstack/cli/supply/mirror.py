@@ -14,30 +14,24 @@ from components.addon.plan import chart_values
 from components.platform.settings import PlatformSettings
 from components.settings import PROJECT
 from inferstack.cli import output
+from inferstack.cli.options import StackOption
 from inferstack.cli.output import Format, FormatOption
-from inferstack.cli.stack.commands import StackOption
-from inferstack.cli.stack.configuration import read_values
-from inferstack.cli.stack.session import stack_file
+from inferstack.cli.stack.configuration import read_values, stack_file
 from inferstack.errors import UserError
 from inferstack.toolchain import binaries
 from inferstack.toolchain.charts import find, images_of, mirror, pins, pull, render
 from inferstack.versions import load as load_versions
-
-app = typer.Typer(help="List, pack and push all charts and images of a stack.", no_args_is_help=True)
 
 FolderOption = Annotated[Path, typer.Option("--to", help="The mirror folder; made where it is missing.")]
 ImagesOption = Annotated[bool, typer.Option("--images", help="The images as well, tens of GiB.")]
 Row = dict[str, Any]
 
 
-def register(parent: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    parent.add_typer(app, name="mirror")
+def list_charts(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
+    """List the charts of a stack with their images.
 
-
-@app.command("list")
-def list_(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> None:
-    """Show the charts that a stack uses, each with its images; charts come from its mirror, or are pulled."""
+    Charts are read from the mirror of the stack, or pulled.
+    """
     settings = _settings(stack)
     binaries.ensure(["helm"], report=output.say)
     charts = settings.charts()
@@ -48,14 +42,16 @@ def list_(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
     output.emit(rows, form)
 
 
-@app.command()
 def pack(
     to: FolderOption,
     stack: StackOption = "local",
     images: ImagesOption = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Bring a stack's charts into a folder, with the list of all images; what is there already stays."""
+    """Download the charts of a stack into a folder.
+
+    Also writes the list of all images. Files that are there already are kept.
+    """
     settings = _settings(stack)
     binaries.ensure(["helm", *(["crane"] if images else [])], report=output.say)
     rows: list[Row] = []
@@ -78,13 +74,15 @@ def pack(
     output.emit([{key: value for key, value in row.items() if key != "images"} for row in rows], form)
 
 
-@app.command()
 def push(
     registry: Annotated[str, typer.Argument(help="Host of the registry, with port and path, such as registry:5000.")],
     folder: Annotated[Path, typer.Option("--from", help="The mirror folder, packed with --images.")],
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Push the images of a mirror folder to a registry of your own, each under its own path."""
+    """Push the images of a mirror folder to a registry.
+
+    Each image keeps its path.
+    """
     wanted = mirror.read_list(folder)
     missing = [image for image in wanted if not mirror.layout_of(folder, image).is_dir()]
     if missing:

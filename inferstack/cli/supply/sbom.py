@@ -18,20 +18,16 @@ from inferstack.supply.sbom import make_bom
 from inferstack.versions import load
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.command()(sbom)
-
-
 def sbom(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Where to; without it to stdout.")] = None,
     form: Annotated[
         Format, typer.Option("--output", "-o", help="Form on stdout: json is CycloneDX, the others are a list.")
     ] = Format.JSON,
 ) -> None:
-    """Write what the project is made of as CycloneDX JSON: packages, Go modules, charts, images, tools; with hashes.
+    """Write the software bill of materials (CycloneDX JSON).
 
-    Exit code 1 where the file cannot be written.
+    Lists packages, Go modules, charts, images and tools, with hashes. Exits with status 1 if the file cannot be
+    written.
     """
     if file is not None:
         output.writable(file)

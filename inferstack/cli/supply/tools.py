@@ -11,25 +11,22 @@ from inferstack.cli.output import Format, FormatOption
 from inferstack.toolchain import binaries, crds
 from inferstack.toolchain.binaries.resolve import clean as clean_cache
 
-_group = typer.Typer(no_args_is_help=True, help="The tools: where they come from, getting and removing them.")
-
 Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all, and the CRDs, where left out.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.add_typer(_group, name="tools")
-
-
-@_group.command("list")
 def list_tools(form: FormatOption = Format.TABLE) -> None:
-    """Show every tool, the CRDs of other projects, and where they come from; gets nothing."""
+    """List the tools, the CRDs and where they come from.
+
+    Downloads nothing.
+    """
     output.emit([*map(make_row, binaries.inspect()), *map(make_crd_row, crds.sources().values())], form)
 
 
-@_group.command()
 def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
-    """Get the tools that are missing: download or build them. Without names, get the CRDs of other projects too."""
+    """Download or build the tools that are missing.
+
+    Without names, also gets the CRDs of other projects.
+    """
     chosen = names or [found.name for found in binaries.inspect()]
     binaries.ensure(chosen, report=output.say)
     sources = {} if names else crds.sources()
@@ -37,9 +34,11 @@ def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
     output.emit([*map(make_row, binaries.inspect(chosen)), *map(make_crd_row, sources.values())], form)
 
 
-@_group.command()
 def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
-    """Print where a tool is; exit code 1 where it is nowhere."""
+    """Print the path of a tool.
+
+    Exits with status 1 if the tool is missing.
+    """
     found = binaries.inspect([name])[0]
     if found.path is None:
         output.fail(f"{name} is missing: get it with `inferstack tools ensure {name}`.")
@@ -47,9 +46,11 @@ def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
     typer.echo(found.path)
 
 
-@_group.command()
 def clean() -> None:
-    """Remove the kept tools, CRDs and Go's build cache; the next start gets them anew, which takes minutes."""
+    """Remove cached tools, CRDs and Go's build cache.
+
+    The next start downloads or builds them again, which takes minutes.
+    """
     for folder in [*clean_cache(), *crds.clean()]:
         output.say(f"removed {folder}")
 

@@ -24,20 +24,14 @@ _KINDS = ("python", "go", "chart", "image")
 _OURS = "localhost/"
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    group = typer.Typer(help="The versions that the project pins.", no_args_is_help=True)
-    group.command("check")(check)
-    app.add_typer(group, name="versions")
-
-
 def check(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="python, go, chart, image; again for more.")] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask the registries whether pins are behind: packages, Go modules of the tools, charts, images.
+    """Check pinned versions against the registries.
 
-    Exit code 0: none is; 2: some are; 1: none is known to be, but not every registry answered.
+    Covers Python packages, Go modules of the tools, charts and images. Exits with status 0 if no pin is behind, 2 if
+    some are, 1 if none is known to be but a registry did not answer.
     """
     kinds = tuple(kind or _KINDS)
     if unknown := set(kinds) - set(_KINDS):

@@ -151,5 +151,5 @@ def _verb(words: list[str]) -> Iterator[str]:
         if found is None:
             yield f"inferstack has no command {name}"
             return
-    known = {option for parameter in found.params for option in parameter.opts}
+    known = {option for parameter in found.loaded.params for option in parameter.opts}
     yield from (f"{found.name} has no option {word}" for word in words if word.startswith("-") and word not in known)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inferstack.cli.stack import configuration
 from inferstack.cli.stack import session as sessions
 from inferstack.cli.stack.session import Session
 from inferstack.engine.engine import Engine
@@ -47,6 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "stacks" / "Pulumi.here.yaml").write_text("config:\n  inferstack:place: local\n")
     (root / "stacks" / "Pulumi.there.yaml").write_text("config:\n  inferstack:place: existing\n")
     monkeypatch.setattr(sessions, "project_root", lambda: root)
+    monkeypatch.setattr(configuration, "project_root", lambda: root)
     return root
 
 

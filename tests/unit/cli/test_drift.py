@@ -25,7 +25,7 @@ def _event(op: str) -> str:
 @pytest.fixture
 def engine(project: Path, keep_engine: WriteEngine, monkeypatch: pytest.MonkeyPatch) -> WriteEngine:
     """Return a function that puts an engine in place whose refresh has the given body; no control plane is started."""
-    monkeypatch.setattr("inferstack.cli.stack.drift.started", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr("inferstack.cli.stack.drift.prepared", lambda _: contextlib.nullcontext())
 
     def keep(body: str) -> Path:
         known = '[{"name": "organization/inferstack/here"}]'
@@ -66,4 +66,4 @@ def test_a_stack_that_was_never_up_is_said(engine: WriteEngine) -> None:
     engine("exit 0")
     done = CliRunner().invoke(app, ["drift", "-s", "there"])
     assert isinstance(done.exception, UserError)
-    assert "has never been up here" in str(done.exception)
+    assert "`inferstack up -s there`" in str(done.exception)

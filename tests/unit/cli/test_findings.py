@@ -42,8 +42,8 @@ def test_advisory_findings_warn_and_mandatory_ones_are_a_table(capsys: pytest.Ca
     stops = make_finding(event())
     warns = make_finding(event(enforcementLevel="advisory", policyName="jobs-clean-up"))
     findings.warn([stops, warns])
-    assert findings.show_stops([stops, warns])
-    assert not findings.show_stops([warns])
+    assert findings.show_mandatory([stops, warns])
+    assert not findings.show_mandatory([warns])
     said = capsys.readouterr()
     assert said.err == "warning: Pod nlp/server: server: Drop it. (jobs-clean-up)\n"
     head, row = said.out.splitlines()
@@ -61,10 +61,10 @@ def test_advisory_findings_warn_and_mandatory_ones_are_a_table(capsys: pytest.Ca
     ],
 )
 def test_what_only_an_updates_end_would_tell_is_asked_before(policies: dict[str, Any], *, wanted: bool) -> None:
-    assert findings.judged_at_the_end({"inferstack:security": {"policies": policies}}) is wanted
+    assert findings.needs_preview({"inferstack:security": {"policies": policies}}) is wanted
 
 
 def test_the_pack_is_asked_for_by_its_folder(tmp_path: Any) -> None:
     assert findings.arguments(tmp_path) == ["--policy-pack", str(tmp_path / "policies")]
-    assert findings.arguments(tmp_path, wanted=False) == []
-    assert Finding("a", "remediate", "", "b", "c").stops is False
+    assert findings.arguments(tmp_path, enabled=False) == []
+    assert Finding("a", "remediate", "", "b", "c").is_mandatory is False

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli.stack import commands as stack
-from inferstack.cli.stack import preview_report
+from inferstack.cli.stack import lifecycle, preview_report
 from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 
@@ -37,8 +36,8 @@ def test_an_update_that_its_end_would_stop_is_stopped_before(
 ) -> None:
     session = make_session(telling("mandatory", 1))
 
-    with pytest.raises(UserError, match="breaks rules: nothing was changed"):
-        stack._judge(session, HELD)
+    with pytest.raises(UserError, match="nothing was changed"):
+        lifecycle._check_rules(session, HELD)
 
     assert "pods-not-privileged" in capsys.readouterr().out
     (asked,) = (session.engine.project_root / "calls").read_text().splitlines()
@@ -46,21 +45,21 @@ def test_an_update_that_its_end_would_stop_is_stopped_before(
 
 
 def test_what_is_advisory_lets_the_update_go_on(make_session: MakeSession) -> None:
-    stack._judge(make_session(telling("advisory", 0)), HELD)
+    lifecycle._check_rules(make_session(telling("advisory", 0)), HELD)
 
 
 def test_a_preview_that_fails_for_another_reason_says_it(make_session: MakeSession) -> None:
     session = make_session("echo 'error: no such program' >&2; exit 255\n")
     with pytest.raises(UserError, match="nothing was changed:\nerror: no such program"):
-        stack._judge(session, HELD)
+        lifecycle._check_rules(session, HELD)
 
 
 def test_an_update_warns_and_stops_with_a_table(make_session: MakeSession, capsys: pytest.CaptureFixture[str]) -> None:
-    stack._update(make_session(telling("advisory", 0)), "up", HELD)
+    lifecycle._update(make_session(telling("advisory", 0)), "up", HELD)
     assert "warning: Pod nlp/server: server: Drop it. (pods-not-privileged)" in capsys.readouterr().err
 
     with pytest.raises(UserError, match="The stack breaks rules"):
-        stack._update(make_session(telling("mandatory", 1)), "up", HELD)
+        lifecycle._update(make_session(telling("mandatory", 1)), "up", HELD)
     said = capsys.readouterr()
     assert "WHAT TO DO" in said.out
     assert "warning" not in said.err

@@ -59,10 +59,10 @@ def test_an_unknown_gpu_ends_with_1_and_the_ones_that_were_meant(
     assert end.value.code == 1
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("error: unknown GPU 'h100': known are H100-80GB-HBM3, H100-NVL, H100-96GB;")
-    assert "`inferstack mig table` shows all." in said
+    assert "`inferstack mig table`" in said
 
 
 def test_without_a_command_the_help_is_shown_and_a_second_gpu_is_a_mistake() -> None:
     assert "table" in runner.invoke(app, ["mig"]).output
-    assert "A GPU by its board" in runner.invoke(app, ["mig", "table", "--help"]).output
+    assert "GPU model" in runner.invoke(app, ["mig", "table", "--help"]).output
     assert runner.invoke(app, ["mig", "table", "H200", "B200"]).exit_code == 2

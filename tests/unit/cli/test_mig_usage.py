@@ -53,7 +53,7 @@ def test_nodes_as_json_with_a_word_on_what_waits() -> None:
     assert (row["node"], row["gpu"], row["gpus"], row["memory"], row["compute"]) == ("n", H100, 8, "4/64", "3/56")
     # 60 free; a 3g can use 28 of them, a 7g none.
     assert (row["utilisation"], row["fragmentation"]) == (round(4 / 64, 3), round((60 - 14) / 60, 3))
-    assert "wait for 1 x 7g.80gb" in done.stderr
+    assert "1 x 7g.80gb" in done.stderr
 
 
 def test_namespaces_and_quotas_with_a_price() -> None:

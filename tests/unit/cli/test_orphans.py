@@ -26,11 +26,8 @@ JOB = make("InferenceJob", "bert", "nlp")
 def test_an_object_of_ours_that_the_state_does_not_know() -> None:
     mine = make("Namespace", "keda", labels=LABELS)
     (orphan,) = find([mine, make("Namespace", "default")], set(), set())
-    assert (orphan.kind, orphan.name, orphan.why) == (
-        "Namespace",
-        "keda",
-        "labelled as ours, and not in the stack's state",
-    )
+    assert (orphan.kind, orphan.name) == ("Namespace", "keda")
+    assert "not in the stack's state" in orphan.why
     assert find([mine], {identity_of(mine)}, set()) == []
 
 
@@ -42,7 +39,7 @@ def test_what_a_controller_made_goes_with_it() -> None:
 def test_one_that_cannot_end_says_what_it_waits_for() -> None:
     stuck = make("Dataset", "d", "nlp", labels=LABELS, finalizers=["f/x"], deletionTimestamp="2026-01-01T00:00:00Z")
     (orphan,) = find([stuck], set(), set())
-    assert orphan.why.endswith("; its deletion waits for f/x")
+    assert orphan.why.endswith(" f/x")
 
 
 def test_what_a_job_left_when_it_is_gone() -> None:
@@ -52,7 +49,8 @@ def test_what_a_job_left_when_it_is_gone() -> None:
     pod = make("Pod", "bert-1-x", "nlp", labels=labels, ownerReferences=owner)
     assert find([JOB, deployment, pod], set(), set()) == []
     (orphan,) = find([deployment, pod], set(), set())
-    assert (orphan.kind, orphan.why) == ("Deployment", "made for the InferenceJob nlp/bert, which is gone")
+    assert orphan.kind == "Deployment"
+    assert "InferenceJob nlp/bert" in orphan.why
 
 
 @pytest.mark.parametrize(

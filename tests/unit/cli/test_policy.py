@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inferstack.cli import app
-from inferstack.cli.policy import commands as command
+from inferstack.cli.policy import rules as command
 from inferstack.policy.model import Rule
 from inferstack.policy.registry import find, rules
 

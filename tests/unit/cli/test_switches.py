@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferstack.cli.rehearsal.switches import make_closest, make_rows
+from inferstack.cli.node.switches import make_closest, make_rows
 from inferstack.errors import UserError
 
 LEVELS = ("leaf", "spine")

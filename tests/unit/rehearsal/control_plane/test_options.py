@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferstack.cli.stack.place import plane_options
+from inferstack.cli.stack.control_plane import plane_options
 from rehearsal.control_plane import Adapter, PlaneOptions, Rehearsal, tools_of
 from rehearsal.control_plane import options as kept
 from rehearsal.control_plane.components import adapter, build_all, build_any

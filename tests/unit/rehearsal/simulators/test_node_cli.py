@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferstack.cli.rehearsal.node import make_row, make_table_row
+from inferstack.cli.node.listing import make_row, make_table_row
 
 HARDWARE = {"instanceType": "p4d.24xlarge", "cpu": "96", "memory": "1152Gi", "pods": 110}
 GPUS = {**HARDWARE, "gpu": "A100-SXM4-40GB", "gpus": 8}

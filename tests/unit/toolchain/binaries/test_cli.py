@@ -9,8 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from inferstack.cli.stack import doctor
-from inferstack.cli.supply import tools
+from inferstack import cli
 from inferstack.toolchain import crds
 from inferstack.toolchain.binaries.catalogue import groups
 
@@ -20,13 +19,10 @@ CRDS = [f"crds/{addon}" for addon in crds.sources()]
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    """Return the two verbs, on a machine that has nothing."""
+    """Return the command, on a machine without any tool."""
     monkeypatch.setenv("INFERSTACK_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    app = typer.Typer()
-    tools.register(app)
-    doctor.register(app)
-    return app
+    return cli.app
 
 
 def keep(cache: Path, name: str) -> Path:

@@ -16,28 +16,25 @@ from inferstack.policy.pages import explain as page_of
 from inferstack.policy.pages import short_gates
 from inferstack.policy.registry import find, rules
 
-app = typer.Typer(help="List, explain and try the rules of stacks and Kubernetes objects.", no_args_is_help=True)
-
 Row = dict[str, Any]
 
 
-def register(parent: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    parent.add_typer(app, name="policy")
+def list_rules(form: FormatOption = Format.TABLE) -> None:
+    """List all rules.
 
-
-@app.command("list")
-def list_(form: FormatOption = Format.TABLE) -> None:
-    """Show all rules: what each holds, how severe it is and who judges by it."""
+    Shows what each rule checks, its severity and the gates that enforce it.
+    """
     output.emit([_row(rule) for rule in rules().values()], form)
 
 
-@app.command()
 def explain(
     rule: Annotated[str, typer.Argument(help="Id of a rule, as `inferstack policy list` shows it.")],
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show one rule: why it is there, what to do, its configuration, and examples of right and wrong."""
+    """Show the reason, remedy and examples of a rule.
+
+    Also shows its configuration.
+    """
     found = find(rule)
     if form is Format.TABLE:
         typer.echo(page_of(found), nl=False)
@@ -45,12 +42,14 @@ def explain(
         output.emit([found.model_dump(mode="json", by_alias=True, exclude_none=True)], form)
 
 
-@app.command("test")
-def try_(
+def try_rules(
     names: Annotated[list[str] | None, typer.Argument(help="Ids of rules; by default all.")] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Try rules on their own examples; exit code 1 where one lets a wrong one pass or blames a right one."""
+    """Test rules on their own examples.
+
+    Exits with status 1 if a rule accepts a bad example or rejects a good one.
+    """
     chosen = [find(name) for name in names] if names else list(rules().values())
     today = datetime.datetime.now(datetime.UTC).date()
     rows = [row for rule in chosen for row in _tried(rule, today)]

@@ -1,6 +1,6 @@
-"""Where a stack runs, as the commands on a stack see it: the rehearsal on this machine, or a cluster that is there.
+"""The control plane of a stack: the rehearsal on this machine, or one that somebody else runs.
 
-This is the one seam through which `up`, `down` and `doctor` reach the rehearsal.
+`up`, `down` and `doctor` reach the rehearsal through this module only.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from rehearsal.control_plane import Adapter, ComponentStatus, Keeper, PlaneOptio
 Report = Callable[[str], None]
 
 
-class Place(Protocol):
-    """What runs a stack."""
+class ControlPlane(Protocol):
+    """The control plane that a stack works on."""
 
     def exists(self) -> bool:
-        """Return whether something of it is on this machine."""
+        """Return whether this machine holds data of it."""
 
     def tools(self) -> Iterable[str]:
         """Return the tools that it needs besides those of every stack."""
 
     def start(self, report: Report) -> None:
-        """Start it, if this machine runs it."""
+        """Start it if this machine runs it."""
 
     def keep_up(self, report: Report) -> contextlib.AbstractContextManager[object]:
-        """Keep it up while the engine works."""
+        """Restart components that end while the engine works."""
 
     def remove(self, report: Report) -> None:
-        """Stop it and remove what it keeps on this machine."""
+        """Stop it and remove its data from this machine."""
 
 
-class Elsewhere:
-    """A cluster that somebody else runs."""
+class ExternalControlPlane:
+    """A control plane that somebody else runs: there is nothing to start or stop."""
 
     def exists(self) -> bool:
-        """Return False: nothing of it is on this machine."""
+        """Return False."""
         return False
 
     def tools(self) -> Iterable[str]:
-        """Return none."""
+        """Return no tools."""
         return ()
 
     def start(self, _report: Report) -> None:
@@ -60,7 +60,7 @@ class Elsewhere:
         """Do nothing."""
 
 
-class Local:
+class LocalControlPlane:
     """The rehearsal on this machine.
 
     Args:
@@ -91,8 +91,8 @@ class Local:
     def remove(self, report: Report) -> None:
         """Stop the control plane and remove its data."""
         self._rehearsal.stop(purge=True)
-        # The passphrase stays: values that the user encrypted in a stack's file are lost without it.
-        report("the rehearsal is stopped, its data and certificates are removed")
+        # The passphrase stays: without it, the values that the user encrypted in a stack's file are lost.
+        report("stopped the rehearsal and removed its data and certificates")
 
     def _options(self) -> PlaneOptions:
         return plane_options(self._configuration, self._rehearsal.options)
@@ -103,14 +103,14 @@ def is_local(configuration: Mapping[str, Any]) -> bool:
     return bool(configuration.get("inferstack:place") == "local")
 
 
-def place_of(configuration: Mapping[str, Any], state: Path) -> Place:
-    """Return where a stack runs.
+def control_plane_of(configuration: Mapping[str, Any], state: Path) -> ControlPlane:
+    """Return the control plane of a stack.
 
     Args:
         configuration: the stack's values, as in its file.
         state: the state folder.
     """
-    return Local(state, configuration) if is_local(configuration) else Elsewhere()
+    return LocalControlPlane(state, configuration) if is_local(configuration) else ExternalControlPlane()
 
 
 def components(state: Path) -> list[ComponentStatus]:
@@ -119,13 +119,13 @@ def components(state: Path) -> list[ComponentStatus]:
 
 
 def plane_options(configuration: Mapping[str, Any], kept: PlaneOptions) -> PlaneOptions:
-    """Return the options for a stack: what it says nothing of stays.
+    """Return the options of the control plane for a stack.
 
-    What is wrong with a value is told by the program, which checks all of them; here it counts as off.
+    An invalid value counts as off here; the program validates all values and reports it.
 
     Args:
         configuration: the stack's values, as in its file.
-        kept: what the rehearsal has now.
+        kept: the present options of the rehearsal, kept where the stack sets none.
     """
     monitoring, autoscaling = (_values(role, configuration) for role in ("monitoring", "autoscaling"))
     metrics = monitoring.get("enabled") is True
@@ -138,7 +138,7 @@ def plane_options(configuration: Mapping[str, Any], kept: PlaneOptions) -> Plane
 
 
 def _values(role: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    # Here, and not above: only `up` needs it.
+    # Only `up` needs this import.
     from components.settings import PROJECT, defaults_file, merge  # noqa: PLC0415
 
     given = configuration.get(f"{PROJECT}:{role}")

@@ -20,15 +20,7 @@ from inferstack.project import state_dir
 from rehearsal.control_plane import ComponentStatus, Rehearsal
 from rehearsal.control_plane.model import Adapter
 
-_group = typer.Typer(no_args_is_help=True, help="The rehearsal's control plane: start, stop, status, logs.")
 
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands to the application."""
-    app.add_typer(_group, name="rehearsal")
-
-
-@_group.command()
 def start(
     port: Annotated[int | None, typer.Option(help="TCP port of the API server.", min=1, max=65535)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and start nothing.")] = False,
@@ -49,7 +41,10 @@ def start(
         typer.Option(help="Time for which autoscalers hold their highest answer; at first 300.", min=0, max=3600),
     ] = None,
 ) -> None:
-    """Bring up what is not running; data is kept, and so are the options."""
+    """Start the components that are not running.
+
+    Data and options of earlier starts are kept.
+    """
     rehearsal = Rehearsal(state_dir())
     wanted = rehearsal.options
     if metrics is not None:
@@ -66,17 +61,18 @@ def start(
     rehearsal.start(output.say, port=port, wanted=wanted)
 
 
-@_group.command()
 def stop(
     purge: Annotated[bool, typer.Option("--purge", help="Also remove its data, certificates and logs.")] = False,
 ) -> None:
-    """End all components; data is kept unless told otherwise."""
+    """Stop all components and keep their data."""
     Rehearsal(state_dir()).stop(output.say, purge=purge)
 
 
-@_group.command()
 def status(form: FormatOption = Format.TABLE) -> None:
-    """Show every component; exit code 1 unless all are running."""
+    """Show the components of the control plane.
+
+    Exits with status 1 unless all are running.
+    """
     found = Rehearsal(state_dir()).status()
     output.emit([_row(component, form) for component in found], form)
     if any(component.state != "running" for component in found):
@@ -97,7 +93,6 @@ def _row(component: ComponentStatus, form: Format) -> dict[str, object]:
     return {**row, "since": component.since, "memory_bytes": component.memory, "detail": component.detail}
 
 
-@_group.command()
 def logs(
     component: Annotated[str, typer.Argument(help="Name as `status` shows it.")],
     lines: Annotated[int, typer.Option("--lines", "-n", help="Lines from the end.", min=1)] = 50,
