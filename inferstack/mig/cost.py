@@ -1,10 +1,10 @@
-"""What MIG instances cost: by the share of a GPU that an instance blocks.
+"""The cost of MIG instances, by the share of a GPU that an instance occupies.
 
-The share is the larger of the instance's compute share and its memory share, as nobody else can use what is left
+The share is the larger of the instance's compute share and memory share, because what remains of one is unusable
 without the other: seven 1g.10gb leave an eighth of the memory idle and still fill the GPU, two 3g.40gb a seventh of the
-compute. Shares can add up to more than a GPU: 4g.40gb and 3g.40gb are 4/7 and 1/2. There the price is divided in
-proportion, so that pods never pay for more than the GPU; what they do not pay is the GPU's idle part. The two always
-add up to its price. Money is USD an hour; where the price comes from is the caller's matter.
+compute. Shares can add up to more than 1: 4g.40gb and 3g.40gb are 4/7 and 1/2. Then the price is divided in proportion,
+so that pods never pay for more than the GPU. What they do not pay is the idle part; both always add up to the price.
+Prices are in USD per hour and come from the caller.
 """
 
 from __future__ import annotations
@@ -18,96 +18,101 @@ from inferstack.mig.fleet import FleetGpu, Instance
 
 
 def share(model: str, profile: str) -> Fraction:
-    """Return the share of a GPU that an instance blocks, above 0 and at most 1.
+    """Return the share of a GPU that an instance occupies, above 0 and at most 1.
 
     Raises:
-        CatalogueError: the board or the profile is not in the catalogue.
+        CatalogueError: the GPU model or the profile is not in the catalogue.
     """
-    board = catalogue.gpu(model)
-    found = board.profile(profile)
-    return max(Fraction(found.compute_slices, board.compute_slices), Fraction(found.memory_slices, board.memory_slices))
+    gpu_model = catalogue.gpu(model)
+    gpu_profile = gpu_model.profile(profile)
+    return max(
+        Fraction(gpu_profile.compute_slices, gpu_model.compute_slices),
+        Fraction(gpu_profile.memory_slices, gpu_model.memory_slices),
+    )
 
 
 @dataclass(frozen=True)
-class Split:
-    """Whom the price of one GPU falls to."""
+class PriceSplit:
+    """The division of the price of one GPU."""
 
     instances: Mapping[Instance, Fraction]
-    """Share of the price, of each instance that a pod uses."""
+    """Share of the price of each instance in use."""
     idle: Fraction
-    """What no pod pays."""
+    """Share that no pod pays."""
 
 
-def split(gpu: FleetGpu) -> Split:
+def split_price(gpu: FleetGpu) -> PriceSplit:
     """Divide the price of a GPU, taken as 1."""
     shares = {instance: share(gpu.model, instance.profile) for instance in gpu.instances if not instance.idle}
     total = sum(shares.values(), Fraction(0))
-    over = max(Fraction(1), total)
-    paid = {instance: part / over for instance, part in shares.items()}
-    return Split(paid, 1 - sum(paid.values(), Fraction(0)))
+    divisor = max(Fraction(1), total)
+    paid = {instance: part / divisor for instance, part in shares.items()}
+    return PriceSplit(paid, 1 - sum(paid.values(), Fraction(0)))
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one owner holds, or may hold."""
+class Allocation:
+    """GPU capacity that one owner uses or may use, and its cost."""
 
     owner: str
     instances: int = 0
     memory_slices: int = 0
     compute_slices: int = 0
     gpus: Fraction = Fraction(0)
-    """Shares of GPUs, added up."""
+    """Sum of shares of GPUs."""
     usd_per_hour: float | None = 0.0
-    """None where a board has no price."""
+    """None if a GPU model has no price."""
 
-    def plus(self, other: Line) -> Line:
-        """Add what another line holds."""
-        known = self.usd_per_hour is not None and other.usd_per_hour is not None
-        return Line(
+    def plus(self, other: Allocation) -> Allocation:
+        """Return the sum with another allocation, for this owner."""
+        priced = self.usd_per_hour is not None and other.usd_per_hour is not None
+        return Allocation(
             self.owner,
             self.instances + other.instances,
             self.memory_slices + other.memory_slices,
             self.compute_slices + other.compute_slices,
             self.gpus + other.gpus,
-            (self.usd_per_hour or 0.0) + (other.usd_per_hour or 0.0) if known else None,
+            (self.usd_per_hour or 0.0) + (other.usd_per_hour or 0.0) if priced else None,
         )
 
 
-def line(owner: str, model: str, profile: str, count: int, price: float | None, gpus: Fraction | None = None) -> Line:
-    """Return the line of instances of one profile.
+def make_allocation(
+    owner: str, model: str, profile: str, count: int, price: float | None, gpus: Fraction | None = None
+) -> Allocation:
+    """Return the allocation of instances of one profile.
 
     Args:
-        owner: whose they are.
-        model: the board.
-        profile: of the board.
-        count: instances.
-        price: USD for an hour of the whole GPU, or None where there is no price.
-        gpus: shares of GPUs that they pay for together; `share` of each when left out.
+        owner: the owner.
+        model: name of the GPU model.
+        profile: name of the profile.
+        count: number of instances.
+        price: USD per hour of a whole GPU; None: unknown.
+        gpus: share of GPUs that they pay for together (default: `share` of each).
     """
-    found = catalogue.gpu(model).profile(profile)
+    gpu_profile = catalogue.gpu(model).profile(profile)
     part = share(model, profile) * count if gpus is None else gpus
     usd = None if price is None else float(part) * price
-    return Line(owner, count, found.memory_slices * count, found.compute_slices * count, part, usd)
+    return Allocation(owner, count, gpu_profile.memory_slices * count, gpu_profile.compute_slices * count, part, usd)
 
 
-def by_owner(
+def allocations_by_owner(
     gpus: Iterable[FleetGpu], prices: Mapping[str, float], owner_of: Callable[[Instance], str]
-) -> dict[str, Line]:
-    """Return what each owner holds and pays, and under an empty name what nobody pays.
+) -> dict[str, Allocation]:
+    """Return the allocation of each owner, and the idle rest under an empty name.
 
     Args:
-        gpus: of a fleet.
-        prices: USD for an hour of a whole GPU, by board.
-        owner_of: names the owner of an instance in use, such as its demand or the namespace of its pod.
+        gpus: the GPUs of a fleet.
+        prices: USD per hour of a whole GPU, by GPU model.
+        owner_of: returns the owner of an instance in use, such as its demand or the namespace of its pod.
     """
-    lines: dict[str, Line] = {}
+    allocations: dict[str, Allocation] = {}
     for gpu in gpus:
         price = prices.get(gpu.model)
-        parts = split(gpu)
+        parts = split_price(gpu)
         for instance, part in parts.instances.items():
             owner = owner_of(instance)
-            more = line(owner, gpu.model, instance.profile, 1, price, part)
-            lines[owner] = lines.get(owner, Line(owner)).plus(more)
-        rest = Line("", 0, 0, 0, parts.idle, None if price is None else float(parts.idle) * price)
-        lines[""] = lines.get("", Line("")).plus(rest)
-    return lines
+            allocation = make_allocation(owner, gpu.model, instance.profile, 1, price, part)
+            allocations[owner] = allocations.get(owner, Allocation(owner)).plus(allocation)
+        idle = Allocation("", 0, 0, 0, parts.idle, None if price is None else float(parts.idle) * price)
+        allocations[""] = allocations.get("", Allocation("")).plus(idle)
+    return allocations

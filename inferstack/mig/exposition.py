@@ -1,6 +1,6 @@
-"""The use of GPUs in Prometheus' text exposition format 0.0.4, for whoever serves it.
+"""GPU usage in the Prometheus text exposition format 0.0.4.
 
-Slices are gauges that add up over nodes; the ratio of a fleet is a division of two sums, not a mean of ratios.
+Slices are gauges that can be summed over nodes. To get the ratio of a fleet, divide two sums; do not average ratios.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ _Sample = tuple[Mapping[str, str], float]
 
 
 def make_exposition(usage: Usage) -> str:
-    """Return the text of all metrics; a family without samples is left out."""
-    both = [({"node": use.node, "gpu": use.model}, use) for use in usage.nodes]
+    """Return the text of all metrics. Families without samples are omitted."""
+    nodes = [({"node": use.node, "gpu": use.model}, use) for use in usage.nodes]
     memory: list[_Sample] = []
     compute: list[_Sample] = []
-    for labels, use in both:
+    for labels, use in nodes:
         used, offered = use.slices(use.used), use.slices(use.instances)
         for at, samples in enumerate((memory, compute)):
             inside = max(0, offered[at] - used[at])
@@ -26,7 +26,7 @@ def make_exposition(usage: Usage) -> str:
                 samples.append(({**labels, "state": state}, count))
     priced = [line for line in usage.namespaces if line.usd_per_hour is not None]
     families: list[tuple[str, str, list[_Sample]]] = [
-        ("inferstack_mig_gpus", "GPUs of the node.", [(labels, use.gpus) for labels, use in both]),
+        ("inferstack_mig_gpus", "GPUs of the node.", [(labels, use.gpus) for labels, use in nodes]),
         (
             "inferstack_mig_memory_slices",
             "Memory slices: used by pods, idle in an instance that no pod holds, or uncut, in no instance.",
@@ -36,17 +36,17 @@ def make_exposition(usage: Usage) -> str:
         (
             "inferstack_mig_unusable_memory_slices",
             "Free memory slices that the next pod cannot use without a new layout, on average over what pods ask for.",
-            [(labels, use.unusable(usage.mix)) for labels, use in both],
+            [(labels, use.unusable(usage.mix)) for labels, use in nodes],
         ),
         (
             "inferstack_mig_fragmentation_ratio",
             "Share of the node's free memory slices that is unusable.",
-            [(labels, use.fragmentation(usage.mix)) for labels, use in both],
+            [(labels, use.fragmentation(usage.mix)) for labels, use in nodes],
         ),
         (
             "inferstack_mig_waiting_instances",
             "Instances that pods without a node ask for.",
-            [({"profile": name}, count) for name, count in sorted(usage.waiting.items())],
+            [({"profile": name}, count) for name, count in sorted(usage.pending.items())],
         ),
         (
             "inferstack_mig_namespace_gpus",
@@ -64,11 +64,11 @@ def make_exposition(usage: Usage) -> str:
             [({}, line.usd_per_hour or 0.0) for line in priced if not line.owner],
         ),
     ]
-    return "".join(_family(name, told, samples) for name, told, samples in families if samples)
+    return "".join(_family(name, help_text, samples) for name, help_text, samples in families if samples)
 
 
-def _family(name: str, told: str, samples: Iterable[_Sample]) -> str:
-    lines = [f"# HELP {name} {_escape(told, quotes=False)}", f"# TYPE {name} gauge"]
+def _family(name: str, help_text: str, samples: Iterable[_Sample]) -> str:
+    lines = [f"# HELP {name} {_escape(help_text, quotes=False)}", f"# TYPE {name} gauge"]
     for labels, value in samples:
         inside = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
         lines.append(f"{name}{{{inside}}} {value:.12g}" if inside else f"{name} {value:.12g}")

@@ -1,19 +1,20 @@
-"""How much of a fleet's GPUs is in use, and how much of the rest is broken up: of a GPU, of a node, of a fleet.
+"""Utilisation and fragmentation of a GPU, a node or a fleet.
 
-Two measures of fragmentation, since neither says all:
+There are two complementary measures of fragmentation:
 
-* **blocked starts** is ours, and what the planner minimises (`blocked_starts_score`): each profile that
-  the free slices would suffice for counts its memory slices for each of its starts that is blocked. It is after the
-  metric of M. Zambianco, L. Fasol and R. Doriguzzi-Corin, "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant
-  MIG-based Clouds" (arXiv 2511.18906, 2025). Their formula could not be read here: which slices count, that compute
-  slices have to suffice too, and the ratio are ours, so the numbers are not to be compared with the paper's.
-* **unusable share** is the measure of Q. Weng and others, "Beware of Fragmentation: Scheduling GPU-Sharing Workloads
-  with Fragmentation Gradient Descent" (USENIX ATC 2023): ``F_n(M) = sum over m of p_m * F_n(m)``, where M is the
-  workload, p_m the share of its tasks that are of kind m, and F_n(m) what is free on n and of no use to such a task;
-  divided by what is free it is a rate. For MIG, which the paper does not speak of, one thing is added here: a GPU is
-  of use to a profile where one of the profile's starts is free and compute slices suffice. Free are memory slices.
+* **blocked starts**, which the planner minimises (`fragmentation_score`). Each profile for which enough slices are free
+  counts its memory slices for each of its blocked starts. The measure follows M. Zambianco, L. Fasol and
+  R. Doriguzzi-Corin, "An Online Fragmentation-Aware GPU Scheduler for Multi-Tenant MIG-based Clouds" (arXiv 2511.18906,
+  2025). Their formula was not available: which slices count, that compute slices must suffice too, and the ratio are
+  choices of this project, so the numbers are not comparable with the paper's. Profiles that differ only in media
+  engines count once.
+* **unusable share**, the measure of Q. Weng and others, "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with
+  Fragmentation Gradient Descent" (USENIX ATC 2023): ``F_n(M) = sum over m of p_m * F_n(m)``, where M is the workload,
+  p_m the share of its tasks of kind m, and F_n(m) the free capacity of n that such a task cannot use. Divided by the
+  free capacity it is a rate. The paper does not cover MIG. Here capacity is memory slices, and a profile can use a GPU
+  if one of its starts is free and compute slices suffice.
 
-An empty and a full GPU have 0 of both. Both look at the slices that pods use: an idle instance can be removed at will.
+An empty GPU and a full GPU have 0 of both. Only slices that pods use count as used: an idle instance can be removed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Mix = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is in use and what is broken up, of any number of GPUs; all counts add up."""
+    """Utilisation and fragmentation of any number of GPUs. All counts are additive."""
 
     gpus: int = 0
     memory_slices: int = 0
@@ -42,11 +43,11 @@ class Measure:
     compute_slices: int = 0
     compute_used: int = 0
     blocked: int = 0
-    """Memory slices of profiles, for each of their starts that is blocked although enough slices are free."""
+    """Memory slices of profiles, summed over their starts that are blocked although enough slices are free."""
     open_and_blocked: int = 0
-    """The same for all their starts."""
+    """The same sum over all their starts."""
     unusable: float = 0.0
-    """Free memory slices that the next pod of the workload cannot use, on average: F_n(M)."""
+    """Mean free memory slices that the next pod of the workload cannot use: F_n(M)."""
 
     def plus(self, other: Measure) -> Measure:
         """Add up."""
@@ -63,28 +64,28 @@ class Measure:
 
     @property
     def blocked_ratio(self) -> float:
-        """Blocked starts, weighed by memory slices, from 0 to 1."""
+        """Share of blocked starts, weighted by memory slices, from 0 to 1."""
         return self.blocked / self.open_and_blocked if self.open_and_blocked else 0.0
 
     @property
     def unusable_ratio(self) -> float:
-        """The share of the free memory slices that the next pod cannot use, from 0 to 1."""
+        """Share of the free memory slices that the next pod cannot use, from 0 to 1."""
         free = self.memory_slices - self.memory_used
         return self.unusable / free if free else 0.0
 
     @property
     def memory_utilisation(self) -> float:
-        """Memory slices in use by pods, of all."""
+        """Share of the memory slices that pods use."""
         return self.memory_used / self.memory_slices if self.memory_slices else 0.0
 
     @property
     def compute_utilisation(self) -> float:
-        """Compute slices in use by pods, of all."""
+        """Share of the compute slices that pods use."""
         return self.compute_used / self.compute_slices if self.compute_slices else 0.0
 
 
 def used_slices(model: str, instances: Iterable[tuple[int, str]]) -> tuple[int, int]:
-    """Return the memory slices taken, as bits, and the number of compute slices."""
+    """Return the memory slices in use, as bits, and the number of compute slices in use."""
     profiles = catalogue.gpu(model).profiles
     mask = compute = 0
     for start, name in instances:
@@ -95,14 +96,14 @@ def used_slices(model: str, instances: Iterable[tuple[int, str]]) -> tuple[int, 
 
 @functools.cache
 def _footprints(model: str) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
-    """Return memory slices, compute slices and starts of the profiles, once where several have the same."""
+    """Return the distinct memory slices, compute slices and starts of the profiles."""
     rows = catalogue.gpu(model).profiles.values()
     return tuple(sorted({(p.memory_slices, p.compute_slices, p.starts) for p in rows if not p.media_extensions}))
 
 
 @functools.cache
 def fragmentation_score(model: str, mask: int, compute: int) -> int:
-    """Return the fragmentation of a GPU whose pods use the memory slices ``mask`` and ``compute`` compute slices."""
+    """Return the blocked starts of a GPU whose pods use the memory slices ``mask`` and ``compute`` compute slices."""
     gpu_model = catalogue.gpu(model)
     free = gpu_model.memory_slices - mask.bit_count()
     total = 0
@@ -113,27 +114,27 @@ def fragmentation_score(model: str, mask: int, compute: int) -> int:
 
 
 def gpu_fragmentation(gpu: FleetGpu) -> int:
-    """Return the fragmentation of a GPU as it is used."""
+    """Return the fragmentation score of a GPU with its instances in use."""
     return fragmentation_score(
         gpu.model, *used_slices(gpu.model, ((s.start, s.profile) for s in gpu.instances if not s.idle))
     )
 
 
 def even_mix(model: str) -> Mix:
-    """Return a workload of which nothing is known: each profile without a suffix (``+me``) equally often."""
+    """Return the default workload: each profile without a suffix (such as ``+me``) equally often."""
     return MappingProxyType(
         {name: 1.0 for name in catalogue.gpu(model).profiles if "+" not in name and "-me" not in name}
     )
 
 
 def unusable(model: str, mask: int, compute: int, mix: Mix) -> float:
-    """Return the free memory slices that a pod of the workload cannot use, on average over its profiles.
+    """Return the mean free memory slices that a pod of the workload cannot use.
 
     Args:
-        model: the board.
+        model: name of the GPU model.
         mask: memory slices in use, as bits.
         compute: compute slices in use.
-        mix: the workload. Profiles that the board does not have are left out: their pods would not go there anyhow.
+        mix: the workload. Profiles that the GPU model lacks are ignored: their pods would not be scheduled there.
 
     Raises:
         LayoutError: a share below 0.
@@ -151,13 +152,13 @@ def unusable(model: str, mask: int, compute: int, mix: Mix) -> float:
 
 @functools.cache
 def has_room(model: str, mask: int, compute: int, profile: str) -> bool:
-    """Tell whether an instance of a profile can be created beside the slices in use."""
+    """Return whether an instance of a profile can be created beside the slices in use."""
     return bool(open_starts(model, mask, compute, profile))
 
 
 @functools.cache
 def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int, ...]:
-    """Return the starts of a profile that are free; none where the compute slices do not suffice."""
+    """Return the free starts of a profile; none if there are too few compute slices."""
     gpu_model = catalogue.gpu(model)
     found = gpu_model.profile(profile)
     if found.compute_slices > gpu_model.compute_slices - compute:
@@ -167,7 +168,7 @@ def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int,
 
 @functools.cache
 def _all_starts(model: str, mask: int, compute: int) -> int:
-    """Return what `fragmentation` would be if no start were free; profiles that differ in engines only count once."""
+    """Return what `fragmentation_score` would be if no start were free."""
     gpu_model = catalogue.gpu(model)
     sizes = {
         (profile.memory_slices, profile.compute_slices, profile.starts)
@@ -197,8 +198,8 @@ def measure(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> Measure:
     """Measure GPUs together.
 
     Args:
-        gpus: any, of one node or of a fleet; none gives zeros.
-        mix: the workload that comes next, by profile; by default each profile of a board equally often.
+        gpus: any GPUs; without GPUs all counts are 0.
+        mix: the expected workload (default: `even_mix` of each GPU model).
     """
     total = Measure()
     for gpu in gpus:
@@ -210,7 +211,7 @@ def measure(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> Measure:
 
 
 def by_node(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> dict[str, Measure]:
-    """Measure the GPUs of each node; nodes in the order of their first GPU."""
+    """Measure the GPUs of each node, in the order of each node's first GPU."""
     nodes: dict[str, list[FleetGpu]] = {}
     for gpu in gpus:
         nodes.setdefault(gpu.node, []).append(gpu)

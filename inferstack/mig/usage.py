@@ -1,10 +1,10 @@
-"""Who uses which MIG instances of a cluster, from its Nodes, Pods and ResourceQuotas alone.
+"""The usage of MIG instances in a cluster, computed from its Nodes, Pods and ResourceQuotas.
 
-The API server knows which node a pod runs on and which resource it asked for, not which instance, nor on which GPU:
-that is between the kubelet and the device plugin. So all is told by node, and the fragmentation is that of a fixed
-layout, as the scheduler meets it: of what no pod uses on a node, an instance of another profile, or memory that is in
-no instance, is of no use to a pod; averaged over the profiles that the cluster's pods ask for, waiting ones too. That
-is F_n(M) of the measure that `inferstack.mig.fragmentation` cites, with instances in the place of GPUs.
+The API server knows the node of a pod and the resources that it requests, but not its instance or GPU: kubelet and
+device plugin decide that. Usage is therefore reported per node. Fragmentation is that of a fixed layout, as seen by the
+scheduler: a pod can use neither free instances of other profiles nor memory outside instances. It is averaged over the
+profiles that the cluster's pods request, pending pods included. This is F_n(M) of the measure cited in
+`inferstack.mig.fragmentation`, with instances in place of GPUs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from fractions import Fraction
 from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
-from inferstack.mig.cost import Line, line
+from inferstack.mig.cost import Allocation, make_allocation
 from inferstack.mig.pods import count_resources, pod_requests
-from inferstack.mig.quotas import read_quotas
+from inferstack.mig.quotas import quota_allocations
 from inferstack.mig.resources import GPU_RESOURCE, WHOLE, unescape_profile
 
 _PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
-_OVER = ("Succeeded", "Failed")
+_TERMINATED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -32,42 +32,42 @@ class NodeUse:
 
     node: str
     model: str
-    """Name of the board in the catalogue."""
+    """Name of the GPU model in the catalogue."""
     gpus: int
     instances: Mapping[str, int]
-    """By profile, what the node offers; whole GPUs as `WHOLE`."""
+    """Allocatable instances by profile; whole GPUs as `WHOLE`."""
     used: Mapping[str, int]
-    """By profile, what its pods hold."""
+    """Instances that pods use, by profile."""
 
     def slices(self, counts: Mapping[str, int]) -> tuple[int, int]:
         """Return memory and compute slices of instances by profile."""
-        board = catalogue.gpu(self.model)
-        memory = sum(_size(board, name)[0] * count for name, count in counts.items())
-        return memory, sum(_size(board, name)[1] * count for name, count in counts.items())
+        gpu_model = catalogue.gpu(self.model)
+        memory = sum(_size(gpu_model, name)[0] * count for name, count in counts.items())
+        return memory, sum(_size(gpu_model, name)[1] * count for name, count in counts.items())
 
     @property
     def idle(self) -> dict[str, int]:
-        """Instances that no pod holds, by profile."""
+        """Instances that no pod uses, by profile."""
         return {name: max(0, count - self.used.get(name, 0)) for name, count in self.instances.items()}
 
     @property
     def total(self) -> tuple[int, int]:
         """Memory and compute slices of its GPUs."""
-        board = catalogue.gpu(self.model)
-        return self.gpus * board.memory_slices, self.gpus * board.compute_slices
+        gpu_model = catalogue.gpu(self.model)
+        return self.gpus * gpu_model.memory_slices, self.gpus * gpu_model.compute_slices
 
     @property
     def free_memory(self) -> int:
-        """Memory slices that no pod holds, in an instance or in none."""
+        """Memory slices that no pod uses, inside or outside instances."""
         return max(0, self.total[0] - self.slices(self.used)[0])
 
     def unusable(self, mix: Mapping[str, int]) -> float:
         """Return the free memory slices that the next pod cannot use, on average over the profiles of ``mix``."""
-        wanted = sum(mix.values())
-        if not wanted:
+        demanded = sum(mix.values())
+        if not demanded:
             return 0.0
         usable = sum(mix.get(name, 0) * self.slices({name: count})[0] for name, count in self.idle.items())
-        return max(0.0, self.free_memory - usable / wanted)
+        return max(0.0, self.free_memory - usable / demanded)
 
     def fragmentation(self, mix: Mapping[str, int]) -> float:
         """Return the share of the free memory slices that the next pod cannot use, from 0 to 1."""
@@ -80,15 +80,15 @@ class Usage:
 
     nodes: tuple[NodeUse, ...]
     mix: Mapping[str, int]
-    """Instances that pods hold or wait for, by profile."""
-    waiting: Mapping[str, int]
-    """Of these, those of pods that have no node yet."""
-    namespaces: tuple[Line, ...]
-    """What the pods of each namespace hold; the last one, without a name, is what nobody pays for."""
-    quotas: tuple[Line, ...] = ()
-    """What each namespace may hold at most."""
+    """Instances that pods use or request, by profile."""
+    pending: Mapping[str, int]
+    """Instances that pods without a node request, by profile."""
+    namespaces: tuple[Allocation, ...]
+    """What the pods of each namespace use. The last one, without an owner, is the idle rest."""
+    quotas: tuple[Allocation, ...] = ()
+    """What the quotas of each namespace allow."""
     unknown: Mapping[str, str] = field(default_factory=dict)
-    """What was left out, and why: nodes whose GPUs are not in the catalogue, quotas for profiles of no board here."""
+    """What is omitted, each with the reason: nodes with unknown GPUs, quotas for profiles of no GPU model here."""
 
 
 def make_usage(
@@ -97,59 +97,61 @@ def make_usage(
     quotas: Iterable[ReadOnlyObject] = (),
     prices: Mapping[str, float] | None = None,
 ) -> Usage:
-    """Return who uses what.
+    """Return the usage of a cluster.
 
     Args:
-        nodes: Nodes as the API server gives them, labelled by GPU feature discovery.
+        nodes: Nodes as the API server returns them, labelled by GPU feature discovery.
         pods: Pods of all namespaces.
-        quotas: ResourceQuotas; counted for the board of most GPUs that has their profiles, as a profile's name alone
-            does not tell its board.
-        prices: USD for an hour of a whole GPU, by board; without one, a namespace's cost is not known.
+        quotas: ResourceQuotas. Since a profile name does not determine the GPU model, each counts for the model with
+            the most GPUs among those that have its profiles.
+        prices: USD per hour of a whole GPU, by GPU model. Without a price the cost is unknown.
 
     Raises:
         LayoutError: a quantity of a GPU resource that is not a whole number.
     """
-    found: dict[str, tuple[Gpu, int, str, ReadOnlyObject]] = {}
+    nodes_by_name: dict[str, tuple[Gpu, int, str, ReadOnlyObject]] = {}
     unknown = {}
     for node in nodes:
         name, product = node["metadata"]["name"], _labels(node).get(_PRODUCT, "")
-        board, single = board_of(product)
-        if board is not None:
-            found[name] = (board, _gpus(node, board, single), single, node)
+        gpu_model, single = find_gpu_model(product)
+        if gpu_model is not None:
+            nodes_by_name[name] = (gpu_model, _gpus(node, gpu_model, single), single, node)
         elif product:
             unknown[name] = f"{product} is not in the catalogue"
-    held: dict[str, Counter[str]] = {name: Counter() for name in found}
-    owners: dict[str, dict[str, Counter[str]]] = {}
-    waiting: Counter[str] = Counter()
+    counts_by_node: dict[str, Counter[str]] = {name: Counter() for name in nodes_by_name}
+    counts_by_namespace: dict[str, dict[str, Counter[str]]] = {}
+    pending: Counter[str] = Counter()
     for pod in pods:
-        asked = pod_requests(pod)
-        where = (pod.get("spec") or {}).get("nodeName")
-        if not asked or (pod.get("status") or {}).get("phase") in _OVER:
+        requests = pod_requests(pod)
+        node_name = (pod.get("spec") or {}).get("nodeName")
+        if not requests or (pod.get("status") or {}).get("phase") in _TERMINATED:
             continue
-        if where in found:
-            board, _, single, _ = found[where]
-            profiles = _profiles(asked, board, single)
-            held[where].update(profiles)
-            owners.setdefault(pod["metadata"]["namespace"], {}).setdefault(where, Counter()).update(profiles)
-        elif not where:
-            waiting.update(_profiles(asked, None, ""))
+        if node_name in nodes_by_name:
+            gpu_model, _, single, _ = nodes_by_name[node_name]
+            profiles = _profiles(requests, gpu_model, single)
+            counts_by_node[node_name].update(profiles)
+            counts_by_namespace.setdefault(pod["metadata"]["namespace"], {}).setdefault(node_name, Counter()).update(
+                profiles
+            )
+        elif not node_name:
+            pending.update(_profiles(requests, None, ""))
     uses = tuple(
-        NodeUse(name, board.name, gpus, _profiles(_offered(node), board, single), dict(held[name]))
-        for name, (board, gpus, single, node) in sorted(found.items())
+        NodeUse(name, gpu_model.name, gpus, _profiles(_offered(node), gpu_model, single), dict(counts_by_node[name]))
+        for name, (gpu_model, gpus, single, node) in sorted(nodes_by_name.items())
     )
-    mix = waiting.copy()
-    for counts in held.values():
+    mix = pending.copy()
+    for counts in counts_by_node.values():
         mix.update(counts)
-    boards: Counter[str] = Counter()
+    gpu_models: Counter[str] = Counter()
     for use in uses:
-        boards[use.model] += use.gpus
-    lines, left_out = read_quotas(boards, quotas, prices or {})
+        gpu_models[use.model] += use.gpus
+    allocations, left_out = quota_allocations(gpu_models, quotas, prices or {})
     return Usage(
         uses,
         dict(mix),
-        dict(waiting),
-        tuple(_namespaces(uses, owners, prices or {})),
-        lines,
+        dict(pending),
+        tuple(_namespace_allocations(uses, counts_by_namespace, prices or {})),
+        allocations,
         {**unknown, **left_out},
     )
 
@@ -158,20 +160,20 @@ def _labels(obj: ReadOnlyObject) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def board_of(product: str) -> tuple[Gpu | None, str]:
-    """Return the board of a product's label, and the profile where the strategy is ``single``."""
+def find_gpu_model(product: str) -> tuple[Gpu | None, str]:
+    """Return the GPU model of a product label, and the profile under the MIG strategy ``single``."""
     plain, _, suffix = product.partition("-MIG-")
-    for board in catalogue.load().gpus.values():
-        if board.product == plain:
+    for gpu_model in catalogue.load().gpus.values():
+        if gpu_model.product == plain:
             profile = unescape_profile(suffix)
-            return board, profile if profile in board.profiles else ""
+            return gpu_model, profile if profile in gpu_model.profiles else ""
     return None, ""
 
 
-def _gpus(node: ReadOnlyObject, board: Gpu, single: str) -> int:
-    """Return the number of GPUs; under ``single`` the label counts instances, so as many as these fill at least."""
+def _gpus(node: ReadOnlyObject, gpu_model: Gpu, single: str) -> int:
+    """Return the number of GPUs. Under ``single`` the label counts instances: then the fewest GPUs that hold them."""
     count = int(_labels(node).get(_COUNT, "0"))
-    return -(-count // board.profile(single).max_count) if single else count
+    return -(-count // gpu_model.profile(single).max_count) if single else count
 
 
 def _offered(node: ReadOnlyObject) -> Mapping[str, int]:
@@ -179,55 +181,59 @@ def _offered(node: ReadOnlyObject) -> Mapping[str, int]:
     return count_resources(node["metadata"]["name"], status.get("allocatable") or {})
 
 
-def _profiles(resources: Mapping[str, int], board: Gpu | None, single: str) -> dict[str, int]:
-    """Return counts by profile of counts by resource; of no board, by the name in the resource."""
-    boards = catalogue.load().gpus.values() if board is None else [board]
-    by_resource = {profile.resource: name for one in boards for name, profile in one.profiles.items()}
-    found: Counter[str] = Counter()
+def _profiles(resources: Mapping[str, int], gpu_model: Gpu | None, single: str) -> dict[str, int]:
+    """Return counts by profile from counts by resource, for one GPU model or, if None, for any."""
+    gpu_models = catalogue.load().gpus.values() if gpu_model is None else [gpu_model]
+    by_resource = {profile.resource: name for item in gpu_models for name, profile in item.profiles.items()}
+    nodes_by_name: Counter[str] = Counter()
     for resource, count in resources.items():
         if resource == GPU_RESOURCE:
-            found[single or WHOLE] += count
+            nodes_by_name[single or WHOLE] += count
         elif resource in by_resource:
-            found[by_resource[resource]] += count
-    return {name: count for name, count in found.items() if count}
+            nodes_by_name[by_resource[resource]] += count
+    return {name: count for name, count in nodes_by_name.items() if count}
 
 
-def _size(board: Gpu, name: str) -> tuple[int, int]:
+def _size(gpu_model: Gpu, name: str) -> tuple[int, int]:
     if name == WHOLE:
-        return board.memory_slices, board.compute_slices
-    return board.profile(name).memory_slices, board.profile(name).compute_slices
+        return gpu_model.memory_slices, gpu_model.compute_slices
+    return gpu_model.profile(name).memory_slices, gpu_model.profile(name).compute_slices
 
 
-def _line(owner: str, board: Gpu, name: str, count: int, price: float | None) -> Line:
+def _allocation(owner: str, gpu_model: Gpu, name: str, count: int, price: float | None) -> Allocation:
     if name == WHOLE:
         usd = None if price is None else count * price
-        return Line(owner, count, count * board.memory_slices, count * board.compute_slices, Fraction(count), usd)
-    return line(owner, board.name, name, count, price)
+        return Allocation(
+            owner, count, count * gpu_model.memory_slices, count * gpu_model.compute_slices, Fraction(count), usd
+        )
+    return make_allocation(owner, gpu_model.name, name, count, price)
 
 
-def _namespaces(
-    uses: Sequence[NodeUse], owners: Mapping[str, Mapping[str, Mapping[str, int]]], prices: Mapping[str, float]
-) -> Iterable[Line]:
-    """Yield a line for each namespace, and one for the rest; together they are the price of all GPUs."""
-    lines: dict[str, Line] = {}
-    idle = Line("")
+def _namespace_allocations(
+    uses: Sequence[NodeUse],
+    counts_by_namespace: Mapping[str, Mapping[str, Mapping[str, int]]],
+    prices: Mapping[str, float],
+) -> Iterable[Allocation]:
+    """Yield the allocation of each namespace and of the idle rest. They add up to the price of all GPUs."""
+    allocations: dict[str, Allocation] = {}
+    idle = Allocation("")
     for use in uses:
-        board, price = catalogue.gpu(use.model), prices.get(use.model)
-        here = [
-            _line(owner, board, name, count, price)
-            for owner, by_node in owners.items()
+        gpu_model, price = catalogue.gpu(use.model), prices.get(use.model)
+        node_allocations = [
+            _allocation(owner, gpu_model, name, count, price)
+            for owner, by_node in counts_by_namespace.items()
             for name, count in by_node.get(use.node, {}).items()
         ]
-        shares = sum((one.gpus for one in here), Fraction(0))
-        # Shares of a GPU can exceed it (see `cost`); which GPU it is, is not known here, so a node's are cut together.
-        cut = Fraction(use.gpus) / shares if shares > use.gpus else Fraction(1)
-        for one in here:
-            part = one.gpus * cut
+        total = sum((item.gpus for item in node_allocations), Fraction(0))
+        # Shares of a GPU can exceed 1 (see `cost`). The GPU of a pod is unknown, so shares are scaled by node.
+        scale = Fraction(use.gpus) / total if total > use.gpus else Fraction(1)
+        for item in node_allocations:
+            part = item.gpus * scale
             usd = None if price is None else float(part) * price
-            more = Line(one.owner, one.instances, one.memory_slices, one.compute_slices, part, usd)
-            lines[one.owner] = lines.get(one.owner, Line(one.owner)).plus(more)
-        rest = use.gpus - shares * cut
-        idle = idle.plus(Line("", gpus=rest, usd_per_hour=None if price is None else float(rest) * price))
-    yield from (lines[owner] for owner in sorted(lines))
+            allocation = Allocation(item.owner, item.instances, item.memory_slices, item.compute_slices, part, usd)
+            allocations[item.owner] = allocations.get(item.owner, Allocation(item.owner)).plus(allocation)
+        rest = use.gpus - total * scale
+        idle = idle.plus(Allocation("", gpus=rest, usd_per_hour=None if price is None else float(rest) * price))
+    yield from (allocations[owner] for owner in sorted(allocations))
     if uses:
         yield idle

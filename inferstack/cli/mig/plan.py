@@ -20,7 +20,7 @@ from inferstack.mig import planner
 from inferstack.mig.errors import MigError
 from inferstack.mig.planner import Budget, Fleet
 from inferstack.mig.planner.inputs import dump_fleet, parse_fleet
-from inferstack.mig.planner.output import Output, make_output
+from inferstack.mig.planner.layouts import Output, make_output
 from inferstack.mig.planner.report import Row, make_report, make_transition
 
 DEMANDS_UNMET = 3

@@ -21,8 +21,8 @@ from inferstack.mig.errors import MigError
 from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, NAMESPACE, POLICY
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, Fleet
+from inferstack.mig.planner.cluster import ClusterFleet, read_cluster
 from inferstack.mig.planner.inputs import parse_demands, parse_fleet
-from inferstack.mig.planner.observe import Observed, observe
 
 _SHOWN = 20
 _Result = TypeVar("_Result")
@@ -88,7 +88,7 @@ def _first(noun: str, reasons: Mapping[str, str]) -> list[tuple[str, str]]:
     return list(reasons.items())[:_SHOWN]
 
 
-async def _observe(kubeconfig: Path | None, context: str | None, moves: bool) -> tuple[Observed, str]:
+async def _observe(kubeconfig: Path | None, context: str | None, moves: bool) -> tuple[ClusterFleet, str]:
     async with connected(kubeconfig, context) as kube:
         text = await read_layouts(kube)
         nodes, pods = [(await kube.list("v1", kind))["items"] for kind in ("Node", "Pod")]
@@ -97,7 +97,7 @@ async def _observe(kubeconfig: Path | None, context: str | None, moves: bool) ->
         except UnknownKindError:  # a cluster without the operator
             jobs = []
     layouts = _checked("the MIG manager's configuration", parse_config, text)
-    return _checked("the cluster", lambda: observe(nodes, pods, jobs, layouts, job_label=JOB, moves=moves)), text
+    return _checked("the cluster", lambda: read_cluster(nodes, pods, jobs, layouts, job_label=JOB, moves=moves)), text
 
 
 async def read_layouts(kube: KubeClient) -> str:

@@ -15,7 +15,7 @@ from inferstack.mig.gpu_operator import MIG_CONFIG
 from inferstack.mig.mig_parted import VERSION, dump_config
 from inferstack.mig.planner import Fleet
 from inferstack.mig.planner.inputs import dump_fleet
-from inferstack.mig.planner.output import Output
+from inferstack.mig.planner.layouts import Output
 from inferstack.mig.planner.report import Row, make_labels
 
 _SHOWN = 20

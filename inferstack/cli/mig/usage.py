@@ -17,7 +17,7 @@ from inferstack.cli.options import ContextOption, KubeconfigOption
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.mig import catalogue
-from inferstack.mig.cost import Line
+from inferstack.mig.cost import Allocation
 from inferstack.mig.errors import MigError
 from inferstack.mig.exposition import make_exposition
 from inferstack.mig.usage import NodeUse, Usage, make_usage
@@ -60,7 +60,7 @@ def usage(
         output.emit([owner_row(line) for line in (usage.namespaces if by is By.NAMESPACE else usage.quotas)], form)
     for name, reason in usage.unknown.items():
         output.say(f"{name} is skipped: {reason}")
-    if waiting := ", ".join(f"{count} x {name}" for name, count in sorted(usage.waiting.items())):
+    if waiting := ", ".join(f"{count} x {name}" for name, count in sorted(usage.pending.items())):
         output.say(f"pending pods request {waiting}")
 
 
@@ -121,7 +121,7 @@ def node_row(use: NodeUse, mix: Mapping[str, int]) -> Row:
     }
 
 
-def owner_row(line: Line) -> Row:
+def owner_row(line: Allocation) -> Row:
     """Return the row of a namespace; the one without a name is idle capacity."""
     return {
         "namespace": line.owner or "(idle)",

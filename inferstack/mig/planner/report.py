@@ -10,8 +10,9 @@ from inferstack.mig import catalogue
 from inferstack.mig.fleet import Fleet
 from inferstack.mig.fragmentation import gpu_fragmentation
 from inferstack.mig.planner.diff import Diff, Move, Park, Reconfigure, Step
+from inferstack.mig.planner.driver_choice import DriverChoice, find_driver_choices
+from inferstack.mig.planner.layouts import Output, node_order
 from inferstack.mig.planner.model import Demand, Plan
-from inferstack.mig.planner.output import Loose, Output, loose, node_order
 
 Row = dict[str, Any]
 
@@ -24,7 +25,7 @@ def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Dif
         demands: the demands.
         plan: the plan for these demands.
         steps: from `inferstack.mig.planner.diff`.
-        output: from `inferstack.mig.planner.output.make_output`.
+        output: from `inferstack.mig.planner.layouts.make_output`.
     """
     gap = plan.gap
     demanded: Counter[int] = Counter()
@@ -47,7 +48,7 @@ def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Dif
         "memorySlices": _slices(before, plan.fleet),
         "gpusChanged": {"count": plan.objective.reconfigured, "lessAtMost": gap.reconfigured},
         "podsMoved": {"count": plan.objective.moved, "lessAtMost": gap.moved},
-        "driverMayChooseWorse": [_loose(one) for one in loose(before, plan.fleet)],
+        "driverMayChooseWorse": [_driver_choice_row(item) for item in find_driver_choices(before, plan.fleet)],
         **make_transition(steps, output),
     }
 
@@ -55,7 +56,7 @@ def make_report(before: Fleet, demands: Sequence[Demand], plan: Plan, steps: Dif
 def make_transition(steps: Diff, output: Output) -> Row:
     """Return the part of the report on the transition to the plan."""
     return {
-        "nodes": [{"node": one.node, "layout": one.layout} for one in node_order(steps, output.layouts)],
+        "nodes": [{"node": item.node, "layout": item.layout} for item in node_order(steps, output.layouts)],
         "newLayouts": list(output.added),
         "podsParked": list(steps.parked),
         "steps": [step_row(number, step) for number, step in enumerate(steps.steps, 1)],
@@ -76,9 +77,9 @@ def _slices(before: Fleet, after: Fleet) -> Row:
     return {"total": total, "usedBefore": used(before), "usedAfter": used(after)}
 
 
-def _loose(one: Loose) -> Row:
-    why = "its starts are the driver's choice" if one.recut else "its counts stay, so it is not cut anew"
-    return {"gpu": one.gpu, "planned": one.planned, "worst": one.worst, "why": why}
+def _driver_choice_row(item: DriverChoice) -> Row:
+    why = "its starts are the driver's choice" if item.reconfigured else "its counts stay, so it is not cut anew"
+    return {"gpu": item.gpu, "planned": item.planned, "worst": item.worst, "why": why}
 
 
 def step_row(number: int, step: Step) -> Row:

@@ -22,7 +22,7 @@ from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse
 from inferstack.mig.planner import diff
 from inferstack.mig.planner.inputs import parse_fleet
 from tests.unit.mig.planner.fleets import H100
-from tests.unit.mig.planner.test_observe import make_node, make_pod
+from tests.unit.mig.planner.test_cluster import make_node, make_pod
 
 runner = CliRunner()
 FLEET = {

@@ -7,11 +7,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 
-from inferstack.mig.cost import Line, by_owner, share, split
+from inferstack.mig.cost import Allocation, allocations_by_owner, share, split_price
 from inferstack.mig.errors import CatalogueError, LayoutError
 from inferstack.mig.fragmentation import measure
 from inferstack.mig.planner import FleetGpu, Instance
-from inferstack.mig.quotas import quota
+from inferstack.mig.quotas import quota_allocation
 from tests.unit.mig.planner.fleets import A100, H100, RTX
 from tests.unit.mig.test_fragmentation import gpus
 
@@ -43,27 +43,27 @@ def test_the_larger_share_counts() -> None:
     ],
 )
 def test_the_pods_of_a_full_gpu_pay_its_price(seats: list[tuple[int, str]]) -> None:
-    found = split(_gpu(*seats))
+    found = split_price(_gpu(*seats))
     assert sum(found.instances.values()) == 1
     assert found.idle == 0
 
 
 def test_where_shares_exceed_the_gpu_they_are_cut_in_proportion() -> None:
-    four, three = split(_gpu((0, "4g.40gb"), (4, "3g.40gb"))).instances.values()
+    four, three = split_price(_gpu((0, "4g.40gb"), (4, "3g.40gb"))).instances.values()
     assert (four, three) == (Fraction(8, 15), Fraction(7, 15))
 
 
 @given(gpus())
 def test_pods_and_idle_part_always_add_up_to_the_price(fleet: list[FleetGpu]) -> None:
     for gpu in fleet:
-        found = split(gpu)
+        found = split_price(gpu)
         assert sum(found.instances.values()) + found.idle == 1
         assert 0 <= found.idle <= 1
         used = measure([gpu])
         if used.memory_utilisation == 1 or used.compute_utilisation == 1:
             assert found.idle == 0, "nobody else can use the rest"
         assert all(part <= share(gpu.model, seat.profile) for seat, part in found.instances.items())
-    lines = by_owner(fleet, {A100: 2.0, H100: 5.0, RTX: 2.0}, lambda seat: seat.demand)
+    lines = allocations_by_owner(fleet, {A100: 2.0, H100: 5.0, RTX: 2.0}, lambda seat: seat.demand)
     price = sum(5.0 if gpu.model == H100 else 2.0 for gpu in fleet)
     assert sum(line.usd_per_hour or 0.0 for line in lines.values()) == pytest.approx(price)
     assert sum(line.gpus for line in lines.values()) == len(fleet)
@@ -75,12 +75,12 @@ def test_lines_by_owner_by_hand() -> None:
         _gpu((0, "1g.10gb"), name="b"),
         FleetGpu("c", "n", H100, (Instance(0, "7g.80gb"),)),
     ]
-    lines = by_owner(fleet, {H100: 14.0}, lambda seat: seat.demand)
-    assert lines["team-3"] == Line("team-3", 1, 4, 3, Fraction(1, 2), 7.0)
-    assert lines["team-1"] == Line("team-1", 2, 2, 2, Fraction(2, 7), 4.0)
+    lines = allocations_by_owner(fleet, {H100: 14.0}, lambda seat: seat.demand)
+    assert lines["team-3"] == Allocation("team-3", 1, 4, 3, Fraction(1, 2), 7.0)
+    assert lines["team-1"] == Allocation("team-1", 2, 2, 2, Fraction(2, 7), 4.0)
     assert lines[""].gpus == 3 - Fraction(1, 2) - Fraction(2, 7)
     assert lines[""].instances == 0
-    assert by_owner(fleet, {}, lambda seat: seat.demand)["team-3"].usd_per_hour is None
+    assert allocations_by_owner(fleet, {}, lambda seat: seat.demand)["team-3"].usd_per_hour is None
 
 
 def test_a_quota_in_slices_and_gpus() -> None:
@@ -91,15 +91,15 @@ def test_a_quota_in_slices_and_gpus() -> None:
         "requests.cpu": "64",
         "pods": "10",
     }
-    assert quota("team", hard, H100, 10.0) == Line("team", 10, 7 + 8 + 8, 7 + 6 + 7, Fraction(3), 30.0)
-    assert quota("team", {"requests.cpu": "1"}, H100) == Line("team", usd_per_hour=None)
-    assert quota("team", {"requests.nvidia.com/mig-1g.10gb.me": "1"}, H100).memory_slices == 1
+    assert quota_allocation("team", hard, H100, 10.0) == Allocation("team", 10, 7 + 8 + 8, 7 + 6 + 7, Fraction(3), 30.0)
+    assert quota_allocation("team", {"requests.cpu": "1"}, H100) == Allocation("team", usd_per_hour=None)
+    assert quota_allocation("team", {"requests.nvidia.com/mig-1g.10gb.me": "1"}, H100).memory_slices == 1
     # The same name is a fourth of the memory on the small A100.
-    assert quota("team", {"requests.nvidia.com/mig-1g.10gb": "1"}, A100).gpus == Fraction(1, 4)
+    assert quota_allocation("team", {"requests.nvidia.com/mig-1g.10gb": "1"}, A100).gpus == Fraction(1, 4)
 
 
 def test_a_wrong_quota_is_named() -> None:
     with pytest.raises(CatalogueError, match=r"H100-80GB-HBM3 has no MIG profile '1g\.5gb'"):
-        quota("team", {"requests.nvidia.com/mig-1g.5gb": "1"}, H100)
+        quota_allocation("team", {"requests.nvidia.com/mig-1g.5gb": "1"}, H100)
     with pytest.raises(LayoutError, match=r"team: requests\.nvidia\.com/gpu: .*'1\.5'"):
-        quota("team", {"requests.nvidia.com/gpu": "1.5"}, H100)
+        quota_allocation("team", {"requests.nvidia.com/gpu": "1.5"}, H100)

@@ -60,7 +60,7 @@ def test_a_node_by_hand() -> None:
     assert node.idle == {"1g.10gb": 15, "2g.20gb": 8, "3g.40gb": 6}
     assert node.slices(node.used) == (1 + 8, 1 + 6)
     assert node.total == (64, 56)
-    assert found.waiting == {"7g.80gb": 1}
+    assert found.pending == {"7g.80gb": 1}
     assert found.mix == {"1g.10gb": 1, "3g.40gb": 2, "7g.80gb": 1}
     # Of 55 free memory slices a 1g can use 15, a 3g 24 and a 7g none.
     assert node.unusable(found.mix) == pytest.approx(55 - (15 + 2 * 24 + 0) / 4)

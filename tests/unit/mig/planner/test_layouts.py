@@ -15,7 +15,8 @@ from inferstack.mig.errors import LayoutError
 from inferstack.mig.layout import apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, Fleet, FleetGpu, Instance, diff, plan
-from inferstack.mig.planner.output import NodeChange, loose, make_output, node_order
+from inferstack.mig.planner.driver_choice import find_driver_choices
+from inferstack.mig.planner.layouts import NodeChange, make_output, node_order
 from tests.unit.mig.planner.fleets import A100, H100, RTX, broken_up, demands, fits, fleets
 
 EXISTING = dump_config(make_mig_parted_config([A100, H100, RTX]))
@@ -35,7 +36,7 @@ def test_the_files_say_exactly_what_is_planned(fleet: Fleet, wanted: list[Demand
     after = plan(fleet, wanted).fleet
     nodes = {gpu.node: [one for one in after.gpus if one.node == gpu.node] for gpu in after.gpus}
     if any(len({gpu.model for gpu in gpus}) > 1 for gpus in nodes.values()):
-        with pytest.raises(LayoutError, match="two boards"):
+        with pytest.raises(LayoutError, match="GPUs of two models"):
             make_output(fleet, after)
         return
     for text in (None, EXISTING):
@@ -108,8 +109,8 @@ def test_where_the_driver_may_choose_worse_starts_is_said() -> None:
             for g in after.gpus
         ),
     )
-    first, second = loose(before, used)
-    assert (first.gpu, first.recut, second.gpu, second.recut) == ("a-0", True, "a-1", False)
+    first, second = find_driver_choices(before, used)
+    assert (first.gpu, first.reconfigured, second.gpu, second.reconfigured) == ("a-0", True, "a-1", False)
     assert first.planned == second.planned < first.worst
     assert second.worst == broken_up(H100, [(0, "1g.10gb")])
     assert make_output(before, used).layouts == {"a": "0-1_1x1g.10gb_2_2x3g.40gb_3_whole"}
@@ -119,7 +120,7 @@ def test_where_the_driver_may_choose_worse_starts_is_said() -> None:
 @given(fleets(2, 2), demands())
 def test_no_legal_choice_of_the_driver_is_worse_than_said(fleet: Fleet, wanted: list[Demand]) -> None:
     after = plan(fleet, wanted).fleet
-    said = {one.gpu: one.worst for one in loose(fleet, after)}
+    said = {one.gpu: one.worst for one in find_driver_choices(fleet, after)}
     for old, new in zip(fleet.gpus, after.gpus, strict=True):
         used = [seat.profile for seat in new.instances if not seat.idle]
         if old == new or Counter(s.profile for s in old.instances) == Counter(s.profile for s in new.instances):

@@ -11,7 +11,7 @@ from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE, gfd_labels
 from inferstack.mig.layout import advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, plan
-from inferstack.mig.planner.observe import Observed, observe
+from inferstack.mig.planner.cluster import ClusterFleet, read_cluster
 from tests.unit.mig.planner.fleets import H100
 
 JOB = "inferstack.dev/job"
@@ -43,8 +43,8 @@ def make_pod(name: str, node: str | None, profile: str = "1g.10gb", count: int =
     }
 
 
-def _observe(nodes: list[Any], pods: list[Any], jobs: list[Any] | None = None, **more: Any) -> Observed:
-    return observe(nodes, pods, jobs or [], LAYOUTS, job_label=JOB, **more)
+def _observe(nodes: list[Any], pods: list[Any], jobs: list[Any] | None = None, **more: Any) -> ClusterFleet:
+    return read_cluster(nodes, pods, jobs or [], LAYOUTS, job_label=JOB, **more)
 
 
 def test_a_node_is_cut_as_its_layout_says_and_pods_have_an_instance_each() -> None:
@@ -93,7 +93,7 @@ def test_with_moves_allowed_only_pods_that_would_come_back_anywhere_move() -> No
         ({MIG_STATE: "pending"}, "is pending"),
         ({MIG_CONFIG: "mine"}, "mine is not in the MIG manager's configuration"),
         ({MIG_CONFIG: "all-3g.40gb"}, r"it offers 4 of nvidia.com/mig-1g.10gb, its layout 0"),
-        ({"nvidia.com/gpu.count": "x"}, "no number of GPUs"),
+        ({"nvidia.com/gpu.count": "x"}, "nvidia.com/gpu.count"),
     ],
 )
 def test_a_node_that_contradicts_itself_is_left_out_with_the_reason(change: dict[str, str], told: str) -> None:
