@@ -19,9 +19,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from inferstack.apimachinery.model import CamelModel
 from inferstack.errors import UserError
 
 PROJECT = "inferstack"
@@ -36,10 +36,10 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, 
 Location = tuple[str | int, ...]
 
 
-class RoleSettings(BaseModel):
+class RoleSettings(CamelModel):
     """Base of all settings: immutable, unknown keys refused, keys in camelCase as everywhere in Kubernetes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
+
+from inferstack.apimachinery.model import StrictModel
 
 AddonName = Literal[
     "gpu-operator",
@@ -27,10 +29,8 @@ AddonName = Literal[
 """Add-ons by the name of their chart's pin in versions.yaml, which is also that of their Helm release."""
 
 
-class Facts(BaseModel):
+class Facts(StrictModel):
     """One add-on; see the head of catalogue.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     namespace: str
     privileged: bool
@@ -41,7 +41,7 @@ class Facts(BaseModel):
     free: tuple[str, ...] = ()
     crd_files: tuple[str, ...] = ()
     crd_exclusion: str | None = None
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> Facts:

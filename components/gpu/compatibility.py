@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from inferstack.apimachinery.model import CamelModel
 
 Minor = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
 FullDriver = Annotated[str, StringConstraints(pattern=r"^\d{3}\.\d{2,3}\.\d{2}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+class _Model(CamelModel):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class _Row(_Model):

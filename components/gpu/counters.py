@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
+from pydantic import StringConstraints, TypeAdapter
+
+from inferstack.apimachinery.model import StrictModel
 
 Group = Literal[
     "clocks",
@@ -29,10 +31,8 @@ CSV_KEY = "dcgm-metrics.csv"
 """Key of the ConfigMap that the operator mounts for the exporter."""
 
 
-class Counter(BaseModel):
+class Counter(StrictModel):
     """One field of DCGM; see the head of counters.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     field: Annotated[str, StringConstraints(pattern=r"^DCGM_FI_(DEV|PROF)_[A-Z0-9_]+$|^DCGM_FI_DRIVER_VERSION$")]
     type: Literal["gauge", "counter", "label"]

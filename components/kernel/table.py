@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictInt, model_validator
+
+from inferstack.apimachinery.model import CamelModel, StrictModel
 
 Value = int | str
 
 
-class Allowed(BaseModel):
+class Allowed(StrictModel):
     """What a stack may say of a setting."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min: StrictInt | None = None
     max: StrictInt | None = None
@@ -32,10 +31,8 @@ class Allowed(BaseModel):
         return ", ".join(map(str, self.values)) if self.values else f"a whole number from {self.min} to {self.max}"
 
 
-class Row(BaseModel):
+class Row(CamelModel):
     """One setting; see the head of table.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
     key: str
     kind: Literal["sysctl", "sysfs", "hold", "irq", "advice"]

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict
+
+from inferstack.apimachinery.model import CamelModel
 
 
-class ApiModel(BaseModel):
+class ApiModel(CamelModel):
     """One object of the API. Docstrings become the schema's descriptions, so ``kubectl explain`` shows them."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        use_attribute_docstrings=True,
-    )
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     def manifest(self) -> dict[str, Any]:
         """Return the JSON form with the API's key names, what is not set left out."""

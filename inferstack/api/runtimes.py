@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from inferstack.api import InferenceJobSpec, MetricType, RuntimeName
+from inferstack.apimachinery.model import StrictModel
 from inferstack.versions import load as load_versions
 
 
-class Runtime(BaseModel):
+class Runtime(StrictModel):
     """A server; the head of ``runtimes.yaml`` describes the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: RuntimeName
     image: str
@@ -35,20 +34,16 @@ class Runtime(BaseModel):
     metrics: dict[MetricType, str]
 
 
-class ModelRule(BaseModel):
+class ModelRule(StrictModel):
     """The runtime of the models that match a pattern."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pattern: re.Pattern[str]
     runtime: RuntimeName
     args: tuple[str, ...]
 
 
-class Table(BaseModel):
+class Table(StrictModel):
     """The whole file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: tuple[ModelRule, ...]
     runtimes: dict[RuntimeName, Runtime]

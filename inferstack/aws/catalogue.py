@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, model_validator
 
+from inferstack.apimachinery.model import CamelModel, StrictModel
 from inferstack.errors import UserError
 from inferstack.mig import catalogue as mig
 
@@ -20,8 +20,8 @@ Family = Literal["standard", "G", "P"]
 _Kind = TypeVar("_Kind", bound="_Row")
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+class _Row(CamelModel):
+    model_config = ConfigDict(populate_by_name=True)
 
     source: str
     confirmed: bool
@@ -63,10 +63,8 @@ class Release(_Row):
     """Last day of extended support."""
 
 
-class Catalogue(BaseModel):
+class Catalogue(StrictModel):
     """All that ``catalogue.yaml`` holds."""
-
-    model_config = ConfigDict(frozen=True)
 
     instance_types: dict[str, InstanceType]
     releases: dict[str, Release]

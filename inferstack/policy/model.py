@@ -5,18 +5,16 @@ from __future__ import annotations
 import enum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, model_validator
 
+from inferstack.apimachinery.model import CamelModel
 from inferstack.policy.kinds import KINDS, WORKLOADS
 
 
-class Data(BaseModel):
+class Data(CamelModel):
     """Base of all that rules and their settings are made of: immutable, unknown keys refused, keys in camelCase."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Severity(enum.StrEnum):
@@ -74,7 +72,7 @@ class Cel(Data):
     """tenants: objects in tenants' namespaces only."""
     where: str = "true"
     """Which of the objects are meant."""
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = Field(default_factory=dict)
     """More of them, in order, beside `VARIABLES` and the configuration's own."""
     each: str | None = None
     """A list; the expression then holds for each ``item`` of it."""
@@ -124,10 +122,10 @@ class Example(Data):
     """What is right or wrong with it."""
     resources: tuple[dict[str, Any], ...] = Field(min_length=1)
     """Kubernetes manifests, or ``{type, name, properties, protect}`` of others."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """Of the rule, where the default is not meant."""
     stack: str = "prod"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """The stack's own values by role, where a rule looks at them."""
 
 
@@ -144,7 +142,7 @@ class Rule(Data):
     """What happens where it does not hold."""
     fix: str
     """What to do; the message of a finding ends with it."""
-    config: dict[str, Option] = {}
+    config: dict[str, Option] = Field(default_factory=dict)
     cel: Cel | None = None
     check: Check | None = None
     remedy: Literal["labels", "tags"] | None = None

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from inferstack.apimachinery.model import CamelModel
 from inferstack.errors import UserError
 
 _MAX_RATE = 2000.0
@@ -19,10 +19,10 @@ Seconds = Annotated[float, Field(ge=0, le=10_000_000)]
 Positive = Annotated[float, Field(gt=0, le=10_000_000)]
 
 
-class Strict(BaseModel):
+class Strict(CamelModel):
     """Refuses unknown keys; keys are written in camel case."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Constant(Strict):

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
+from inferstack.apimachinery.model import CamelModel
 from inferstack.mig import catalogue
 from inferstack.mig.errors import ConfigError, MigError
 from inferstack.mig.fleet import Fleet, FleetGpu, Instance, Scope
@@ -20,11 +20,7 @@ Name = Annotated[StrictStr, Field(min_length=1, max_length=253)]
 Count = Annotated[StrictInt, Field(ge=0, le=_MOST)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
-
-
-class InstanceInput(_Strict):
+class InstanceInput(CamelModel):
     """One MIG instance."""
 
     profile: Name
@@ -36,13 +32,13 @@ class InstanceInput(_Strict):
     """Whether the pod must not be moved. Ignored without a pod."""
 
 
-class GpuInput(_Strict):
+class GpuInput(CamelModel):
     """One GPU."""
 
     instances: tuple[InstanceInput, ...] = ()
 
 
-class NodeInput(_Strict):
+class NodeInput(CamelModel):
     """One node, or several equal nodes without pods."""
 
     name: Name
@@ -54,14 +50,14 @@ class NodeInput(_Strict):
     """Number of such nodes. If above 1, their names are ``<name>-0``, ``<name>-1`` and so on."""
 
 
-class FleetInput(_Strict):
+class FleetInput(CamelModel):
     """All GPUs."""
 
     scope: Scope = "node"
     nodes: tuple[NodeInput, ...]
 
 
-class DemandInput(_Strict):
+class DemandInput(CamelModel):
     """Equal instances that are requested."""
 
     name: Name
@@ -73,7 +69,7 @@ class DemandInput(_Strict):
     max_per_node: Annotated[StrictInt, Field(ge=1, le=_MOST)] | None = None
 
 
-class DemandsInput(_Strict):
+class DemandsInput(CamelModel):
     """All demands."""
 
     demands: tuple[DemandInput, ...]
