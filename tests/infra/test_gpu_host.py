@@ -43,18 +43,18 @@ def gpus(gpu_host: Host) -> list[nvidia.Gpu]:
     return nvidia.read_gpus(smi(gpu_host, f"--query-gpu={nvidia.QUERY} --format=csv,noheader"))
 
 
-def test_the_driver_is_loaded_and_answers(gpu_host: Host, gpus: list[nvidia.Gpu]) -> None:
+def test_driver_is_loaded_and_answers(gpu_host: Host, gpus: list[nvidia.Gpu]) -> None:
     module = nvidia.read_module(gpu_host.file("/proc/driver/nvidia/version").content_string)
     assert gpus
     assert {gpu.driver for gpu in gpus} == {module.version}
 
 
-def test_every_gpu_on_the_bus_is_one_of_the_driver(gpu_host: Host, gpus: list[nvidia.Gpu]) -> None:
+def test_driver_sees_every_gpu_of_the_pci_bus(gpu_host: Host, gpus: list[nvidia.Gpu]) -> None:
     devices = gpu_host.check_output("ls /proc/driver/nvidia/gpus").split()
     assert len(devices) == len(gpus)
 
 
-def test_the_driver_is_new_enough_for_the_gpus(gpus: list[nvidia.Gpu]) -> None:
+def test_driver_is_new_enough_for_the_gpus(gpus: list[nvidia.Gpu]) -> None:
     table = compatibility.load()
     for gpu in gpus:
         row = table.gpus.get(gpu.model.name) if gpu.model else None
@@ -63,26 +63,26 @@ def test_the_driver_is_new_enough_for_the_gpus(gpus: list[nvidia.Gpu]) -> None:
         assert at_least(gpu.driver, row.driver), f"{gpu.name} needs {row.driver}, has {gpu.driver}"
 
 
-def test_the_container_toolkit_is_there(gpu_host: Host) -> None:
+def test_container_toolkit_is_installed(gpu_host: Host) -> None:
     found = [path for path in _CTK if gpu_host.file(path).exists]
     assert found, f"none of {', '.join(_CTK)}"
     assert gpu_host.run(f"{found[0]} --version").rc == 0
 
 
-def test_containerd_has_a_handler_for_gpus(gpu_host: Host) -> None:
+def test_containerd_has_the_nvidia_runtime(gpu_host: Host) -> None:
     if not gpu_host.exists("containerd"):
         pytest.skip("this node has another container runtime")
     config = gpu_host.check_output("containerd config dump")
     assert "runtimes.nvidia]" in config.replace("'", "").replace('"', "")
 
 
-def test_containers_get_devices_by_name(gpu_host: Host) -> None:
+def test_cdi_specification_exists(gpu_host: Host) -> None:
     names = [name for folder in _CDI for name in gpu_host.run(f"ls {folder}").stdout.split()]
     found = [name for name in names if "nvidia" in name and name.endswith((".yaml", ".json"))]
     assert found, f"no CDI specification of NVIDIA in {' or '.join(_CDI)}"
 
 
-def test_gpus_are_cut_as_the_label_asks(
+def test_mig_layout_matches_the_label(
     gpu_host: Host, gpus: list[nvidia.Gpu], labels: dict[str, str], node: dict[str, Any]
 ) -> None:
     asked = labels.get("nvidia.com/mig.config")

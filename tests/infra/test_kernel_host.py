@@ -21,7 +21,7 @@ def wanted(node: dict[str, Any]) -> dict[str, list[str]]:
     return {f"/{one['path']}": str(one["value"]).split() for one in config["settings"] if one["kind"] == "sysctl"}
 
 
-def test_every_kernel_parameter_has_its_value(real: Host, wanted: dict[str, list[str]]) -> None:
+def test_kernel_parameters_have_their_values(real: Host, wanted: dict[str, list[str]]) -> None:
     files = {path: real.file(path) for path in wanted}
     # One that this kernel lacks has no words at all.
     there = {path: file.content_string.split() if file.exists else [] for path, file in files.items()}

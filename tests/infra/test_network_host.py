@@ -23,7 +23,7 @@ def functions(host: Host) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_virtual_functions_are_those_that_the_operator_wants(real: Host, node: dict[str, Any]) -> None:
+def test_virtual_functions_match_the_node_state(real: Host, node: dict[str, Any]) -> None:
     state = cluster.get("sriovnetworknodestates.sriovnetwork.openshift.io", node["metadata"]["name"], _NAMESPACE)
     wanted = {one["name"]: one["numVfs"] for one in (state or {}).get("spec", {}).get("interfaces", [])}
     if not wanted:
@@ -32,14 +32,14 @@ def test_virtual_functions_are_those_that_the_operator_wants(real: Host, node: d
     assert {port: there.get(port, (0, 0))[0] for port in wanted} == wanted
 
 
-def test_no_port_has_more_virtual_functions_than_it_can(real: Host) -> None:
+def test_virtual_functions_are_within_the_limit_of_the_port(real: Host) -> None:
     there = functions(real)
     if not there:
         pytest.skip("this node has no port with virtual functions")
     assert {port: counts for port, counts in there.items() if counts[0] > counts[1]} == {}
 
 
-def test_every_efa_interface_has_its_device(real: Host, labels: dict[str, str]) -> None:
+def test_efa_interfaces_have_devices(real: Host, labels: dict[str, str]) -> None:
     machine = catalogue.load().instance_types.get(labels.get("node.kubernetes.io/instance-type", ""))
     if machine is None or not machine.efa:
         pytest.skip("this node is no EC2 machine with EFA")

@@ -21,7 +21,7 @@ def here() -> Host:
     return get_host("local://")
 
 
-def test_each_component_is_one_process_of_ours(here: Host, rehearsal: Rehearsal) -> None:
+def test_each_component_is_one_process(here: Host, rehearsal: Rehearsal) -> None:
     me = here.user().name
     for component in rehearsal.status():
         [process] = here.process.filter(pid=component.pid)
@@ -43,11 +43,11 @@ def test_sockets_are_on_loopback_only(rehearsal: Rehearsal) -> None:
     ("name", "mode"),
     [(".", 0o700), ("pki", 0o700), ("etcd", 0o700), ("kubeconfig", 0o600), ("pki/ca.key", 0o600)],
 )
-def test_modes(here: Host, rehearsal: Rehearsal, name: str, mode: int) -> None:
+def test_file_modes(here: Host, rehearsal: Rehearsal, name: str, mode: int) -> None:
     assert here.file(str(rehearsal.state / name)).mode == mode
 
 
-def test_the_users_own_kubeconfig_is_untouched(rehearsal: Rehearsal) -> None:
+def test_user_kubeconfig_is_unchanged(rehearsal: Rehearsal) -> None:
     server = json.loads(rehearsal.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     own = Path.home() / ".kube" / "config"
     assert not own.exists() or server not in own.read_text()
@@ -60,14 +60,14 @@ def files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def test_files_with_secrets_are_their_owners_alone(here: Host, rehearsal: Rehearsal) -> None:
+def test_files_with_secrets_are_private(here: Host, rehearsal: Rehearsal) -> None:
     found = {path for path in files(rehearsal.state) if any(secret in path.read_bytes() for secret in SECRETS)}
     # The kubeconfig and the keys of the authority are among them, or this looks for the wrong thing.
     assert {rehearsal.kubeconfig, rehearsal.state / "pki" / "ca.key"} <= found
     assert {path for path in found if here.file(str(path)).mode & 0o077} == set()
 
 
-def test_nothing_in_the_state_can_be_changed_by_others(here: Host, rehearsal: Rehearsal) -> None:
+def test_state_is_not_writable_by_others(here: Host, rehearsal: Rehearsal) -> None:
     for path in (rehearsal.state, *rehearsal.state.rglob("*")):
         if not path.is_symlink() and (path.is_file() or path.is_dir()):
             assert here.file(str(path)).mode & 0o022 == 0, path
@@ -85,7 +85,7 @@ def test_logs_and_command_lines_hold_no_secret(rehearsal: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("kept", ["crds", "tools"])
-def test_what_is_kept_for_all_rehearsals_can_be_changed_by_its_owner_alone(here: Host, kept: str) -> None:
+def test_shared_cache_is_writable_by_its_owner_only(here: Host, kept: str) -> None:
     folder = cache_dir() / kept
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: everything was found on this machine")

@@ -72,12 +72,12 @@ async def count(kube: KubeClient, namespace: str) -> int:
     return len(jobs["items"]) + len(deployments["items"])
 
 
-async def test_the_base_of_all_cases_is_good(good: Object) -> None:
+async def test_base_job_of_the_cases_is_valid(good: Object) -> None:
     assert good["status"]["ready"] == "2/2"
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-async def test_a_malformed_job_is_refused_by_the_name_of_its_field(
+async def test_malformed_job_is_rejected_with_the_field_path(
     operator: Operator, kube: KubeClient, namespace: str, case: Case
 ) -> None:
     with pytest.raises(ApiError) as refused:
@@ -90,7 +90,7 @@ async def test_a_malformed_job_is_refused_by_the_name_of_its_field(
     assert await count(kube, namespace) == 0
 
 
-async def test_malformed_edits_are_refused(good: Object, operator: Operator, kube: KubeClient) -> None:
+async def test_malformed_edits_are_rejected(good: Object, operator: Operator, kube: KubeClient) -> None:
     meta = good["metadata"]
     path = f"/apis/{constants.API_VERSION}/namespaces/{meta['namespace']}/{constants.PLURAL}/{meta['name']}"
     taken = {}
@@ -115,9 +115,7 @@ async def test_malformed_edits_are_refused(good: Object, operator: Operator, kub
     ],
     ids=["negative", "too-many", "beyond-autoscale"],
 )
-async def test_the_scale_subresource_keeps_to_the_bounds(
-    good: Object, kube: KubeClient, replicas: int, message: str
-) -> None:
+async def test_scale_subresource_enforces_bounds(good: Object, kube: KubeClient, replicas: int, message: str) -> None:
     meta = good["metadata"]
     with pytest.raises(ApiError, match=message) as refused:
         await kube.patch(
@@ -135,7 +133,7 @@ async def test_the_scale_subresource_keeps_to_the_bounds(
     )
 
 
-async def test_the_operator_took_no_notice(good: Object, operator: Operator, kube: KubeClient) -> None:
+async def test_operator_ignores_rejected_jobs(good: Object, operator: Operator, kube: KubeClient) -> None:
     """It serves the good job beside the refused ones, and has met no error."""
     namespace = good["metadata"]["namespace"]
     for case in CASES:
@@ -243,7 +241,7 @@ async def test_kubectl_scale(good: Object, kubectl: Kubectl, kube: KubeClient) -
         ("ij.status.conditions.reason", "Why, in one word for programs."),
     ],
 )
-async def test_kubectl_explain_tells_what_the_models_tell(
+async def test_kubectl_explain_shows_the_descriptions_of_the_models(
     operator: Operator, kubectl: Kubectl, path: str, says: str
 ) -> None:
     assert says in await kubectl.must("explain", path)

@@ -56,7 +56,7 @@ def _run(kubeconfig: Path, *args: str) -> tuple[str, str | None]:
     return result.stdout, None
 
 
-def test_faults_are_annotations_and_restore_takes_them_away(kubeconfig: Path, node: str) -> None:
+def test_fault_commands_set_annotations_and_restore_removes_them(kubeconfig: Path, node: str) -> None:
     def annotations() -> dict[str, str]:
         async def read() -> dict[str, str]:
             async with await KubeClient.connect(kubeconfig) as kube:
@@ -76,7 +76,7 @@ def test_faults_are_annotations_and_restore_takes_them_away(kubeconfig: Path, no
     assert annotations() == {}
 
 
-def test_refusals(kubeconfig: Path, node: str) -> None:
+def test_invalid_fault_commands_are_rejected(kubeconfig: Path, node: str) -> None:
     _, error = _run(kubeconfig, "lose-gpu", node, "--count", "9")
     assert error is not None
     assert f"node {node} has 8 GPUs" in error

@@ -201,7 +201,7 @@ def _pid(plane: Rehearsal, component: str) -> int:
     return found
 
 
-async def test_a_node_becomes_what_its_hardware_says(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_node_gets_capacity_and_labels_of_its_hardware(kube: KubeClient, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes()
     node = await _until(kube, _node(name), lambda node: _allocatable(node) == "8")
     status = node["status"]
@@ -220,7 +220,7 @@ async def test_a_node_becomes_what_its_hardware_says(kube: KubeClient, make_node
     assert policy["status"]["state"] == "ready"
 
 
-async def test_a_layout_goes_through_pending_to_success(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_layout_change_goes_through_pending_to_success(kube: KubeClient, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes()
     await _until(kube, _node(name), _is("success", "all-disabled"))
     await _ask(kube, name, "all-balanced")
@@ -250,7 +250,7 @@ async def test_a_layout_goes_through_pending_to_success(kube: KubeClient, make_n
 
 
 @pytest.mark.parametrize("layout", ["impossible", "all-1g.18gb", "no-such-layout"])
-async def test_a_layout_that_cannot_be_fails_and_changes_nothing(
+async def test_impossible_layout_fails_and_changes_nothing(
     kube: KubeClient, make_nodes: MakeNodes, layout: str
 ) -> None:
     (name,) = await make_nodes(layout="all-1g.5gb", migSeconds=0.2)
@@ -263,7 +263,7 @@ async def test_a_layout_that_cannot_be_fails_and_changes_nothing(
     assert _allocatable(node, "nvidia.com/mig-3g.20gb") == "16"
 
 
-async def test_lost_gpus(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_lost_gpus_reduce_capacity(kube: KubeClient, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes()
     await _until(kube, _node(name), lambda node: _allocatable(node) == "8")
     await _annotate(kube, name, "lost-gpus", "2")
@@ -278,7 +278,7 @@ def _ready(obj: Object) -> str | None:
     return next((entry["status"] for entry in conditions if entry["type"] == "Ready"), None)
 
 
-async def test_not_ready_and_back(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
+async def test_not_ready_node_recovers(kube: KubeClient, namespace: str, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes()
     await _until(kube, _node(name), lambda node: _ready(node) == "True")
     bound = {"nodeName": name, "containers": [{"name": "c", "image": "registry.invalid/c"}]}
@@ -299,7 +299,7 @@ async def test_not_ready_and_back(kube: KubeClient, namespace: str, make_nodes: 
     await _until(kube, reference, lambda pod: _ready(pod) == "True")
 
 
-async def test_single_strategy_and_no_operator(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_single_strategy_without_gpu_operator(kube: KubeClient, make_nodes: MakeNodes) -> None:
     (name,) = await make_nodes(layout="all-1g.5gb", migSeconds=0)
     await _until(kube, _node(name), _is("success", "all-1g.5gb"))
     try:
@@ -320,9 +320,7 @@ async def test_single_strategy_and_no_operator(kube: KubeClient, make_nodes: Mak
     await _until(kube, _node(name), lambda node: _allocatable(node, "nvidia.com/mig-1g.5gb") == "56")
 
 
-async def test_an_agent_killed_in_pending_is_followed_up(
-    kube: KubeClient, make_nodes: MakeNodes, plane: Rehearsal
-) -> None:
+async def test_next_agent_finishes_a_pending_layout(kube: KubeClient, make_nodes: MakeNodes, plane: Rehearsal) -> None:
     (name,) = await make_nodes(migSeconds=2)
     await _until(kube, _node(name), _is("success", "all-disabled"))
     await _ask(kube, name, "all-7g.40gb")
@@ -333,7 +331,7 @@ async def test_an_agent_killed_in_pending_is_followed_up(
     assert _allocatable(node, "nvidia.com/mig-7g.40gb") == "8"
 
 
-async def test_an_api_server_that_comes_back(kube: KubeClient, make_nodes: MakeNodes, plane: Rehearsal) -> None:
+async def test_agent_survives_an_api_server_restart(kube: KubeClient, make_nodes: MakeNodes, plane: Rehearsal) -> None:
     (name,) = await make_nodes()
     await _until(kube, _node(name), _is("success", "all-disabled"))
     agent = _pid(plane, "agent")
@@ -345,7 +343,7 @@ async def test_an_api_server_that_comes_back(kube: KubeClient, make_nodes: MakeN
     assert _pid(plane, "agent") == agent
 
 
-async def test_two_hundred_nodes(kube: KubeClient, make_nodes: MakeNodes) -> None:
+async def test_200_nodes_become_ready(kube: KubeClient, make_nodes: MakeNodes) -> None:
     names = set(await make_nodes(200, layout="all-1g.5gb", migSeconds=0.2))
 
     async def done() -> int:

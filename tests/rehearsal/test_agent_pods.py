@@ -175,7 +175,7 @@ async def make_pod(kube: KubeClient, namespace: str) -> AsyncIterator[MakePod]:
     await kube.delete("v1", "Node", node)
 
 
-async def test_runs_as_its_service_account(
+async def test_pod_process_runs_as_its_service_account(
     kube: KubeClient, make_pod: MakePod, plane: Rehearsal, namespace: str
 ) -> None:
     pod = await make_pod()
@@ -196,7 +196,7 @@ async def test_runs_as_its_service_account(
     assert not folder.exists()
 
 
-async def test_a_killed_process_is_started_again(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
+async def test_killed_pod_process_is_restarted(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
     pod = await make_pod()
     await _until(kube, pod, _running(0))
     os.kill(_run_file(plane, pod)["pid"], signal.SIGKILL)
@@ -205,7 +205,7 @@ async def test_a_killed_process_is_started_again(kube: KubeClient, make_pod: Mak
     assert _container(again)["lastState"]["terminated"]["exitCode"] == 137
 
 
-async def test_a_process_that_ends_at_once_backs_off(kube: KubeClient, make_pod: MakePod) -> None:
+async def test_crashing_pod_process_backs_off(kube: KubeClient, make_pod: MakePod) -> None:
     pod = await make_pod("raise SystemExit(3)")
 
     def waits(found: Object | None) -> bool:
@@ -219,7 +219,7 @@ async def test_a_process_that_ends_at_once_backs_off(kube: KubeClient, make_pod:
     assert "back-off 2s restarting failed container=operator" in _container(waiting)["state"]["waiting"]["message"]
 
 
-async def test_what_cannot_be_started_says_so(kube: KubeClient, make_pod: MakePod) -> None:
+async def test_unstartable_pod_reports_why(kube: KubeClient, make_pod: MakePod) -> None:
     pod = await make_pod(command=None)
 
     def waits(found: Object | None) -> bool:
@@ -231,7 +231,7 @@ async def test_what_cannot_be_started_says_so(kube: KubeClient, make_pod: MakePo
     assert "the container has no command" in _container(found)["state"]["waiting"]["message"]
 
 
-async def test_a_failed_liveness_probe_restarts(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
+async def test_failed_liveness_probe_restarts_the_pod(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
     probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2}
     pod = await make_pod(livenessProbe={**probe, "initialDelaySeconds": 2})
     await _until(kube, pod, _running(0))
@@ -241,7 +241,7 @@ async def test_a_failed_liveness_probe_restarts(kube: KubeClient, make_pod: Make
     await _until(kube, pod, _running(1))
 
 
-async def test_a_new_agent_takes_over_what_runs(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
+async def test_new_agent_adopts_running_pods(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
     pod, orphan = await make_pod(), await make_pod()
     for each in (pod, orphan):
         await _until(kube, each, _running(0))
@@ -257,9 +257,7 @@ async def test_a_new_agent_takes_over_what_runs(kube: KubeClient, make_pod: Make
     await _until(kube, pod, _running(1))
 
 
-async def test_an_agent_that_is_told_to_stop_stops_its_pods(
-    kube: KubeClient, make_pod: MakePod, plane: Rehearsal
-) -> None:
+async def test_stopped_agent_stops_its_pods(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:
     pod = await make_pod()
     await _until(kube, pod, _running(0))
     pid = _run_file(plane, pod)["pid"]

@@ -90,7 +90,7 @@ def _hpa(namespace: str, name: str = "keda-hpa-chat") -> Object:
     return {"apiVersion": HPA_VERSION, "kind": HPA, "metadata": {"name": name, "namespace": namespace}}
 
 
-async def test_the_real_kinds_take_what_we_write(kube: KubeClient, kinds: None, namespace: str) -> None:
+async def test_keda_objects_are_stored_unchanged(kube: KubeClient, kinds: None, namespace: str) -> None:
     proof = {"namespace": namespace, "name": "sqs", "secrets": [{"parameter": "p", "name": "s", "key": "k"}]}
     whole = _scaled(
         namespace,
@@ -108,7 +108,7 @@ async def test_the_real_kinds_take_what_we_write(kube: KubeClient, kinds: None, 
         await kube.apply(whole, field_manager=MANAGER, dry_run=True)
 
 
-async def test_a_scaled_object_gets_its_autoscaler_and_is_ready(kube: KubeClient, kinds: None, namespace: str) -> None:
+async def test_scaled_object_gets_an_hpa_and_is_ready(kube: KubeClient, kinds: None, namespace: str) -> None:
     await _job(kube, namespace)
     made = await kube.apply(_scaled(namespace), field_manager=MANAGER)
     ready = await _until(kube, made, lambda found: _condition(found, "Ready") == "True")
@@ -126,9 +126,7 @@ async def test_a_scaled_object_gets_its_autoscaler_and_is_ready(kube: KubeClient
     assert hpa["metadata"]["ownerReferences"][0]["uid"] == made["metadata"]["uid"]
 
 
-async def test_the_real_autoscaler_says_that_nobody_serves_its_metric(
-    kube: KubeClient, kinds: None, namespace: str
-) -> None:
+async def test_hpa_reports_a_missing_metrics_api(kube: KubeClient, kinds: None, namespace: str) -> None:
     await _job(kube, namespace)
     made = await kube.apply(_scaled(namespace), field_manager=MANAGER)
     # The cluster's controller looks each 15 s.
@@ -137,9 +135,7 @@ async def test_the_real_autoscaler_says_that_nobody_serves_its_metric(
     assert _condition(told, "Ready") == "True"
 
 
-async def test_a_change_reaches_the_autoscaler_and_a_pause_removes_it(
-    kube: KubeClient, kinds: None, namespace: str
-) -> None:
+async def test_change_updates_the_hpa_and_pause_removes_it(kube: KubeClient, kinds: None, namespace: str) -> None:
     job = await _job(kube, namespace)
     made = await kube.apply(_scaled(namespace), field_manager=MANAGER)
     await _until(kube, _hpa(namespace), lambda _: True)
@@ -164,7 +160,7 @@ async def test_a_change_reaches_the_autoscaler_and_a_pause_removes_it(
     assert "pausedReplicaCount" not in told["status"]
 
 
-async def test_a_target_that_comes_later(kube: KubeClient, kinds: None, namespace: str) -> None:
+async def test_scale_target_created_later_is_found(kube: KubeClient, kinds: None, namespace: str) -> None:
     made = await kube.apply(_scaled(namespace), field_manager=MANAGER)
     told = await _until(kube, made, lambda found: _condition(found, "Ready") == "False")
     assert _condition(told, "Ready", "reason") == "ScaledObjectCheckFailed"
@@ -174,7 +170,7 @@ async def test_a_target_that_comes_later(kube: KubeClient, kinds: None, namespac
     await _until(kube, made, lambda found: _condition(found, "Ready") == "True")
 
 
-async def test_it_lets_go_when_it_is_deleted(kube: KubeClient, kinds: None, namespace: str) -> None:
+async def test_deleted_scaled_object_drops_its_finalizer(kube: KubeClient, kinds: None, namespace: str) -> None:
     await _job(kube, namespace)
     made = await kube.apply(_scaled(namespace), field_manager=MANAGER)
     await _until(kube, _hpa(namespace), lambda _: True)
@@ -183,7 +179,7 @@ async def test_it_lets_go_when_it_is_deleted(kube: KubeClient, kinds: None, name
     await _gone(kube, _hpa(namespace))
 
 
-async def test_a_restart_of_the_agent_changes_nothing_and_misses_no_deletion(
+async def test_agent_restart_changes_nothing_and_misses_no_deletion(
     plane: Rehearsal, kube: KubeClient, kinds: None, namespace: str
 ) -> None:
     await _job(kube, namespace)

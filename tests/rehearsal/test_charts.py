@@ -53,7 +53,7 @@ def wanted() -> set[str]:
     return set(settings.charts())
 
 
-def test_all_charts_come_up_stay_as_they_are_and_leave_nothing(command: Command, mirror: Path) -> None:
+def test_up_and_destroy_of_all_charts(command: Command, mirror: Path) -> None:
     empty: Held = command.settled()
     chosen = ["-c", "inferstack:addon.mode=chart", "-c", f"inferstack:addon.mirror={mirror}"]
     # As in prod: what charts and their controllers make is not refused by the rules that the API server holds.
@@ -80,7 +80,7 @@ def test_all_charts_come_up_stay_as_they_are_and_leave_nothing(command: Command,
     assert "0 orphans" in command.must("orphans")
 
 
-def test_a_typo_in_a_value_fails_before_anything_changes(command: Command, mirror: Path) -> None:
+def test_unknown_chart_value_fails_before_any_change(command: Command, mirror: Path) -> None:
     empty = command.settled()
     code, output = command.run(
         "up",

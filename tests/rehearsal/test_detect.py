@@ -39,17 +39,15 @@ def keda(plane: Rehearsal) -> Iterator[None]:
         yield
 
 
-def test_nothing_is_there(plane: Rehearsal) -> None:
+def test_empty_cluster_has_no_addon(plane: Rehearsal) -> None:
     assert find_present(access_of(plane), ASKED) == frozenset()
 
 
-def test_what_somebody_else_installed_is_present(plane: Rehearsal, keda: None) -> None:
+def test_foreign_addon_is_detected(plane: Rehearsal, keda: None) -> None:
     assert find_present(access_of(plane), ASKED) == {"keda"}
 
 
-async def test_what_we_installed_ourselves_is_not(
-    plane: Rehearsal, keda: None, kube: KubeClient, namespace: str
-) -> None:
+async def test_own_addon_is_not_detected(plane: Rehearsal, keda: None, kube: KubeClient, namespace: str) -> None:
     # The marker is what counts, in whichever namespace it is.
     plan = make_addons(load_role("addon", AddonSettings, None), Place.LOCAL, {"keda": {}}, ())["keda"]
     marker = {**plan.marker, "metadata": {**plan.marker["metadata"], "namespace": namespace}}
@@ -57,7 +55,7 @@ async def test_what_we_installed_ourselves_is_not(
     assert find_present(access_of(plane), ASKED) == frozenset()
 
 
-def test_a_cluster_that_does_not_answer(plane: Rehearsal, tmp_path: Path) -> None:
+def test_unreachable_cluster(plane: Rehearsal, tmp_path: Path) -> None:
     access = access_of(plane)
     path = tmp_path / "kubeconfig"
     path.write_text(plane.kubeconfig.read_text().replace(access.server, "https://127.0.0.1:1"))

@@ -160,12 +160,12 @@ def prepared(folder: Path, environment: dict[str, str]) -> Iterator[Bench]:
 
 @pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_next_up_converges_and_nothing_is_left(small: Bench, target: str, moment: int) -> None:
+def test_next_up_converges_and_destroy_leaves_nothing(small: Bench, target: str, moment: int) -> None:
     kill_and_go_on(small, target, (moment + 0.5) / KILLS_PER_TARGET)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_same_with_all_roles(whole: Bench, target: str) -> None:
+def test_next_up_converges_with_all_roles(whole: Bench, target: str) -> None:
     kill_and_go_on(whole, target, 0.5)
 
 

@@ -131,7 +131,7 @@ async def space(operator: Operator, kube: KubeClient, namespace: str) -> AsyncIt
     assert await kube.find("v1", "PersistentVolume", f"{namespace}-bert") is None
 
 
-async def test_a_dataset_is_bound_by_its_runtime_and_gets_a_bound_claim(space: Space, kube: KubeClient) -> None:
+async def test_runtime_binds_its_dataset_and_claim(space: Space, kube: KubeClient) -> None:
     await space.dataset()
     unbound = await space.phase("Dataset", "bert", "NotBound")
     assert unbound["metadata"]["finalizers"] == ["fluid-dataset-controller-finalizer"]
@@ -157,7 +157,7 @@ async def test_a_dataset_is_bound_by_its_runtime_and_gets_a_bound_claim(space: S
     assert (volume["status"]["phase"], volume["spec"]["storageClassName"]) == ("Bound", "fluid")
 
 
-async def test_a_load_goes_on_in_steps_and_shows_on_the_dataset(space: Space) -> None:
+async def test_data_load_progress_shows_on_the_dataset(space: Space) -> None:
     await space.dataset()
     await space.runtime()
     await space.load(notes={SECONDS: "2"})
@@ -175,7 +175,7 @@ async def test_a_load_goes_on_in_steps_and_shows_on_the_dataset(space: Space) ->
     assert "operationRef" not in whole["status"]
 
 
-async def test_one_load_at_a_time(space: Space) -> None:
+async def test_data_loads_run_one_at_a_time(space: Space) -> None:
     await space.dataset()
     await space.runtime()
     await space.load("first", notes={SECONDS: "1"})
@@ -188,7 +188,7 @@ async def test_one_load_at_a_time(space: Space) -> None:
     await space.phase("DataLoad", "second", "Complete")
 
 
-async def test_a_load_of_what_is_not_there_fails(space: Space) -> None:
+async def test_data_load_of_a_missing_path_fails(space: Space) -> None:
     await space.dataset(notes={MISSING: "/lost"})
     await space.runtime()
     await space.load(paths=("/there", "/lost"))
@@ -200,7 +200,7 @@ async def test_a_load_of_what_is_not_there_fails(space: Space) -> None:
     assert await space.pods() == []
 
 
-async def test_workers_without_nodes_leave_a_dataset_unbound(space: Space) -> None:
+async def test_dataset_stays_unbound_without_nodes_for_workers(space: Space) -> None:
     rule = {"key": "inferstack.dev/none", "operator": "In", "values": ["x"]}
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}}
     await space.apply("Dataset", "bert", {"mounts": [{"mountPoint": "s3://m/b"}], "nodeAffinity": affinity})
@@ -216,7 +216,7 @@ async def test_workers_without_nodes_leave_a_dataset_unbound(space: Space) -> No
     await space.condition("nlp", "Ready", "True", "AllReplicasReady")
 
 
-async def test_a_job_waits_for_a_cold_cache_and_then_starts_from_it(space: Space) -> None:
+async def test_job_waits_for_its_cache_to_warm(space: Space) -> None:
     await space.job(path="/base")
     missing = await space.condition("nlp", "Degraded", "True", "DatasetMissing")
     assert f"namespace {space.namespace} has no Dataset bert" in json.dumps(missing["status"])
@@ -237,9 +237,7 @@ async def test_a_job_waits_for_a_cold_cache_and_then_starts_from_it(space: Space
         assert "/models/base" in pod["spec"]["containers"][0]["args"]
 
 
-async def test_a_job_may_start_without_its_cache_and_takes_it_up_when_it_changes(
-    space: Space, kube: KubeClient
-) -> None:
+async def test_job_started_without_cache_mounts_it_at_the_next_change(space: Space, kube: KubeClient) -> None:
     await space.job(whenCold="StartDegraded")
     await space.condition("nlp", "Ready", "True", "AllReplicasReady")
     await space.condition("nlp", "Degraded", "True", "StartedWithoutCache")
@@ -268,7 +266,7 @@ async def test_a_job_may_start_without_its_cache_and_takes_it_up_when_it_changes
     assert [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v] == ["bert"]
 
 
-async def test_a_wait_that_is_too_long_is_told(space: Space) -> None:
+async def test_cache_wait_timeout_is_reported(space: Space) -> None:
     await space.dataset()
     await space.job(timeoutSeconds=6)
     await space.condition("nlp", "Progressing", "True", "DatasetNotBound")
@@ -277,9 +275,7 @@ async def test_a_wait_that_is_too_long_is_told(space: Space) -> None:
     await space.condition("nlp", "Ready", "True", "AllReplicasReady")
 
 
-async def test_a_dataset_that_stands_for_another_is_mounted_from_its_own_namespace(
-    space: Space, kube: KubeClient
-) -> None:
+async def test_reference_dataset_is_mounted_from_its_own_namespace(space: Space, kube: KubeClient) -> None:
     other = f"{space.namespace}-caches"
     await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}}, field_manager=MANAGER)
     home = Space(kube, other)
@@ -310,7 +306,7 @@ async def test_a_dataset_that_stands_for_another_is_mounted_from_its_own_namespa
     await kube.delete("v1", "Namespace", other, propagation="Background")
 
 
-async def test_what_pods_use_stays_until_they_are_gone(space: Space, kube: KubeClient) -> None:
+async def test_claim_in_use_is_kept_until_its_pods_end(space: Space, kube: KubeClient) -> None:
     await space.dataset()
     await space.runtime()
     await space.job()
@@ -330,7 +326,7 @@ async def test_what_pods_use_stays_until_they_are_gone(space: Space, kube: KubeC
     assert attachments["items"] == []
 
 
-async def test_an_agent_that_is_killed_in_the_middle_goes_on(space: Space, plane: Rehearsal) -> None:
+async def test_killed_agent_resumes_a_data_load(space: Space, plane: Rehearsal) -> None:
     await space.dataset()
     await space.runtime()
     await space.load(notes={SECONDS: "3"})

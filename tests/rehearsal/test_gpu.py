@@ -122,7 +122,7 @@ async def without_policy(kube: KubeClient) -> AsyncIterator[None]:
         await kube.delete("nvidia.com/v1", "ClusterPolicy", builders.POLICY, propagation="Background")
 
 
-async def test_a_shared_gpu_is_offered_many_times_and_says_so(kube: KubeClient, node: str) -> None:
+async def test_shared_gpu_is_advertised_with_its_replicas(kube: KubeClient, node: str) -> None:
     await apply(kube, CONFIGS)
     await offers(kube, node, **{GPU: "8"})
     await label(kube, node, {CONFIG: "four"})
@@ -137,7 +137,7 @@ async def test_a_shared_gpu_is_offered_many_times_and_says_so(kube: KubeClient, 
     await offers(kube, node, **{GPU: "8"})
 
 
-async def test_the_scheduler_counts_shares(kube: KubeClient, node: str, namespace: str) -> None:
+async def test_scheduler_counts_shared_gpus(kube: KubeClient, node: str, namespace: str) -> None:
     await apply(kube, CONFIGS, default="four")
     await offers(kube, node, **{GPU: "32"})
     for index in range(33):
@@ -162,7 +162,7 @@ def _only(node: str) -> Object:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
-async def test_slices_and_renamed_gpus_are_shared_too(kube: KubeClient, node: str) -> None:
+async def test_mig_slices_and_renamed_gpus_are_shared(kube: KubeClient, node: str) -> None:
     await apply(kube, CONFIGS)
     await label(kube, node, {CONFIG: "renamed"})
     await offers(kube, node, **{f"{GPU}.shared": "16"})
@@ -170,14 +170,14 @@ async def test_slices_and_renamed_gpus_are_shared_too(kube: KubeClient, node: st
     await offers(kube, node, **{SLICE: "112"})
 
 
-async def test_another_configuration_reaches_the_nodes(kube: KubeClient, node: str) -> None:
+async def test_changed_sharing_configuration_reaches_nodes(kube: KubeClient, node: str) -> None:
     await apply(kube, CONFIGS, default="four")
     await offers(kube, node, **{GPU: "32"})
     await apply(kube, {"four": {"resources": {GPU: 6}}}, default="four")
     await offers(kube, node, **{GPU: "48"})
 
 
-async def test_a_label_that_names_nothing_leaves_a_node_without_gpus(kube: KubeClient, node: str) -> None:
+async def test_unknown_configuration_label_removes_gpus(kube: KubeClient, node: str) -> None:
     await apply(kube, CONFIGS)
     await offers(kube, node, **{GPU: "8"})
     await label(kube, node, {CONFIG: "five"})
@@ -190,7 +190,7 @@ async def test_a_label_that_names_nothing_leaves_a_node_without_gpus(kube: KubeC
     assert policy["spec"]["validator"]["plugin"]["env"] == [{"name": "WITH_WORKLOAD", "value": "false"}]
 
 
-async def test_what_does_not_fit_changes_nothing(kube: KubeClient, plane: Rehearsal) -> None:
+async def test_invalid_gpu_settings_change_nothing(kube: KubeClient, plane: Rehearsal) -> None:
     leaving: set[str] = set()
 
     async def everything() -> set[tuple[str, str]]:

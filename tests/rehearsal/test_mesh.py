@@ -91,9 +91,7 @@ def make_all(given: Object, tenant: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-async def test_every_object_is_taken_and_kept_as_it_is(
-    name: str, kinds: None, kube: KubeClient, namespace: str
-) -> None:
+async def test_objects_are_stored_unchanged(name: str, kinds: None, kube: KubeClient, namespace: str) -> None:
     made = make_all(SETTINGS[name], namespace)
     assert made
     for one in made:
@@ -127,7 +125,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("which", "patch", "said"), WRONG)
-async def test_what_istios_kinds_forbid_is_refused(
+async def test_invalid_istio_objects_are_rejected(
     which: str, patch: Object, said: str, kinds: None, kube: KubeClient, namespace: str
 ) -> None:
     made = {f"{one['kind']}/{one['metadata']['name']}": one for one in make_all(SETTINGS["everything"], namespace)}
@@ -136,7 +134,7 @@ async def test_what_istios_kinds_forbid_is_refused(
         await kube.apply({**made[which], "spec": spec}, field_manager=MANAGER, dry_run=True)
 
 
-async def test_the_api_server_knows_nothing_of_envoy(kinds: None, kube: KubeClient, namespace: str) -> None:
+async def test_envoy_configuration_is_not_validated(kinds: None, kube: KubeClient, namespace: str) -> None:
     # Why the values of EnvoyFilters are held against Envoy's API in the unit tests.
     made = [one for one in make_all({}, namespace) if one["kind"] == "EnvoyFilter"]
     (patch,) = made[0]["spec"]["configPatches"]

@@ -133,9 +133,7 @@ async def _replicas(kube: KubeClient, namespace: str, name: str) -> int:
     return int((found or {}).get("status", {}).get("readyReplicas", 0))
 
 
-async def test_a_step_in_load_scales_a_job_up_and_its_end_scales_it_down(
-    metered: Rehearsal, kube: KubeClient, namespace: str
-) -> None:
+async def test_load_step_scales_a_job_up_and_down(metered: Rehearsal, kube: KubeClient, namespace: str) -> None:
     autoscale = {"minReplicas": 1, "maxReplicas": 4, "metrics": [{"type": "ConcurrentRequests", "target": 8}]}
     await _job(kube, namespace, "chat", "vllm", autoscale=autoscale)
     await _until(lambda: _is(_replicas(kube, namespace, "chat"), 1))
@@ -216,7 +214,7 @@ def test_nothing_listens_beyond_loopback(metered: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("name", ["prometheus", "prometheus-adapter", "load"])
-async def test_what_is_killed_comes_back_and_namespaces_can_be_deleted_meanwhile(
+async def test_killed_metrics_component_restarts_and_namespaces_can_be_deleted_meanwhile(
     metered: Rehearsal, kube: KubeClient, namespace: str, name: str
 ) -> None:
     (before,) = [status for status in metered.status() if status.name == name]
@@ -243,7 +241,7 @@ async def _says(said: list[str], begin: str) -> bool:
     return any(line.startswith(begin) for line in said)
 
 
-async def test_without_metrics_they_are_stopped_and_nothing_is_left_on_the_api_server(
+async def test_disabling_metrics_stops_components_and_removes_their_objects(
     metered: Rehearsal, kube: KubeClient, namespace: str
 ) -> None:
     extra = {"load", "prometheus", "prometheus-adapter"}

@@ -58,7 +58,7 @@ async def _refused(kube: KubeClient, spec: Object) -> set[str]:
     return set()
 
 
-async def test_what_the_model_refuses_the_api_server_refuses(operator: Operator, kube: KubeClient) -> None:
+async def test_api_server_rejects_what_the_model_rejects(operator: Operator, kube: KubeClient) -> None:
     assert await _refused(kube, {}) == set()
     wrong = {}
     for patch, field in MALFORMED:
@@ -70,7 +70,7 @@ async def test_what_the_model_refuses_the_api_server_refuses(operator: Operator,
     assert wrong == {}
 
 
-async def test_a_rollout_is_changed_by_pausing_and_aborting_only(kube: KubeClient, nodes: list[str]) -> None:
+async def test_rollout_spec_is_immutable_except_paused_and_aborted(kube: KubeClient, nodes: list[str]) -> None:
     name = await fleet.start(kube, nodes, paused=True)
     for spec, field in (
         ({"nodes": [{"name": nodes[0], "layout": BEFORE}]}, "spec.nodes"),
@@ -95,7 +95,7 @@ async def _mig(plane: Rehearsal, *arguments: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, app, line)
 
 
-async def test_the_commands(plane: Rehearsal, kube: KubeClient, nodes: list[str]) -> None:
+async def test_mig_rollout_commands(plane: Rehearsal, kube: KubeClient, nodes: list[str]) -> None:
     wanted = [f"{node}={AFTER}" for node in nodes]
     before = await _mig(plane, "assert", *wanted, "-o", "json")
     assert before.exit_code == 1
@@ -144,7 +144,7 @@ async def _pods(kube: KubeClient, namespace: str, count: int, holds: Callable[[O
             await asyncio.sleep(0.2)
 
 
-async def test_from_pods_that_wait_to_pods_that_run(
+async def test_plan_and_apply_make_pending_pods_run(
     plane: Rehearsal, kube: KubeClient, nodes: list[str], namespace: str, tmp_path: Path
 ) -> None:
     one = {"nvidia.com/mig-1g.5gb": 1, "cpu": "1", "memory": "1Gi"}
@@ -183,7 +183,7 @@ async def test_from_pods_that_wait_to_pods_that_run(
         await fleet.spoil(kube, mend=True)
 
 
-async def test_the_operator_tells_prometheus_of_the_use_of_gpus(
+async def test_operator_exports_gpu_usage_metrics(
     operator: Operator, kube: KubeClient, nodes: list[str], namespace: str
 ) -> None:
     await fleet.deploy(kube, namespace, "served", 3, nodes[:1])

@@ -59,7 +59,7 @@ async def usage(kubeconfig: Path, *options: str) -> str:
     return told.decode()
 
 
-async def test_what_pods_hold_wait_for_and_cost(kube: KubeClient, kubeconfig: Path, namespace: str, node: str) -> None:
+async def test_usage_of_pods_capacity_and_cost(kube: KubeClient, kubeconfig: Path, namespace: str, node: str) -> None:
     hard = {"hard": {"requests.nvidia.com/mig-3g.40gb": "2"}}
     await kube.create(
         {

@@ -33,9 +33,7 @@ def _moved(obj: Object, namespace: str) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "namespace": namespace}}
 
 
-async def test_the_real_kinds_take_monitors_and_rules_as_they_are(
-    kube: KubeClient, kinds: None, namespace: str
-) -> None:
+async def test_monitors_and_rules_are_stored_unchanged(kube: KubeClient, kinds: None, namespace: str) -> None:
     settings = load_role("monitoring", MonitoringSettings, {"alerts": {"runbookUrl": "https://runbooks.invalid"}})
     made = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings), *make_dashboards()]
     kinds_made = {obj["kind"] for obj in made}
@@ -48,7 +46,7 @@ async def test_the_real_kinds_take_monitors_and_rules_as_they_are(
             assert live.get(part) == wanted.get(part), obj["metadata"]["name"]
 
 
-async def test_a_wrong_interval_is_refused_by_the_real_kind(kube: KubeClient, kinds: None, namespace: str) -> None:
+async def test_invalid_scrape_interval_is_rejected(kube: KubeClient, kinds: None, namespace: str) -> None:
     settings = load_role("monitoring", MonitoringSettings, None)
     monitor = _moved(make_monitors(settings)[0], namespace)
     monitor["spec"]["podMetricsEndpoints"][0]["interval"] = "5 s"
@@ -56,7 +54,7 @@ async def test_a_wrong_interval_is_refused_by_the_real_kind(kube: KubeClient, ki
         await kube.apply(monitor, field_manager=MANAGER)
 
 
-async def test_the_way_in_for_prometheus(kube: KubeClient, namespace: str) -> None:
+async def test_network_policy_for_prometheus_is_stored_unchanged(kube: KubeClient, namespace: str) -> None:
     policy = make_monitoring_policy(namespace, "monitoring")
     live = await kube.apply(policy, field_manager=MANAGER)
     assert live["spec"] == policy["spec"]

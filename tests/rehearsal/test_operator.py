@@ -139,7 +139,7 @@ async def jobs(operator: Operator, kube: KubeClient, namespace: str) -> AsyncIte
         await kube.delete(constants.API_VERSION, constants.KIND, job["metadata"]["name"], namespace)
 
 
-async def test_a_job_becomes_ready_with_its_children(jobs: Jobs) -> None:
+async def test_job_becomes_ready_with_its_children(jobs: Jobs) -> None:
     created = await jobs.create("nlp-model-001", replicas=8, autoscale=AUTOSCALE)
     job = await jobs.ready("nlp-model-001", "8/8")
     status = job["status"]
@@ -173,7 +173,7 @@ async def _event(jobs: Jobs, reason: str) -> Object:
     raise AssertionError(reason)
 
 
-async def test_edits_are_rolled_out(jobs: Jobs) -> None:
+async def test_edit_of_a_job_is_rolled_out(jobs: Jobs) -> None:
     await jobs.create("edited", priorityClassName="system-cluster-critical", env=[{"name": "A", "value": "1"}])
     await jobs.ready("edited", "2/2")
     await jobs.edit("edited", model="bert-large-uncased", priorityClassName=None, env=[{"name": "B", "value": "2"}])
@@ -272,7 +272,7 @@ async def test_service_of_another_owner_sets_name_taken(jobs: Jobs) -> None:
     assert (await jobs.child("Service", "taken"))["spec"]["ports"][0]["port"] == 1234
 
 
-async def test_a_killed_operator_resumes(operator: Operator, jobs: Jobs) -> None:
+async def test_killed_operator_resumes(operator: Operator, jobs: Jobs) -> None:
     await jobs.create("old")
     await jobs.ready("old", "2/2")
     before = {kind: await jobs.until(kind, "old", there) for kind in ("Deployment", "Service", "PodDisruptionBudget")}
@@ -293,7 +293,7 @@ async def test_a_killed_operator_resumes(operator: Operator, jobs: Jobs) -> None
     assert len(pods["items"]) == 6
 
 
-async def test_an_api_server_restart_is_survived(plane: Rehearsal, operator: Operator, jobs: Jobs) -> None:
+async def test_operator_survives_an_api_server_restart(plane: Rehearsal, operator: Operator, jobs: Jobs) -> None:
     assert "forbidden" not in operator.log.read_text()  # the rights that it asks for are enough
     pid = next(part.pid for part in plane.status() if part.name == "kube-apiserver")
     assert pid is not None

@@ -74,7 +74,7 @@ def test_all_components_run(own: Rehearsal) -> None:
     assert len(BUILDERS) == len(NAMES)
 
 
-def test_a_second_start_changes_nothing(own: Rehearsal) -> None:
+def test_second_start_changes_nothing(own: Rehearsal) -> None:
     before, said = pids(own), list[str]()
 
     own.start(said.append)
@@ -84,7 +84,7 @@ def test_a_second_start_changes_nothing(own: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_killed_component_is_seen_and_brought_back(own: Rehearsal, name: str) -> None:
+def test_killed_component_is_reported_and_restarted(own: Rehearsal, name: str) -> None:
     mark(own.kubeconfig, f"before-{name}")
     pid = pids(own)[name]
     assert pid is not None
@@ -100,7 +100,7 @@ def test_a_killed_component_is_seen_and_brought_back(own: Rehearsal, name: str) 
     assert has_mark(own.kubeconfig, f"before-{name}")
 
 
-def test_controllers_start_again_with_the_api_server(own: Rehearsal) -> None:
+def test_controllers_restart_with_the_api_server(own: Rehearsal) -> None:
     """Their watches would come back only half a minute after an outage."""
     before = pids(own)
     pid = before["kube-apiserver"]
@@ -160,9 +160,7 @@ def definition(plural: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mended", [False, True], ids=["unmended", "mended"])
-def test_a_kind_that_was_half_installed_is_finished(
-    own: Rehearsal, mended: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_installed_crd_becomes_established(own: Rehearsal, mended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without us the API server lets it lie for five minutes, of which the other case waits for some seconds."""
     kind = definition("mended" if mended else "halves")
     reference = (kind["apiVersion"], kind["kind"], kind["metadata"]["name"])
@@ -200,7 +198,7 @@ def test_a_kind_that_was_half_installed_is_finished(
         asyncio.run(change("delete"))
 
 
-def test_a_new_kwok_takes_the_nodes_over_at_once(own: Rehearsal) -> None:
+def test_new_kwok_takes_over_nodes_at_once(own: Rehearsal) -> None:
     """A lease of the one before would keep it off for 40 seconds."""
     asyncio.run(_make_node(own.kubeconfig, "taken-over"))
     held = asyncio.run(_holder(own.kubeconfig, "taken-over", None))
@@ -239,7 +237,7 @@ async def _holder(kubeconfig: Path, node: str, other_than: str | None) -> str:
 
 
 @pytest.mark.parametrize("name", ["etcd", "kube-apiserver"])
-def test_what_dies_under_a_keeper_comes_back(own: Rehearsal, name: str) -> None:
+def test_keeper_restarts_dead_components(own: Rehearsal, name: str) -> None:
     pid, said = pids(own)[name], list[str]()
     assert pid is not None
     with Keeper(own, said.append):
@@ -254,7 +252,7 @@ def test_what_dies_under_a_keeper_comes_back(own: Rehearsal, name: str) -> None:
     assert pids(own)[name] != pid
 
 
-def test_a_keeper_leaves_a_stopped_rehearsal_alone(own: Rehearsal) -> None:
+def test_keeper_ignores_a_stopped_rehearsal(own: Rehearsal) -> None:
     said: list[str] = []
     with Keeper(own, said.append):
         Rehearsal(own.state).stop()
@@ -265,7 +263,7 @@ def test_a_keeper_leaves_a_stopped_rehearsal_alone(own: Rehearsal) -> None:
     own.start(quiet)
 
 
-def test_stop_leaves_no_process_and_start_finds_the_data(own: Rehearsal) -> None:
+def test_stop_ends_all_processes_and_start_keeps_the_data(own: Rehearsal) -> None:
     mark(own.kubeconfig, "kept")
     running = [psutil.Process(pid) for pid in pids(own).values() if pid]
     address = own.kubeconfig.read_text()
@@ -279,7 +277,7 @@ def test_stop_leaves_no_process_and_start_finds_the_data(own: Rehearsal) -> None
     assert has_mark(own.kubeconfig, "kept")
 
 
-def test_two_starts_at_once_start_each_component_once(own: Rehearsal) -> None:
+def test_concurrent_starts_start_each_component_once(own: Rehearsal) -> None:
     own.stop()
     said: list[str] = []
     threads = [threading.Thread(target=Rehearsal(own.state).start, args=(said.append,)) for _ in range(2)]
@@ -293,7 +291,7 @@ def test_two_starts_at_once_start_each_component_once(own: Rehearsal) -> None:
     assert any(line.startswith("waiting for process") for line in said)
 
 
-def test_a_start_killed_half_way_is_taken_up(own: Rehearsal) -> None:
+def test_killed_start_is_resumed(own: Rehearsal) -> None:
     own.stop()
     code = (
         "import os, sys; from pathlib import Path; from rehearsal.control_plane import Keeper, Rehearsal\n"
@@ -308,7 +306,7 @@ def test_a_start_killed_half_way_is_taken_up(own: Rehearsal) -> None:
     assert states(own) == dict.fromkeys(NAMES, "running")
 
 
-def test_a_process_without_a_record_is_not_started_twice(own: Rehearsal) -> None:
+def test_unrecorded_process_is_replaced(own: Rehearsal) -> None:
     pid = pids(own)["kwok"]
     (own.state / "run" / "kwok.json").unlink()
 
@@ -319,7 +317,7 @@ def test_a_process_without_a_record_is_not_started_twice(own: Rehearsal) -> None
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_the_api_servers_port_taken_by_another_program(own: Rehearsal) -> None:
+def test_start_fails_if_the_api_server_port_is_taken(own: Rehearsal) -> None:
     port = next(component.port for component in own.status() if component.name == "kube-apiserver")
     own.stop()
     with socket.socket() as other:
@@ -331,7 +329,7 @@ def test_the_api_servers_port_taken_by_another_program(own: Rehearsal) -> None:
     own.start(quiet)
 
 
-def test_a_component_that_ends_at_its_start_is_named_with_its_log(tmp_path: Path) -> None:
+def test_failed_start_names_the_component_and_its_log(tmp_path: Path) -> None:
     false = tmp_path / "false"
     false.write_text("#!/bin/sh\necho 'no such luck'\nexit 3\n")
     false.chmod(0o700)
@@ -343,7 +341,7 @@ def test_a_component_that_ends_at_its_start_is_named_with_its_log(tmp_path: Path
     rehearsal.stop(purge=True)
 
 
-async def test_rbac_is_on(kubeconfig: Path) -> None:
+async def test_rbac_is_enforced(kubeconfig: Path) -> None:
     async with await KubeClient.connect(kubeconfig) as kube:
         kube.access.headers["Impersonate-User"] = "somebody"
         with pytest.raises(ApiError) as caught:

@@ -108,7 +108,7 @@ async def settled(kube: KubeClient, shown: list[Example], wanted: list[bool], pl
 
 
 @pytest.mark.parametrize("rule", IN_CEL, ids=[rule.id for rule in IN_CEL])
-async def test_both_gates_judge_alike(kube: KubeClient, place: Place, rule: Rule) -> None:
+async def test_policy_pack_and_admission_policies_agree(kube: KubeClient, place: Place, rule: Rule) -> None:
     shown = [*rule.good, *rule.bad]
     for config in {repr(example.config): example.config for example in shown}.values():
         wanted = [bool(findings(rule, example.model_copy(update={"config": config}))) for example in shown]
@@ -130,7 +130,7 @@ async def test_both_gates_judge_alike(kube: KubeClient, place: Place, rule: Rule
 
 
 @pytest.mark.parametrize("rule", [find("pods-not-privileged")], ids=["pods-not-privileged"])
-async def test_an_exception_holds_at_the_api_server_too(kube: KubeClient, place: Place, rule: Rule) -> None:
+async def test_exception_applies_to_admission(kube: KubeClient, place: Place, rule: Rule) -> None:
     pod, deployment = rule.bad
     leave = {
         "rule": rule.id,

@@ -131,7 +131,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         yield Shown(tmp_path_factory.mktemp("shown"))
 
 
-def test_previews_say_of_each_example_what_its_rule_says(shown: Shown) -> None:
+def test_previews_report_each_example_as_its_rule_does(shown: Shown) -> None:
     tried = []
     for preview in previews():
         held = {"enforcement": "advisory", "config": preview.config}
@@ -189,7 +189,7 @@ def exception(resource: str, days: int) -> Object:
     }
 
 
-def test_what_is_advisory_is_told_and_stops_nothing_and_exceptions_hold_until_their_end(shown: Shown) -> None:
+def test_advisory_findings_do_not_fail_and_exceptions_expire(shown: Shown) -> None:
     policies = {"enforcement": "advisory", "exceptions": [exception("Pod nlp/free", 0), exception("Pod nlp/late", -1)]}
     pods = [pod("free", **PRIVILEGED), pod("late", **PRIVILEGED), pod("bound", **PRIVILEGED)]
 
@@ -204,7 +204,7 @@ def test_what_is_advisory_is_told_and_stops_nothing_and_exceptions_hold_until_th
     assert "Pod nlp/bound: " in told["bound-2"].message
 
 
-def test_what_is_mandatory_stops_the_preview_and_what_is_disabled_says_nothing(shown: Shown) -> None:
+def test_mandatory_findings_fail_the_preview_and_disabled_rules_are_silent(shown: Shown) -> None:
     levels = {**dict.fromkeys(rules(), "disabled"), "pods-not-privileged": "mandatory", "jobs-clean-up": "advisory"}
 
     run = shown.run("prod", {"pods": [pod("bound", **PRIVILEGED)]}, policies={"levels": levels})
@@ -213,7 +213,7 @@ def test_what_is_mandatory_stops_the_preview_and_what_is_disabled_says_nothing(s
     assert [(one.rule, one.level) for one in run.reported] == [("pods-not-privileged", "mandatory")]
 
 
-def test_what_the_operator_will_make_of_a_job_is_judged_with_it(shown: Shown) -> None:
+def test_children_of_a_job_are_evaluated(shown: Shown) -> None:
     config = {"images-from-allowed-registries": {"registries": ["mirror.example/"]}}
 
     run = shown.run("dev", {"jobs": [JOB]}, policies={"enforcement": "advisory", "config": config})
@@ -223,7 +223,7 @@ def test_what_the_operator_will_make_of_a_job_is_judged_with_it(shown: Shown) ->
     assert "Deployment nlp/bert (made of the InferenceJob): " in told.message
 
 
-def test_a_remedy_adds_what_is_missing_and_keeps_what_is_there(shown: Shown) -> None:
+def test_remediation_adds_missing_values_only(shown: Shown) -> None:
     required = {"cost-center": "platform", "team": "other"}
     config = {"aws-resources-tagged": {"required": required, "present": []}}
     levels = {**dict.fromkeys(rules(), "disabled"), "aws-resources-tagged": "remediate"}
@@ -236,7 +236,7 @@ def test_a_remedy_adds_what_is_missing_and_keeps_what_is_there(shown: Shown) -> 
     assert {"team": "nlp", "cost-center": "platform"} in [one.get("tags") for one in shown.inputs("mended")]
 
 
-def test_a_typo_in_the_settings_ends_the_preview_with_its_key(shown: Shown) -> None:
+def test_unknown_policy_setting_fails_the_preview_with_its_key(shown: Shown) -> None:
     run = shown.run("dev", {}, policies={"levels": {"pods-not-priviledged": "advisory"}})
 
     assert run.code != 0

@@ -182,7 +182,7 @@ async def jobs(stage: Stage) -> AsyncIterator[Jobs]:
                 await asyncio.sleep(0.1)
 
 
-async def test_a_step_in_load_is_answered_within_five_seconds_and_a_dead_scaler_holds_nobody(jobs: Jobs) -> None:
+async def test_load_step_is_answered_within_5_seconds_and_floors_expire_without_scaler(jobs: Jobs) -> None:
     await jobs.create("chat")
     jobs.play(chat={"type": "step", "before": 2, "after": 25, "atSeconds": 25})
     began = time.monotonic()
@@ -233,7 +233,7 @@ async def _event(jobs: Jobs, name: str, reason: str) -> None:
                 return
 
 
-async def test_a_budget_is_kept_and_named(jobs: Jobs) -> None:
+async def test_budget_limits_replicas_and_is_reported(jobs: Jobs) -> None:
     await jobs.create("chat", gpus=2, predictive={"budgetGpus": 4})
     jobs.play(chat={"type": "constant", "rate": 30})
 
@@ -250,7 +250,7 @@ async def test_a_budget_is_kept_and_named(jobs: Jobs) -> None:
     await jobs.until(obeyed, 5, "chat")
 
 
-async def test_two_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
+async def test_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
     await jobs.kube.apply(
         {
             "apiVersion": "scheduling.k8s.io/v1",
@@ -286,7 +286,7 @@ async def test_two_jobs_share_a_pool_by_priority(jobs: Jobs) -> None:
     assert f"the pool grants {low['minReplicas']}" in low["message"]
 
 
-async def test_an_idle_job_sleeps_and_the_first_request_wakes_it(jobs: Jobs) -> None:
+async def test_idle_job_scales_to_zero_and_wakes_on_the_first_request(jobs: Jobs) -> None:
     await jobs.create("chat", predictive={"idleSeconds": 60})
     # Something comes once, so that a replica is measured; nothing else for longer than the shortest idle time.
     jobs.play(chat={"type": "step", "before": 3, "after": 0, "atSeconds": 8})

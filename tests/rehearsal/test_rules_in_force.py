@@ -149,7 +149,7 @@ def _narrowed(manifest: Object, label: str) -> Object:
     return manifest
 
 
-async def test_who_applies_by_hand_what_breaks_a_rule_is_refused_by_its_name(
+async def test_violation_is_rejected_with_the_name_of_the_rule(
     kube: KubeClient, kubeconfig: Path, places: Places
 ) -> None:
     async with in_force(kube, kubeconfig, places):
@@ -178,9 +178,7 @@ async def test_who_applies_by_hand_what_breaks_a_rule_is_refused_by_its_name(
         assert apply(kubeconfig, pod(places.tenant, without="capabilities"), *stranger)[0] == 1
 
 
-async def test_in_an_environment_for_trying_things_it_is_told_and_let_pass(
-    kube: KubeClient, kubeconfig: Path, places: Places
-) -> None:
+async def test_advisory_enforcement_warns_and_admits(kube: KubeClient, kubeconfig: Path, places: Places) -> None:
     strict = {"pods-run-as-non-root": "mandatory"}
     async with in_force(kube, kubeconfig, places, enforcement="advisory", levels=strict):
         code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
@@ -192,9 +190,7 @@ async def test_in_an_environment_for_trying_things_it_is_told_and_let_pass(
         assert "pods-run-as-non-root: " in said
 
 
-async def test_an_exception_lets_its_resource_pass_and_no_other(
-    kube: KubeClient, kubeconfig: Path, places: Places
-) -> None:
+async def test_exception_admits_only_its_resource(kube: KubeClient, kubeconfig: Path, places: Places) -> None:
     leave = {
         "rule": "pods-drop-capabilities",
         "resource": f"Pod {places.tenant}/profiler*",
@@ -213,7 +209,7 @@ async def test_an_exception_lets_its_resource_pass_and_no_other(
         assert "pods-run-as-non-root: " in said
 
 
-async def test_what_came_before_a_rule_is_worked_on_and_ends_but_does_not_spread(
+async def test_existing_violation_may_be_updated_and_deleted_but_not_copied(
     kube: KubeClient, kubeconfig: Path, places: Places
 ) -> None:
     before = privileged(places.tenant)

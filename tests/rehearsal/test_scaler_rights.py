@@ -63,9 +63,7 @@ async def _install(kubeconfig: Path) -> None:
             await kube.apply(crd, field_manager=MANAGER)
 
 
-def test_it_asks_for_what_is_granted_and_is_granted_what_it_asks_for(
-    plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_granted_permissions_are_those_used(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> None:
     own = tmp_path_factory.mktemp("scaler")
     asyncio.run(_install(plane.kubeconfig))
     with (

@@ -236,19 +236,19 @@ async def _in_objects(kubeconfig: Path, canaries: list[Canary]) -> set[Finding]:
     return found
 
 
-def test_secrets_are_where_they_belong_and_nowhere_else(traces: Traces) -> None:
+def test_secrets_are_only_in_allowed_places(traces: Traces) -> None:
     assert {canary.name for canary in traces.canaries} == {*PLANTED, *OWN}
     assert [finding for finding in sorted(traces.findings) if not _allowed(finding)] == []
 
 
-def test_only_their_owner_may_read_the_files_that_hold_them(traces: Traces) -> None:
+def test_files_with_secrets_are_readable_by_their_owner_only(traces: Traces) -> None:
     own = {place: mode for place, mode in traces.modes.items() if place.startswith("state/")}
     assert len(own) > 5
     assert [place for place, mode in own.items() if mode & 0o077] == []
 
 
 @pytest.mark.parametrize("process", ["pulumi up", "standins.kubernetes.server", "-m inferstack.controllers"])
-def test_the_command_lines_of_all_that_takes_part_were_looked_at(traces: Traces, process: str) -> None:
+def test_command_lines_of_all_processes_are_sampled(traces: Traces, process: str) -> None:
     assert [line for line in traces.seen if process.encode() in line]
 
 
@@ -270,7 +270,7 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("form", WRITTEN)
-def test_a_canary_in_a_log_is_found_in_whatever_form(traces: Traces, form: str) -> None:
+def test_canary_in_a_log_is_detected_in_each_encoding(traces: Traces, form: str) -> None:
     canary = PLANTED["stack's secret"]
     log = traces.state / "logs" / "planted.log"
     log.write_bytes(b"time=1 value=" + WRITTEN[form](canary.value) + b" said\n")
@@ -282,7 +282,7 @@ def test_a_canary_in_a_log_is_found_in_whatever_form(traces: Traces, form: str) 
     assert not _allowed(finding)
 
 
-def test_a_canary_in_the_name_of_a_file_and_on_a_command_line_is_found(tmp_path: Path) -> None:
+def test_canary_in_file_name_and_command_line_is_detected(tmp_path: Path) -> None:
     canary = PLANTED["setting"]
     (tmp_path / canary.core).touch()
     assert [one.canary for one in search(tmp_path, "tmp", [canary])] == [canary.name]
@@ -291,7 +291,7 @@ def test_a_canary_in_the_name_of_a_file_and_on_a_command_line_is_found(tmp_path:
     assert [line for line in seen if find("", line, [canary])]
 
 
-def test_no_place_is_allowed_that_holds_nothing(traces: Traces) -> None:
+def test_each_allowed_place_holds_a_secret(traces: Traces) -> None:
     used = {place for place in ALLOWED for finding in traces.findings if _fits(place, finding)}
     assert set(ALLOWED) - used == set()
 

@@ -118,7 +118,7 @@ async def node(kube: KubeClient) -> AsyncIterator[str]:
     ],
     ids=["privileged", "host-network", "host-path", "escalation", "root"],
 )
-async def test_a_tenants_pod_that_wants_the_host_is_refused(
+async def test_tenant_pod_with_host_access_is_rejected(
     kube: KubeClient, tenant: str, context: Object | None, spec: Object, said: str
 ) -> None:
     told = await refused(kube.create(pod(tenant, context, **spec), field_manager=MANAGER))
@@ -127,11 +127,11 @@ async def test_a_tenants_pod_that_wants_the_host_is_refused(
     assert said in told
 
 
-async def test_a_tenants_pod_without_privileges_is_let_in(kube: KubeClient, tenant: str) -> None:
+async def test_unprivileged_tenant_pod_is_admitted(kube: KubeClient, tenant: str) -> None:
     await kube.create(pod(tenant), field_manager=MANAGER)
 
 
-async def test_nobody_lowers_a_tenants_level_unnoticed(kube: KubeClient, guard: None, tenant: str) -> None:
+async def test_lowering_the_pod_security_level_needs_a_reason(kube: KubeClient, guard: None, tenant: str) -> None:
     def labels(change: Object) -> Any:
         return kube.patch("v1", "Namespace", tenant, {"metadata": change})
 
@@ -147,11 +147,11 @@ async def test_nobody_lowers_a_tenants_level_unnoticed(kube: KubeClient, guard: 
     assert "needs a reason" in await refused(labels({"annotations": {EXCEPTION: None}}))
 
 
-async def test_the_guard_leaves_other_namespaces_alone(kube: KubeClient, guard: None, namespace: str) -> None:
+async def test_guard_ignores_other_namespaces(kube: KubeClient, guard: None, namespace: str) -> None:
     await kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {ENFORCE: "privileged"}}})
 
 
-async def test_a_guarded_tenant_can_be_deleted(kube: KubeClient, guard: None) -> None:
+async def test_guarded_tenant_can_be_deleted(kube: KubeClient, guard: None) -> None:
     name = f"tenant-{secrets.token_hex(4)}"
     await kube.create(make_namespace(name, Tenant()), field_manager=MANAGER)
     await kube.delete("v1", "Namespace", name, propagation="Background")
@@ -174,7 +174,7 @@ async def running(kube: KubeClient, namespace: str, node: str) -> Object:
     return made
 
 
-async def test_the_kernel_agent_comes_to_the_chosen_nodes(kube: KubeClient, node: str) -> None:
+async def test_kernel_agent_runs_on_selected_nodes(kube: KubeClient, node: str) -> None:
     given = {"enabled": True, "nodeSelector": {"nvidia.com/gpu.present": None, "test/node": node}}
     made = kernel.make_objects(load_role("kernel", KernelSettings, given), program("kernel"), "python:x")
     try:
@@ -195,7 +195,7 @@ async def test_the_kernel_agent_comes_to_the_chosen_nodes(kube: KubeClient, node
             )
 
 
-async def test_a_baseline_namespace_would_not_take_the_kernel_agent(kube: KubeClient, namespace: str) -> None:
+async def test_baseline_namespace_rejects_the_kernel_agent(kube: KubeClient, namespace: str) -> None:
     await kube.patch("v1", "Namespace", namespace, {"metadata": {"labels": {ENFORCE: "baseline"}}})
     *_, daemon_set = kernel.make_objects(load_role("kernel", KernelSettings, {"enabled": True}), {}, "python:x")
     spec = copy.deepcopy(daemon_set["spec"]["template"]["spec"])
@@ -205,7 +205,7 @@ async def test_a_baseline_namespace_would_not_take_the_kernel_agent(kube: KubeCl
     assert "privileged" in told
 
 
-async def test_the_runtime_class_sends_a_tenants_pods_to_nodes_with_the_shim(
+async def test_runtime_class_schedules_tenant_pods_to_nodes_with_the_shim(
     kube: KubeClient, tenant: str, node: str
 ) -> None:
     given = {
@@ -237,6 +237,6 @@ async def test_the_runtime_class_sends_a_tenants_pods_to_nodes_with_the_shim(
             )
 
 
-async def test_a_pod_that_names_a_runtime_class_that_is_not_there_is_refused(kube: KubeClient, tenant: str) -> None:
+async def test_pod_with_unknown_runtime_class_is_rejected(kube: KubeClient, tenant: str) -> None:
     told = await refused(kube.create(pod(tenant, runtimeClassName="wasmedge-nowhere"), field_manager=MANAGER))
     assert "wasmedge-nowhere" in told

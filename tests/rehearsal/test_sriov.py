@@ -163,7 +163,7 @@ def _in_service(node: Object) -> bool:
     return not node["spec"].get("unschedulable")
 
 
-async def test_a_node_with_nics_gets_a_state_and_offers_nothing_by_itself(
+async def test_node_with_nics_gets_a_node_state_without_virtual_functions(
     kube: KubeClient, make_nodes: MakeNodes, group: str
 ) -> None:
     (name,) = await make_nodes(group)
@@ -177,7 +177,7 @@ async def test_a_node_with_nics_gets_a_state_and_offers_nothing_by_itself(
     assert _offers(node) == (None, None)
 
 
-async def test_a_policy_makes_virtual_functions_and_its_end_takes_them_back(
+async def test_policy_creates_virtual_functions_and_deletion_removes_them(
     kube: KubeClient, make_nodes: MakeNodes, group: str
 ) -> None:
     (name,) = await make_nodes(group)
@@ -204,7 +204,7 @@ async def test_a_policy_makes_virtual_functions_and_its_end_takes_them_back(
     )
 
 
-async def test_more_functions_than_the_nic_holds_fail_and_leave_the_node_alone(
+async def test_too_many_virtual_functions_fail_without_drain(
     kube: KubeClient, make_nodes: MakeNodes, group: str
 ) -> None:
     (name,) = await make_nodes(group, vfs=4)
@@ -223,7 +223,7 @@ async def test_more_functions_than_the_nic_holds_fail_and_leave_the_node_alone(
 
 
 @pytest.mark.parametrize(("allowed", "most"), [(1, 1), (2, 2)])
-async def test_no_more_nodes_of_a_pool_are_away_than_it_allows(
+async def test_pool_limits_unavailable_nodes(
     kube: KubeClient, make_nodes: MakeNodes, group: str, allowed: int, most: int
 ) -> None:
     names = await make_nodes(group, 4)
@@ -243,7 +243,7 @@ async def test_no_more_nodes_of_a_pool_are_away_than_it_allows(
     assert max(seen) == most
 
 
-async def test_pods_with_virtual_functions_leave_before_the_ports_change_and_others_stay(
+async def test_only_pods_with_virtual_functions_are_drained(
     kube: KubeClient, make_nodes: MakeNodes, group: str, namespace: str
 ) -> None:
     (name,) = await make_nodes(group)
@@ -276,7 +276,7 @@ def _pid(plane: Rehearsal, component: str) -> int:
     return found
 
 
-async def test_an_agent_killed_in_the_middle_leaves_work_that_the_next_one_ends(
+async def test_next_agent_finishes_the_work_of_a_killed_one(
     kube: KubeClient, make_nodes: MakeNodes, group: str, plane: Rehearsal
 ) -> None:
     names = await make_nodes(group, 3)
@@ -303,7 +303,7 @@ async def test_an_agent_killed_in_the_middle_leaves_work_that_the_next_one_ends(
     assert await _until(away, lambda found: not found) == []
 
 
-async def test_a_network_shows_in_its_namespace_and_goes_with_its_object(
+async def test_network_creates_and_removes_its_attachment_definition(
     kube: KubeClient, group: str, namespace: str
 ) -> None:
     settings = _settings(

@@ -46,7 +46,7 @@ def running(command: Command, empty: Held) -> str:
     return command.must("up")
 
 
-def test_a_wrong_setting_is_refused_before_anything_changes(command: Command, empty: Held) -> None:
+def test_unknown_setting_fails_before_any_change(command: Command, empty: Held) -> None:
     code, output = command.run("up", "-c", "inferstack:gpu.mig.strategyy=mixed")
 
     assert code == 1
@@ -55,7 +55,7 @@ def test_a_wrong_setting_is_refused_before_anything_changes(command: Command, em
     assert command.held() == empty
 
 
-def test_the_table_shows_the_job(running: str, command: Command) -> None:
+def test_table_shows_the_job(running: str, command: Command) -> None:
     [row] = [line for line in running.splitlines() if line.startswith(JOB)]
     assert re.match(rf"{JOB}\s+nlp\s+bert-base-uncased\s+whole\s+8/8\s+8\s+\d+\s+\d+s\s*$", row), row
     pods = json.loads(kubectl(command, "get", "pods", "-n", "nlp", "-o", "json"))["items"]
@@ -70,7 +70,7 @@ def test_outputs_and_status_are_machine_readable(running: str, command: Command)
     assert (row["job"], row["ready"]) == (JOB, "8/8")
 
 
-def test_env_leads_plain_kubectl_and_pulumi_to_the_stack(running: str, command: Command) -> None:
+def test_env_configures_kubectl_and_pulumi(running: str, command: Command) -> None:
     script = 'eval "$("$0" -m inferstack.cli env)" && kubectl get ij -A && pulumi stack ls'
     done = subprocess.run(
         ["/bin/bash", "-c", script, sys.executable],
@@ -88,7 +88,7 @@ def test_env_leads_plain_kubectl_and_pulumi_to_the_stack(running: str, command: 
     assert any(line.startswith("local") for line in lines)
 
 
-def test_any_pulumi_command_leaves_the_users_file_alone(running: str, command: Command) -> None:
+def test_pulumi_commands_keep_the_stack_file(running: str, command: Command) -> None:
     source = project_root() / "stacks" / "Pulumi.local.yaml"
     before = source.read_bytes()
 
@@ -99,7 +99,7 @@ def test_any_pulumi_command_leaves_the_users_file_alone(running: str, command: C
     assert source.read_bytes() == before
 
 
-def test_a_second_up_changes_nothing(running: str, command: Command) -> None:
+def test_second_up_changes_nothing(running: str, command: Command) -> None:
     before = _versions(command)
 
     output = command.must("up")
@@ -118,7 +118,7 @@ def _versions(command: Command) -> dict[str, str]:
     }
 
 
-def test_an_edit_rolls_out(running: str, command: Command) -> None:
+def test_edit_is_rolled_out(running: str, command: Command) -> None:
     output = command.must("up", "-c", "inferstack:inference.jobs[0].spec.replicas=4")
 
     assert re.search(rf"^{JOB}\s.*\s4/4\s", output, re.MULTILINE), output
@@ -129,7 +129,7 @@ def test_an_edit_rolls_out(running: str, command: Command) -> None:
     assert re.search(rf"^{JOB}\s.*\s8/8\s", back, re.MULTILINE), back
 
 
-def test_a_fleet_that_grows_and_shrinks(running: str, command: Command) -> None:
+def test_fleet_grows_and_shrinks(running: str, command: Command) -> None:
     assert "+1" in command.must("up", "-c", "inferstack:cluster.fleet.h200.count=2")
     assert "h200-1" in kubectl(command, "get", "nodes", "-o", "name")
 
@@ -137,7 +137,7 @@ def test_a_fleet_that_grows_and_shrinks(running: str, command: Command) -> None:
     assert "h200-1" not in kubectl(command, "get", "nodes", "-o", "name")
 
 
-def test_two_at_once_take_turns(running: str, command: Command) -> None:
+def test_concurrent_ups_run_one_after_the_other(running: str, command: Command) -> None:
     both = [command.start("up", log=command.state.parent / f"up-{number}.log") for number in (1, 2)]
 
     assert [process.wait(timeout=200) for process in both] == [0, 0]
@@ -173,7 +173,9 @@ def test_next_up_converges_after_a_kill_of_the_api_server(running: str, command:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_command_itself_is_stopped(running: str, command: Command, empty: Held, sign: signal.Signals) -> None:
+def test_next_up_converges_after_the_command_was_stopped(
+    running: str, command: Command, empty: Held, sign: signal.Signals
+) -> None:
     """The next ``up`` goes on from there, whichever way it was stopped."""
     command.must("destroy", "--yes")
     assert command.held() == empty
@@ -187,7 +189,7 @@ def test_the_command_itself_is_stopped(running: str, command: Command, empty: He
     assert re.search(rf"^{JOB}\s.*\s8/8\s", output, re.MULTILINE), output
 
 
-def test_what_kubernetes_refuses_is_told_with_its_object(running: str, command: Command) -> None:
+def test_exceeded_quota_is_reported_with_the_job(running: str, command: Command) -> None:
     """The quota of the tenant is 16 GPUs: the update waits for a job that cannot be, then says why."""
     settings = ["inferstack:inference.jobs[0].spec.replicas=24", "inferstack:inference.waitSeconds=3"]
     code, output = command.run("up", "--wait", "5", *(part for setting in settings for part in ("-c", setting)))

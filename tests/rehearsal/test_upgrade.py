@@ -22,7 +22,7 @@ from inferstack.project import project_root
 EARLIER = "a1c699b65ef4c4237dcd2939207fc6150baff02a"
 """The version to upgrade from: the last commit before version 0.2.0."""
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 class Checkout:

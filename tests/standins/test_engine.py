@@ -33,7 +33,7 @@ pulumi.export("uid", web.metadata.uid)
 """
 
 
-async def test_up_no_op_change_refresh_and_destroy(program: Program, kube: KubeClient, namespace: str) -> None:
+async def test_update_change_refresh_and_destroy(program: Program, kube: KubeClient, namespace: str) -> None:
     program.write(APP)
     previewed = program.pulumi("preview")
     assert previewed.returncode == 0, previewed.stderr
@@ -65,7 +65,7 @@ async def test_up_no_op_change_refresh_and_destroy(program: Program, kube: KubeC
     assert left == ["kube-root-ca.crt"]
 
 
-async def test_import_adopts_an_object(program: Program, kube: KubeClient, namespace: str) -> None:
+async def test_import_adopts_an_existing_object(program: Program, kube: KubeClient, namespace: str) -> None:
     theirs = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -81,7 +81,7 @@ async def test_import_adopts_an_object(program: Program, kube: KubeClient, names
     assert "3 unchanged" in program.up()
 
 
-def test_no_secret_is_in_plain_text_anywhere(program: Program, tmp_path: Path) -> None:
+def test_secrets_are_never_stored_in_plain_text(program: Program, tmp_path: Path) -> None:
     program.pulumi("config", "set", "--secret", "token", "canary-config")
     source = """
         token = pulumi.Config().require_secret("token")
@@ -125,19 +125,19 @@ def test_no_secret_is_in_plain_text_anywhere(program: Program, tmp_path: Path) -
         ("import sys\nsys.exit(3)", "the program called sys.exit(3)", "Traceback"),
     ],
 )
-def test_a_program_that_fails_says_so_once(program: Program, source: str, said: str, unsaid: str) -> None:
+def test_failure_of_the_program_is_reported_once(program: Program, source: str, said: str, unsaid: str) -> None:
     program.write(source, preamble="")
     text = program.fails("preview")
     assert said in text
     assert unsaid not in text
 
 
-def test_a_folder_without_a_program_is_named(program: Program) -> None:
+def test_missing_program_is_reported_with_its_folder(program: Program) -> None:
     (program.folder / "__main__.py").unlink()
     assert f"there is no {program.folder / '__main__.py'}" in program.fails("preview")
 
 
-def test_preview_and_update_each_run_the_program_afresh(program: Program) -> None:
+def test_preview_and_update_run_the_program_anew(program: Program) -> None:
     (program.folder / "mine.py").write_text("runs = []\n")
     program.write("import mine\nmine.runs.append(1)\npulumi.export('runs', len(mine.runs))")
     done = program.pulumi("up", "--yes")
@@ -145,7 +145,7 @@ def test_preview_and_update_each_run_the_program_afresh(program: Program) -> Non
     assert program.outputs() == {"runs": 1}
 
 
-def test_a_resource_that_fails_is_told_without_a_traceback_and_the_others_stay(program: Program) -> None:
+def test_failed_resource_is_reported_without_traceback_and_others_stay(program: Program) -> None:
     program.write("""
         k8s.core.v1.ConfigMap("good", metadata={"name": "good"}, opts=opts())
         k8s.core.v1.ConfigMap("bad", metadata={"name": "NOT-A-NAME"}, opts=opts())
@@ -157,7 +157,7 @@ def test_a_resource_that_fails_is_told_without_a_traceback_and_the_others_stay(p
     program.up()
 
 
-def test_yaml_files_and_refused_components(program: Program) -> None:
+def test_yaml_files_and_unsupported_components(program: Program) -> None:
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "from-yaml"}, "data": {"a": "1"}}
     (program.folder / "objects.yaml").write_text(json.dumps(manifest))
     program.write('k8s.yaml.ConfigFile("f", file="objects.yaml", opts=opts())')
@@ -167,7 +167,7 @@ def test_yaml_files_and_refused_components(program: Program) -> None:
     assert "use kubernetes.helm.v3.Release, or install the vendor's plugin" in program.fails("preview")
 
 
-def test_a_policy_pack_runs_through_the_language_host(program: Program, tmp_path: Path) -> None:
+def test_policy_pack_runs_through_the_language_host(program: Program, tmp_path: Path) -> None:
     pack = tmp_path / "policies"
     pack.mkdir()
     (pack / "PulumiPolicy.yaml").write_text("runtime: python\nversion: 0.0.1\n")
@@ -185,7 +185,7 @@ def test_a_policy_pack_runs_through_the_language_host(program: Program, tmp_path
     assert program.pulumi("preview", "--policy-pack", str(pack)).returncode == 0
 
 
-def test_the_journal_makes_the_state_that_the_engine_itself_would(program: Program) -> None:
+def test_journal_replays_to_the_state_of_the_engine(program: Program) -> None:
     """Renames, replacements in both orders, a failed step: each preview reads the state by the engine's own backend."""
     first = """
         class Group(pulumi.ComponentResource):

@@ -42,7 +42,7 @@ def deployment(name: str, replicas: int = 0, *, annotations: Object | None = Non
     }
 
 
-async def test_an_object_without_a_name_gets_one_and_the_default_namespace(
+async def test_unnamed_object_gets_a_name_and_the_default_namespace(
     direct: Any, kube: KubeClient, namespace: str
 ) -> None:
     made = await direct.create(CONFIG_MAP, "settings", config_map(a="1"))
@@ -60,7 +60,7 @@ async def test_an_object_without_a_name_gets_one_and_the_default_namespace(
     assert again["metadata"]["name"] == name
 
 
-async def test_equal_inputs_are_no_change_even_after_a_refresh(direct: Any) -> None:
+async def test_equal_inputs_are_no_change_after_a_refresh(direct: Any) -> None:
     inputs = deployment("same")
     made = await direct.create(DEPLOYMENT, "same", inputs)
     assert not (await direct.diff(made, inputs)).detailedDiff
@@ -69,7 +69,7 @@ async def test_equal_inputs_are_no_change_even_after_a_refresh(direct: Any) -> N
     assert not (await direct.diff(refreshed, inputs)).detailedDiff
 
 
-async def test_a_change_is_told_by_its_path_and_applied(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_change_is_reported_by_path_and_applied(direct: Any, kube: KubeClient, namespace: str) -> None:
     made = await direct.create(DEPLOYMENT, "d", deployment("d"))
     wanted = deployment("d")
     wanted["metadata"]["labels"] = {"app.kubernetes.io/name": "d"}
@@ -95,14 +95,14 @@ async def test_a_change_is_told_by_its_path_and_applied(direct: Any, kube: KubeC
         ({"spec": {"replicaz": 1}}, "spec.replicaz"),
     ],
 )
-async def test_a_preview_refuses_what_the_server_would_refuse(direct: Any, broken: Object, field: str) -> None:
+async def test_preview_reports_rejections_of_the_server(direct: Any, broken: Object, field: str) -> None:
     inputs = deployment("broken")
     inputs["spec"] |= broken["spec"]
     with pytest.raises(Exception, match=re.escape(field)):
         await direct.create(DEPLOYMENT, "broken", inputs, preview=True)
 
 
-async def test_a_preview_that_cannot_be_tried_out_yet_shows_the_inputs(direct: Any) -> None:
+async def test_preview_without_dry_run_shows_the_inputs(direct: Any) -> None:
     homeless = config_map("a", a="1")
     homeless["metadata"]["namespace"] = "not-there-yet"
     assert (await direct.create(CONFIG_MAP, "a", homeless, preview=True)).state == homeless
@@ -135,7 +135,7 @@ async def test_a_preview_that_cannot_be_tried_out_yet_shows_the_inputs(direct: A
         ),
     ],
 )
-async def test_an_immutable_field_makes_a_new_object(
+async def test_immutable_field_replaces_the_object(
     direct: Any, token: str, before: Object, after: Object, path: str, *, first: bool
 ) -> None:
     made = await direct.create(token, "r", before)
@@ -144,7 +144,7 @@ async def test_an_immutable_field_makes_a_new_object(
     assert found.deleteBeforeReplace is first, "it must be deleted first if and only if it keeps its name"
 
 
-async def test_an_immutable_field_outside_the_table_is_refused_with_a_way_out(direct: Any) -> None:
+async def test_unlisted_immutable_field_is_rejected_with_a_remedy(direct: Any) -> None:
     inputs = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "type": "ClusterIP"}}
     made = await direct.create(SERVICE, "s", inputs)
     changed = {**inputs, "spec": {**inputs["spec"], "clusterIPs": ["10.0.0.77"]}}  # type: ignore[dict-item]
@@ -152,9 +152,7 @@ async def test_an_immutable_field_outside_the_table_is_refused_with_a_way_out(di
         await direct.update(made, changed, preview=True)
 
 
-async def test_an_object_that_exists_is_not_taken_over_unless_asked_to(
-    direct: Any, configured: Any, namespace: str
-) -> None:
+async def test_existing_object_is_adopted_on_request_only(direct: Any, configured: Any, namespace: str) -> None:
     await direct.create(CONFIG_MAP, "a", config_map("taken", a="1"))
     with pytest.raises(Exception, match=r"already exists(.|\n)*upsertExistingObjects"):
         await direct.create(CONFIG_MAP, "b", config_map("taken", a="1"))
@@ -163,9 +161,7 @@ async def test_an_object_that_exists_is_not_taken_over_unless_asked_to(
     assert made.state["data"] == {"a": "1", "b": "2"}
 
 
-async def test_a_conflict_names_the_other_manager_and_the_way_out(
-    direct: Any, kube: KubeClient, namespace: str
-) -> None:
+async def test_conflict_names_the_other_manager_and_a_remedy(direct: Any, kube: KubeClient, namespace: str) -> None:
     made = await direct.create(CONFIG_MAP, "c", config_map("shared", a="1"))
     made = await direct.update(made, config_map("shared", a="2"))
     theirs = {**config_map("shared", a="3"), "metadata": {"name": "shared", "namespace": namespace}}
@@ -176,7 +172,7 @@ async def test_a_conflict_names_the_other_manager_and_the_way_out(
     assert (await direct.update(made, forced)).state["data"] == {"a": "4"}
 
 
-async def test_ignored_fields_are_left_to_their_manager(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_ignored_fields_keep_their_manager(direct: Any, kube: KubeClient, namespace: str) -> None:
     made = await direct.create(DEPLOYMENT, "d", deployment("d", replicas=0))
     made = await direct.update(made, deployment("d", replicas=0))
     scale = {"spec": {"replicas": 2}}
@@ -187,9 +183,7 @@ async def test_ignored_fields_are_left_to_their_manager(direct: Any, kube: KubeC
     assert (await kube.get("apps/v1", "Deployment", "d", namespace))["spec"]["replicas"] == 2
 
 
-async def test_a_wait_that_times_out_says_why_and_keeps_the_state(
-    direct: Any, kube: KubeClient, namespace: str
-) -> None:
+async def test_wait_timeout_reports_why_and_keeps_the_state(direct: Any, kube: KubeClient, namespace: str) -> None:
     wanted = deployment("stuck", replicas=1)
     wanted["spec"]["template"]["spec"]["nodeSelector"] = {"no-such": "node"}
     with pytest.raises(Exception, match=r"(?s)0 of 1 Pods are available.*Unschedulable: (0/\d+|no) nodes") as caught:
@@ -202,9 +196,7 @@ async def test_a_wait_that_times_out_says_why_and_keeps_the_state(
     assert (await direct.update(made, deployment("stuck", replicas=0))).state["spec"]["replicas"] == 0
 
 
-async def test_an_update_waits_for_the_new_revision_and_not_for_what_was_there(
-    direct: Any, kube: KubeClient, namespace: str
-) -> None:
+async def test_update_waits_for_the_new_revision(direct: Any, kube: KubeClient, namespace: str) -> None:
     made = await direct.create(DEPLOYMENT, "d", deployment("d"))
     wanted = deployment("d")
     wanted["spec"]["template"]["metadata"]["labels"]["rev"] = "2"
@@ -212,7 +204,7 @@ async def test_an_update_waits_for_the_new_revision_and_not_for_what_was_there(
     assert live["status"]["observedGeneration"] == live["metadata"]["generation"] == 2
 
 
-async def test_many_waits_share_one_watch(direct: Any) -> None:
+async def test_waits_share_one_watch(direct: Any) -> None:
     names = [f"d{i}" for i in range(40)]
     made = await asyncio.gather(*(direct.create(DEPLOYMENT, name, deployment(name)) for name in names))
     assert all(m.state["status"]["observedGeneration"] == 1 for m in made)
@@ -225,7 +217,7 @@ async def _note_first(kube: KubeClient, namespace: str, name: str, created: asyn
             created.set()
 
 
-async def test_annotations_say_what_to_wait_for(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_wait_annotations_are_followed(direct: Any, kube: KubeClient, namespace: str) -> None:
     expression = "jsonpath={.data.ready}=yes"
     task = asyncio.create_task(
         direct.create(CONFIG_MAP, "c", config_map("slow", annotations={"pulumi.com/waitFor": expression}))
@@ -246,7 +238,7 @@ async def test_annotations_say_what_to_wait_for(direct: Any, kube: KubeClient, n
         await direct.create(CONFIG_MAP, "f", config_map("f", annotations={"pulumi.com/waitFor": "Ready"}))
 
 
-async def test_a_failed_job_ends_the_wait_at_once(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_failed_job_ends_the_wait_at_once(direct: Any, kube: KubeClient, namespace: str) -> None:
     pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "registry.invalid/c"}]}
     job = {
         "apiVersion": "batch/v1",
@@ -258,7 +250,7 @@ async def test_a_failed_job_ends_the_wait_at_once(direct: Any, kube: KubeClient,
         await direct.create("kubernetes:batch/v1:Job", "j", job, seconds=30)
 
 
-async def test_a_service_waits_for_endpoints_that_are_starting(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_service_waits_for_starting_endpoints(direct: Any, kube: KubeClient, namespace: str) -> None:
     spec = {"ports": [{"port": 80}], "selector": {"app": "nobody"}}
     made = await direct.create(SERVICE, "s", {"metadata": {"name": "s"}, "spec": spec}, seconds=20)
     assert made.state["spec"]["clusterIP"]
@@ -266,7 +258,7 @@ async def test_a_service_waits_for_endpoints_that_are_starting(direct: Any, kube
     assert (await direct.create(SERVICE, "h", {"metadata": {"name": "h"}, "spec": headless})).id == f"{namespace}/h"
 
 
-async def test_deletion_waits_and_names_what_holds_it(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_deletion_waits_and_names_the_finalizers(direct: Any, kube: KubeClient, namespace: str) -> None:
     made = await direct.create(CONFIG_MAP, "c", config_map("held", a="1"))
     await kube.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": ["example.com/hold"]}}, namespace)
     with pytest.raises(
@@ -280,7 +272,7 @@ async def test_deletion_waits_and_names_what_holds_it(direct: Any, kube: KubeCli
     await direct.delete(made)  # gone already: done
 
 
-async def test_a_patch_owns_its_fields_and_gives_them_up(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_patch_owns_its_fields_until_deletion(direct: Any, kube: KubeClient, namespace: str) -> None:
     base = {**config_map("base", theirs="1"), "metadata": {"name": "base", "namespace": namespace}}
     await kube.apply(base, field_manager="neighbour")
     made = await direct.create(f"{CONFIG_MAP}Patch", "p", config_map("base", ours="2"))
@@ -292,7 +284,7 @@ async def test_a_patch_owns_its_fields_and_gives_them_up(direct: Any, kube: Kube
         await direct.create(f"{CONFIG_MAP}Patch", "q", config_map(a="1"))
 
 
-async def test_a_refresh_sees_drift_and_absence(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_refresh_detects_drift_and_deletion(direct: Any, kube: KubeClient, namespace: str) -> None:
     inputs = config_map("drifting", a="1", b="2")
     made = await direct.create(CONFIG_MAP, "c", inputs)
     await kube.patch("v1", "ConfigMap", "drifting", {"data": {"a": "9", "c": "theirs"}}, namespace)
@@ -303,7 +295,7 @@ async def test_a_refresh_sees_drift_and_absence(direct: Any, kube: KubeClient, n
     assert await direct.read(made) is None
 
 
-async def test_an_import_brings_inputs_that_change_nothing(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_import_returns_inputs_without_changes(direct: Any, kube: KubeClient, namespace: str) -> None:
     theirs = {**config_map("old", a="1"), "metadata": {"name": "old", "namespace": namespace, "labels": {"x": "y"}}}
     await kube.apply(theirs, field_manager="kubectl")
     made = direct.made(CONFIG_MAP, "c", f"{namespace}/old", {}, {})
@@ -312,7 +304,7 @@ async def test_an_import_brings_inputs_that_change_nothing(direct: Any, kube: Ku
     assert not (await direct.diff(found, theirs)).detailedDiff
 
 
-async def test_custom_resources_follow_their_definition(direct: Any, kube: KubeClient, namespace: str) -> None:
+async def test_custom_resources_wait_for_their_definition(direct: Any, kube: KubeClient, namespace: str) -> None:
     group = f"{namespace}.example.com"
     schema: Object = {
         "type": "object",
@@ -372,7 +364,7 @@ async def test_secrets_stay_secret_in_state_and_messages(direct: Any, kube: Kube
     assert "canary" not in str(caught.value)
 
 
-async def test_what_the_stand_in_has_not_it_refuses_by_name(configured: Any, direct: Any) -> None:
+async def test_unsupported_feature_is_rejected_by_name(configured: Any, direct: Any) -> None:
     for setting in ("renderYamlToDirectory", "enableServerSideApply"):
         with pytest.raises(Exception, match=f"{setting}: .*vendor's plugin"):
             await configured(**{setting: "false" if setting.startswith("enable") else "out"})

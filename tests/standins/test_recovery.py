@@ -144,7 +144,7 @@ def test_truncated_checkpoint_is_restored_from_its_backup(program: Program) -> N
     assert checkpoint.with_name("test.json.broken").exists()
 
 
-def test_a_live_run_keeps_its_lock(program: Program) -> None:
+def test_running_update_keeps_its_lock(program: Program) -> None:
     locks = program.engine.state_dir / "pulumi" / ".pulumi" / "locks" / "organization"
     project = (program.folder / "Pulumi.yaml").read_text().split()[1]
     lock = Path(locks, project, "test", "other.json")

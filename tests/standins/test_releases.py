@@ -136,9 +136,7 @@ def pages() -> Iterator[Pages]:
     thread.join()
 
 
-async def test_a_release_from_a_folder_lives_and_dies(
-    direct: Any, kube: KubeClient, namespace: str, tmp_path: Path
-) -> None:
+async def test_release_from_a_folder(direct: Any, kube: KubeClient, namespace: str, tmp_path: Path) -> None:
     chart = write_chart(tmp_path)
     values = {"greeting": "hi", "nested": {"a": 1}}
     inputs = {"name": "greet", "chart": str(chart), "values": values, "timeout": 30}
@@ -181,7 +179,7 @@ async def test_a_release_from_a_folder_lives_and_dies(
     await direct.delete(made)
 
 
-async def test_a_release_from_a_repository_and_from_an_archive(
+async def test_release_from_a_repository_and_from_an_archive(
     direct: Any, kube: KubeClient, namespace: str, tmp_path: Path, pages: Pages
 ) -> None:
     body = pack(write_chart(tmp_path), tmp_path / "greeter-1.2.3.tgz")
@@ -197,7 +195,7 @@ async def test_a_release_from_a_repository_and_from_an_archive(
         await direct.check(RELEASE, "x", {**inputs, "chart": "no-such-chart"})
 
 
-async def test_a_release_from_an_oci_registry(direct: Any, tmp_path: Path, pages: Pages) -> None:
+async def test_release_from_an_oci_registry(direct: Any, tmp_path: Path, pages: Pages) -> None:
     body = pack(write_chart(tmp_path), tmp_path / "chart.tgz")
     config = json.dumps({"name": "greeter", "version": "1.2.3", "apiVersion": "v2"}).encode()
 
@@ -226,13 +224,13 @@ async def test_a_release_from_an_oci_registry(direct: Any, tmp_path: Path, pages
     assert made.state["status"]["status"] == "deployed"
 
 
-async def test_a_value_the_schema_refuses_fails_the_preview(direct: Any, tmp_path: Path) -> None:
+async def test_value_against_the_schema_fails_the_preview(direct: Any, tmp_path: Path) -> None:
     inputs = {"name": "bad", "chart": str(write_chart(tmp_path)), "values": {"replicas": -1}}
     with pytest.raises(Exception, match=r"(?s)replicas.*minimum"):
         await direct.create(RELEASE, "bad", inputs, preview=True)
 
 
-async def test_a_failed_release_is_kept_and_the_next_update_mends_it(
+async def test_failed_release_is_kept_and_repaired_by_the_next_update(
     direct: Any, kube: KubeClient, namespace: str, tmp_path: Path
 ) -> None:
     inputs = {"name": "slow", "chart": str(write_chart(tmp_path)), "values": {"replicas": 1}, "timeout": 1}
@@ -248,7 +246,7 @@ async def test_a_failed_release_is_kept_and_the_next_update_mends_it(
 
 
 @pytest.mark.parametrize("revision", [1, 2])
-async def test_an_interrupted_release_is_taken_up(
+async def test_interrupted_release_is_resumed(
     direct: Any, kube: KubeClient, namespace: str, tmp_path: Path, revision: int
 ) -> None:
     inputs = {"name": "cut", "chart": str(write_chart(tmp_path)), "timeout": 30}
@@ -274,7 +272,7 @@ async def _set_status(kube: KubeClient, namespace: str, name: str, state: str) -
     await kube.patch("v1", "Secret", name, change, namespace)
 
 
-async def test_secret_values_are_in_no_argument_and_no_message(direct: Any, tmp_path: Path) -> None:
+async def test_secret_values_stay_out_of_arguments_and_messages(direct: Any, tmp_path: Path) -> None:
     inputs = {
         "name": "s",
         "chart": str(write_chart(tmp_path)),

@@ -30,11 +30,11 @@ IDENTITY = ("metadata.name", "metadata.namespace")
         ({"a": {"b": 1}}, {"a": "text"}, {"a": "update"}),
     ],
 )
-def test_changes_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, str]) -> None:
+def test_changes_are_listed_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, str]) -> None:
     assert {path: change.kind for path, change in difference(old, new, ()).changes.items()} == changes
 
 
-def test_a_replacement_deletes_first_only_if_it_keeps_its_name() -> None:
+def test_replacement_deletes_first_only_with_the_same_name() -> None:
     named = {"metadata": {"name": "n", "namespace": "s"}, "data": {"a": "1"}}
     changed = {**named, "data": {"a": "2"}}
     found = difference(named, changed, (*IDENTITY, "data"))
@@ -47,7 +47,7 @@ def test_a_replacement_deletes_first_only_if_it_keeps_its_name() -> None:
     assert not difference(auto, {**auto, "data": {"a": "2"}}, (*IDENTITY, "data")).delete_first
 
 
-def test_what_holds_a_force_new_field_or_lies_in_one_replaces() -> None:
+def test_change_above_or_below_a_force_new_field_replaces() -> None:
     forcing = ("spec.selector", "spec.containers[*].image")
     old = {"spec": {"selector": {"matchLabels": {"a": "1"}}, "containers": [{"image": "x", "name": "n"}]}}
     inside = {"spec": {"selector": {"matchLabels": {"a": "2"}}, "containers": [{"image": "x", "name": "m"}]}}
@@ -58,7 +58,7 @@ def test_what_holds_a_force_new_field_or_lies_in_one_replaces() -> None:
     assert difference({}, old, forcing).replaces == ["spec"]
 
 
-def test_ignored_paths() -> None:
+def test_ignored_paths_are_not_compared() -> None:
     old = {"spec": {"replicas": 1, "containers": [{"image": "x"}, {"image": "y"}]}}
     new = {"spec": {"replicas": 2, "containers": [{"image": "z"}, {"image": "z"}]}}
     assert set(difference(old, new, (), ("spec.replicas",)).changes) == {
@@ -70,7 +70,7 @@ def test_ignored_paths() -> None:
 
 
 @pytest.mark.parametrize("text", ["a.b[0].c", 'a["x.y/z"].b', "a", "a[10][1]", 'a["q\\"q"]', "a[*].b"])
-def test_paths_are_read_as_they_are_written(text: str) -> None:
+def test_paths_round_trip(text: str) -> None:
     assert render(parse(text)) == text.replace("[*]", ".*") if "*" in text else text
 
 

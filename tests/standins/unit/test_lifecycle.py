@@ -60,9 +60,7 @@ def answered(code: int, reason: str) -> ApiError:
         pytest.param(answered(409, "AlreadyExists"), False, id="somebody else's"),
     ],
 )
-async def test_a_creation_is_kept_in_mind_while_it_may_have_happened(
-    error: Exception, kept: bool, tmp_path: Path
-) -> None:
+async def test_uncertain_creation_is_remembered(error: Exception, kept: bool, tmp_path: Path) -> None:
     cluster = cluster_with(error, tmp_path)
     target = Target(urn=URN, inputs=MANIFEST, manager="test", is_patch=False)
     with pytest.raises(OperationError, match="was not successfully created"):

@@ -21,11 +21,11 @@ def test_equal_quantities(left: Any, right: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1.2.3", "Gi", "1 Gi", "--1", True, None, "1Kx"])
-def test_no_quantities(text: Any) -> None:
+def test_invalid_quantities(text: Any) -> None:
     assert objects.quantity(text) is None
 
 
-def test_a_live_object_is_cut_to_the_inputs_and_keeps_their_form() -> None:
+def test_live_object_is_pruned_to_the_inputs() -> None:
     inputs = {
         "spec": {
             "containers": [
@@ -62,7 +62,7 @@ def test_a_live_object_is_cut_to_the_inputs_and_keeps_their_form() -> None:
     }
 
 
-def test_a_checkpoint_has_what_the_vendors_has() -> None:
+def test_checkpoint_matches_that_of_the_vendor() -> None:
     inputs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "s", "y": "p"}}
     marked = {**inputs, "data": {"x": Secret("s"), "y": "p"}}
     live = {**inputs, "metadata": {"name": "a", "uid": "u", "managedFields": [{}]}}
@@ -78,7 +78,7 @@ def test_a_checkpoint_has_what_the_vendors_has() -> None:
     assert objects.live_of(state)["data"] == {"x": "s", "y": "p"}
 
 
-def test_the_data_of_a_secret_is_secret_wherever_it_stands() -> None:
+def test_secret_data_is_secret_everywhere() -> None:
     listed = objects.annotate_secrets({"kind": "Secret", "data": {"a": "x"}}, {})
     assert listed["data"] == Secret({"a": "x"})
     nested = objects.annotate_secrets(
@@ -87,7 +87,7 @@ def test_the_data_of_a_secret_is_secret_wherever_it_stands() -> None:
     assert nested == {"a": Secret([{"b": 1}]), "c": {"d": Secret(1)}}
 
 
-def test_tokens() -> None:
+def test_tokens_of_kinds() -> None:
     assert tokens.type_of(URN) == "kubernetes:apps/v1:Deployment"
     assert tokens.name_of(URN) == "my::name"
     assert tokens.gvk_of_token("kubernetes:core/v1:Pod") == tokens.Gvk("", "v1", "Pod")
@@ -104,7 +104,7 @@ def test_tokens() -> None:
         ("kubernetes:example.com/v1:SuperPatch", "SuperPatch", False),
     ],
 )
-def test_patch_resources_are_told_from_kinds_called_patch(token: str, kind: str, *, patch: bool) -> None:
+def test_patch_resources_differ_from_kinds_named_patch(token: str, kind: str, *, patch: bool) -> None:
     assert tokens.is_patch(f"urn:pulumi:s::p::{token}::n", kind) is patch
 
 
@@ -117,7 +117,7 @@ def test_patch_resources_are_told_from_kinds_called_patch(token: str, kind: str,
         (tokens.Gvk("example.com", "v1", "Thing"), None),
     ],
 )
-def test_scopes_that_need_no_server(gvk: tokens.Gvk, *, scope: bool | None) -> None:
+def test_scopes_of_built_in_kinds(gvk: tokens.Gvk, *, scope: bool | None) -> None:
     assert tokens.known_scope(gvk) is scope
 
 
@@ -126,7 +126,7 @@ def test_lists_of_built_in_kinds_only() -> None:
     assert not tokens.is_list("urn:pulumi:s::p::kubernetes:example.com/v1:GuestList::n")
 
 
-def test_names_come_from_the_engines_seed_or_its_proposal() -> None:
+def test_names_come_from_the_seed_or_the_autonaming_proposal() -> None:
     urn = "urn:pulumi:s::p::kubernetes:core/v1:ConfigMap::settings"
     first = check.with_name({}, {}, urn, b"seed", None)
     assert first == check.with_name({}, {}, urn, b"seed", None)
@@ -140,7 +140,7 @@ def test_names_come_from_the_engines_seed_or_its_proposal() -> None:
     assert check.with_name({"metadata": {"name": UNKNOWN}}, {}, urn, b"", None) == {"metadata": {"name": UNKNOWN}}
 
 
-def test_an_update_takes_over_what_its_creation_managed() -> None:
+def test_update_takes_over_fields_of_the_creation() -> None:
     live = {
         "apiVersion": "v1",
         "metadata": {

@@ -32,7 +32,7 @@ def obj(kind: str, spec: Object, status: Object, generation: int = 1) -> Object:
         ({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}, ""),
     ],
 )
-def test_a_deployment(status: Object, message: str) -> None:
+def test_deployment_readiness(status: Object, message: str) -> None:
     live = obj("Deployment", {"replicas": 2}, status, generation=2)
     rule = rule_for({}, live)
     assert rule is not None
@@ -40,7 +40,7 @@ def test_a_deployment(status: Object, message: str) -> None:
     assert rule(live).ready is (message == "")
 
 
-def test_a_paused_deployment_is_not_waited_for() -> None:
+def test_paused_deployment_is_ready() -> None:
     live = obj("Deployment", {"replicas": 2, "paused": True}, {"observedGeneration": 1})
     rule = rule_for({}, live)
     assert rule is not None
@@ -68,14 +68,14 @@ def test_a_paused_deployment_is_not_waited_for() -> None:
         ("DaemonSet", {}, {"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1}, False),
     ],
 )
-def test_other_workloads(kind: str, spec: Object, status: Object, *, ready: bool) -> None:
+def test_readiness_of_other_workloads(kind: str, spec: Object, status: Object, *, ready: bool) -> None:
     live = obj(kind, spec, status)
     rule = rule_for({}, live)
     assert rule is not None
     assert rule(live).ready is ready
 
 
-def test_a_pods_trouble_in_one_line() -> None:
+def test_pod_problems_are_summarised() -> None:
     waiting = {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     assert pod_trouble({"status": {"containerStatuses": [waiting]}}) == "container c: ImagePullBackOff: no such image"
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
@@ -92,7 +92,7 @@ def test_a_pods_trouble_in_one_line() -> None:
         ({"clusterIP": "10.0.0.1"}, False),
     ],
 )
-def test_services_that_are_waited_for(spec: Object, *, waits: bool) -> None:
+def test_service_readiness(spec: Object, *, waits: bool) -> None:
     assert selects_pods({"spec": spec}) is waits
 
 
@@ -126,12 +126,12 @@ THING = {
         ("{.metadata.annotations.a\\.b/c}=x", True),
     ],
 )
-def test_jsonpath(expression: str, *, holds: bool) -> None:
+def test_jsonpath_is_evaluated(expression: str, *, holds: bool) -> None:
     assert jsonpath.matches(expression, THING) is holds
 
 
 @pytest.mark.parametrize("expression", ["{.a[}", "{.a}==b=c[", "{.a[?(@.b>1)]}", "{..a}"])
-def test_jsonpath_outside_the_part_is_refused(expression: str) -> None:
+def test_unsupported_jsonpath_is_rejected(expression: str) -> None:
     with pytest.raises(jsonpath.ExpressionError, match="JSONPath"):
         jsonpath.matches(expression.replace("==b=c[", "x"), THING)
 
@@ -140,7 +140,7 @@ def _waiting_for(text: str) -> Object:
     return {"metadata": {"annotations": {"pulumi.com/waitFor": text}}}
 
 
-def test_wait_for_and_skip_await_go_before_the_kinds_rule() -> None:
+def test_wait_annotations_override_the_rule_of_the_kind() -> None:
     live = obj("Deployment", {"replicas": 1}, {}) | {"status": THING["status"]}
     both = rule_for(_waiting_for('["condition=Ready", "jsonpath={.status.phase}=Gone"]'), live)
     assert both is not None

@@ -61,7 +61,7 @@ async def wait_for(client: FlakyClient) -> Object | None:
     ],
     ids=["refused", "timeout", "starting", "kind not read yet"],
 )
-async def test_a_short_outage_is_sat_out(trouble: Exception) -> None:
+async def test_short_outage_is_tolerated(trouble: Exception) -> None:
     client = FlakyClient(listing(1), trouble, trouble, listing(2, done="yes"))
     found = await wait_for(client)
     assert found is not None
@@ -69,7 +69,7 @@ async def test_a_short_outage_is_sat_out(trouble: Exception) -> None:
     assert client.lists == 4
 
 
-async def test_a_long_outage_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_outage_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_OUTAGE_S", 0.5)
     client = FlakyClient(listing(1), aiohttp.ClientConnectionError("refused"))
     async with asyncio.timeout(10):
@@ -77,7 +77,7 @@ async def test_a_long_outage_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> N
             await wait_for(client)
 
 
-async def test_answers_in_between_begin_the_count_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answer_resets_the_failure_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_OUTAGE_S", 0.5)
     refused = aiohttp.ClientConnectionError("refused")
     # Each outage is below the limit, all of them together are not.
@@ -85,14 +85,14 @@ async def test_answers_in_between_begin_the_count_anew(monkeypatch: pytest.Monke
     assert await wait_for(client) is not None
 
 
-async def test_a_refusal_ends_the_wait_at_once() -> None:
+async def test_rejection_ends_the_wait_at_once() -> None:
     client = FlakyClient(ApiError(403, {"message": "not you"}, request="GET"))
     with pytest.raises(ApiError, match="not you"):
         await wait_for(client)
     assert client.lists == 1
 
 
-async def test_a_kind_that_stays_away_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_kind_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MISSING_S", 0.5)
     client = FlakyClient(listing(1), UnknownKindError("v1", "ConfigMap"))
     async with asyncio.timeout(10):
@@ -100,7 +100,7 @@ async def test_a_kind_that_stays_away_ends_the_wait(monkeypatch: pytest.MonkeyPa
             await wait_for(client)
 
 
-async def test_whatever_ends_a_watch_ends_the_wait() -> None:
+async def test_each_watch_error_ends_the_wait() -> None:
     client = FlakyClient(RuntimeError("a bug of ours"))
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="a bug of ours"):
