@@ -1,4 +1,4 @@
-"""Turn the output of commands into a picture of a terminal, as SVG: ``make up 2>&1 | python tools/screenshot.py FILE``."""
+"""Draw the output of a command as a terminal, in SVG: ``make up 2>&1 | python tools/screenshot.py FILE``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ TEMPLATE = """\
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+</clipPath>
 {lines}
 </defs>
 {chrome}
