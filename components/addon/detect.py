@@ -11,7 +11,7 @@ from components.addon.plan import ADDON_LABEL
 from components.cluster.access import Access
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient, KubeconfigError
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 
 _SECONDS = 20.0
 """A cluster that takes longer for a dozen look-ups does not answer."""
@@ -48,7 +48,7 @@ async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[Addo
 
             asked = [addon for addon in wanted if addon not in ours]
             there = await asyncio.gather(*map(is_there, asked))
-    except (KubeconfigError, *TROUBLE) as error:
+    except (KubeconfigError, *REQUEST_ERRORS) as error:
         raise UserError(
             f"What is installed in {access.server} (context {access.context}) cannot be looked up: "
             f"{str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."

@@ -1,4 +1,4 @@
-"""Names and labels of what a job owns."""
+"""Names, labels and annotations of the objects that a job owns."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from inferstack.api import InferenceJob, constants
 from inferstack.apimachinery.objects import Object
 
 MANAGER: Final = "inferstack-operator"
-"""Field manager of all writes."""
+"""Field manager of the operator's writes."""
 SCALER: Final = "inferstack-scaler"
 """Field manager of the predictive scaler's writes."""
 JOB: Final = "inferstack.dev/job"
 """The label that selects a job's children; its value is the job's name."""
-OURS: Final = f"{JOB},app.kubernetes.io/managed-by={MANAGER}"
+CHILDREN: Final = f"{JOB},app.kubernetes.io/managed-by={MANAGER}"
 """Selector of the children of all jobs."""
 SERIES_JOB: Final = "inferencejob"
 """Label of each series of an inference pod: the job that the pod belongs to."""
@@ -22,15 +22,15 @@ SERIES_RUNTIME: Final = "runtime"
 SPEC_REPLICAS: Final = "inferstack.dev/spec-replicas"
 """Annotation of a Deployment: spec.replicas of the job when the Deployment was last written."""
 CACHE: Final = "inferstack.dev/cache"
-"""Annotation of a Deployment whose replicas have a Dataset: `cache.identity`."""
+"""Annotation of a Deployment whose replicas mount a Dataset: `datasets.identity`."""
 COLD: Final = "inferstack.dev/started-cold"
-"""Annotation of a Deployment that was started without its Dataset: the job's generation then."""
+"""Annotation of a Deployment that was started without its Dataset: the job's generation at that time."""
 HASH: Final = "inferstack.dev/applied"
-"""Annotation of a child: hash of the object as it was last written."""
+"""Annotation of a child: hash of the object as last written."""
 
 
 def make_labels(job: InferenceJob, runtime: str) -> dict[str, str]:
-    """Return the labels of all that belongs to a job."""
+    """Return the labels of a job's objects."""
     return {
         "app.kubernetes.io/name": runtime,
         "app.kubernetes.io/instance": job.metadata["name"],
@@ -42,7 +42,7 @@ def make_labels(job: InferenceJob, runtime: str) -> dict[str, str]:
 
 
 def make_metadata(job: InferenceJob, runtime: str) -> Object:
-    """Return the metadata of a child: the job's name, its labels, and the job as the one owner."""
+    """Return the metadata of a child: name, labels, and the job as its only owner."""
     owner = {
         "apiVersion": constants.API_VERSION,
         "kind": constants.KIND,

@@ -1,4 +1,4 @@
-"""Kubernetes Events for the turns in the life of a job or a rollout; best effort: a lost one must not hold them up."""
+"""Kubernetes Events about jobs and rollouts, on a best-effort basis: a lost Event delays nothing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from inferstack.api import constants
 from inferstack.api.labels import MANAGER
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 
 _LOG = logging.getLogger("operator.events")
 _LONGEST_MESSAGE = 1024
 _CLUSTER_WIDE = "default"
-"""Namespace of Events about objects that have none; the API server takes no other."""
+"""Namespace of Events about cluster-scoped objects; the API server accepts no other."""
 _MOST_WAITING = 5000
-"""Beyond this many unsent Events, new ones are dropped: the API server has other troubles then."""
+"""With more unsent Events than this, new ones are dropped, to spare the API server."""
 
 
 @dataclass(frozen=True)
 class Transition:
-    """A change in an object's state that is worth an Event."""
+    """A change of an object's state that deserves an Event."""
 
     type: str
     """Normal or Warning."""
@@ -36,14 +36,14 @@ def make_event(
     """Return an Event about an object.
 
     Args:
-        obj: its metadata with name, uid, resourceVersion and, unless it has none, namespace.
+        obj: with metadata.name, uid, resourceVersion and, unless cluster-scoped, namespace.
         transition: what happened.
         now: RFC 3339 time.
         kind: of the object.
-        manager: who tells.
+        manager: the reporting component.
     """
     meta = obj["metadata"]
-    within = {"namespace": meta["namespace"]} if "namespace" in meta else {}
+    namespace = {"namespace": meta["namespace"]} if "namespace" in meta else {}
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -52,7 +52,7 @@ def make_event(
             "apiVersion": constants.API_VERSION,
             "kind": kind,
             "name": meta["name"],
-            **within,
+            **namespace,
             "uid": meta["uid"],
             "resourceVersion": meta["resourceVersion"],
         },
@@ -69,7 +69,7 @@ def make_event(
 
 
 class EventWriter:
-    """Send Events one after the other, behind the work on jobs.
+    """Sends Events one after another, in the background.
 
     Args:
         kube: connected client.
@@ -81,18 +81,18 @@ class EventWriter:
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(maxsize=_MOST_WAITING)
 
     def post(self, event: Object) -> None:
-        """Send an Event soon."""
+        """Queue an Event."""
         try:
             self._waiting.put_nowait(event)
         except asyncio.QueueFull:
-            _LOG.warning("dropped an Event: %s", event["message"])
+            _LOG.warning("Event dropped: %s", event["message"])
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send Events until cancelled."""
         while True:
             event = await self._waiting.get()
             try:
                 await self._kube.create(event, field_manager=self._manager)
-            except TROUBLE as error:
-                # The usual case is a namespace that is about to go.
-                _LOG.debug("an Event was not taken: %s", error)
+            except REQUEST_ERRORS as error:
+                # The usual cause is a namespace that is being deleted.
+                _LOG.debug("Event refused: %s", error)

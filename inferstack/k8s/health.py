@@ -1,4 +1,4 @@
-"""``GET /healthz``, as a kubelet asks for it: 200 while all is well, else 503 and why; and ``GET /metrics``."""
+"""``GET /healthz`` for the kubelet, 200 or 503 with a reason, and ``GET /metrics`` for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable
 from aiohttp import web
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus refuses a page that does not name its format."""
+"""Prometheus rejects a page without its format."""
 
 
 async def serve(
     host: str | None, port: int, problem: Callable[[], str | None], metrics: Callable[[], str] | None = None
 ) -> web.AppRunner:
-    """Listen until the runner that is returned is cleaned up.
+    """Listen until the returned runner is cleaned up.
 
     Args:
         host: address; None for all.
-        port: TCP port; 0 takes a free one.
-        problem: returns why the program is not healthy, None when it is.
-        metrics: returns the program's metrics in Prometheus' text format; without it there is no such page.
+        port: TCP port; 0 for any free port.
+        problem: returns why the program is not healthy; None if it is.
+        metrics: returns the metrics in Prometheus' text format; None for no such page.
 
     Raises:
-        OSError: the port is taken or not allowed.
+        OSError: the port is in use or not permitted.
     """
 
     async def healthz(_: web.Request) -> web.Response:

@@ -1,8 +1,8 @@
-"""A local copy of one kind's objects, kept current by list and watch.
+"""A local copy of the objects of a kind, kept current by list and watch.
 
-Survives what a control plane does: a watch that ends, a resourceVersion that is too old (410), an API server that is
-restarted, a kind that is not served yet or goes away. What vanished while no watch ran is found by the next list.
-Retries back off; a trouble is logged once, and its end.
+An informer survives the end of a watch, an expired resourceVersion (410), a restart of the API server, and a kind that
+is not served yet or no longer. The next list shows which objects were deleted while no watch ran. Retries back off.
+Each problem is logged once, and so is its end.
 """
 
 from __future__ import annotations
@@ -20,14 +20,22 @@ from inferstack.apimachinery.objects import Object
 from inferstack.k8s.client import KubeClient
 from inferstack.k8s.errors import ApiError, CredentialError, UnknownKindError, is_missing
 
-TROUBLE: Final = (ApiError, UnknownKindError, aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, ValueError)
-"""What a request may end with when the server is away or talks nonsense; anything else is a bug and must be seen."""
+REQUEST_ERRORS: Final = (
+    ApiError,
+    UnknownKindError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ssl.SSLError,
+    OSError,
+    ValueError,
+)
+"""The errors of a request to an API server that is away or answers incorrectly. Any other error is a bug."""
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
 _LONGEST_MISSING_WAIT = 1.0
 _UNAUTHORIZED_SECONDS = 60.0
-"""How long 401 is taken for a passing trouble: an API server that has just started may answer it to valid tokens."""
+"""How long 401 is retried: an API server that has just started may reject valid tokens."""
 
 
 def key_of(obj: Object) -> str:
@@ -38,30 +46,29 @@ def key_of(obj: Object) -> str:
 
 
 def version_of(obj: Object) -> int:
-    """Return an object's resourceVersion as a number; 0 where it has none."""
+    """Return an object's resourceVersion as a number; 0 if it has none."""
     version = obj["metadata"].get("resourceVersion", "0")
     return int(version) if version.isdecimal() else 0
 
 
 def newer_of(before: Object | None, after: Object | None) -> Object:
-    """Return the newer side of a change as `Informer` tells it."""
+    """Return the object of a change, as it is or, if it was deleted, as it was."""
     obj = before if after is None else after
-    assert obj is not None  # noqa: S101  # a change has at least one side
+    assert obj is not None  # noqa: S101  # one of them is an object in each change
     return obj
 
 
 class Informer:
-    """Objects of one kind by `key_of`, and a call for each change.
+    """The objects of a kind by `key_of`, and a callback for each change.
 
     Args:
         kube: connected client.
-        api_version, kind: what to watch.
-        on_change: called with the object as it was and as it is; None where there is none. Must not block.
+        api_version, kind: the kind to watch.
+        on_change: called with the object before and after the change; None if there is none. Must not block.
         namespace, labels, fields: narrow the watch.
-        prune: drops what is not needed before an object is kept; metadata's name, namespace, uid and resourceVersion
-            must stay.
-        optional: a kind that is not served is one without objects; otherwise it is waited for, and what was known of it
-            stays known.
+        prune: reduces an object to what is kept of it; name, namespace, uid and resourceVersion must stay.
+        optional: whether a kind that is not served counts as one without objects. Otherwise the informer waits for
+            it and keeps its objects.
     """
 
     def __init__(
@@ -87,7 +94,7 @@ class Informer:
         self._optional = optional
         self._reached = 0
         self.trouble: str | None = None
-        """Why there is no watch at the moment; None while there is one."""
+        """Why there is no watch at the moment; None if there is one."""
         self._unauthorized_since: float | None = None
         self._log = logging.getLogger(f"informer.{kind.lower()}")
 
@@ -106,40 +113,40 @@ class Informer:
                 if since is None:
                     since = await self._list()
                     missing = 0
-                    self._well()
+                    self._note_success()
                 async for change, obj in self._watch(since):
-                    self._well()
+                    self._note_success()
                     since = obj["metadata"]["resourceVersion"]
                     self._reached = version_of(obj)
                     if change != "BOOKMARK":
-                        self._take(change, obj)
-            except TROUBLE as error:
+                        self._apply_event(change, obj)
+            except REQUEST_ERRORS as error:
                 self._check_credentials(error)
-                # After a refusal the version may be worthless (410, or etcd was restored): list again. After a broken
-                # connection it holds.
+                # After an error status the resourceVersion may be invalid (410, or etcd was restored): list again.
+                # After a broken connection it is still valid.
                 if isinstance(error, ApiError | UnknownKindError):
                     since = None
                 missing = missing + 1 if self._optional and is_missing(error) else 0
                 if missing:
-                    # One 404 can be an API server that is just starting; it must not empty what is known.
+                    # A single 404 can come from an API server that is starting: it must not drop all objects.
                     if missing > 1 or not self.objects:
                         self._replace({})
                         self.synced.set()
-                    self._note(f"the API server serves no {self._kind} yet")
+                    self._note_trouble(f"the API server serves no {self._kind} yet")
                     wait = min(wait, _LONGEST_MISSING_WAIT)
                 elif not (isinstance(error, ApiError) and error.code == 410):
-                    self._note(f"{type(error).__name__}: {error}")
-            # A watch that lasted needs no pause; one that ends at once must not become a busy loop.
+                    self._note_trouble(f"{type(error).__name__}: {error}")
+            # No pause after a long watch; back-off after one that ends at once.
             if time.monotonic() - started > _LONGEST_WAIT:
                 wait = _FIRST_WAIT
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
     def remember(self, obj: Object) -> None:
-        """Take an object as a write returned it, ahead of the watch."""
-        known = self.objects.get(key_of(obj))
-        # An object that is unknown although the watch is past its version has been deleted meanwhile.
-        newest = self._reached if known is None else version_of(known)
+        """Store the object that a write returned, ahead of the watch."""
+        stored = self.objects.get(key_of(obj))
+        # If the watch is past the version of an object that it does not have, the object was deleted meanwhile.
+        newest = self._reached if stored is None else version_of(stored)
         if version_of(obj) > newest:
             self.objects[key_of(obj)] = self._prune(obj)
 
@@ -161,24 +168,24 @@ class Informer:
         for key in [key for key in self.objects if key not in current]:
             self._on_change(self.objects.pop(key), None)
         for key, obj in current.items():
-            known = self.objects.get(key)
-            if known is None or version_of(known) != version_of(obj):
+            stored = self.objects.get(key)
+            if stored is None or version_of(stored) != version_of(obj):
                 self.objects[key] = self._prune(obj)
-                self._on_change(known, self.objects[key])
+                self._on_change(stored, self.objects[key])
 
-    def _take(self, change: str, obj: Object) -> None:
+    def _apply_event(self, change: str, obj: Object) -> None:
         key = key_of(obj)
-        known = self.objects.get(key)
+        stored = self.objects.get(key)
         if change == "DELETED":
-            if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
+            if stored is not None and stored["metadata"]["uid"] == obj["metadata"]["uid"]:
                 del self.objects[key]
-                self._on_change(known, None)
+                self._on_change(stored, None)
             return
-        same = known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]
-        if known is not None and same and version_of(obj) < version_of(known):
-            return  # a write's answer was ahead of the watch
+        same = stored is not None and stored["metadata"]["uid"] == obj["metadata"]["uid"]
+        if stored is not None and same and version_of(obj) < version_of(stored):
+            return  # the result of a write was ahead of the watch
         self.objects[key] = self._prune(obj)
-        self._on_change(known, self.objects[key])
+        self._on_change(stored, self.objects[key])
 
     def _check_credentials(self, error: Exception) -> None:
         if not (isinstance(error, ApiError) and error.code == 401):
@@ -191,12 +198,12 @@ class Informer:
                 f"the API server has refused the credentials for {_UNAUTHORIZED_SECONDS:.0f} s: {error}"
             ) from error
 
-    def _note(self, trouble: str) -> None:
+    def _note_trouble(self, trouble: str) -> None:
         if trouble != self.trouble:
             self._log.warning("%s", trouble)
             self.trouble = trouble
 
-    def _well(self) -> None:
+    def _note_success(self) -> None:
         self._unauthorized_since = None
         if self.trouble is not None:
             self._log.info("watching again")

@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """A PolicyRule of rbac.authorization.k8s.io/v1 and the reason for it."""
+    """A PolicyRule of rbac.authorization.k8s.io/v1 with its reason."""
 
     group: str
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     reason: str
     names: tuple[str, ...] = ()
-    """Of these objects only; empty: of all."""
+    """The objects by name; empty for all."""
 
     def manifest(self) -> dict[str, Any]:
         """Return the PolicyRule."""

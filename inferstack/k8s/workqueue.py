@@ -1,4 +1,4 @@
-"""Keys that need work: each at most once in the queue and never in two workers at a time."""
+"""A work queue of keys: each is queued at most once, and never processed by two workers at a time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 10.0
 
 
 class WorkQueue:
-    """Run ``work`` for each key that was added; changes that come meanwhile are one run after it.
+    """Run ``work`` for each key that was added; keys added during their run are run once more after it.
 
     Args:
-        work: called with a key; returns seconds after which to call again, or None. What it raises of `TROUBLE` is
-            logged and tried again with growing pauses.
-        workers: how many run at once.
+        work: called with a key; returns seconds after which to call again, or None. `REQUEST_ERRORS` are logged and
+            retried with exponential back-off.
+        workers: number of concurrent runs.
         name: of the logger.
     """
 
@@ -34,11 +34,11 @@ class WorkQueue:
 
     @property
     def waiting(self) -> int:
-        """Keys that wait for a worker now."""
+        """Number of keys that wait for a worker."""
         return self._queue.qsize()
 
     def add(self, key: str) -> None:
-        """Ask for a run of this key."""
+        """Queue a key."""
         if key in self._dirty:
             return
         self._dirty.add(key)
@@ -46,7 +46,7 @@ class WorkQueue:
             self._queue.put_nowait(key)
 
     def add_after(self, key: str, seconds: float) -> None:
-        """Ask for a run within ``seconds``; of several asks for one key the earliest counts."""
+        """Queue a key after ``seconds``, or earlier if that was requested before."""
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         if timer is not None:
@@ -56,7 +56,7 @@ class WorkQueue:
         self._timers[key] = loop.call_later(seconds, self._due, key)
 
     def forget(self, key: str) -> None:
-        """Drop what was asked for later, and the count of failures."""
+        """Drop the delayed request and the failure count of a key."""
         self._failures.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
@@ -80,12 +80,12 @@ class WorkQueue:
             try:
                 again = await self._work(key)
                 self._failures.pop(key, None)
-            except TROUBLE as error:
+            except REQUEST_ERRORS as error:
                 count = self._failures[key] = self._failures.get(key, 0) + 1
                 again = min(_FIRST_WAIT * 2 ** (count - 1), _LONGEST_WAIT)
-                # A first conflict or broken connection is daily business; a second one in a row is not.
+                # A single conflict or broken connection is normal; a second one in a row is not.
                 level = logging.DEBUG if count == 1 else logging.WARNING
-                self._log.log(level, "%s: %s: %s; again in %.1f s", key, type(error).__name__, error, again)
+                self._log.log(level, "%s: %s: %s; next attempt in %.1f s", key, type(error).__name__, error, again)
             finally:
                 self._running.discard(key)
                 if key in self._dirty:

@@ -53,7 +53,7 @@ class JobInformers:
                 kind,
                 on_change=self._child_changed,
                 namespace=namespace,
-                labels=labels.OURS,
+                labels=labels.CHILDREN,
                 prune=pruning.prune_child,
             )
             for kind, version in KINDS.items()
@@ -64,7 +64,7 @@ class JobInformers:
             "Pod",
             on_change=self._pod_changed,
             namespace=namespace,
-            labels=labels.OURS,
+            labels=labels.CHILDREN,
             prune=pruning.prune_pod,
         )
         self._needed = [self.jobs, *self.children.values(), pods]

@@ -21,7 +21,7 @@ from inferstack.controllers.jobs.reasons import ConditionReason
 from inferstack.controllers.jobs.status import Observation, make_refused_status, make_status, own, under_way
 from inferstack.controllers.jobs.status_writer import StatusWriter
 from inferstack.k8s import KubeClient
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 from inferstack.k8s.workqueue import WorkQueue
 
 _WORKERS = 12
@@ -95,7 +95,7 @@ class Reconciler:
             async with asyncio.timeout(_FINISH_SECONDS):
                 for key in self._children.keys() - self._informers.jobs.objects.keys():
                     await self._clear(key)
-        except TROUBLE as error:
+        except REQUEST_ERRORS as error:
             _LOG.warning("children of deleted jobs are left to the garbage collector: %s", error)
 
     def problem(self) -> str | None:
@@ -117,7 +117,7 @@ class Reconciler:
             if job["metadata"].get("deletionTimestamp"):
                 return None
             return await self._reconcile(key, job)
-        except TROUBLE:
+        except REQUEST_ERRORS:
             raise
         except Exception:  # noqa: BLE001  # a bug that one job brings to light must not stop the others
             _LOG.exception("%s: unexpected error; next attempt in %.0f s", key, _REFUSED_SECONDS)

@@ -25,7 +25,7 @@ from inferstack.controllers.mig.orphans import Orphans
 from inferstack.controllers.mig.status import make_status, make_undecided_status, transitions
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.events import EventWriter, make_event
-from inferstack.k8s.informer import TROUBLE, Informer
+from inferstack.k8s.informer import REQUEST_ERRORS, Informer
 
 _SETTLE_SECONDS = 0.1
 """Changes come in bursts; one run answers a burst."""
@@ -89,7 +89,7 @@ class RolloutController:
         """Reconcile once; return the seconds after which to do so again, None for the next change."""
         try:
             requeue_after = await self._reconcile()
-        except TROUBLE as error:
+        except REQUEST_ERRORS as error:
             self._failures += 1
             wait: float = min(_FIRST_WAIT * 2 ** (self._failures - 1), _LONGEST_WAIT)
             level = logging.DEBUG if self._failures == 1 else logging.WARNING

@@ -11,7 +11,7 @@ import logging
 
 from inferstack.controllers.mig.devices import PRODUCT
 from inferstack.k8s import KubeClient
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 from inferstack.mig.exposition import make_exposition
 from inferstack.mig.usage import make_usage
 
@@ -43,7 +43,7 @@ class UsageMetrics:
         while True:
             try:
                 self._page = await self._compute()
-            except TROUBLE as error:
+            except REQUEST_ERRORS as error:
                 self._page = ""
                 if self._trouble != str(error):  # logged once, not every minute
                     _LOG.warning("GPU usage is unknown: %s", error)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inferstack.api import InferenceJobSpec, constants, runtimes
-from inferstack.api.labels import OURS
+from inferstack.api.labels import CHILDREN
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_epoch
 from inferstack.controllers.scaling import calibration, cluster, promql
@@ -85,7 +85,7 @@ class Collector:
             return Informer(kube, version, kind, prune=prune, **options)
 
         self.jobs = watch(constants.API_VERSION, constants.KIND, cluster.prune_job)
-        self.deployments = watch("apps/v1", "Deployment", cluster.prune_deployment, labels=OURS)
+        self.deployments = watch("apps/v1", "Deployment", cluster.prune_deployment, labels=CHILDREN)
         # All pods of the cluster: pods in any namespace can hold GPUs.
         self.pods = watch("v1", "Pod", cluster.prune_pod, on_change=self._cold_starts.observe, namespace=None)
         self.nodes = watch("v1", "Node", cluster.prune_node, namespace=None)

@@ -15,7 +15,7 @@ from inferstack.controllers.scaling.metrics import FailureLog, ScalerMetrics
 from inferstack.controllers.scaling.status import NoDecision
 from inferstack.k8s import KubeClient
 from inferstack.k8s.events import EventWriter, make_event
-from inferstack.k8s.informer import TROUBLE, Informer
+from inferstack.k8s.informer import REQUEST_ERRORS, Informer
 from inferstack.scaling.plan import INTERVAL
 
 _CONCURRENT_WRITES = 16
@@ -104,7 +104,7 @@ class Publisher:
             body["status"] = {"scaling": scaling}
         try:
             updated = await self._kube.apply(body, field_manager=SCALER, subresource="status")
-        except TROUBLE as error:
+        except REQUEST_ERRORS as error:
             # The next round retries, unless the job has been deleted.
             self._failures.failed("kubernetes", error)
             return

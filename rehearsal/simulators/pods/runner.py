@@ -21,7 +21,7 @@ from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import format_epoch, format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.client import STRATEGIC
-from inferstack.k8s.informer import TROUBLE
+from inferstack.k8s.informer import REQUEST_ERRORS
 from rehearsal import pod_process as process
 from rehearsal.pod_process import Process
 from rehearsal.simulators import FIELD_MANAGER
@@ -104,7 +104,7 @@ class PodRunner:
                 started = asyncio.get_running_loop().time()
                 try:
                     running, command = await self._begin(running)
-                except (PodSpecError, OSError, *TROUBLE) as error:
+                except (PodSpecError, OSError, *REQUEST_ERRORS) as error:
                     reason = error.reason if isinstance(error, PodSpecError) else "CreateContainerError"
                     await self._tell(replace(self._state, phase="waiting", reason=reason, message=str(error)))
                 else:
@@ -202,7 +202,7 @@ class PodRunner:
             await asyncio.sleep(max(wait, 5.0))
             try:
                 wait = (await credentials.issue(self._kube, self._pod, self._cluster, folder)).renew_in
-            except TROUBLE as error:
+            except REQUEST_ERRORS as error:
                 log.warning("%s: no new token: %s", self._name, error)
                 wait = 10.0
 
@@ -295,7 +295,7 @@ class PodRunner:
             if error.not_found or error.conflict:
                 return True
             log.log(refused, "%s: %s: %s", self._name, what, error)
-        except TROUBLE as error:
+        except REQUEST_ERRORS as error:
             log.debug("%s: %s: %s", self._name, what, error)
         else:
             return True

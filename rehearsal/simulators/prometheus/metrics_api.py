@@ -16,7 +16,7 @@ import aiohttp
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.auth import cluster_of
-from inferstack.k8s.informer import TROUBLE, Informer
+from inferstack.k8s.informer import REQUEST_ERRORS, Informer
 from rehearsal.metrics import APISERVICE, METRICS_NAMESPACE, METRICS_SERVICE
 from rehearsal.simulators import FIELD_MANAGER
 
@@ -91,7 +91,7 @@ class MetricsApi:
                     try:
                         await (self._show() if wanted else self._hide())
                         shown = wanted
-                    except TROUBLE as error:
+                    except REQUEST_ERRORS as error:
                         log.warning("%s", error)
                 await asyncio.sleep(_LOOK_SECONDS)
 

@@ -14,7 +14,7 @@ async def _ask(port: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])
-async def test_it_says_what_is_wrong_until_nothing_is(host: str | None) -> None:
+async def test_the_problem_is_reported_until_there_is_none(host: str | None) -> None:
     problems: list[str | None] = ["waiting for a list", None]
     runner = await health.serve(host, 0, lambda: problems.pop(0))
     try:
@@ -26,7 +26,7 @@ async def test_it_says_what_is_wrong_until_nothing_is(host: str | None) -> None:
         await runner.cleanup()
 
 
-async def test_a_port_that_is_taken() -> None:
+async def test_a_port_in_use_is_an_error() -> None:
     runner = await health.serve("127.0.0.1", 0, lambda: None)
     try:
         with pytest.raises(OSError, match="address already in use"):
@@ -36,7 +36,7 @@ async def test_a_port_that_is_taken() -> None:
 
 
 @pytest.mark.parametrize("offered", [True, False])
-async def test_metrics_name_their_format_and_are_there_only_where_offered(offered: bool) -> None:
+async def test_metrics_have_their_format_and_are_optional(offered: bool) -> None:
     runner = await health.serve("127.0.0.1", 0, lambda: None, (lambda: "jobs 2\n") if offered else None)
     try:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"

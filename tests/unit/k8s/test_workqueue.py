@@ -24,7 +24,7 @@ async def running(queue: WorkQueue) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def test_a_key_never_runs_twice_at_once_and_changes_coalesce() -> None:
+async def test_runs_of_a_key_do_not_overlap_and_changes_coalesce() -> None:
     now, most, runs = 0, 0, 0
     release = asyncio.Event()
 
@@ -48,7 +48,7 @@ async def test_a_key_never_runs_twice_at_once_and_changes_coalesce() -> None:
     assert (runs, most) == (2, 1)
 
 
-async def test_failures_are_tried_again_and_bugs_are_not() -> None:
+async def test_request_errors_are_retried_and_bugs_are_not() -> None:
     tries = 0
 
     async def work(key: str) -> None:
@@ -69,7 +69,7 @@ async def test_failures_are_tried_again_and_bugs_are_not() -> None:
     assert raised.group_contains(KeyError)
 
 
-async def test_work_says_when_it_wants_to_run_again() -> None:
+async def test_work_returns_when_to_run_again() -> None:
     answers: list[float | None] = [0.001, 0.001, None]
 
     async def work(_key: str) -> float | None:
@@ -81,7 +81,7 @@ async def test_work_says_when_it_wants_to_run_again() -> None:
         await until(lambda: not answers)
 
 
-async def test_waiting_counts_what_no_worker_has_taken() -> None:
+async def test_waiting_counts_keys_without_a_worker() -> None:
     taken: list[str] = []
     release = asyncio.Event()
 
@@ -105,7 +105,7 @@ async def test_waiting_counts_what_no_worker_has_taken() -> None:
 
 
 @pytest.mark.parametrize("asks", [(0.001, 600), (600, 0.001)])
-async def test_of_several_asks_for_later_the_earliest_counts(asks: tuple[float, ...]) -> None:
+async def test_the_earliest_delayed_request_counts(asks: tuple[float, ...]) -> None:
     runs: list[str] = []
 
     async def work(key: str) -> None:
@@ -120,7 +120,7 @@ async def test_of_several_asks_for_later_the_earliest_counts(asks: tuple[float, 
         await until(lambda: runs == ["a", "a"])
 
 
-async def test_forget_drops_what_was_asked_for_later() -> None:
+async def test_forget_drops_the_delayed_request() -> None:
     runs: list[str] = []
 
     async def work(key: str) -> None:
@@ -152,7 +152,7 @@ async def test_forget_drops_the_count_of_failures(
 
     queue = WorkQueue(work, workers=1, name="test")
     async with running(queue):
-        first, second = (logging.DEBUG, "again in 100.0 s"), (logging.WARNING, "again in 200.0 s")
+        first, second = (logging.DEBUG, "next attempt in 100.0 s"), (logging.WARNING, "again in 200.0 s")
         for expected in ([first], [first, second]):
             queue.add("a")
             await until(lambda expected=expected: told() == expected)  # type: ignore[misc]
