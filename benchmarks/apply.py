@@ -1,8 +1,8 @@
-"""How long the program takes to put the same objects on the API server, against kubectl and Ansible.
+"""Duration of applying the same objects with Pulumi, kubectl and Ansible.
 
-Each round applies the same objects (another namespace a peer), then applies them again unchanged, then deletes them.
-Ratios are taken within a round; the medians of the rounds are printed. Run with ``python -m benchmarks.apply``.
-Ansible runs from a virtual environment of its own (``requirements/bench.lock``), made on first use.
+Each round applies the objects (one namespace per tool), applies them again unchanged, and deletes them. Ratios are
+taken within a round; the output is the median over the rounds. Run ``python -m benchmarks.apply``. Ansible runs in a
+separate virtual environment (``requirements/bench.lock``), created on first use.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ provider = pulumi_kubernetes.Provider("k", kubeconfig=os.environ["BENCH_KUBECONF
 first = None
 for item in json.loads(pathlib.Path("objects.json").read_text()):
     options = pulumi.ResourceOptions(provider=provider, depends_on=[first] if first else None)
-    made = KubeObject(f"{item['kind']}-{item['metadata']['name']}", item, options)
-    first = first or made
+    resource = KubeObject(f"{item['kind']}-{item['metadata']['name']}", item, options)
+    first = first or resource
 """
 
 PLAYBOOK = """\
@@ -45,9 +45,9 @@ PLAYBOOK = """\
   connection: local
   gather_facts: false
   tasks:
-    - name: the namespace
+    - name: namespace
       kubernetes.core.k8s: {state: present, definition: "{{ objects[0] }}"}
-    - name: the objects
+    - name: objects
       kubernetes.core.k8s: {state: present, definition: "{{ objects[1:] }}"}
 """
 
@@ -56,7 +56,7 @@ LOOP = """\
   connection: local
   gather_facts: false
   tasks:
-    - name: the objects, one item each, as roles do
+    - name: objects, one item each, as in roles
       kubernetes.core.k8s: {state: present, definition: "{{ item }}"}
       loop: "{{ objects }}"
       loop_control: {label: "{{ item.metadata.name }}"}
@@ -64,22 +64,22 @@ LOOP = """\
 
 
 def timed(command: Callable[[], None]) -> float:
-    """Return the seconds that a call takes."""
+    """Return the duration of a call in seconds."""
     began = time.perf_counter()
     command()
     return time.perf_counter() - began
 
 
 def run(command: Sequence[str | Path], folder: Path, environment: dict[str, str]) -> None:
-    """Run a command; on failure show the end of its output."""
+    """Run a command; on failure, exit with the end of its output."""
     merged = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=folder, env=merged, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    result = subprocess.run(command, cwd=folder, env=merged, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SystemExit(f"{command[0]} failed:\n{(result.stdout + result.stderr)[-3000:]}")
 
 
 def ansible_home(report: Callable[[str], None]) -> Path:
-    """Return the virtual environment that holds Ansible; make it on first use."""
+    """Return the virtual environment of Ansible; create it on first use."""
     lock = project_root() / "requirements" / "bench.lock"
     home = cache_dir() / "bench-venv"
     stamp = home / "lock"
@@ -91,8 +91,8 @@ def ansible_home(report: Callable[[str], None]) -> Path:
     return home
 
 
-class Peers:
-    """The contestants: each can apply, and delete, its own copy of the objects."""
+class Tools:
+    """The compared tools; each applies and deletes a copy of the objects."""
 
     def __init__(self, folder: Path, kubeconfig: Path, count: int, ansible: Path | None) -> None:
         self.folder = folder
@@ -104,10 +104,10 @@ class Peers:
         self.engine.prepare()
         self.stack = ""
 
-    def write(self, turn: int) -> None:
-        """Write every contestant's input for this round."""
+    def write(self, round_index: int) -> None:
+        """Write the input of all tools for a round."""
         for name in ("kubectl", "pulumi", "ansible", "loop"):
-            (self.folder / f"{name}.json").write_text(json.dumps(make_objects(self.count, f"{name}-{turn}")))
+            (self.folder / f"{name}.json").write_text(json.dumps(make_objects(self.count, f"{name}-{round_index}")))
         items = json.loads((self.folder / "kubectl.json").read_text())
         listed = {"apiVersion": "v1", "kind": "List", "items": items}
         (self.folder / "kubectl.json").write_text(json.dumps(listed))
@@ -118,18 +118,18 @@ class Peers:
         (self.folder / "objects.json").write_text((self.folder / "pulumi.json").read_text())
         (self.folder / "__main__.py").write_text(PROGRAM)
         (self.folder / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
-        self.stack = f"t{turn}"
+        self.stack = f"t{round_index}"
         self.pulumi("stack", "init", self.stack)
 
     def pulumi(self, *arguments: str) -> None:
-        """Run the engine in the benchmark's folder."""
+        """Run the Pulumi engine in the folder of the benchmark."""
         environment = {"BENCH_KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(project_root())}
-        done = self.engine.output(arguments, environment=environment)
-        if done.returncode:
-            raise SystemExit(f"pulumi {arguments} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+        result = self.engine.output(arguments, environment=environment)
+        if result.returncode:
+            raise SystemExit(f"pulumi {arguments} failed:\n{(result.stdout + result.stderr)[-3000:]}")
 
     def apply(self, name: str) -> None:
-        """Apply the objects as ``name`` does."""
+        """Apply the objects with the named tool."""
         environment = {"KUBECONFIG": str(self.kubeconfig), "K8S_AUTH_KUBECONFIG": str(self.kubeconfig)}
         if name == "pulumi":
             self.pulumi("up", "--stack", self.stack, "--yes", "--skip-preview", "--non-interactive")
@@ -140,20 +140,22 @@ class Peers:
             python = f"ansible_python_interpreter={self.ansible / 'bin' / 'python'}"
             run([*play, "-e", f"@{name}.vars.json", "-e", python], self.folder, environment)
 
-    def clear(self, turn: int) -> None:
-        """Delete what this round made."""
+    def delete(self, round_index: int) -> None:
+        """Delete the objects of a round."""
         self.pulumi("destroy", "--stack", self.stack, "--yes", "--skip-preview", "--non-interactive", "--remove")
-        spaces = [f"{name}-{turn}" for name in ("kubectl", "ansible", "loop")]
+        spaces = [f"{name}-{round_index}" for name in ("kubectl", "ansible", "loop")]
         command = [str(self.kubectl), "delete", "namespace", "--ignore-not-found", *spaces]
         run(command, self.folder, {"KUBECONFIG": str(self.kubeconfig)})
 
 
 def main(
-    count: Annotated[int, typer.Option(help="Objects.", min=10)] = 300,
-    rounds: Annotated[int, typer.Option(help="Rounds; medians are taken over them.", min=1)] = 3,
-    with_ansible: Annotated[bool, typer.Option("--ansible/--no-ansible", help="Include Ansible (slow).")] = True,
+    count: Annotated[int, typer.Option(help="Number of objects.", min=10)] = 300,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; the results are medians.", min=1)] = 3,
+    with_ansible: Annotated[
+        bool, typer.Option("--ansible/--no-ansible", help="Include Ansible, which is slow.")
+    ] = True,
 ) -> None:
-    """Time `pulumi up` against kubectl and Ansible on the same objects."""
+    """Compare `pulumi up` with kubectl and Ansible on the same objects."""
     console = Console(stderr=True)
     names = ["pulumi", "kubectl", *(["ansible", "loop"] if with_ansible else [])]
     seconds: dict[tuple[str, str], list[float]] = {}
@@ -162,19 +164,19 @@ def main(
         plane = Rehearsal(folder / "plane")
         plane.start(console.print)
         try:
-            peers = Peers(folder, plane.kubeconfig, count, ansible_home(console.print) if with_ansible else None)
-            for turn in range(rounds):
-                peers.write(turn)
+            tools = Tools(folder, plane.kubeconfig, count, ansible_home(console.print) if with_ansible else None)
+            for round_index in range(rounds):
+                tools.write(round_index)
                 for phase in ("up", "no-op"):
-                    # Another order each round, so that none always runs on a cold or a warm machine.
-                    for peer in names[turn % len(names) :] + names[: turn % len(names)]:
-                        took = timed(lambda peer=peer: peers.apply(peer))  # type: ignore[misc]  # bound per turn
-                        seconds.setdefault((phase, peer), []).append(took)
-                        console.print(f"round {turn + 1}/{rounds}: {phase} by {peer}: {took:.1f} s")
-                peers.clear(turn)
+                    # The order changes each round, so that no tool always runs on a cold or warm machine.
+                    for tool in names[round_index % len(names) :] + names[: round_index % len(names)]:
+                        duration = timed(lambda tool=tool: tools.apply(tool))  # type: ignore[misc]  # bound per iteration
+                        seconds.setdefault((phase, tool), []).append(duration)
+                        console.print(f"round {round_index + 1}/{rounds}: {phase} by {tool}: {duration:.1f} s")
+                tools.delete(round_index)
         finally:
             plane.stop(purge=True)
-    table = Table("case", "pulumi", "peer", "peer's time", "pulumi / peer", "goal")
+    table = Table("case", "pulumi", "tool", "duration", "pulumi / tool", "goal")
     goals = {"kubectl": "≤ 1.5", "ansible": "≤ 0.2", "loop": "≤ 0.2"}
     labels = {
         "kubectl": "kubectl apply --server-side",
@@ -182,12 +184,12 @@ def main(
         "loop": "ansible, loop of items",
     }
     for phase in ("up", "no-op"):
-        ours = seconds[phase, "pulumi"]
-        for peer in names[1:]:
-            theirs = seconds[phase, peer]
-            ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-            row = (f"{statistics.median(ours):.1f} s", labels[peer], f"{statistics.median(theirs):.1f} s")
-            table.add_row(f"{phase}, {count} objects", *row, f"{ratio:.2f}", goals[peer])
+        pulumi = seconds[phase, "pulumi"]
+        for tool in names[1:]:
+            others = seconds[phase, tool]
+            ratio = statistics.median(a / b for a, b in zip(pulumi, others, strict=True))
+            row = (f"{statistics.median(pulumi):.1f} s", labels[tool], f"{statistics.median(others):.1f} s")
+            table.add_row(f"{phase}, {count} objects", *row, f"{ratio:.2f}", goals[tool])
     Console().print(table)
 
 

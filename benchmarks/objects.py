@@ -1,4 +1,4 @@
-"""The objects that the apply benchmark creates: what a platform of many teams is made of."""
+"""Objects of the apply benchmark: typical objects of a platform for many teams."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from inferstack.apimachinery.objects import Object
 
 
 def make_objects(count: int, prefix: str) -> list[Object]:
-    """Return ``count`` (at least 10) namespaced objects of ten kinds and, first, the namespace they live in.
+    """Return a namespace and ``count - 1`` objects of ten kinds in it; ``count`` is at least 10.
 
-    Deployments have no replicas, so that no peer waits for pods: what is measured is the way to the API server.
+    Deployments have no replicas, so that no tool waits for pods: the benchmark measures only the API requests.
     """
     namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": prefix}}
     makers = (
@@ -25,8 +25,8 @@ def make_objects(count: int, prefix: str) -> list[Object]:
         _limit_range,
         _budget,
     )
-    made = [makers[i % len(makers)](f"o{i:04d}", prefix) for i in range(count - 1)]
-    return [namespace, *made]
+    objects = [makers[i % len(makers)](f"o{i:04d}", prefix) for i in range(count - 1)]
+    return [namespace, *objects]
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str, **rest: Any) -> Object:
@@ -49,7 +49,7 @@ def _service_account(name: str, namespace: str) -> Object:
 
 
 def _service(name: str, namespace: str) -> Object:
-    # Without a selector no peer waits for endpoints.
+    # Without a selector, no tool waits for endpoints.
     spec = {"ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]}
     return _object("v1", "Service", name, namespace, spec=spec)
 

@@ -1,6 +1,6 @@
-"""What the policy pack adds to a preview of the full stack.
+"""Overhead of the policy pack in a preview of the full stack.
 
-Peer, in the same run and alternating with it: the same `pulumi preview -s local` without the pack. Run with
+The baseline, alternating in the same run, is the same `pulumi preview -s local` without the pack. Run
 ``python -m benchmarks.policies``.
 """
 
@@ -22,12 +22,14 @@ from rehearsal.control_plane import Rehearsal
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Rounds; medians are taken over them.", min=1)] = 7,
-    existing: Annotated[bool, typer.Option("--up", help="Bring the stack up first: nothing is to be created.")] = False,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; the results are medians.", min=1)] = 7,
+    existing: Annotated[
+        bool, typer.Option("--up", help="Bring the stack up first, so that the preview has no changes.")
+    ] = False,
 ) -> None:
-    """Time previews of the stack local with and without the policy pack."""
+    """Compare previews of the stack local with and without the policy pack."""
     console = Console(stderr=True)
-    # As on a user's machine, where the second run finds the bytecode of the first.
+    # As on a user's machine, where the second run uses the bytecode of the first.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="inferstack-bench-") as folder:
         os.environ |= {"INFERSTACK_STATE": f"{folder}/state", "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
@@ -38,48 +40,48 @@ def main(
             session.engine.prepare()
             session.select()
             if existing:
-                checked(session, ["up", "--yes", "--skip-preview"])
-            took = measure(session, rounds, console)
+                run_checked(session, ["up", "--yes", "--skip-preview"])
+            durations = measure(session, rounds, console)
         finally:
             rehearsal.stop(purge=True)
-    Console().print(report(took))
+    Console().print(report(durations))
 
 
 def measure(session: Session, rounds: int, console: Console) -> dict[str, list[float]]:
-    """Return what each preview took, by case; the first round, which fills caches, is left out."""
+    """Return the durations of previews by case; the first round only fills caches."""
     cases = {"without": [], "with the pack": findings.arguments(session.root)}
-    took: dict[str, list[float]] = {case: [] for case in cases}
-    for turn in range(rounds + 1):
-        # Who goes first changes: what slows the machine down for a while slows both.
-        for case in sorted(cases, reverse=bool(turn % 2)):
-            seen = timed(session, cases[case])
-            if turn:
-                took[case].append(seen)
-                console.print(f"round {turn}/{rounds}: {case}: {seen:.1f} s")
-    return took
+    durations: dict[str, list[float]] = {case: [] for case in cases}
+    for round_index in range(rounds + 1):
+        # Alternate the order, so that a slow phase of the machine affects both cases.
+        for case in sorted(cases, reverse=bool(round_index % 2)):
+            duration = timed(session, cases[case])
+            if round_index:
+                durations[case].append(duration)
+                console.print(f"round {round_index}/{rounds}: {case}: {duration:.1f} s")
+    return durations
 
 
 def timed(session: Session, options: list[str]) -> float:
-    """Return the seconds of one preview."""
+    """Return the duration of one preview in seconds."""
     began = time.monotonic()
-    checked(session, ["preview", *options])
+    run_checked(session, ["preview", *options])
     return time.monotonic() - began
 
 
-def checked(session: Session, args: list[str]) -> None:
-    """Run the engine, which must succeed."""
-    done = session.quietly(args)
-    assert done.returncode == 0, done.stdout + done.stderr
+def run_checked(session: Session, args: list[str]) -> None:
+    """Run the engine and require success."""
+    result = session.quietly(args)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def report(took: dict[str, list[float]]) -> Table:
-    """Return the table of medians, and of the median of the rounds' ratios."""
-    table = Table("preview -s local", "median", "least")
-    for case, seen in took.items():
-        table.add_row(case, f"{statistics.median(seen):.1f} s", f"{min(seen):.1f} s")
-    plain, held = took.values()
-    each = statistics.median(ours / bare for ours, bare in zip(held, plain, strict=True))
-    table.add_row("ratio (goal ≤ 1.25)", f"{each:.2f}", f"{min(held) / min(plain):.2f}")
+def report(durations: dict[str, list[float]]) -> Table:
+    """Return the table of medians, and the median of the ratios per round."""
+    table = Table("preview -s local", "median", "minimum")
+    for case, measured in durations.items():
+        table.add_row(case, f"{statistics.median(measured):.1f} s", f"{min(measured):.1f} s")
+    without, with_pack = durations.values()
+    ratio = statistics.median(a / b for a, b in zip(with_pack, without, strict=True))
+    table.add_row("ratio (goal ≤ 1.25)", f"{ratio:.2f}", f"{min(with_pack) / min(without):.2f}")
     return table
 
 

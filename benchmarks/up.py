@@ -1,7 +1,7 @@
-"""How long ``make up`` takes from stopped to all replicas Running, and again when nothing changes.
+"""Duration of ``make up`` from stopped until all replicas are Running, and again without changes.
 
-Peer, in the same run: the control plane's start alone (``inferstack rehearsal start``), which every way to a rehearsal
-would have to pay. The tools and the virtual environment are there already. Run with ``python -m benchmarks.up``.
+The baseline, in the same run, is the start of the control plane alone (``inferstack rehearsal start``). Tools and
+virtual environment must exist. Run ``python -m benchmarks.up``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from inferstack.project import project_root
 REHEARSAL = [sys.executable, "-m", "inferstack.cli", "rehearsal"]
 
 
-def main(rounds: Annotated[int, typer.Option(help="Rounds; medians are taken over them.", min=1)] = 5) -> None:
-    """Time `make up` against the control plane's start."""
+def main(rounds: Annotated[int, typer.Option(help="Number of rounds; the results are medians.", min=1)] = 5) -> None:
+    """Compare `make up` with the start of the control plane."""
     console = Console(stderr=True)
     cases = {
-        "control plane's start": [*REHEARSAL, "start"],
+        "start of the control plane": [*REHEARSAL, "start"],
         "make up, from stopped": ["make", "up"],
         "make up, no change": ["make", "up"],
         "make down": ["make", "down"],
@@ -34,17 +34,17 @@ def main(rounds: Annotated[int, typer.Option(help="Rounds; medians are taken ove
     seconds: dict[str, list[float]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory(prefix="inferstack-bench-") as folder:
         environment = {"INFERSTACK_STATE": str(Path(folder) / "state"), "NO_COLOR": "1"}
-        for turn in range(rounds):
+        for round_index in range(rounds):
             for case, command in cases.items():
-                took = timed(lambda command=command: run(command, project_root(), environment))  # type: ignore[misc]  # bound per turn
-                seconds[case].append(took)
-                console.print(f"round {turn + 1}/{rounds}: {case}: {took:.1f} s")
+                duration = timed(lambda command=command: run(command, project_root(), environment))  # type: ignore[misc]  # bound per iteration
+                seconds[case].append(duration)
+                console.print(f"round {round_index + 1}/{rounds}: {case}: {duration:.1f} s")
                 if command[0] != "make":
                     run([*REHEARSAL, "stop", "--purge"], project_root(), environment)
-    peer, *others = cases
-    table = Table("case", "median", f"to the {peer}", "goal")
+    baseline, *others = cases
+    table = Table("case", "median", f"to the {baseline}", "goal")
     for case in others:
-        ratio = statistics.median(ours / bare for ours, bare in zip(seconds[case], seconds[peer], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(seconds[case], seconds[baseline], strict=True))
         goal = "≤ 30 s" if "stopped" in case else ""
         table.add_row(case, f"{statistics.median(seconds[case]):.1f} s", f"{ratio:.1f}", goal)
     Console().print(table)

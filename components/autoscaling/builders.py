@@ -1,4 +1,4 @@
-"""The charts' values of the autoscaling role, as pure functions."""
+"""Values of the charts of the autoscaling role. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from inferstack.api.runtimes import make_adapter_rules
 def make_charts(
     settings: AutoscalingSettings, *, monitored: bool, prometheus_url: str | None
 ) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts.
+    """Return the add-ons that the settings enable, with the values of their charts.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
-        prometheus_url: of the monitoring role's Prometheus; the role's own setting goes before it.
+        settings: settings of the role.
+        monitored: whether the CRDs of the Prometheus operator are installed, so that charts may create monitors.
+        prometheus_url: Prometheus of the monitoring role; the role's own setting has precedence.
     """
     charts: dict[AddonName, dict[str, Any]] = {}
     if settings.has_keda:
@@ -41,25 +41,25 @@ def _adapter(settings: AutoscalingSettings, url: str) -> dict[str, Any]:
         "replicas": settings.adapter.replicas,
         "metricsRelistInterval": f"{settings.adapter.relist_seconds}s",
         "rules": {
-            # The chart's own rules offer every series of the cluster, and ask Prometheus for all of them at each look.
+            # The default rules of the chart discover every series of the cluster at each relist.
             "default": False,
             "custom": make_adapter_rules(),
-            # With one entry here the adapter would claim external.metrics.k8s.io, which is KEDA's.
+            # Any rule here would make the adapter claim external.metrics.k8s.io, which KEDA serves.
             "external": [],
         },
     }
 
 
 def _keda(settings: AutoscalingSettings, *, monitored: bool) -> dict[str, Any]:
-    servers = {"replicaCount": settings.keda.replicas}
-    shown = {"enabled": monitored, "serviceMonitor": {"enabled": monitored}}
+    replicas = {"replicaCount": settings.keda.replicas}
+    monitors = {"enabled": monitored, "serviceMonitor": {"enabled": monitored}}
     reads_secrets = any(authentication.secrets for authentication in settings.authentications)
     return {
-        "operator": servers,
-        "metricsServer": servers,
-        "prometheus": {"operator": shown, "metricServer": shown, "webhooks": shown},
-        # The chart's default lets KEDA scale, and read, whatever has a scale.
+        "operator": replicas,
+        "metricsServer": replicas,
+        "prometheus": {"operator": monitors, "metricServer": monitors, "webhooks": monitors},
+        # The default of the chart allows KEDA to scale and read every kind with a scale subresource.
         "rbac": {"scaledRefKinds": [{"apiGroup": constants.GROUP, "kind": constants.PLURAL}]},
-        # Secrets of all namespaces are KEDA's to read only where a trigger needs one.
+        # KEDA may read the Secrets of all namespaces only if a trigger needs one.
         "permissions": {"operator": {"restrict": {"secret": not reads_secrets}}},
     }

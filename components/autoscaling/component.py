@@ -1,4 +1,4 @@
-"""Autoscaling as components: what scales, and what is scaled."""
+"""Pulumi components of autoscaling: KEDA and the metrics adapter, the predictive scaler, and ScaledObjects."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Autoscaling(pulumi.ComponentResource):
     """KEDA and the metrics that HorizontalPodAutoscalers read."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
 
     def __init__(
         self, name: str, settings: AutoscalingSettings, *, addons: Addons, opts: pulumi.ResourceOptions
     ) -> None:
-        """Register the add-ons that the settings ask for, each in its namespace."""
+        """Register the enabled add-ons, each in its namespace."""
         super().__init__("inferstack:autoscaling:Autoscaling", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        wanted: list[AddonName] = []
+        enabled: list[AddonName] = []
         if settings.has_keda:
-            wanted.append("keda")
+            enabled.append("keda")
         if settings.has_adapter:
-            wanted.append("prometheus-adapter")
+            enabled.append("prometheus-adapter")
         self.ready = []
-        for addon in wanted:
+        for addon in enabled:
             spaces = namespaces(addons, (addon,), child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
             self.ready += [*spaces, *Addon(addon, addons, within).ready]
@@ -44,10 +44,10 @@ class Autoscaling(pulumi.ComponentResource):
 
 
 class PredictiveScaler(pulumi.ComponentResource):
-    """What serves ``spec.autoscale.predictive`` of jobs."""
+    """The predictive scaler, which serves ``spec.autoscale.predictive`` of jobs."""
 
     ready: list[pulumi.Resource]
-    """Its Deployment; empty where it is off."""
+    """The Deployment; empty if it is disabled."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class PredictiveScaler(pulumi.ComponentResource):
         monitored: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Register rights, then the Deployment, which is ready once the scaler answers.
+        """Register RBAC objects, then the Deployment, which is ready once the scaler answers its probe.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            prometheus_url: of the monitoring role's Prometheus; the role's own setting goes before it.
-            window: seconds over which rates are taken.
-            monitored: whether the kinds of the Prometheus operator are served.
-            opts: parent, provider and what must come before: the operator, whose namespace it shares.
+            name: name of the component.
+            settings: settings of the role.
+            prometheus_url: Prometheus of the monitoring role; the role's own setting has precedence.
+            window: window of rates in seconds.
+            monitored: whether the CRDs of the Prometheus operator are installed.
+            opts: parent, provider and dependencies: the operator, whose namespace it shares.
         """
         super().__init__(
             "inferstack:autoscaling:PredictiveScaler", name, {}, pulumi.ResourceOptions(parent=opts.parent)
@@ -77,13 +77,13 @@ class PredictiveScaler(pulumi.ComponentResource):
         self.ready = []
         if settings.has_scaler and url:
             rights: list[pulumi.Resource] = []
-            for made in predictive.make_rights(rules()):
-                # One after the other: whoever may not bind at will is refused a binding to a role that is not there.
+            for manifest in predictive.make_rights(rules()):
+                # Sequential: without the verb bind, a binding to a role that does not exist yet is rejected.
                 following = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(rights)))
-                rights.append(KubeObject(f"scaler-{made['kind'].lower()}", made, following))
-            beside = [predictive.make_budget(), *([predictive.make_monitor()] if monitored else [])]
-            for made in beside:
-                KubeObject(f"scaler-{made['kind'].lower()}", made, child)
+                rights.append(KubeObject(f"scaler-{manifest['kind'].lower()}", manifest, following))
+            optional = [predictive.make_budget(), *([predictive.make_monitor()] if monitored else [])]
+            for manifest in optional:
+                KubeObject(f"scaler-{manifest['kind'].lower()}", manifest, child)
             image = load_versions()["images"]["operator"]
             deployment = predictive.make_deployment(settings.predictive, image, url, window)
             running = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=rights))
@@ -92,10 +92,10 @@ class PredictiveScaler(pulumi.ComponentResource):
 
 
 class ScaledObjects(pulumi.ComponentResource):
-    """The jobs that KEDA scales."""
+    """The ScaledObjects of jobs that KEDA scales."""
 
     ready: list[pulumi.Resource]
-    """The ScaledObjects; empty where KEDA scales no job."""
+    """The ScaledObjects; empty if KEDA scales no job."""
 
     def __init__(
         self,
@@ -106,22 +106,24 @@ class ScaledObjects(pulumi.ComponentResource):
         prometheus_url: str | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Register what triggers prove themselves with, then the ScaledObjects.
+        """Register the TriggerAuthentications, then the ScaledObjects.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            specs: of the stack's jobs, by namespace/name.
-            prometheus_url: of the monitoring role's Prometheus.
-            opts: parent, provider and what must come before: KEDA, which takes its finalizer off them, and the jobs.
+            name: name of the component.
+            settings: settings of the role.
+            specs: specs of the stack's jobs, by namespace/name.
+            prometheus_url: Prometheus of the monitoring role.
+            opts: parent, provider and dependencies: the jobs, and KEDA, which removes its finalizer from ScaledObjects.
         """
         super().__init__("inferstack:autoscaling:ScaledObjects", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        proofs: list[pulumi.Resource] = []
+        authentications: list[pulumi.Resource] = []
         for authentication in settings.authentications:
             manifest = make_authentication(authentication)
-            proofs.append(KubeObject(f"proof-{authentication.namespace}-{authentication.name}", manifest, child))
-        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=proofs))
+            authentications.append(
+                KubeObject(f"proof-{authentication.namespace}-{authentication.name}", manifest, child)
+            )
+        after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=authentications))
         self.ready = []
         for manifest in make_scaled_objects(settings, specs, prometheus_url):
             meta = manifest["metadata"]

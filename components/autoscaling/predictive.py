@@ -1,4 +1,4 @@
-"""The predictive scaler's objects, as pure functions."""
+"""Kubernetes objects of the predictive scaler. Pure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _SCALER = Controller(NAME)
 
 
 def make_rights(rules: list[dict[str, Any]]) -> list[Object]:
-    """Return the scaler's identity with the ``rules`` (PolicyRules) that its code needs, in all namespaces."""
+    """Return the ServiceAccount, ClusterRole and binding of the scaler, with ``rules`` (PolicyRules)."""
     return _SCALER.rights(rules)
 
 
 def make_deployment(settings: PredictiveSettings, image: str, prometheus_url: str, window: float) -> Object:
     """Return the scaler's Deployment.
 
-    One replica at a time: two would take turns in one status. While none runs, the last decisions end by themselves and
-    jobs scale by their own metrics.
+    One replica at a time, as two would overwrite each other's status. Without a replica, decisions expire and jobs
+    scale by their own metrics.
 
     Args:
-        settings: of the scaler.
-        image: where the settings name none.
-        prometheus_url: that it asks.
-        window: seconds over which it takes rates.
+        settings: settings of the scaler.
+        image: default image.
+        prometheus_url: address of Prometheus.
+        window: window of rates in seconds.
     """
     options = {
         "--interval": settings.interval_seconds,
@@ -47,12 +47,12 @@ def make_deployment(settings: PredictiveSettings, image: str, prometheus_url: st
 
 
 def make_budget() -> Object:
-    """Return the budget: a drain waits until the new scaler is ready elsewhere."""
+    """Return the PodDisruptionBudget: a drain waits until the new scaler is ready."""
     return _SCALER.budget()
 
 
 def make_monitor() -> Object:
-    """Return what scrapes the scaler, on the port of its probes."""
+    """Return the PodMonitor of the scaler, on the port of its probes."""
     endpoint = {"port": "health", "path": "/metrics"}
     spec = {"selector": {"matchLabels": _SCALER.selector}, "podMetricsEndpoints": [endpoint]}
     return _SCALER.make("monitoring.coreos.com/v1", "PodMonitor", NAMESPACE, spec=spec)

@@ -1,4 +1,4 @@
-"""ScaledObjects and TriggerAuthentications, as pure functions."""
+"""ScaledObjects and TriggerAuthentications. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ API_VERSION = "keda.sh/v1alpha1"
 _HPA_PREFIX = "keda-hpa-"
 _NAME_LENGTH = 63
 _WAIT_SECONDS = 120
-"""KEDA reads a new ScaledObject within a second; what is not ready by then is wrong."""
+"""KEDA reconciles a new ScaledObject within a second; one that is not ready by then is invalid."""
 
 
 def make_scaled_objects(
@@ -23,19 +23,19 @@ def make_scaled_objects(
     """Return the ScaledObjects of the stack's jobs.
 
     Args:
-        settings: of the role, checked with `components.autoscaling.checks`.
-        specs: of the stack's jobs, by namespace/name.
-        prometheus_url: of the monitoring role's Prometheus; the role's own setting goes before it.
+        settings: settings of the role, checked with `components.autoscaling.checks`.
+        specs: specs of the stack's jobs, by namespace/name.
+        prometheus_url: Prometheus of the monitoring role; the role's own setting has precedence.
     """
     url = settings.prometheus_url or prometheus_url or ""
     return [make_scaled_object(scaled, specs[scaled.job], url) for scaled in settings.scaled_jobs]
 
 
 def make_scaled_object(scaled: ScaledJob, spec: InferenceJobSpec, prometheus_url: str) -> Object:
-    """Return the ScaledObject of one job; it has the job's name and moves the job, not the job's Deployment."""
+    """Return the ScaledObject of one job; it has the name of the job and scales the job, not its Deployment."""
     namespace, name = scaled.job.split("/")
-    measured = [
-        _own_metric(metric, namespace, name, spec, prometheus_url, at_zero=scaled.min_replicas == 0)
+    pod_metrics = [
+        _pod_metric(metric, namespace, name, spec, prometheus_url, at_zero=scaled.min_replicas == 0)
         for metric in scaled.metrics
     ]
     autoscaler: Object = {
@@ -45,20 +45,20 @@ def make_scaled_object(scaled: ScaledJob, spec: InferenceJobSpec, prometheus_url
         }
     }
     if len(_HPA_PREFIX + name) > _NAME_LENGTH:
-        # KEDA refuses a HorizontalPodAutoscaler whose name does not do for a label. The job has none of its own.
+        # KEDA rejects a HorizontalPodAutoscaler whose name is not a valid label value. The job itself has none.
         autoscaler["name"] = name
-    made: Object = {
+    spec_object: Object = {
         "scaleTargetRef": {"apiVersion": constants.API_VERSION, "kind": constants.KIND, "name": name},
         "minReplicaCount": scaled.min_replicas,
         "maxReplicaCount": scaled.max_replicas,
         "advanced": {"horizontalPodAutoscalerConfig": autoscaler},
-        "triggers": [*measured, *(_trigger(trigger, prometheus_url) for trigger in scaled.triggers)],
+        "triggers": [*pod_metrics, *(_trigger(trigger, prometheus_url) for trigger in scaled.triggers)],
     }
     if scaled.min_replicas == 0:
-        # Of no effect otherwise, and KEDA warns of them: above zero the HorizontalPodAutoscaler asks by itself.
-        made |= {"pollingInterval": scaled.polling_seconds, "cooldownPeriod": scaled.cooldown_seconds}
+        # KEDA warns about these fields otherwise: above zero the HorizontalPodAutoscaler polls the metrics.
+        spec_object |= {"pollingInterval": scaled.polling_seconds, "cooldownPeriod": scaled.cooldown_seconds}
     if scaled.fallback:
-        made["fallback"] = {
+        spec_object["fallback"] = {
             "failureThreshold": scaled.fallback.failures,
             "replicas": scaled.fallback.replicas,
             "behavior": scaled.fallback.behavior,
@@ -66,11 +66,11 @@ def make_scaled_object(scaled: ScaledJob, spec: InferenceJobSpec, prometheus_url
     annotations = {
         "pulumi.com/waitFor": "condition=Ready",
         "pulumi.com/timeoutSeconds": str(_WAIT_SECONDS),
-        # As a job: the garbage collector takes note of a kind as new as KEDA's only after half a minute.
+        # As for jobs: the garbage collector discovers a new kind only after half a minute.
         "pulumi.com/deletionPropagationPolicy": "background",
     }
     meta = {"name": name, "namespace": namespace, "labels": LABELS, "annotations": annotations}
-    return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": meta, "spec": made}
+    return {"apiVersion": API_VERSION, "kind": "ScaledObject", "metadata": meta, "spec": spec_object}
 
 
 def make_authentication(authentication: Authentication) -> Object:
@@ -84,15 +84,15 @@ def make_authentication(authentication: Authentication) -> Object:
     return {"apiVersion": API_VERSION, "kind": "TriggerAuthentication", "metadata": meta, "spec": spec}
 
 
-def _own_metric(
+def _pod_metric(
     metric: Metric, namespace: str, name: str, spec: InferenceJobSpec, url: str, *, at_zero: bool
 ) -> Object:
     series = runtimes.load().choose(spec).metrics[metric.type]
     of_job = f'{{namespace="{namespace}",{JOB_LABEL}="{name}"}}'
-    # The sum over the replicas: for an average value the autoscaler divides it by their number.
+    # The sum over replicas: for AverageValue, the autoscaler divides it by their number.
     query = f"sum({series}{of_job})"
     if metric.type is MetricType.GPU_UTILIZATION_PERCENT:
-        # The exporter knows the pod and not its job; what the servers count has both.
+        # The exporter has the pod but not the job; the metrics of the servers have both.
         query = f"sum({series} and on (namespace, pod) inference_requests_per_second{of_job})"
     return {
         "type": "prometheus",
@@ -102,7 +102,7 @@ def _own_metric(
             "serverAddress": url,
             "query": query,
             "threshold": str(metric.target),
-            # No answer is a failure to measure, not an idle job; but at zero replicas nobody answers, as it should be.
+            # An empty result is a failed measurement, not an idle job; at zero replicas it is expected.
             "ignoreNullValues": "true" if at_zero else "false",
         },
     }
@@ -112,13 +112,16 @@ def _trigger(trigger: Trigger, prometheus_url: str) -> Object:
     metadata = dict(trigger.metadata)
     if trigger.type == "prometheus":
         metadata.setdefault("serverAddress", prometheus_url)
-    made: Object = {"type": trigger.type, "metadata": metadata}
+    scale_trigger: Object = {"type": trigger.type, "metadata": metadata}
     if trigger.name:
-        made["name"] = trigger.name
+        scale_trigger["name"] = trigger.name
     if trigger.metric_type:
-        made["metricType"] = trigger.metric_type
+        scale_trigger["metricType"] = trigger.metric_type
     if trigger.authentication:
-        made["authenticationRef"] = {"name": trigger.authentication}
+        scale_trigger["authenticationRef"] = {"name": trigger.authentication}
     if trigger.cluster_authentication:
-        made["authenticationRef"] = {"name": trigger.cluster_authentication, "kind": "ClusterTriggerAuthentication"}
-    return made
+        scale_trigger["authenticationRef"] = {
+            "name": trigger.cluster_authentication,
+            "kind": "ClusterTriggerAuthentication",
+        }
+    return scale_trigger

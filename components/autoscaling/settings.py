@@ -15,143 +15,143 @@ Replicas = Annotated[StrictInt, Field(ge=0, le=constants.MAX_REPLICAS)]
 
 
 def text(value: object) -> str:
-    """Check a value that KEDA reads as text, be it a number."""
+    """Require a string, as KEDA does, even for numbers."""
     if not isinstance(value, str):
         shown = str(value).lower() if isinstance(value, bool) else value
-        raise ValueError(f'KEDA takes text only; write "{shown}" with quotes')  # noqa: TRY004  # pydantic's way
+        raise ValueError(f'must be a string; write "{shown}" with quotes')  # noqa: TRY004  # pydantic expects ValueError
     return value
 
 
 class Trigger(RoleSettings):
-    """A measure from outside the job's pods."""
+    """A metric from outside the pods of a job."""
 
     type: str
-    """Type of KEDA's scaler: prometheus, cron, kafka, aws-sqs-queue ..."""
+    """Type of the KEDA scaler: prometheus, cron, kafka, aws-sqs-queue ..."""
     metadata: dict[str, Annotated[str, BeforeValidator(text)]]
-    """What the scaler needs to know, each value as text. Of prometheus, serverAddress may be left out."""
+    """Parameters of the scaler, as strings. For prometheus, serverAddress is optional."""
     name: DnsLabel | None = None
-    """Name of the trigger, for its metrics."""
+    """Name of the trigger, used in its metrics."""
     metric_type: Literal["AverageValue", "Value", "Utilization"] | None = None
-    """Whether the threshold is for each replica (AverageValue, KEDA's default) or for all together (Value)."""
+    """Whether the threshold applies per replica (AverageValue, KEDA's default) or in total (Value)."""
     authentication: DnsLabel | None = None
-    """One of the authentications below, in the job's namespace."""
+    """One of `authentications`, in the namespace of the job."""
     cluster_authentication: DnsLabel | None = None
-    """A ClusterTriggerAuthentication that is there."""
+    """An existing ClusterTriggerAuthentication."""
 
     @field_validator("type")
     @classmethod
-    def _known(cls, kind: str) -> str:
+    def _is_known_type(cls, kind: str) -> str:
         if kind not in TYPES:
             near = difflib.get_close_matches(kind, TYPES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(TYPES))}"
+            hint = f"did you mean {near[0]}?" if near else f"the types are {', '.join(sorted(TYPES))}"
             raise ValueError(f'KEDA has no scaler "{kind}"; {hint}')
         return kind
 
     @field_validator("metadata")
     @classmethod
-    def _whole(cls, metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    def _has_required_keys(cls, metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         kind = info.data.get("type", "")
         for key in REQUIRED.get(kind, ()):
             if not metadata.get(key):
-                raise ValueError(f"{key} is missing, which a {kind} trigger needs")
+                raise ValueError(f"{key} is required for a {kind} trigger")
         return metadata
 
     @field_validator("cluster_authentication")
     @classmethod
-    def _one_way_in(cls, name: str | None, info: ValidationInfo) -> str | None:
+    def _excludes_authentication(cls, name: str | None, info: ValidationInfo) -> str | None:
         if name and info.data.get("authentication"):
-            raise ValueError("authentication is set too, and they exclude each other; keep one")
+            raise ValueError("authentication and clusterAuthentication are mutually exclusive")
         return name
 
 
 class Fallback(RoleSettings):
-    """What happens while a trigger cannot be measured."""
+    """Replicas while a trigger cannot be measured."""
 
     failures: Annotated[StrictInt, Field(ge=1, le=100)] = 3
-    """Failed measurements in a row until it happens. 3: one is a Prometheus that restarts."""
+    """Consecutive failed measurements before the fallback. 3: a restart of Prometheus can cause one."""
     replicas: Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS)]
-    """Replicas meanwhile."""
+    """Replicas during the fallback."""
     behavior: Literal["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"] = (
         "currentReplicasIfHigher"
     )
-    """currentReplicasIfHigher: as many as there are, or `replicas` where that is more, so that being blind takes
-    nothing away."""
+    """currentReplicasIfHigher: the larger of the current replicas and `replicas`, so that missing metrics never remove
+    replicas."""
 
 
 class ScaledJob(RoleSettings):
     """A job that KEDA scales."""
 
     job: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]
-    """Namespace and name of the job: nlp/nlp-model-001. It must leave spec.replicas and spec.autoscale out."""
+    """Namespace and name of the job: nlp/nlp-model-001. Its spec must have neither replicas nor autoscale."""
     min_replicas: Replicas = 1
-    """Fewest replicas. 0: none while no trigger is active."""
+    """Minimum number of replicas. 0: no replicas while no trigger is active."""
     max_replicas: Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS)]
-    """Most replicas."""
+    """Maximum number of replicas."""
     metrics: tuple[Metric, ...] = ()
-    """What to scale by of the job's own pods, as in spec.autoscale."""
+    """Metrics of the pods of the job, as in spec.autoscale."""
     triggers: tuple[Trigger, ...] = Field((), validate_default=True)
-    """What to scale by of the world outside. With minReplicas 0 there must be one: no pod measures anything at zero."""
+    """Metrics from outside the pods. minReplicas 0 requires one: there are no pod metrics at zero."""
     polling_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 10
-    """Time between two looks at the triggers while there are 0 replicas. 10: beside the minutes in which a model loads,
-    less gains nothing."""
+    """Seconds between two polls of the triggers at 0 replicas. 10: a shorter period gains little, as loading a model
+    takes minutes."""
     cooldown_seconds: Annotated[StrictInt, Field(ge=0, le=86400)] = 900
-    """Time without an active trigger before the last replica goes. 900: loading a large model takes minutes, which an
-    hourly burst must not pay each time."""
+    """Seconds without an active trigger before the last replica is removed. 900: loading a large model takes minutes,
+    so frequent bursts should not scale to zero in between."""
     scale_down_seconds: Annotated[StrictInt, Field(ge=0, le=3600)] = 300
-    """Time over which the highest wish counts before replicas go. 300, as Kubernetes has it."""
+    """Stabilization window for scaling down, in seconds. 300: the default of Kubernetes."""
     scale_up_seconds: Annotated[StrictInt, Field(ge=0, le=3600)] = 0
-    """Time over which the lowest wish counts before replicas come. 0: a queue that grows is answered at once."""
+    """Stabilization window for scaling up, in seconds. 0: respond to a growing queue at once."""
     fallback: Fallback | None = None
-    """What happens while a trigger cannot be measured. null: the number of replicas stays."""
+    """Replicas while a trigger cannot be measured. null: the replicas stay as they are."""
 
     @field_validator("max_replicas")
     @classmethod
-    def _in_order(cls, most: int, info: ValidationInfo) -> int:
+    def _is_not_below_min(cls, most: int, info: ValidationInfo) -> int:
         least = info.data.get("min_replicas", 0)
         if least > most:
-            raise ValueError(f"is {most}, below minReplicas {least}")
+            raise ValueError(f"{most} is less than minReplicas ({least})")
         return most
 
     @field_validator("metrics")
     @classmethod
-    def _each_once(cls, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    def _has_each_type_once(cls, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
         types = [metric.type for metric in metrics]
-        for found in types:
-            if types.count(found) > 1:
-                raise ValueError(f"type {found.value} is there twice; each type at most once")
+        for kind in types:
+            if types.count(kind) > 1:
+                raise ValueError(f"duplicate type {kind.value}; each type is allowed once")
         return metrics
 
     @field_validator("triggers")
     @classmethod
-    def _wake_it_up(cls, triggers: tuple[Trigger, ...], info: ValidationInfo) -> tuple[Trigger, ...]:
+    def _can_scale_up_from_zero(cls, triggers: tuple[Trigger, ...], info: ValidationInfo) -> tuple[Trigger, ...]:
         if not triggers and not info.data.get("metrics"):
-            raise ValueError("there is nothing to scale by; give metrics, triggers or both")
+            raise ValueError("metrics or triggers is required")
         if info.data.get("min_replicas") == 0 and all(trigger.type in RESOURCES for trigger in triggers):
             raise ValueError(
-                "minReplicas is 0, and at zero no pod is there whose metrics, CPU or memory could wake the job up; add "
-                "one of triggers from outside (a prometheus query on the gateway, a queue, cron), or let it be 1"
+                "minReplicas is 0, and pod metrics, cpu and memory cannot scale up from zero; add an external trigger "
+                "(a prometheus query on the gateway, a queue, cron), or set minReplicas to 1"
             )
         return triggers
 
     @field_validator("fallback")
     @classmethod
-    def _fits(cls, fallback: Fallback | None, info: ValidationInfo) -> Fallback | None:
+    def _is_consistent(cls, fallback: Fallback | None, info: ValidationInfo) -> Fallback | None:
         if fallback is None:
             return None
         most = info.data.get("max_replicas", constants.MAX_REPLICAS)
         if fallback.replicas > most:
-            raise ValueError(f"replicas is {fallback.replicas}, above maxReplicas {most}")
+            raise ValueError(f"replicas: {fallback.replicas} is more than maxReplicas ({most})")
         triggers = info.data.get("triggers", ())
         if not info.data.get("metrics") and triggers and all(trigger.type in RESOURCES for trigger in triggers):
-            raise ValueError("KEDA falls back from none of cpu and memory; remove it, or add another trigger")
+            raise ValueError("KEDA has no fallback for cpu and memory; remove it, or add another trigger")
         return fallback
 
 
 class SecretParameter(RoleSettings):
-    """One parameter of a scaler out of a Secret."""
+    """A parameter of a KEDA scaler from a Secret."""
 
     parameter: str
-    """The scaler's name for it: bearerToken, password ..."""
+    """Name of the parameter: bearerToken, password ..."""
     name: DnsLabel
     """Secret in the same namespace."""
     key: str
@@ -159,27 +159,27 @@ class SecretParameter(RoleSettings):
 
 
 class Authentication(RoleSettings):
-    """How triggers prove who they are."""
+    """Credentials of triggers."""
 
     namespace: DnsLabel
-    """A tenant's namespace; its jobs may use it."""
+    """Namespace of a tenant; its jobs may use the credentials."""
     name: DnsLabel
     """Name of the TriggerAuthentication."""
     secrets: tuple[SecretParameter, ...] = ()
-    """Parameters out of Secrets, by reference: nothing secret stands in a stack file."""
+    """Parameters from Secrets, by reference, so that the stack file contains no secrets."""
     pod_identity: Literal["aws", "azure-workload", "gcp"] | None = Field(None, validate_default=True)
-    """The cloud whose identity for pods KEDA's operator uses."""
+    """Cloud provider whose pod identity the KEDA operator uses."""
 
     @field_validator("pod_identity")
     @classmethod
-    def _one_way_in(cls, identity: str | None, info: ValidationInfo) -> str | None:
+    def _has_credentials(cls, identity: str | None, info: ValidationInfo) -> str | None:
         if not identity and not info.data.get("secrets"):
-            raise ValueError("there is nothing to prove with; give secrets or podIdentity")
+            raise ValueError("secrets or podIdentity is required")
         return identity
 
 
 class Adapter(RoleSettings):
-    """Metrics of pods for HorizontalPodAutoscalers."""
+    """Pod metrics for HorizontalPodAutoscalers."""
 
     enabled: StrictBool
     replicas: Annotated[StrictInt, Field(ge=1, le=5)]
@@ -187,14 +187,14 @@ class Adapter(RoleSettings):
 
 
 class Keda(RoleSettings):
-    """Scaling to zero, and metrics from outside."""
+    """Scaling to zero, and external metrics."""
 
     enabled: StrictBool
     replicas: Annotated[StrictInt, Field(ge=1, le=5)]
 
 
 class PredictiveSettings(RoleSettings):
-    """Replicas ahead of the load."""
+    """The predictive scaler."""
 
     enabled: StrictBool
     interval_seconds: Annotated[StrictInt, Field(ge=1, le=60)]
@@ -205,12 +205,12 @@ class PredictiveSettings(RoleSettings):
 
     @field_validator("valid_seconds")
     @classmethod
-    def _outlives_a_failure(cls, valid: int, info: ValidationInfo) -> int:
+    def _is_at_least_three_intervals(cls, valid: int, info: ValidationInfo) -> int:
         interval = info.data.get("interval_seconds", 1)
         if valid < 3 * interval:
             raise ValueError(
-                f"is {valid}, less than three times intervalSeconds {interval}: decisions would end before they are "
-                "confirmed"
+                f"{valid} is less than three times intervalSeconds ({interval}): decisions would expire before they "
+                "are renewed"
             )
         return valid
 
@@ -228,15 +228,15 @@ class AutoscalingSettings(RoleSettings):
 
     @property
     def has_adapter(self) -> bool:
-        """Whether the metrics adapter is wanted."""
+        """Whether the metrics adapter is enabled."""
         return self.enabled and self.adapter.enabled
 
     @property
     def has_keda(self) -> bool:
-        """Whether KEDA is wanted."""
+        """Whether KEDA is enabled."""
         return self.enabled and self.keda.enabled
 
     @property
     def has_scaler(self) -> bool:
-        """Whether the predictive scaler is wanted."""
+        """Whether the predictive scaler is enabled."""
         return self.enabled and self.predictive.enabled

