@@ -152,7 +152,7 @@ async def test_forget_drops_the_count_of_failures(
 
     queue = WorkQueue(work, workers=1, name="test")
     async with running(queue):
-        first, second = (logging.DEBUG, "next attempt in 100.0 s"), (logging.WARNING, "again in 200.0 s")
+        first, second = (logging.DEBUG, "next attempt in 100.0 s"), (logging.WARNING, "next attempt in 200.0 s")
         for expected in ([first], [first, second]):
             queue.add("a")
             await until(lambda expected=expected: told() == expected)  # type: ignore[misc]
