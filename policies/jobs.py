@@ -1,4 +1,4 @@
-"""What the operator will make of an InferenceJob, so that a preview tells what the API server would refuse later."""
+"""The objects that the jobs controller will create for an InferenceJob, so that a preview checks them as well."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ JOB = "InferenceJob"
 
 
 def children(resource: Resource) -> tuple[Resource, ...]:
-    """Return the objects that the operator makes of a resource, if it is a job whose values are known.
+    """Return the objects that the controller creates for a resource, if it is a job without unknown values.
 
-    A job that the operator cannot plan has none: the API server and the job's status say why.
+    A job that the controller cannot plan has none: the API server or the job's status has the reason.
     """
     if resource.kind != JOB or has_unknown(resource.properties):
         return ()
-    # A preview waits for the pack's start, and not for what is imported while the program runs.
+    # Imported here: a preview waits for the start of the pack, but not for imports while the program runs.
     from inferstack.api import runtimes  # noqa: PLC0415
     from inferstack.controllers.jobs.plan import make_plan  # noqa: PLC0415
     from inferstack.controllers.jobs.reasons import ConditionReason  # noqa: PLC0415

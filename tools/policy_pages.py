@@ -1,7 +1,7 @@
 """Write docs/policies from the rules: ``python tools/policy_pages.py [--check]``.
 
-A page a rule, which is what `inferstack policy explain` shows, and the tables of all rules between the markers of
-docs/policies/README.md, so that no page says what no rule holds.
+One page for each rule, with the output of `inferstack policy explain`, and the tables of all rules between the markers
+of docs/policies/README.md.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ CATEGORIES = {
     "pods": "Pods",
     "gpu": "GPUs",
     "delivery": "Delivery",
-    "tenancy": "Tenants and rights",
-    "mesh": "The mesh",
+    "tenancy": "Tenancy and RBAC",
+    "mesh": "Service mesh",
     "network": "Networks",
     "supply": "Images and secrets",
     "storage": "Storage",
-    "platform": "The platform",
+    "platform": "Platform",
     "aws": "AWS",
 }
-"""Headings of the table, in their order."""
+"""Headings of the tables, in their order."""
+_HEADER = "| rule | requirement | severity | enforced by | frameworks |\n|---|---|---|---|---|"
 
 
 def make_page(rule: Rule) -> str:
@@ -41,48 +42,46 @@ def make_page(rule: Rule) -> str:
 
 def make_tables() -> str:
     """Return the table of rules of each category, most severe first."""
-    found = Counter(rule.severity for rule in rules().values())
-    numbers = ", ".join(f"{found[severity]} {severity.value}" for severity in reversed(Severity))
+    counts = Counter(rule.severity for rule in rules().values())
+    numbers = ", ".join(f"{counts[severity]} {severity.value}" for severity in reversed(Severity))
     both = sum(rule.cel is not None for rule in rules().values())
-    parts = [f"{len(rules())} rules: {numbers}. {both} of them the API server holds too."]
+    parts = [f"{len(rules())} rules: {numbers}. {both} are also enforced by the API server."]
     for category, heading in CATEGORIES.items():
         rows = "\n".join(_rows(category))
-        parts.append(
-            f"## {heading}\n\n| rule | what holds | severity | judged by | from |\n|---|---|---|---|---|\n{rows}"
-        )
+        parts.append(f"## {heading}\n\n{_HEADER}\n{rows}")
     return "\n\n".join(parts)
 
 
 def _rows(category: str) -> Iterator[str]:
     order = list(reversed(Severity))
     chosen = [rule for rule in rules().values() if rule.category == category]
-    for rule in sorted(chosen, key=lambda one: (order.index(one.severity), one.id)):
+    for rule in sorted(chosen, key=lambda rule: (order.index(rule.severity), rule.id)):
         cells = (f"[{rule.id}]({rule.id}.md)", rule.title, rule.severity.value, short_gates(rule), frameworks(rule))
         yield f"| {' | '.join(cells)} |"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages, or with ``--check`` tell whether they are current."""
+    """Write the pages, or with ``--check`` report those that are not current."""
     folder = project_root() / "docs" / "policies"
     index = folder / "README.md"
-    head, found, rest = index.read_text().partition(BEGIN)
+    head, opened, rest = index.read_text().partition(BEGIN)
     _, closed, tail = rest.partition(END)
-    if not found or not closed:
+    if not opened or not closed:
         sys.stderr.write(f"docs/policies/README.md: the lines {BEGIN} and {END} are missing\n")
         return 1
-    fresh = {folder / f"{rule.id}.md": make_page(rule) for rule in rules().values()}
-    fresh[index] = f"{head}{BEGIN}\n{make_tables()}\n{END}{tail}"
-    wrong = [path for path, text in _all(folder, fresh) if _settle(path, text, check="--check" in arguments)]
-    return int(bool(wrong))
+    pages = {folder / f"{rule.id}.md": make_page(rule) for rule in rules().values()}
+    pages[index] = f"{head}{BEGIN}\n{make_tables()}\n{END}{tail}"
+    stale = [path for path, text in _all(folder, pages) if _update(path, text, check="--check" in arguments)]
+    return int(bool(stale))
 
 
-def _all(folder: Path, fresh: dict[Path, str]) -> Iterator[tuple[Path, str | None]]:
-    yield from fresh.items()
-    yield from ((path, None) for path in sorted(folder.glob("*.md")) if path not in fresh)
+def _all(folder: Path, pages: dict[Path, str]) -> Iterator[tuple[Path, str | None]]:
+    yield from pages.items()
+    yield from ((path, None) for path in sorted(folder.glob("*.md")) if path not in pages)
 
 
-def _settle(path: Path, text: str | None, *, check: bool) -> bool:
-    """Make a page what it should be, None for gone, or tell with ``check`` whether it is not."""
+def _update(path: Path, text: str | None, *, check: bool) -> bool:
+    """Write a page, or delete it if its text is None; with ``check`` return whether it would change."""
     old = path.read_text() if path.exists() else None
     if old == text:
         return False

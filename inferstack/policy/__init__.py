@@ -1,1 +1,4 @@
-"""Policy as code: each rule once, as data with a pure check, for the policy pack and for the API server's admission."""
+"""The rules that stacks and Kubernetes objects are checked against: their model, evaluation and settings, all pure.
+
+Used by the policy pack, the security role and the CLI. Nothing here reads or changes the world.
+"""

@@ -1,8 +1,8 @@
-"""Rules in CEL as ValidatingAdmissionPolicies, so that the API server holds ``kubectl apply`` by hand to them too.
+"""Rules in CEL as ValidatingAdmissionPolicies, so that the API server enforces them for every request.
 
-Facts of the API (kubernetes.io, "Validating Admission Policy"): variables are evaluated when they are used and see
-those before them; an expression that fails counts as a refusal under ``failurePolicy: Fail``; a binding's action Warn
-tells the caller, Audit the log, Deny refuses.
+From the API's documentation (kubernetes.io, "Validating Admission Policy"): variables are evaluated lazily and can use
+earlier ones; an expression that fails is a denial under ``failurePolicy: Fail``; the action Warn of a binding warns the
+client, Audit writes the audit log, Deny rejects the request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inferstack.policy.settings import Admission, PolicyException, PolicySetting
 
 API = "admissionregistration.k8s.io/v1"
 PREFIX = "inferstack-"
-"""Of the names of policies and bindings."""
+"""Prefix of the names of policies and bindings."""
 _LABEL = "object.kind + ' ' + variables.objectPath"
 _NAMING = {
     "objectNamespace": VARIABLES["objectNamespace"],
@@ -30,8 +30,8 @@ _NAMING = {
 }
 
 
-# What ends must be able to: else a finalizer could not be taken off an object that came before the rule. And what
-# happens to a pod but for its spec, such as the bookkeeping of its job, is no news.
+# An object that is being deleted is exempt: otherwise nobody could remove a finalizer from one that is older than the
+# rule. So is an update of a pod that leaves the spec unchanged, such as the bookkeeping of its Job.
 _MATCHES = {
     "not-ending": "!has(object.metadata.deletionTimestamp)",
     "not-bookkeeping": "!(object.kind == 'Pod' && request.operation == 'UPDATE' && object.spec == oldObject.spec)",
@@ -39,23 +39,23 @@ _MATCHES = {
 
 
 class Group(NamedTuple):
-    """Rules that one policy holds: in the same places, and with the same end."""
+    """Rules in one policy: of the same scope and level."""
 
     rules: tuple[Rule, ...]
     variables: dict[str, str]
-    """Of all of them: no two mean different things by a name."""
+    """Variables of all rules; no two rules use one name for different expressions."""
     scope: Literal["tenants", "all"]
     level: Level
     """Advisory or mandatory."""
     number: int
-    """Counts those that differ in nothing but their variables."""
+    """Number among the groups of the same scope and level."""
 
     @property
     def name(self) -> str:
-        """Of its policy.
+        """Name of the policy.
 
-        The level is part of it, so that a stack that changes it gets new objects before the old ones go: the preview of
-        an update would leave the old actions beside the new ones, which no binding may have.
+        It contains the level, so that a change of the level creates new objects before the old ones are deleted: the
+        dry run of an update would merge old and new actions, which a binding must not have.
         """
         return PREFIX + "-".join(
             ["rules", self.scope, self.level.value, *([str(self.number + 1)] if self.number else [])]
@@ -63,40 +63,39 @@ class Group(NamedTuple):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What its rules are about."""
+        """Kinds that the rules check."""
         return tuple(sorted({kind for rule in self.rules if rule.cel for kind in rule.cel.served}))
 
 
 def make_policies(
     settings: PolicySettings, today: dt.date, *, tenant_label: str, labels: Mapping[str, str]
 ) -> list[tuple[Object, Object]]:
-    """Return the policies of all rules in CEL that are not disabled, each with its binding.
+    """Return the policies of all enabled rules in CEL, each with its binding.
 
-    A policy is two objects more in each update, so rules share few of them; each keeps a validation and a message of
-    its own.
+    Each policy adds two objects to an update, so rules share policies; each rule has its own validation and message.
 
     Args:
         settings: of the stack.
-        today: exceptions that ended before are left out: the API server knows no day.
-        tenant_label: which tenants' namespaces carry.
+        today: exceptions that expired before are omitted, since the API server does not know the day.
+        tenant_label: label of tenants' namespaces.
         labels: of both objects.
     """
     if settings.admission is Admission.NONE:
         return []
     groups = group(rules().values(), settings, today)
-    return [_make(each, each.name, settings, today, tenant_label, labels) for each in groups]
+    return [_make(part, part.name, settings, today, tenant_label, labels) for part in groups]
 
 
 def make_policy(
     rule: Rule, settings: PolicySettings, today: dt.date, *, tenant_label: str, labels: Mapping[str, str]
 ) -> list[Object]:
-    """Return the policy of a single rule in CEL and its binding; nothing where the rule is disabled."""
+    """Return the policy of a single rule in CEL and its binding; nothing if the rule is disabled."""
     groups = group([rule], settings, today)
-    return [made for each in groups for made in _make(each, PREFIX + rule.id, settings, today, tenant_label, labels)]
+    return [item for part in groups for item in _make(part, PREFIX + rule.id, settings, today, tenant_label, labels)]
 
 
 def group(which: Iterable[Rule], settings: PolicySettings, today: dt.date) -> list[Group]:
-    """Return rules in CEL that are not disabled by the policy that holds them."""
+    """Return the enabled rules in CEL, grouped by policy."""
     groups: list[Group] = []
     for rule in which:
         check, level = rule.cel, settings.level(rule)
@@ -132,7 +131,7 @@ def _make(
     each: Group, name: str, settings: PolicySettings, today: dt.date, tenant_label: str, labels: Mapping[str, str]
 ) -> tuple[Object, Object]:
     tenants = each.scope == "tenants" or settings.admission is Admission.TENANTS
-    accounts = [f"system:serviceaccount:{one.replace('/', ':')}" for one in settings.exempt_accounts]
+    accounts = [f"system:serviceaccount:{account.replace('/', ':')}" for account in settings.exempt_accounts]
     matches = _MATCHES | ({"not-exempt": f"!(request.userInfo.username in {literal(accounts)})"} if accounts else {})
     validations = [
         _validation(rule, rule.cel, each.kinds, _exceptions(rule, settings, today)) for rule in each.rules if rule.cel
@@ -150,7 +149,7 @@ def _make(
     }
     places: list[Object] = [{"key": tenant_label, "operator": "Exists"}] if tenants else []
     if settings.exempt_namespaces and not tenants:
-        # The API server itself puts this label on, so that nobody can name a namespace otherwise.
+        # The API server sets this label, and nobody can change it.
         exempt = list(settings.exempt_namespaces)
         places = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": exempt}]
     if places:
@@ -179,7 +178,7 @@ def _validation(rule: Rule, check: Cel, kinds: tuple[str, ...], exceptions: list
 
 
 def _patterns(exception: PolicyException) -> list[str]:
-    """Return what an exception covers: with what makes pods also those pods, or it would be let in and stay empty."""
+    """Return the patterns of an exception; one for a workload includes its pods, which would otherwise be denied."""
     kind, _, name = exception.resource.partition(" ")
     below = ["Job", "Pod"] if kind == "CronJob" else ["Pod"] if kind in WORKLOADS and kind != "Pod" else []
     names = [exception.resource, *(f"{each} {name}-*" for each in below)]
@@ -190,8 +189,8 @@ def _resource_rules(kinds: Iterable[str], *, in_tenants: bool) -> list[Object]:
     places: dict[tuple[str, str, str], list[str]] = {}
     for kind in kinds:
         group_, version, resource = KINDS[kind]
-        # What has no namespace is in no tenant's, and a selector of namespaces lets it through; but a namespace is
-        # selected by its own labels.
+        # A namespace selector matches cluster-scoped objects, which belong to no tenant; a Namespace is selected by its
+        # own labels.
         scope = "Namespaced" if in_tenants and kind != "Namespace" else "*"
         places.setdefault((group_, version, scope), []).append(resource)
     return [
@@ -207,5 +206,5 @@ def _resource_rules(kinds: Iterable[str], *, in_tenants: bool) -> list[Object]:
 
 
 def literal(value: Any) -> str:
-    """Return a value of JSON as a literal of CEL: the two are written alike."""
+    """Return a JSON value as a CEL literal, which has the same syntax."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Evaluate a rule's CEL on one object, with the same text that the API server is given."""
+"""Evaluates the CEL of a rule on one object, with the same expressions as the API server."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from inferstack.policy.model import Cel, Rule
 from inferstack.policy.resource import UNKNOWN, Resource, UnknownError, has_unknown
 
 _REFERENCE = re.compile(r"\bvariables\.(\w+)")
-# Any text would do: it only has to be none that a rule asks for.
+# Any string that no rule compares with.
 _UNKNOWN_TEXT = "\0unknown"
 
 
 class CelError(Exception):
-    """An expression could not be evaluated; the API server refuses an object in that case."""
+    """An expression could not be evaluated; the API server rejects the object in that case."""
 
 
 def needed(check: Cel, config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the expressions of all variables that a check uses, each after those that it uses itself.
+    """Return the expressions of all variables that a check uses, in order of their dependencies.
 
-    Those of the configuration are not among them: they are values.
+    Keys of the configuration are not among them: they are values.
     """
-    known = {**VARIABLES, **check.variables}
-    found: dict[str, str] = {}
+    expressions = {**VARIABLES, **check.variables}
+    used: dict[str, str] = {}
 
     def visit(text: str) -> None:
         for name in _REFERENCE.findall(text):
-            if name not in found and name not in config:
-                visit(known[name])
-                found[name] = known[name]
+            if name not in used and name not in config:
+                visit(expressions[name])
+                used[name] = expressions[name]
 
     for text in (check.where, check.each or "", check.expression, check.item):
         visit(text)
-    return found
+    return used
 
 
 def verdict_text(check: Cel) -> str:
-    """Return the expression that is true where an object is as it should be, or not meant."""
+    """Return the expression that is true if an object complies or is out of scope."""
     inner = f"({check.each}).all(item, {check.expression})" if check.each else check.expression
     return inner if check.where == "true" else f"!({check.where}) || ({inner})"
 
 
 def offenders_text(check: Cel) -> str:
-    """Return the expression of the names of items that are not as they should be; for a check of ``each``."""
+    """Return the expression of the names of items that violate a check with ``each``."""
     return f"({check.each}).filter(item, !({check.expression})).map(item, {check.item})"
 
 
-def complaint(rule: Rule, resource: Resource, config: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with an object by a rule in CEL, or None where all is right.
+def violation(rule: Rule, resource: Resource, config: Mapping[str, Any]) -> str | None:
+    """Return the message of a rule in CEL for an object, or None if the object complies.
 
     Args:
         rule: with ``cel``.
-        resource: whose kind and scope the rule means.
+        resource: of a kind and scope of the rule.
         config: the rule's configuration.
 
     Raises:
-        UnknownError: it rests on a value that a preview does not know.
+        UnknownError: the result depends on a value that a preview does not know.
     """
     check = rule.cel
     assert check is not None  # noqa: S101  # by the caller
@@ -91,7 +91,7 @@ def _context(check: Cel, manifest: Object, config: Mapping[str, Any]) -> cel.Con
 
 
 def prepare(rule: Rule, config: Mapping[str, Any]) -> None:
-    """Compile what `complaint` evaluates: the first object of a kind then waits no longer than others."""
+    """Compile the expressions of a rule, so that its first evaluation is as fast as others."""
     if rule.cel is not None:
         for text in (verdict_text(rule.cel), *needed(rule.cel, config).values()):
             _compiled(text)

@@ -1,4 +1,4 @@
-"""The examples of rules as stacks: what tests, `inferstack policy test` and pages look at."""
+"""The examples of rules as stacks, for tests and `inferstack policy test`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from inferstack.policy.settings import PolicySettings
 from inferstack.tokens import token
 
 TENANTS = frozenset({"nlp", "vision"})
-"""Namespaces that examples use as tenants'."""
+"""Tenants' namespaces in examples."""
 
 
 def stack_of(example: Example) -> Stack:
-    """Return the stack that an example shows."""
+    """Return the stack of an example."""
     resources = tuple(resource_of(given, example.stack) for given in example.resources)
     return Stack(example.stack, resources, TENANTS, example.settings)
 
 
-def judge(rule: Rule, example: Example, today: dt.date) -> list[Finding | Undecided]:
-    """Return what a rule says of an example, under the example's configuration and without exceptions."""
+def evaluate_example(rule: Rule, example: Example, today: dt.date) -> list[Finding | Undecided]:
+    """Return the results of a rule on an example, with the example's configuration and without exceptions."""
     return list(apply(rule, stack_of(example), PolicySettings.strict({rule.id: example.config}), today))
 
 
 def resource_of(given: dict[str, Any], stack: str) -> Resource:
-    """Return a resource out of a manifest, or of ``{type, name, properties, protect}``."""
+    """Return the resource of a manifest or of ``{type, name, properties, protect}``."""
     if "kind" in given and "apiVersion" in given:
         type_, name = token(given["apiVersion"], given["kind"]), given["metadata"].get("name", "generated")
         return Resource(urn_of(stack, type_, name), type_, name, given)

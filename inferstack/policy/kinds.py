@@ -1,4 +1,4 @@
-"""Kubernetes kinds that rules may name, and what a pod is in each of them."""
+"""The Kubernetes kinds that rules may name, and the CEL variables that they share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """Where the API server serves a kind."""
+    """API group, version and resource of a kind."""
 
     group: str
     version: str
     resource: str
-    """Plural, as in paths."""
+    """Plural name, as in API paths."""
 
 
 KINDS: dict[str, Kind] = {
@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
 }
 
 WORKLOADS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
-"""What holds a pod; a rule says ``workloads`` for all of them."""
+"""Kinds with a pod template; a rule names all of them as ``workloads``."""
 
 VARIABLES: dict[str, str] = {
     "template": (
@@ -72,4 +72,4 @@ VARIABLES: dict[str, str] = {
         "variables.template.metadata.annotations : {}"
     ),
 }
-"""CEL that every rule may use as ``variables.<name>``; both gates get the same text."""
+"""CEL expressions that every rule may use as ``variables.<name>``, in the policy pack and in the API server."""

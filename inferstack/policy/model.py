@@ -1,4 +1,4 @@
-"""A rule as data."""
+"""The model of a rule file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from inferstack.policy.kinds import KINDS, WORKLOADS
 
 
 class Data(CamelModel):
-    """Base of all that rules and their settings are made of: immutable, unknown keys refused, keys in camelCase."""
+    """Base of rules and their settings: immutable, keys in camelCase, unknown keys rejected."""
 
     model_config = ConfigDict(populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Severity(enum.StrEnum):
-    """What is at stake."""
+    """Severity of a violation."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -27,19 +27,19 @@ class Severity(enum.StrEnum):
 
 
 class Level(enum.StrEnum):
-    """What a finding does."""
+    """Enforcement level of a rule."""
 
     DISABLED = "disabled"
     ADVISORY = "advisory"
-    """It is shown."""
+    """A violation is reported."""
     MANDATORY = "mandatory"
-    """It stops the preview, the update and the request to the API server."""
+    """A violation fails the preview, the update and the request to the API server."""
     REMEDIATE = "remediate"
-    """The program's input is mended; for rules with a remedy."""
+    """The resource's inputs are changed; for rules with a remedy."""
 
 
 class Framework(Data):
-    """Where a rule comes from."""
+    """A control that a rule implements."""
 
     name: Literal[
         "CIS Kubernetes",
@@ -53,33 +53,33 @@ class Framework(Data):
         "Istio",
         "Inferstack",
     ]
-    """Inferstack: a fact of this platform that no outside framework names."""
+    """Inferstack: a requirement of this platform that no other framework has."""
     control: str
-    """Number or name of the control there."""
+    """Number or name of the control."""
 
 
 class Cel(Data):
     """A check of one Kubernetes object in CEL, evaluated by the policy pack and by the API server alike.
 
-    What is here must be in both dialects: macros (``has``, ``all``, ``exists``, ``filter``, ``map``), operators,
+    Use only what both dialects have: macros (``has``, ``all``, ``exists``, ``filter``, ``map``), operators,
     ``size``, ``matches``, ``startsWith``, ``endsWith``, ``contains``, ``in``; no ``?.``, ``quantity``, ``split`` or
-    ``join``. ``&&`` and ``||`` are to be guarded from the left.
+    ``join``. Guard ``&&`` and ``||`` from the left.
     """
 
     kinds: tuple[str, ...]
-    """Names out of `KINDS`; ``workloads`` for all that hold pods."""
+    """Names in `KINDS`; ``workloads`` for all kinds with pods."""
     scope: Literal["tenants", "all"] = "all"
     """tenants: objects in tenants' namespaces only."""
     where: str = "true"
-    """Which of the objects are meant."""
+    """Condition for an object to be in scope."""
     variables: dict[str, str] = Field(default_factory=dict)
-    """More of them, in order, beside `VARIABLES` and the configuration's own."""
+    """Variables in addition to `VARIABLES` and the configuration, in order."""
     each: str | None = None
-    """A list; the expression then holds for each ``item`` of it."""
+    """A list; the expression is evaluated for each ``item``."""
     item: str = "has(item.name) ? item.name : '(unnamed)'"
-    """What an item is called in messages."""
+    """Name of an item in messages."""
     expression: str
-    """True where the object is as it should be."""
+    """True if the object complies."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -89,9 +89,9 @@ class Cel(Data):
 
     @property
     def served(self) -> tuple[str, ...]:
-        """Names of the kinds, each once."""
-        named = [each for kind in self.kinds for each in (WORKLOADS if kind == "workloads" else (kind,))]
-        return tuple(dict.fromkeys(named))
+        """Names of the kinds, without duplicates."""
+        names = [name for kind in self.kinds for name in (WORKLOADS if kind == "workloads" else (kind,))]
+        return tuple(dict.fromkeys(names))
 
 
 class Check(Data):
@@ -99,16 +99,16 @@ class Check(Data):
 
     function: str
     types: tuple[str, ...] = ()
-    """Tokens of the resources it looks at, one by one; empty: it is given the stack as a whole."""
+    """Type tokens of the resources to check one by one; empty: the check gets the stack as a whole."""
 
 
 class Option(Data):
-    """One key of a rule's configuration, as JSON schema has it."""
+    """One key of a rule's configuration, as in JSON schema."""
 
     type: Literal["string", "integer", "number", "boolean", "array", "object"]
     default: Any
     description: str
-    """Meaning and unit, and why this default."""
+    """Meaning, unit and reason for the default."""
     items: dict[str, Any] | None = None
     additional_properties: dict[str, Any] | None = None
     enum: tuple[Any, ...] | None = None
@@ -116,17 +116,17 @@ class Option(Data):
 
 
 class Example(Data):
-    """Resources that are right or wrong by a rule; tests feed them to both gates, pages show the first of each."""
+    """Resources that comply with a rule or violate it; used by tests and on the rule's page."""
 
     title: str
-    """What is right or wrong with it."""
+    """Title, such as ``a privileged container``."""
     resources: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """Kubernetes manifests, or ``{type, name, properties, protect}`` of others."""
+    """Kubernetes manifests, or ``{type, name, properties, protect}`` of other resources."""
     config: dict[str, Any] = Field(default_factory=dict)
-    """Of the rule, where the default is not meant."""
+    """Configuration of the rule, over the defaults."""
     stack: str = "prod"
     settings: dict[str, Any] = Field(default_factory=dict)
-    """The stack's own values by role, where a rule looks at them."""
+    """The stack's own values by role."""
 
 
 class Rule(Data):
@@ -134,41 +134,41 @@ class Rule(Data):
 
     id: str = Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$")
     title: str
-    """What holds, as a sentence."""
+    """The requirement, as a sentence."""
     category: Literal["gpu", "pods", "supply", "tenancy", "mesh", "network", "delivery", "storage", "aws", "platform"]
     severity: Severity
     frameworks: tuple[Framework, ...] = Field(min_length=1)
     why: str
-    """What happens where it does not hold."""
+    """Rationale: the consequence of a violation."""
     fix: str
-    """What to do; the message of a finding ends with it."""
+    """How to fix a violation; the end of each message."""
     config: dict[str, Option] = Field(default_factory=dict)
     cel: Cel | None = None
     check: Check | None = None
     remedy: Literal["labels", "tags"] | None = None
-    """What `Level.REMEDIATE` mends; the configuration's ``required`` says which and with what value."""
+    """What `Level.REMEDIATE` adds: the keys and values of ``required`` in the configuration."""
     good: tuple[Example, ...] = Field(min_length=1)
     bad: tuple[Example, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
     def _one_check(self) -> Self:
         if (self.cel is None) == (self.check is None):
-            raise ValueError("has cel or check, one of them")
+            raise ValueError("must have either cel or check")
         return self
 
     @model_validator(mode="after")
     def _known_keys(self) -> Self:
         for example in (*self.good, *self.bad):
             if unknown := example.config.keys() - self.config.keys():
-                raise ValueError(f"the example “{example.title}” configures what there is not: {', '.join(unknown)}")
+                raise ValueError(f"example “{example.title}”: unknown configuration keys: {', '.join(unknown)}")
         return self
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The configuration where a stack says nothing."""
+        """The default configuration."""
         return {key: option.default for key, option in self.config.items()}
 
     @property
     def of_stack(self) -> bool:
-        """Whether it looks at the stack as a whole."""
+        """Whether it checks the stack as a whole."""
         return self.check is not None and not self.check.types

@@ -1,4 +1,4 @@
-"""The rules, read once from their files."""
+"""The rules, loaded once from their files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @functools.cache
 def rules() -> Mapping[str, Rule]:
-    """Return all rules by their id, in the order of their ids."""
+    """Return all rules by id, in the order of their ids."""
     return {path.stem: read(path) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def read(path: Path) -> Rule:
-    """Return the rule that a file holds; the file's name is its id."""
+    """Return the rule in a file, whose name is the id."""
     return Rule.model_validate({"id": path.stem, **yaml.load(path.read_text(), Loader=_Loader)})  # noqa: S506  # safe
 
 
@@ -32,17 +32,17 @@ def find(name: str) -> Rule:
     """Return a rule.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no rule with that id.
     """
-    found = rules().get(name)
-    if found is None:
+    rule = rules().get(name)
+    if rule is None:
         raise UserError(f'There is no rule "{name}"; {hint(name, rules())}')
-    return found
+    return rule
 
 
 @functools.cache
 def function(name: str) -> Callable[..., Any]:
-    """Return a check in Python by its name, ``module.function``."""
+    """Return a check in Python by name, ``module.function``."""
     module, _, attribute = name.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"inferstack.policy.checks.{module}"), attribute)
-    return found
+    check: Callable[..., Any] = getattr(importlib.import_module(f"inferstack.policy.checks.{module}"), attribute)
+    return check

@@ -1,4 +1,4 @@
-"""What rules look at: resources as the program registers them, a stack, and values that a preview cannot know."""
+"""The inputs of rules: resources as the program registers them, a stack, and values that a preview does not know."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
 class UnknownError(Exception):
-    """A check looked at a value that only the update will know."""
+    """A check used a value that only the update knows."""
 
 
 class Unknown:
-    """Stands where a preview has no value yet. Any look at it raises, so that no verdict rests on a guess."""
+    """A value that a preview does not know. Using it raises `UnknownError`, so that no result depends on a guess."""
 
     def _raise(self, *_: object) -> Never:
         raise UnknownError
@@ -35,27 +35,27 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of a stack, or an object that the operator will make of one."""
+    """One resource of a stack, or an object that the jobs controller will create for one."""
 
     urn: str
     type: str
-    """Pulumi's token: ``aws:s3/bucket:Bucket``, ``kubernetes:apps/v1:Deployment``."""
+    """Pulumi's type token: ``aws:s3/bucket:Bucket``, ``kubernetes:apps/v1:Deployment``."""
     name: str
-    """Pulumi's name; `label` is what a person calls it."""
+    """Pulumi's name; `label` is the display name."""
     properties: Object
-    """Inputs, plain; `UNKNOWN` where a preview has no value."""
+    """Inputs as plain values; `UNKNOWN` where a preview has none."""
     parent: str = ""
     """URN."""
     protect: bool = False
     """Pulumi's resource option."""
     origin: str = ""
-    """URN of the InferenceJob that the operator will make this object of; empty where the program registers it."""
+    """URN of the InferenceJob that the controller will create this object for; empty if the program registers it."""
 
     @property
     def manifest(self) -> Object | None:
-        """The Kubernetes object, or None where this is none: not a patch, a release or another provider's."""
-        mine = self.type.startswith(_KUBERNETES) and self.type != _RELEASE and not self.type.endswith("Patch")
-        return self.properties if mine and "kind" in self.properties else None
+        """The Kubernetes object, or None for patches, Helm releases and other providers' resources."""
+        is_object = self.type.startswith(_KUBERNETES) and self.type != _RELEASE and not self.type.endswith("Patch")
+        return self.properties if is_object and "kind" in self.properties else None
 
     @property
     def kind(self) -> str:
@@ -70,7 +70,7 @@ class Resource:
 
     @property
     def label(self) -> str:
-        """What a person calls it: ``Deployment nlp/model`` or Pulumi's name."""
+        """Display name: ``Deployment nlp/model`` or Pulumi's name."""
         if not self.manifest:
             return self.name
         name = get(self.properties, "metadata", "name", default=self.name)
@@ -86,7 +86,7 @@ class Stack:
     tenants: frozenset[str] = frozenset()
     """Names of the tenants' namespaces."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The stack's own values under ``inferstack:``, by role, as its file gives them: no defaults."""
+    """The stack's own values under ``inferstack:``, by role, without defaults."""
 
     def of_kind(self, *kinds: str) -> Iterator[Resource]:
         """Yield the Kubernetes objects of these kinds."""
@@ -98,10 +98,10 @@ class Stack:
 
 
 def get(value: Any, *path: str | int, default: Any = None) -> Any:
-    """Return what is at a path of keys and indices, or ``default`` where a part of the way is missing.
+    """Return the value at a path of keys and indices, or ``default`` if a part of the path is missing.
 
     Raises:
-        UnknownError: a value on the way, or at its end, is not known yet.
+        UnknownError: a value on the path is not known yet.
     """
     for part in path:
         if value is UNKNOWN:
@@ -117,7 +117,7 @@ def get(value: Any, *path: str | int, default: Any = None) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """Tell whether there is a value anywhere in it that is not known yet."""
+    """Return whether a value or anything in it is not known yet."""
     if isinstance(value, Mapping):
         return any(has_unknown(below) for below in value.values())
     if isinstance(value, list | tuple):

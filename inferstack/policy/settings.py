@@ -1,4 +1,4 @@
-"""How a stack is held to the rules: levels, configuration, and exceptions with an owner and an end."""
+"""A stack's settings of the rules: levels, configuration, and exceptions with an owner and a last day."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "object": dict,
 }
-# YAML takes a day without quotes for a point in time, which Pulumi then writes out.
+# YAML reads a day without quotes as a timestamp, which Pulumi formats.
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?: 00:00:00 \+0000 UTC)?")
 
 _NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -39,9 +39,9 @@ def _rule(value: str) -> str:
 def _day(value: object) -> object:
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         return value
-    written = _DAY.fullmatch(value) if isinstance(value, str) else None
+    match = _DAY.fullmatch(value) if isinstance(value, str) else None
     try:
-        return dt.date.fromisoformat(written[1] if written else "")
+        return dt.date.fromisoformat(match[1] if match else "")
     except ValueError:
         raise ValueError(f"expected a day such as 2027-01-31, got {value!r}") from None
 
@@ -58,32 +58,34 @@ def _account(value: object) -> str:
     return value
 
 
-def _refuse(wrong: Mapping[tuple[str, ...], str]) -> None:
-    """Raise all that is wrong at once, each at its own place below the value at hand."""
-    if wrong:
+def _raise(errors_by_path: Mapping[tuple[str, ...], str]) -> None:
+    """Raise all errors at once, each with its path below the current value."""
+    if errors_by_path:
         errors = [
-            InitErrorDetails(type=PydanticCustomError("value_error", "{said}", {"said": said}), loc=at, input=None)
-            for at, said in wrong.items()
+            InitErrorDetails(
+                type=PydanticCustomError("value_error", "{message}", {"message": message}), loc=path, input=None
+            )
+            for path, message in errors_by_path.items()
         ]
         raise ValidationError.from_exception_data("rules", errors)
 
 
 def _check_levels(given: dict[str, Level]) -> dict[str, Level]:
-    mended = [name for name, level in given.items() if level is Level.REMEDIATE and rules()[name].remedy is None]
-    _refuse({(name,): "the rule has no safe remedy; use mandatory, advisory or disabled" for name in mended})
+    unsupported = [name for name, level in given.items() if level is Level.REMEDIATE and rules()[name].remedy is None]
+    _raise({(name,): "the rule has no safe remedy; use mandatory, advisory or disabled" for name in unsupported})
     return given
 
 
 def _check_config(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    wrong: dict[tuple[str, ...], str] = {}
+    errors: dict[tuple[str, ...], str] = {}
     for name, values in given.items():
         options = rules()[name].config
         for key, value in values.items():
             if key not in options:
-                wrong[name, key] = f"unknown key; {hint(key, options)}"
+                errors[name, key] = f"unknown key; {hint(key, options)}"
             elif not _fits_option(options[key], value):
-                wrong[name, key] = f"expected {_told(options[key])}, got {json.dumps(value, default=str)}"
-    _refuse(wrong)
+                errors[name, key] = f"expected {_describe(options[key])}, got {json.dumps(value, default=str)}"
+    _raise(errors)
     return given
 
 
@@ -102,7 +104,7 @@ def _fits_option(option: Option, value: Any) -> bool:
     return option.minimum is None or bool(value >= option.minimum)
 
 
-def _told(option: Option) -> str:
+def _describe(option: Option) -> str:
     of = option.items or option.additional_properties or {}
     text = f"{option.type}{' of ' + of['type'] if 'type' in of else ''}"
     if option.enum is not None:
@@ -111,13 +113,13 @@ def _told(option: Option) -> str:
 
 
 class Admission(enum.StrEnum):
-    """Where the API server holds requests to the rules."""
+    """Where the API server enforces the rules."""
 
     NONE = "none"
     TENANTS = "tenants"
     """In tenants' namespaces."""
     CLUSTER = "cluster"
-    """There, and by rules that are about everybody in all others."""
+    """In tenants' namespaces; rules with scope ``all`` in all other namespaces too."""
 
 
 Namespace = Annotated[str, BeforeValidator(_namespace)]
@@ -125,39 +127,39 @@ Namespace = Annotated[str, BeforeValidator(_namespace)]
 Account = Annotated[str, BeforeValidator(_account)]
 """A service account as ``namespace/name``."""
 RuleId = Annotated[str, AfterValidator(_rule)]
-"""Id of a rule that there is."""
+"""Id of an existing rule."""
 
 
 class PolicyException(Data):
-    """Leave for some resources to break one rule, until a day."""
+    """An exception from one rule for some resources, until a day."""
 
     rule: RuleId
     """Id of the rule."""
     resource: Annotated[str, StringConstraints(min_length=1)]
-    """Which: a Kubernetes object as ``Kind namespace/name``, another by its Pulumi name; ``*`` stands for any text."""
+    """A Kubernetes object as ``Kind namespace/name``, another resource by its Pulumi name; ``*`` matches any text."""
     owner: Annotated[str, StringConstraints(min_length=2)]
-    """Who answers for it: a team or an address."""
+    """The responsible team or email address."""
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
-    """Why, a sentence that a reviewer can judge."""
+    """The reason, as a sentence for the reviewer."""
     expires: Annotated[dt.date, BeforeValidator(_day)]
-    """Last day on which it holds (UTC), ``2027-01-31``."""
+    """Last day (UTC), such as ``2027-01-31``."""
 
     @property
     def pattern(self) -> str:
-        """``resource`` as a regular expression in RE2's syntax, which Python's ``re`` reads alike."""
+        """``resource`` as a regular expression, for RE2 and for Python's ``re``."""
         return "^" + ".*".join(map(re.escape, self.resource.split("*"))) + "$"
 
     def holds(self, today: dt.date) -> bool:
-        """Tell whether it has not ended."""
+        """Return whether the exception has not expired."""
         return today <= self.expires
 
     def covers(self, rule: str, label: str) -> bool:
-        """Tell whether it is about this rule and this resource, whatever the day."""
+        """Return whether the exception is for a rule and a resource, expired or not."""
         return rule == self.rule and re.search(self.pattern, label) is not None
 
 
 class PolicySettings(Data):
-    """See ``policies`` in the defaults of the security role."""
+    """``policies`` of the security role; its defaults describe the keys."""
 
     enforcement: Literal[Level.ADVISORY, Level.MANDATORY]
     admission: Admission
@@ -170,7 +172,7 @@ class PolicySettings(Data):
 
     @classmethod
     def strict(cls, config: Mapping[str, Mapping[str, Any]] | None = None) -> PolicySettings:
-        """Return settings without exceptions, under which every finding counts; ``config`` is by rule."""
+        """Return settings with every rule mandatory and without exceptions; ``config`` is by rule."""
         given = {name: dict(values) for name, values in (config or {}).items()}
         return cls(
             enforcement=Level.MANDATORY,
@@ -184,17 +186,17 @@ class PolicySettings(Data):
         )
 
     def level(self, rule: Rule) -> Level:
-        """Return what a finding of a rule does in this stack."""
+        """Return the enforcement level of a rule in this stack."""
         return self.levels.get(rule.id, self.enforcement)
 
     def config_of(self, rule: Rule) -> dict[str, Any]:
-        """Return a rule's configuration: the stack's over the defaults, key by key."""
+        """Return a rule's configuration: the stack's keys over the defaults."""
         return {**rule.defaults, **self.config.get(rule.id, {})}
 
     def excepted(self, rule: str, label: str, today: dt.date) -> PolicyException | None:
-        """Return the exception that holds for a resource today, if there is one."""
+        """Return the exception that is valid for a resource today, if any."""
         return next((e for e in self.exceptions if e.covers(rule, label) and e.holds(today)), None)
 
     def expired(self, rule: str, label: str, today: dt.date) -> PolicyException | None:
-        """Return the exception that held for a resource and has ended, if there is one."""
+        """Return the expired exception for a resource, if any."""
         return next((e for e in self.exceptions if e.covers(rule, label) and not e.holds(today)), None)

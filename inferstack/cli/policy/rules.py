@@ -10,7 +10,7 @@ import typer
 
 from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
-from inferstack.policy.examples import judge
+from inferstack.policy.examples import evaluate_example
 from inferstack.policy.model import Rule
 from inferstack.policy.pages import explain as page_of
 from inferstack.policy.pages import short_gates
@@ -73,5 +73,5 @@ def _row(rule: Rule) -> Row:
 def _tried(rule: Rule, today: datetime.date) -> Iterator[Row]:
     for wanted, examples in (("good", rule.good), ("bad", rule.bad)):
         for example in examples:
-            verdict = "bad" if judge(rule, example, today) else "good"
+            verdict = "bad" if evaluate_example(rule, example, today) else "good"
             yield {"rule": rule.id, "example": example.title, "wanted": wanted, "verdict": verdict}

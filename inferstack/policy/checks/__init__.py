@@ -1,1 +1,1 @@
-"""Checks that CEL cannot say: of what is registered at AWS, and of a stack as a whole. All pure."""
+"""Checks in Python, for rules that CEL cannot express: AWS resources, and a stack as a whole. All are pure."""

@@ -1,4 +1,4 @@
-"""Checks of buckets and disks."""
+"""Checks of S3 buckets and EBS volumes."""
 
 from __future__ import annotations
 
@@ -16,85 +16,85 @@ VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 VOLUME = "aws:ebs/volume:Volume"
 SETTINGS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-"""Of a bucket's public access block; Amazon S3 User Guide, "Blocking public access"."""
+"""Keys of a public access block; Amazon S3 User Guide, "Blocking public access"."""
 
-Found = Iterator[tuple[Resource | None, str]]
+Findings = Iterator[tuple[Resource | None, str]]
 
 
-def public_access_blocked(stack: Stack, _: Mapping[str, Any]) -> Found:
-    """Yield each bucket that public access is not blocked for, and which of the four settings it lacks."""
+def public_access_blocked(stack: Stack, _: Mapping[str, Any]) -> Findings:
+    """Check that each bucket has a complete public access block."""
     for bucket, block in _paired(stack, BLOCK):
         if block is None:
-            yield bucket, "it has no public access block"
-        elif lacking := [key for key in SETTINGS if get(block.properties, key) is not True]:
-            yield bucket, f"its public access block lacks {', '.join(lacking)}"
+            yield bucket, "no public access block"
+        elif missing := [key for key in SETTINGS if get(block.properties, key) is not True]:
+            yield bucket, f"public access block without {', '.join(missing)}"
 
 
-def encrypted_with_kms(stack: Stack, _: Mapping[str, Any]) -> Found:
-    """Yield each bucket whose objects are not encrypted with a KMS key of the account's own."""
+def encrypted_with_kms(stack: Stack, _: Mapping[str, Any]) -> Findings:
+    """Check that each bucket is encrypted with a customer managed KMS key."""
     for bucket, encryption in _paired(stack, ENCRYPTION):
         defaults = [
             get(rule, "applyServerSideEncryptionByDefault", default={})
             for rule in get(encryption.properties if encryption else {}, "rules", default=())
         ]
         if not defaults:
-            yield bucket, "nothing says how its objects are encrypted, so that S3 takes a key that AWS manages"
+            yield bucket, "no default encryption: S3 uses an AWS managed key"
         for default in defaults:
             if get(default, "sseAlgorithm") not in ("aws:kms", "aws:kms:dsse"):
-                yield bucket, f"its objects are encrypted with {get(default, 'sseAlgorithm', default='nothing')}"
+                yield bucket, f"encrypted with {get(default, 'sseAlgorithm', default='nothing')}"
             elif not given(default, "kmsMasterKeyId"):
-                yield bucket, "it names no key, so that S3 takes the one that AWS manages"
+                yield bucket, "no kmsMasterKeyId: S3 uses the AWS managed key"
 
 
-def versioned(stack: Stack, _: Mapping[str, Any]) -> Found:
-    """Yield each bucket that does not keep what is overwritten."""
+def versioned(stack: Stack, _: Mapping[str, Any]) -> Findings:
+    """Check that each bucket has versioning enabled."""
     for bucket, versioning in _paired(stack, VERSIONING):
         status = get(versioning.properties if versioning else {}, "versioningConfiguration", "status")
         if status != "Enabled":
-            yield bucket, f"its versioning is {status or 'not set'}"
+            yield bucket, f"versioning is {status or 'not set'}"
 
 
-def tls_only(stack: Stack, _: Mapping[str, Any]) -> Found:
-    """Yield each bucket that answers requests without TLS, to itself or to its objects."""
+def tls_only(stack: Stack, _: Mapping[str, Any]) -> Findings:
+    """Check that each bucket denies requests without TLS to itself and to its objects."""
     for bucket, policy in _paired(stack, POLICY):
         name = get(bucket.properties, "bucket")
-        shut: set[str] = set()
+        denied: set[str] = set()
         for statement in statements(policy.properties if policy else {}, "policy"):
-            if _refuses_plain(statement):
-                shut |= set(listed(statement.get("Resource", ())))
-        if not {f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"} <= shut:
-            yield bucket, "no statement of its policy denies requests without TLS to it and to its objects"
+            if _denies_plain_http(statement):
+                denied |= set(listed(statement.get("Resource", ())))
+        if not {f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"} <= denied:
+            yield bucket, "bucket policy does not deny requests without TLS"
 
 
 def disk_encrypted(disk: Resource, _: Mapping[str, Any]) -> Iterator[str]:
-    """Yield which disks of a launch template, or that a volume, are not encrypted with a key of the account's own."""
+    """Check that a volume, or each volume of a launch template, is encrypted with a customer managed key."""
     if disk.type == VOLUME:
-        yield from _disk("it", disk.properties, get(disk.properties, "encrypted"))
+        yield from _volume_encrypted("volume", disk.properties, get(disk.properties, "encrypted"))
         return
     mappings = get(disk.properties, "blockDeviceMappings", default=())
     if not mappings:
-        yield "it names no disk, so that the image decides whether it is encrypted"
+        yield "no block device mapping: the image decides whether the volume is encrypted"
     for mapping in mappings:
         ebs = get(mapping, "ebs", default={})
-        yield from _disk(get(mapping, "deviceName", default="a disk"), ebs, get(ebs, "encrypted"))
+        yield from _volume_encrypted(get(mapping, "deviceName", default="volume"), ebs, get(ebs, "encrypted"))
 
 
-def _disk(name: str, settings: Mapping[str, Any], encrypted: Any) -> Iterator[str]:
-    # EC2 takes the word "true" in launch templates.
+def _volume_encrypted(name: str, settings: Mapping[str, Any], encrypted: Any) -> Iterator[str]:
+    # Launch templates have the string "true".
     if encrypted not in (True, "true"):
         yield f"{name} is not encrypted"
     elif not given(settings, "kmsKeyId"):
-        yield f"{name} is encrypted with the key that AWS manages, which no policy of yours guards"
+        yield f"{name} is encrypted with the AWS managed key"
 
 
 def _paired(stack: Stack, kind: str) -> Iterator[tuple[Resource, Resource | None]]:
-    """Yield each bucket with the resource of a kind that speaks of it."""
+    """Yield each bucket with the resource of a type that refers to it."""
     others = {get(other.properties, "bucket"): other for other in stack.of_type(kind)}
     for bucket in stack.of_type(BUCKET):
         yield bucket, others.get(get(bucket.properties, "bucket"))
 
 
-def _refuses_plain(statement: Mapping[str, Any]) -> bool:
+def _denies_plain_http(statement: Mapping[str, Any]) -> bool:
     everyone = statement.get("Principal") in ("*", {"AWS": "*"}) and "s3:*" in listed(statement.get("Action", ()))
     condition = json.dumps(statement.get("Condition", {})).lower()
     plain = condition == '{"bool": {"aws:securetransport": "false"}}'

@@ -1,4 +1,4 @@
-"""What several checks look things up with."""
+"""Helpers of several checks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from inferstack.policy.resource import UNKNOWN, Resource, get
 
 
 def given(value: Any, *path: str) -> bool:
-    """Tell whether there is something at a path: a value, or a reference to one that only the update will know."""
+    """Return whether a path has a value, or a reference to one that only the update knows."""
     holder = get(value, *path[:-1], default={})
     return path[-1] in holder and (holder[path[-1]] is UNKNOWN or holder[path[-1]] not in (None, ""))
 
 
 def listed(value: Any) -> list[Any]:
-    """Return what a policy of AWS gives as one or as many."""
+    """Return a value of an AWS policy as a list: it may be a single item."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def statements(properties: Mapping[str, Any], *keys: str) -> Iterator[dict[str, Any]]:
-    """Yield the statements of the policies of AWS under these keys, text as JSON or objects.
+    """Yield the statements of the IAM policies at these keys, as JSON strings or objects.
 
     Raises:
-        UnknownError: one of them is not known yet.
+        UnknownError: a policy is not known yet.
     """
     for key in keys:
         document = get(properties, key)
@@ -34,5 +34,5 @@ def statements(properties: Mapping[str, Any], *keys: str) -> Iterator[dict[str, 
 
 
 def stack_of(resource: Resource) -> str:
-    """Return the name of the stack that a resource is in, as its URN tells it."""
+    """Return the name of a resource's stack, from its URN."""
     return resource.urn.split(":")[2]

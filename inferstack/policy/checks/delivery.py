@@ -1,4 +1,4 @@
-"""Checks of how servers live through maintenance."""
+"""Checks of availability during maintenance."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from inferstack.policy.resource import Resource, Stack, get
 
 
 def budgets(stack: Stack, _: Mapping[str, Any]) -> Iterator[tuple[Resource | None, str]]:
-    """Yield each workload of a tenant with several replicas that no PodDisruptionBudget speaks of."""
+    """Check that each replicated workload of a tenant has a PodDisruptionBudget."""
     all_budgets = list(stack.of_kind("PodDisruptionBudget"))
     for workload in stack.of_kind("Deployment", "StatefulSet"):
         replicas = get(workload.properties, "spec", "replicas", default=1)
         if workload.namespace not in stack.tenants or replicas < 2:
             continue
         labels = get(workload.properties, "spec", "template", "metadata", "labels", default={})
-        if not any(one.namespace == workload.namespace and _selects(one, labels) for one in all_budgets):
-            yield workload, f"a drain may take all {replicas:g} replicas at once"
+        if not any(budget.namespace == workload.namespace and _selects(budget, labels) for budget in all_budgets):
+            yield workload, f"a drain may evict all {replicas:g} replicas at once"
 
 
 def _selects(budget: Resource, labels: Mapping[str, Any]) -> bool:
     selector = get(budget.properties, "spec", "selector", default={})
     equal = get(selector, "matchLabels", default={})
     return all(get(labels, key) == equal[key] for key in equal) and all(
-        _matches(one, labels) for one in get(selector, "matchExpressions", default=())
+        _matches(expression, labels) for expression in get(selector, "matchExpressions", default=())
     )
 
 
 def _matches(expression: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
-    """Tell whether labels meet one expression; NotIn holds without the label too (Kubernetes, Labels and Selectors)."""
+    """Return whether labels match an expression; NotIn matches a missing label (Kubernetes, Labels and Selectors)."""
     key, operator, values = expression["key"], expression["operator"], expression.get("values", ())
     if operator in ("Exists", "DoesNotExist"):
         return bool((key in labels) == (operator == "Exists"))

@@ -1,4 +1,4 @@
-"""What a stack's nodes are and offer, and what its pods ask of them. Pure facts for checks; no rule of its own."""
+"""The nodes of a stack, the resources that they offer and the resources that pods request; used by checks."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ class Machine:
 
     name: str
     gpu: str | None
-    """Board."""
+    """GPU model."""
     gpus: int
     layout: str | None
-    """Name of the MIG layout that it asks for."""
+    """Name of the requested MIG layout."""
     efa: int
-    """EFA interfaces that its type has at most."""
+    """Maximum number of EFA interfaces."""
 
 
 def machines(stack: Stack) -> tuple[Machine, ...]:
-    """Return the kinds of nodes that a stack makes; empty where the nodes are somebody else's."""
-    return (*map(_simulated, stack.of_kind("Node")), *(_group(stack, one) for one in stack.of_type(NODE_GROUP)))
+    """Return the kinds of nodes that a stack creates; empty if another stack creates them."""
+    return (*map(_simulated, stack.of_kind("Node")), *(_group(stack, group) for group in stack.of_type(NODE_GROUP)))
 
 
 def offered(stack: Stack) -> frozenset[str]:
-    """Return the GPU resources that the stack's nodes will offer, after they are cut."""
+    """Return the GPU resources that the stack's nodes offer with their MIG layouts."""
     layouts, strategy = _layouts(stack), _strategy(stack)
     return frozenset(resource for machine in machines(stack) for resource in _offers(machine, layouts, strategy))
 
 
-def asked(stack: Stack) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
-    """Yield what each container, and each replica of an InferenceJob, asks for; what a job is made into counts once."""
+def requests(stack: Stack) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
+    """Yield the resource limits of each container and of each InferenceJob; a job's own objects do not count again."""
     for resource in stack.of_kind("InferenceJob", *WORKLOADS):
         if resource.origin:
             continue
@@ -72,7 +72,7 @@ def asked(stack: Stack) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
 
 
 def containers(workload: Resource) -> Iterator[Mapping[str, Any]]:
-    """Yield the containers of a workload, those that run first included."""
+    """Yield the containers and init containers of a workload."""
     path = {"Pod": ("spec",), "CronJob": ("spec", "jobTemplate", "spec", "template", "spec")}
     spec = get(workload.properties, *path.get(workload.kind, ("spec", "template", "spec")), default={})
     yield from get(spec, "containers", default=())
@@ -80,7 +80,7 @@ def containers(workload: Resource) -> Iterator[Mapping[str, Any]]:
 
 
 def gpu_operators(stack: Stack) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
-    """Yield what says how the GPU operator works: its chart with its values, or its ClusterPolicy; both speak alike."""
+    """Yield the GPU operator's configuration: chart values or the ClusterPolicy, which have the same keys."""
     for release in charts(stack, "gpu-operator"):
         yield release, get(release.properties, "values", default={})
     for policy in stack.of_kind("ClusterPolicy"):
@@ -88,7 +88,7 @@ def gpu_operators(stack: Stack) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
 
 
 def charts(stack: Stack, name: str) -> Iterator[Resource]:
-    """Yield the releases of a chart: by its name in a repository, at the end of an address, or a mirror's file."""
+    """Yield the releases of a chart, from a repository, a URL or an archive."""
     for release in stack.of_type(RELEASE):
         last = str(get(release.properties, "chart", default="")).rpartition("/")[2]
         if last == name or re.fullmatch(rf"{name}-v?\d.*\.tgz", last):
@@ -110,8 +110,8 @@ def _simulated(node: Resource) -> Machine:
 def _group(stack: Stack, group: Resource) -> Machine:
     types = get(group.properties, "instanceTypes", default=())
     if not types:
-        # Of a Capacity Block, which AWS wants in the template; the program calls both alike.
-        template = next((one for one in stack.of_type(LAUNCH_TEMPLATE) if one.name == group.name), None)
+        # AWS requires the type of a Capacity Block in the launch template, which has the same name.
+        template = next((item for item in stack.of_type(LAUNCH_TEMPLATE) if item.name == group.name), None)
         types = [get(template.properties if template else {}, "instanceType", default="")]
     layout = get(group.properties, "labels", _LAYOUT)
     try:
@@ -136,23 +136,23 @@ def _offers(machine: Machine, layouts: Mapping[str, Layout], strategy: Any) -> I
 
 
 def _strategy(stack: Stack) -> str:
-    said = (get(values, "mig", "strategy") for _, values in gpu_operators(stack))
-    return next((str(one) for one in said if one), "mixed")
+    strategies = (get(values, "mig", "strategy") for _, values in gpu_operators(stack))
+    return next((str(strategy) for strategy in strategies if strategy), "mixed")
 
 
 def _layouts(stack: Stack) -> Mapping[str, Layout]:
     for config in stack.of_kind("ConfigMap"):
         text = get(config.properties, "data", "config.yaml", default="")
         if "mig-configs" in text:
-            return _parsed(text)
-    return _usual()
+            return _parse(text)
+    return _default_layouts()
 
 
 @functools.lru_cache(maxsize=8)
-def _parsed(text: str) -> Mapping[str, Layout]:
+def _parse(text: str) -> Mapping[str, Layout]:
     return parse_config(text)
 
 
 @functools.cache
-def _usual() -> Mapping[str, Layout]:
+def _default_layouts() -> Mapping[str, Layout]:
     return parse_config(dump_config(make_mig_parted_config()))

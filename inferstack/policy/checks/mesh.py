@@ -1,4 +1,4 @@
-"""Checks of the mesh as a whole."""
+"""Checks of the service mesh as a whole."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from inferstack.policy.resource import Resource, Stack, get
 
 
 def encrypts_once(stack: Stack, _: Mapping[str, Any]) -> Iterator[tuple[Resource | None, str]]:
-    """Yield a CNI that encrypts what the mesh encrypts already, unless the stack says why."""
+    """Check that the CNI does not encrypt traffic of a strict mesh, unless the stack gives a reason."""
     if get(stack.settings, "security", "encryption", "allowDouble", "reason"):
         return
-    modes = [get(one.properties, "spec", "mtls", "mode") for one in stack.of_kind("PeerAuthentication")]
+    modes = [get(policy.properties, "spec", "mtls", "mode") for policy in stack.of_kind("PeerAuthentication")]
     if "STRICT" not in modes:
         return
     for cilium in charts(stack, "cilium"):
@@ -21,5 +21,5 @@ def encrypts_once(stack: Stack, _: Mapping[str, Any]) -> Iterator[tuple[Resource
         if get(encryption, "enabled") is True:
             yield (
                 cilium,
-                f"it encrypts with {get(encryption, 'type', default='ipsec')} what mutual TLS encrypts already",
+                f"{get(encryption, 'type', default='ipsec')} encrypts traffic that mutual TLS already encrypts",
             )

@@ -1,4 +1,4 @@
-"""Checks of what each tenant's namespace must hold."""
+"""Checks of tenants' namespaces."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from inferstack.policy.resource import Resource, Stack, get
 
 TENANT_LABEL = "inferstack.dev/tenant"
 
-Found = Iterator[tuple[Resource | None, str]]
+Findings = Iterator[tuple[Resource | None, str]]
 
 
-def bounded(stack: Stack, config: Mapping[str, Any]) -> Found:
-    """Yield each tenant's namespace that lacks a quota or a limit range."""
-    there = {(one.kind, one.namespace) for one in stack.of_kind(*config["kinds"])}
+def bounded(stack: Stack, config: Mapping[str, Any]) -> Findings:
+    """Check that each tenant's namespace has a quota and a limit range."""
+    existing = {(resource.kind, resource.namespace) for resource in stack.of_kind(*config["kinds"])}
     for namespace in _tenants(stack):
-        if lacking := [kind for kind in config["kinds"] if (kind, _name(namespace)) not in there]:
-            yield namespace, f"it holds no {' and no '.join(lacking)}"
+        if missing := [kind for kind in config["kinds"] if (kind, _name(namespace)) not in existing]:
+            yield namespace, f"missing: {', '.join(missing)}"
 
 
-def fenced(stack: Stack, _: Mapping[str, Any]) -> Found:
-    """Yield each tenant's namespace that lets in whatever no policy speaks of."""
-    shut = {policy.namespace for policy in stack.of_kind("NetworkPolicy") if _shuts_all(policy)}
+def fenced(stack: Stack, _: Mapping[str, Any]) -> Findings:
+    """Check that each tenant's namespace denies ingress by default."""
+    denied = {policy.namespace for policy in stack.of_kind("NetworkPolicy") if _denies_ingress(policy)}
     for namespace in _tenants(stack):
-        if _name(namespace) not in shut:
-            yield namespace, "no NetworkPolicy shuts all of its pods to what is not named"
+        if _name(namespace) not in denied:
+            yield namespace, "no NetworkPolicy denies ingress to all pods"
 
 
 def _tenants(stack: Stack) -> Iterator[Resource]:
@@ -39,8 +39,8 @@ def _name(namespace: Resource) -> str:
     return str(get(namespace.properties, "metadata", "name"))
 
 
-def _shuts_all(policy: Resource) -> bool:
-    """Tell whether a policy is about all pods and lets nobody in: the others then add what they name."""
+def _denies_ingress(policy: Resource) -> bool:
+    """Return whether a policy selects all pods and allows no ingress; other policies then add exceptions."""
     spec = get(policy.properties, "spec", default={})
     kinds = get(spec, "policyTypes", default=("Ingress",))
     return not get(spec, "podSelector", default={}) and "Ingress" in kinds and not get(spec, "ingress", default=())

@@ -11,7 +11,7 @@ from components.gpu import compatibility
 from inferstack.api import runtimes
 from inferstack.network import nics
 from inferstack.policy.checks.common import given, statements
-from inferstack.policy.checks.fleet import asked, charts, machines, offered
+from inferstack.policy.checks.fleet import charts, machines, offered, requests
 from inferstack.policy.evaluate import Undecided, apply
 from inferstack.policy.examples import resource_of
 from inferstack.policy.registry import find
@@ -117,7 +117,7 @@ def test_a_chart_is_found_wherever_it_comes_from(chart: str, found: bool) -> Non
 def test_what_a_job_is_made_into_asks_for_nothing_more() -> None:
     job, pod = (resource_of(find("gpu-kind-is-on-the-fleet").bad[at].resources[-1], "prod") for at in (0, 1))
     made = type(pod)(pod.urn, pod.type, pod.name, pod.properties, origin=job.urn)
-    assert [one.label for one, _ in asked(Stack("prod", (job, made)))] == [job.label]
+    assert [one.label for one, _ in requests(Stack("prod", (job, made)))] == [job.label]
 
 
 def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() -> None:

@@ -50,7 +50,7 @@ def test_pages_that_are_not_current_are_named_and_mended(
     shutil.copytree(FOLDER, folder)
     monkeypatch.setattr(pages, "project_root", lambda: tmp_path)
     good = (folder / "canary-before-all.md").read_text()
-    (folder / "canary-before-all.md").write_text(good.replace("**Why.**", "**Because.**"))
+    (folder / "canary-before-all.md").write_text(good.replace("**Rationale.**", "**Because.**"))
     (folder / "images-not-latest.md").unlink()
     (folder / "no-such-rule.md").write_text("# no-such-rule\n")
     assert pages.main(["--check"]) == 1

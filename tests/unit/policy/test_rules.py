@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inferstack.policy.evaluate import Finding
-from inferstack.policy.examples import judge
+from inferstack.policy.examples import evaluate_example
 from inferstack.policy.model import Example, Rule
 from inferstack.policy.registry import function, rules
 from inferstack.policy.settings import PolicySettings
@@ -21,7 +21,7 @@ def settings(**given: Any) -> PolicySettings:
 
 
 def findings(rule: Rule, example: Example) -> list[Finding]:
-    said = judge(rule, example, TODAY)
+    said = evaluate_example(rule, example, TODAY)
     assert all(isinstance(one, Finding) for one in said), "an example leaves nothing unknown"
     return [one for one in said if isinstance(one, Finding)]
 
