@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.objects import LABELS
+from inferstack.apimachinery.labels import APP_NAME, COMPONENT
 from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-system"
@@ -23,12 +24,12 @@ class Controller:
     @property
     def selector(self) -> dict[str, str]:
         """Labels that only its pods have."""
-        return {"app.kubernetes.io/name": self.name}
+        return {APP_NAME: self.name}
 
     @property
     def labels(self) -> dict[str, str]:
         """Labels of its objects and pods."""
-        return {**LABELS, **self.selector, "app.kubernetes.io/component": "operator"}
+        return {**LABELS, **self.selector, COMPONENT: "operator"}
 
     def rights(self, rules: list[dict[str, Any]]) -> list[Object]:
         """Return its identity with the ``rules`` (PolicyRules) that its code needs, in all namespaces."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inferstack.apimachinery.labels import MANAGED_BY, PART_OF, PLATFORM
 from inferstack.apimachinery.objects import Object
 from inferstack.versions import load as load_versions
 
-LABELS = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
+LABELS = {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
 """Labels of all objects that this program makes."""
 
 

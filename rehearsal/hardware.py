@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.labels import HARDWARE
 from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.mig.catalogue import Gpu, gpu
 from inferstack.mig.errors import LayoutError, MigError
 from inferstack.mig.layout import GpuState, load_states, mig_disabled
 
-HARDWARE = "rehearsal.inferstack.dev/hardware"
 LOST_GPUS = "rehearsal.inferstack.dev/lost-gpus"
 NOT_READY = "rehearsal.inferstack.dev/not-ready"
 MIG_DEVICES = "rehearsal.inferstack.dev/mig-devices"

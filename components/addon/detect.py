@@ -7,8 +7,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from components.addon.catalogue import AddonName, load
-from components.addon.plan import ADDON_LABEL
 from components.cluster.access import Access
+from inferstack.apimachinery.labels import ADDON
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient, KubeconfigError
 from inferstack.k8s.informer import REQUEST_ERRORS
@@ -35,8 +35,8 @@ async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[Addo
             asyncio.timeout(_SECONDS),
             await KubeClient.connect(access.kubeconfig, context=access.context) as kube,
         ):
-            markers = (await kube.list("v1", "ConfigMap", labels=ADDON_LABEL))["items"]
-            ours = {marker["metadata"]["labels"][ADDON_LABEL] for marker in markers}
+            markers = (await kube.list("v1", "ConfigMap", labels=ADDON))["items"]
+            ours = {marker["metadata"]["labels"][ADDON] for marker in markers}
 
             async def is_there(addon: AddonName) -> bool:
                 found = [

@@ -15,14 +15,13 @@ from components.addon.values import check, explain
 from components.cluster.settings import Place
 from components.objects import LABELS
 from components.settings import PROJECT, merge
+from inferstack.apimachinery.labels import ADDON
 from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.toolchain import crds as module_crds
 from inferstack.toolchain.charts import Archive, Pin, find, pins
 
 Values = Mapping[str, Any]
-ADDON_LABEL = "inferstack.dev/addon"
-"""On the marker of each add-on that this program has brought into a cluster."""
 _REHEARSED = Path(__file__).parent / "rehearsed"
 
 
@@ -45,7 +44,7 @@ class Plan:
         meta = {
             "name": f"inferstack-addon-{self.addon}",
             "namespace": self.facts.namespace,
-            "labels": {**LABELS, ADDON_LABEL: self.addon},
+            "labels": {**LABELS, ADDON: self.addon},
         }
         data = {"mode": self.mode.value, "version": pins()[self.addon].version}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}

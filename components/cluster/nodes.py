@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 
 from components.cluster.settings import ClusterSettings, NodeGroup
+from inferstack.apimachinery.labels import HARDWARE
 from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
+from inferstack.mig.gpu_operator import MIG_CONFIG
 
 
 def make_nodes(settings: ClusterSettings) -> list[Object]:
@@ -32,10 +34,10 @@ def make_node(name: str, group: NodeGroup, zone: str) -> Object:
         **group.labels,
     }
     if group.mig_layout:
-        labels["nvidia.com/mig.config"] = group.mig_layout
+        labels[MIG_CONFIG] = group.mig_layout
     annotations = {
         "kwok.x-k8s.io/node": "fake",
-        "rehearsal.inferstack.dev/hardware": json.dumps(make_hardware(group), sort_keys=True),
+        HARDWARE: json.dumps(make_hardware(group), sort_keys=True),
     }
     return {
         "apiVersion": "v1",

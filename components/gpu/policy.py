@@ -9,6 +9,7 @@ from components.gpu.settings import GpuSettings
 from components.gpu.values import make_cutting, make_sharing, make_values
 from components.objects import LABELS
 from inferstack.apimachinery.objects import Object
+from inferstack.mig.gpu_operator import API_VERSION
 
 POLICY = "cluster-policy"
 _OPERANDS = ("operator", "daemonsets", "toolkit", "gfd", "dcgmExporter", "validator", "psa", "mig")
@@ -78,7 +79,7 @@ def _without_create(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy(spec: dict[str, Any]) -> Object:
     return {
-        "apiVersion": "nvidia.com/v1",
+        "apiVersion": API_VERSION,
         "kind": "ClusterPolicy",
         "metadata": {"name": POLICY, "labels": LABELS},
         "spec": spec,

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.controller import NAMESPACE, Controller
 from components.inference.settings import OperatorSettings
-from components.objects import make_pod_security
+from components.objects import LABELS, make_pod_security
 from inferstack.apimachinery.objects import Object
 
 NAME = "inferstack-operator"
@@ -16,8 +16,7 @@ _OPERATOR = Controller(NAME)
 def make_namespace() -> Object:
     """Return the platform's own namespace; nothing in it needs a privilege."""
     modes = make_pod_security("restricted", "enforce", "audit", "warn")
-    labels = {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {**labels, **modes}}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {**LABELS, **modes}}}
 
 
 def make_rights(rules: list[dict[str, Any]]) -> list[Object]:

@@ -11,13 +11,14 @@ from components.kernel.checks import chosen
 from components.kernel.settings import KernelSettings
 from components.kernel.table import load
 from components.objects import LABELS, make_namespace
+from inferstack.apimachinery.labels import APP_NAME, CHECKSUM
 from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-kernel"
 NAME = "inferstack-kernel"
 STATE = "/var/lib/inferstack/kernel"
 """On the host: what each node had before."""
-_SELECTOR = {"app.kubernetes.io/name": NAME}
+_SELECTOR = {APP_NAME: NAME}
 
 
 def make_objects(settings: KernelSettings, program: Mapping[str, str], image: str) -> list[Object]:
@@ -125,7 +126,7 @@ def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Obje
         "template": {
             "metadata": {
                 "labels": {**LABELS, **_SELECTOR},
-                "annotations": {"inferstack.dev/checksum": checksum},
+                "annotations": {CHECKSUM: checksum},
             },
             "spec": pod,
         },

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StringConstraints
 
 from components.settings import DnsLabel, Reason, RoleSettings
+from inferstack.apimachinery.labels import COMPONENT
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?")
@@ -90,9 +91,7 @@ class PlainPort(RoleSettings):
     """Port of the container, not of the Service."""
     paths: tuple[Annotated[str, StringConstraints(pattern=r"^/\S*$")], ...] = ()
     """HTTP paths that callers without an identity may GET; the rest is answered with 403. Empty: the whole port."""
-    labels: Annotated[dict[str, str], Field(min_length=1)] = Field(
-        default_factory=lambda: {"app.kubernetes.io/component": "inference"}
-    )
+    labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default_factory=lambda: {COMPONENT: "inference"})
     """Pods that it holds for. Those of InferenceJobs; the same for all of a tenant, as a pod obeys one of them only."""
     reason: Reason
     """Why, in a sentence, for whoever reviews the stack; it is written on the object."""

@@ -17,7 +17,7 @@ from components.mesh.objects import (
     make,
 )
 from components.mesh.settings import Host, LoadBalancing, MeshSettings, MtlsMode, PlainPort
-from inferstack.api.labels import JOB
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"

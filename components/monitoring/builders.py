@@ -9,7 +9,11 @@ from components.addon.catalogue import AddonName
 from components.monitoring.settings import NAMESPACE, MonitoringSettings, RemoteStore, Storage
 from components.objects import LABELS
 from inferstack.api import constants, runtimes
-from inferstack.api.labels import JOB, SERIES_JOB, SERIES_RUNTIME
+from inferstack.api.labels import (
+    SERIES_JOB,
+    SERIES_RUNTIME,
+)
+from inferstack.apimachinery.labels import APP_NAME, JOB
 from inferstack.apimachinery.objects import Object
 
 JOB_LABEL = SERIES_JOB
@@ -66,7 +70,7 @@ def make_monitors(settings: MonitoringSettings) -> list[Object]:
             {
                 "matchExpressions": [
                     {"key": JOB, "operator": "Exists"},
-                    {"key": "app.kubernetes.io/name", "operator": "In", "values": names},
+                    {"key": APP_NAME, "operator": "In", "values": names},
                 ]
             },
             {
@@ -89,7 +93,7 @@ def make_operator_monitor() -> Object:
     return _pod_monitor(
         "inferstack-operator",
         {"matchNames": ["inferstack-system"]},
-        {"matchLabels": {"app.kubernetes.io/name": "inferstack-operator"}},
+        {"matchLabels": {APP_NAME: "inferstack-operator"}},
         {"port": "health", "path": "/metrics"},
     )
 

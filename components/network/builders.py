@@ -8,12 +8,12 @@ from typing import Any
 from components.addon.catalogue import AddonName
 from components.network.settings import Efa, NetworkSettings, Policy, Pool, Sriov, TenantNetwork
 from components.objects import LABELS
+from inferstack.apimachinery.labels import RESOURCE_PREFIX
 from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "sriov-network-operator"
 GROUP = "sriovnetwork.openshift.io/v1"
 EFA_RESOURCE = "vpc.amazonaws.com/efa"
-PREFIX = "inferstack.dev/resource-prefix"
 """Annotation of the operator's configuration: the domain of its resources, which no field tells."""
 _BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
 
@@ -71,7 +71,7 @@ def make_operator_config(sriov: Sriov) -> Object:
     if sriov.feature_gates:
         spec["featureGates"] = dict(sriov.feature_gates)
     # It owns the states of the nodes; in the foreground it would wait until the garbage collector knows its kind.
-    return _object("SriovOperatorConfig", "default", spec, {PREFIX: sriov.resource_prefix, **_BACKGROUND})
+    return _object("SriovOperatorConfig", "default", spec, {RESOURCE_PREFIX: sriov.resource_prefix, **_BACKGROUND})
 
 
 def make_pool(name: str, pool: Pool) -> Object:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.network.settings import NicSelector
-
-_HARDWARE = "rehearsal.inferstack.dev/hardware"
+from inferstack.apimachinery.labels import HARDWARE
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def machines_of(nodes: Iterable[Mapping[str, Any]]) -> list[Machine]:
 
 
 def _ports(node: Mapping[str, Any]) -> list[Port]:
-    hardware = json.loads(node["metadata"]["annotations"][_HARDWARE])
+    hardware = json.loads(node["metadata"]["annotations"][HARDWARE])
     return [
         Port(nic["vendor"], nic["deviceID"], name, nic["maxVfs"])
         for nic in hardware["nics"]

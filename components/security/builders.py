@@ -8,7 +8,10 @@ from typing import Any
 from components.addon.catalogue import AddonName
 from components.objects import LABELS
 from components.security.settings import Cilium, Cni, KubeProxy, Routing, SecuritySettings
-from components.tenancy.builders import EXCEPTION, TENANT_LABEL
+from components.tenancy.builders import (
+    EXCEPTION,
+)
+from inferstack.apimachinery.labels import TENANT
 from inferstack.apimachinery.objects import Object
 
 GUARD = "inferstack-tenant-pod-security"
@@ -86,7 +89,7 @@ def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object,
     # cel-python takes half a second to import, and only the program itself needs it.
     from inferstack.policy.admission import make_policies  # noqa: PLC0415  # see above
 
-    return make_policies(settings.policies, today, tenant_label=TENANT_LABEL, labels=LABELS)
+    return make_policies(settings.policies, today, tenant_label=TENANT, labels=LABELS)
 
 
 def make_guard() -> tuple[Object, Object]:
@@ -100,7 +103,7 @@ def make_guard() -> tuple[Object, Object]:
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": {
-            "objectSelector": {"matchExpressions": [{"key": TENANT_LABEL, "operator": "Exists"}]},
+            "objectSelector": {"matchExpressions": [{"key": TENANT, "operator": "Exists"}]},
             "resourceRules": [
                 {
                     "apiGroups": [""],

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from components.objects import make_pod_security
+from components.objects import LABELS, make_pod_security
 from components.tenancy.settings import Tenant
+from inferstack.apimachinery.labels import APP_NAME, JOB, TENANT
 from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
 from inferstack.mig.resources import mig_resource
 
 ROLE = "inferstack-tenant"
 """ClusterRole that each tenant's groups get in their own namespace."""
-TENANT_LABEL = "inferstack.dev/tenant"
 """On the namespace of each tenant."""
 EXCEPTION = "inferstack.dev/pod-security-exception"
 """Annotation of a tenant's namespace with privileged pods: the reason, as the stack gives it."""
@@ -70,7 +70,7 @@ def make_namespace(
 ) -> Object:
     """Return the namespace; all three modes of Pod Security agree, so that what is refused was also warned of."""
     labels = make_pod_security(tenant.pod_security, "enforce", "audit", "warn")
-    meta: Object = {"name": name, "labels": {**_labels(), TENANT_LABEL: name, **labels, **(more or {})}}
+    meta: Object = {"name": name, "labels": {**LABELS, TENANT: name, **labels, **(more or {})}}
     if exception:
         meta["annotations"] = {EXCEPTION: exception}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
@@ -143,11 +143,11 @@ def make_monitoring_policy(name: str, namespace: str) -> Object:
     """Return the way in for the Prometheus of ``namespace``: to the ports of inference pods that may show metrics."""
     prometheus = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+        "podSelector": {"matchLabels": {APP_NAME: "prometheus"}},
     }
     ports = [{"protocol": "TCP", "port": port} for port in ("http", "metrics")]
     spec = {
-        "podSelector": {"matchExpressions": [{"key": "inferstack.dev/job", "operator": "Exists"}]},
+        "podSelector": {"matchExpressions": [{"key": JOB, "operator": "Exists"}]},
         "policyTypes": ["Ingress"],
         "ingress": [{"from": [prometheus], "ports": ports}],
     }
@@ -187,7 +187,7 @@ def make_cluster_role() -> Object:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": ROLE, "labels": _labels()},
+        "metadata": {"name": ROLE, "labels": LABELS},
         "rules": rules,
     }
 
@@ -197,16 +197,12 @@ def make_priority_class(name: str, value: int) -> Object:
     return {
         "apiVersion": "scheduling.k8s.io/v1",
         "kind": "PriorityClass",
-        "metadata": {"name": name, "labels": _labels()},
+        "metadata": {"name": name, "labels": LABELS},
         "value": value,
         "globalDefault": False,
     }
 
 
-def _labels() -> dict[str, str]:
-    return {"app.kubernetes.io/part-of": "inferstack", "app.kubernetes.io/managed-by": "pulumi"}
-
-
 def _object(api_version: str, kind: str, namespace: str, name: str, **rest: Any) -> Object:
-    metadata = {"name": name, "namespace": namespace, "labels": _labels()}
+    metadata = {"name": name, "namespace": namespace, "labels": LABELS}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **rest}

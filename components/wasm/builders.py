@@ -10,13 +10,14 @@ from typing import Any
 from components.agents import chosen_nodes, digest
 from components.objects import LABELS, make_namespace
 from components.wasm.settings import Sample, WasmSettings
+from inferstack.apimachinery.labels import APP_NAME, CHECKSUM
 from inferstack.apimachinery.objects import Object
 
 NAMESPACE = "inferstack-wasm"
 NAME = "inferstack-wasm"
 FOLDER = "/opt/inferstack/wasm"
 """On the host: the shim."""
-_SELECTOR = {"app.kubernetes.io/name": NAME}
+_SELECTOR = {APP_NAME: NAME}
 _SHIM = "/shim/containerd-shim-wasmedge-v1"
 
 
@@ -136,7 +137,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
         # One node at a time: each starts its containerd anew.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "template": {
-            "metadata": {"labels": {**LABELS, **_SELECTOR}, "annotations": {"inferstack.dev/checksum": checksum}},
+            "metadata": {"labels": {**LABELS, **_SELECTOR}, "annotations": {CHECKSUM: checksum}},
             "spec": pod,
         },
     }
@@ -146,7 +147,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
 def make_sample(sample: Sample, runtime: str) -> Object:
     """Return the sample: it holds to the restricted Pod Security Standard, as all of a tenant's pods may have to."""
     name = "wasm-sample"
-    labels = {"app.kubernetes.io/name": name}
+    labels = {APP_NAME: name}
     env = [{"name": "WASMEDGE_PLUGIN_PATH", "value": sample.plugin_path}]
     if sample.preload is not None:
         env.append({"name": "WASMEDGE_WASINN_PRELOAD", "value": sample.preload})

@@ -7,6 +7,7 @@ from typing import Any
 from inferstack.api import autoscale, constants, job, mig_rollout, resources
 from inferstack.api.base import ApiModel
 from inferstack.api.schema import structural
+from inferstack.apimachinery.labels import PART_OF, PLATFORM
 
 _RULES = {**autoscale.RULES, **job.RULES, **resources.RULES, **mig_rollout.RULES}
 _MAP_KEYS = {
@@ -94,7 +95,7 @@ def _crd(
         "kind": "CustomResourceDefinition",
         "metadata": {
             "name": f"{names['plural']}.{constants.GROUP}",
-            "labels": {"app.kubernetes.io/part-of": "inferstack"},
+            "labels": {PART_OF: PLATFORM},
         },
         "spec": {
             "group": constants.GROUP,

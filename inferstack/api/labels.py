@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from inferstack.api import InferenceJob, constants
+from inferstack.apimachinery.labels import APP_NAME, COMPONENT, INSTANCE, JOB, MANAGED_BY, PART_OF, PLATFORM
 from inferstack.apimachinery.objects import Object
 
 MANAGER: Final = "inferstack-operator"
 """Field manager of the operator's writes."""
 SCALER: Final = "inferstack-scaler"
 """Field manager of the predictive scaler's writes."""
-JOB: Final = "inferstack.dev/job"
-"""The label that selects a job's children; its value is the job's name."""
-CHILDREN: Final = f"{JOB},app.kubernetes.io/managed-by={MANAGER}"
+CHILDREN: Final = f"{JOB},{MANAGED_BY}={MANAGER}"
 """Selector of the children of all jobs."""
 SERIES_JOB: Final = "inferencejob"
 """Label of each series of an inference pod: the job that the pod belongs to."""
@@ -32,11 +31,11 @@ HASH: Final = "inferstack.dev/applied"
 def make_labels(job: InferenceJob, runtime: str) -> dict[str, str]:
     """Return the labels of a job's objects."""
     return {
-        "app.kubernetes.io/name": runtime,
-        "app.kubernetes.io/instance": job.metadata["name"],
-        "app.kubernetes.io/component": "inference",
-        "app.kubernetes.io/part-of": "inferstack",
-        "app.kubernetes.io/managed-by": MANAGER,
+        APP_NAME: runtime,
+        INSTANCE: job.metadata["name"],
+        COMPONENT: "inference",
+        PART_OF: PLATFORM,
+        MANAGED_BY: MANAGER,
         JOB: job.metadata["name"],
     }
 

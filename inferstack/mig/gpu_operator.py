@@ -16,6 +16,7 @@ from inferstack.mig.catalogue import Catalogue, Gpu, Profile
 from inferstack.mig.layout import GpuState, Strategy, advertised_resources
 from inferstack.mig.resources import GPU_RESOURCE, escape_profile
 
+API_VERSION: Final = "nvidia.com/v1"
 POLICY: Final = "cluster-policy"
 """Name of the only ClusterPolicy that the GPU operator reconciles."""
 NAMESPACE: Final = "gpu-operator"
@@ -24,6 +25,9 @@ OWN_LAYOUTS: Final = "inferstack-mig-parted"
 DEFAULT_LAYOUTS: Final = "default-mig-parted-config"
 """ConfigMap that the GPU operator writes if its ClusterPolicy names none."""
 
+PRODUCT: Final = f"{GPU_RESOURCE}.product"
+COUNT: Final = f"{GPU_RESOURCE}.count"
+STRATEGY: Final = "nvidia.com/mig.strategy"
 MIG_CONFIG: Final = "nvidia.com/mig.config"
 MIG_STATE: Final = "nvidia.com/mig.config.state"
 
@@ -89,7 +93,7 @@ def gfd_labels(
     }
     if strategy == "none":
         return labels
-    labels["nvidia.com/mig.strategy"] = strategy
+    labels[STRATEGY] = strategy
     instances: Counter[str] = Counter()
     for state in states:
         instances.update(state.profiles)

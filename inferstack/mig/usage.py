@@ -18,11 +18,11 @@ from inferstack.apimachinery.objects import ReadOnlyObject
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.cost import Allocation, make_allocation
+from inferstack.mig.gpu_operator import COUNT, PRODUCT
 from inferstack.mig.pods import count_resources, pod_requests
 from inferstack.mig.quotas import quota_allocations
 from inferstack.mig.resources import GPU_RESOURCE, WHOLE, unescape_profile
 
-_PRODUCT, _COUNT = f"{GPU_RESOURCE}.product", f"{GPU_RESOURCE}.count"
 _TERMINATED = ("Succeeded", "Failed")
 
 
@@ -112,7 +112,7 @@ def make_usage(
     nodes_by_name: dict[str, tuple[Gpu, int, str, ReadOnlyObject]] = {}
     unknown = {}
     for node in nodes:
-        name, product = node["metadata"]["name"], _labels(node).get(_PRODUCT, "")
+        name, product = node["metadata"]["name"], _labels(node).get(PRODUCT, "")
         gpu_model, single = find_gpu_model(product)
         if gpu_model is not None:
             nodes_by_name[name] = (gpu_model, _gpus(node, gpu_model, single), single, node)
@@ -172,7 +172,7 @@ def find_gpu_model(product: str) -> tuple[Gpu | None, str]:
 
 def _gpus(node: ReadOnlyObject, gpu_model: Gpu, single: str) -> int:
     """Return the number of GPUs. Under ``single`` the label counts instances: then the fewest GPUs that hold them."""
-    count = int(_labels(node).get(_COUNT, "0"))
+    count = int(_labels(node).get(COUNT, "0"))
     return -(-count // gpu_model.profile(single).max_count) if single else count
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from aiohttp import web
 
+from inferstack.apimachinery.labels import APP_NAME, HARDWARE
 from inferstack.apimachinery.objects import Object
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import Informer
-from rehearsal.hardware import HARDWARE, MIG_DEVICES
+from rehearsal.hardware import (
+    MIG_DEVICES,
+)
 from rehearsal.load import control, pages
 from rehearsal.load import pods as seen
 from rehearsal.load.arrivals import Request, read_trace
@@ -118,7 +121,7 @@ class App:
         if pod is None or server is None:
             # As of a server that still loads its model: the target is down.
             raise web.HTTPServiceUnavailable(text="it takes no requests yet\n")
-        runtime = (pod["metadata"].get("labels") or {}).get(seen.RUNTIME, "")
+        runtime = (pod["metadata"].get("labels") or {}).get(APP_NAME, "")
         page = pages.SERVERS.get(runtime)
         if page is None:
             raise web.HTTPNotFound(text=f"no server {runtime!r} is simulated\n")

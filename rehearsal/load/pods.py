@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inferstack.apimachinery.labels import APP_NAME, JOB, PART_OF, PLATFORM
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_epoch
 
-JOB = "inferstack.dev/job"
-"""Label of the operator's: the job that a replica belongs to."""
-RUNTIME = "app.kubernetes.io/name"
-SELECTOR = "app.kubernetes.io/part-of=inferstack"
+SELECTOR = f"{PART_OF}={PLATFORM}"
 _MODEL = ("--model", "--model-id")
 _GENERATING = ("vllm",)
 
@@ -65,7 +63,7 @@ def model_of(pod: Mapping[str, Any]) -> str:
 
 def generates(pod: Mapping[str, Any]) -> bool:
     """Tell whether a replica's server writes answers token by token."""
-    return (pod["metadata"].get("labels") or {}).get(RUNTIME) in _GENERATING
+    return (pod["metadata"].get("labels") or {}).get(APP_NAME) in _GENERATING
 
 
 def targets(pod: Mapping[str, Any], address: str, path: str | None) -> Iterator[Object]:

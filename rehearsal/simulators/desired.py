@@ -8,6 +8,8 @@ from typing import Any
 
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.quantity import parse_quantity
+from inferstack.mig.gpu_operator import MIG_STATE, STRATEGY
+from inferstack.mig.resources import MIG_PREFIX
 
 # Label keys that the simulator alone writes; what it does not want of these it removes. `nvidia.com/mig.config` and
 # `nvidia.com/gpu.workload.config` are the user's.
@@ -15,10 +17,10 @@ _OWN_PREFIXES = (
     "feature.node.kubernetes.io/",
     "nvidia.com/cuda.",
     "nvidia.com/gpu.",
-    "nvidia.com/mig-",
+    MIG_PREFIX,
     "nvidia.com/mps.",
 )
-_OWN_KEYS = frozenset({"nvidia.com/mig.capable", "nvidia.com/mig.strategy", "nvidia.com/mig.config.state"})
+_OWN_KEYS = frozenset({"nvidia.com/mig.capable", STRATEGY, MIG_STATE})
 _USERS = frozenset({"nvidia.com/gpu.workload.config", "nvidia.com/gpu.deploy.operands"})
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.addon.plan import ADDON_LABEL
 from components.platform.settings import PlatformSettings
+from inferstack.apimachinery.labels import ADDON
 from inferstack.project import project_root
 from rehearsal.control_plane import Rehearsal
 from tests.mirrored import make_mirror
@@ -62,8 +62,8 @@ def test_up_and_destroy_of_all_charts(command: Command, mirror: Path) -> None:
     first = command.must("up", *chosen)
 
     assert re.search(r"^nlp-model-001\s.*\s8/8\s", first, re.MULTILINE), first
-    markers = json.loads(kubectl(command, "get", "configmaps", "-A", "-l", ADDON_LABEL, "-o", "json"))["items"]
-    assert {marker["metadata"]["labels"][ADDON_LABEL]: marker["data"]["mode"] for marker in markers} == dict.fromkeys(
+    markers = json.loads(kubectl(command, "get", "configmaps", "-A", "-l", ADDON, "-o", "json"))["items"]
+    assert {marker["metadata"]["labels"][ADDON]: marker["data"]["mode"] for marker in markers} == dict.fromkeys(
         wanted(), "chart"
     )
     releases = json.loads(kubectl(command, "get", "secrets", "-A", "-l", "owner=helm", "-o", "json"))["items"]

@@ -9,7 +9,9 @@ import yaml
 
 from components.cluster.aws.names import Names
 from components.cluster.aws.settings import Capacity, GpuNodes
+from inferstack.apimachinery.labels import NODE_GROUP
 from inferstack.aws.catalogue import InstanceType
+from inferstack.mig.gpu_operator import MIG_CONFIG
 from inferstack.mig.resources import GPU_RESOURCE
 
 Inputs = dict[str, Any]
@@ -173,9 +175,9 @@ def make_node_group(names: Names, group: str, *, ami: str, minimum: int, desired
 
 def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
     """Return the inputs of a GPU node group, but for what other resources give it."""
-    labels = {"inferstack.dev/node-group": group, **nodes.labels}
+    labels = {NODE_GROUP: group, **nodes.labels}
     if nodes.mig_layout:
-        labels["nvidia.com/mig.config"] = nodes.mig_layout
+        labels[MIG_CONFIG] = nodes.mig_layout
     inputs = {
         **make_node_group(
             names, group, ami=GPU_AMI, minimum=nodes.min_nodes, desired=nodes.desired_nodes, maximum=nodes.max_nodes

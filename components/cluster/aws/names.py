@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.cluster.aws.settings import AwsSettings
+from inferstack.apimachinery.labels import PART_OF, PLATFORM
 from inferstack.aws.session import STACK_TAG, cluster_name
 
 COMPONENT_TAG = "inferstack:component"
@@ -81,4 +82,4 @@ class Names:
 
     def common_tags(self) -> dict[str, str]:
         """Return the tags that are the same on all resources."""
-        return {**dict(self.extra_tags), STACK_TAG: self.stack, "app.kubernetes.io/part-of": "inferstack"}
+        return {**dict(self.extra_tags), STACK_TAG: self.stack, PART_OF: PLATFORM}

@@ -12,6 +12,7 @@ from components.cluster.aws.keys import Keys
 from components.cluster.aws.network import Network
 from components.cluster.aws.roles import Role
 from components.cluster.aws.settings import Capacity, GpuNodes
+from inferstack.apimachinery.labels import NODE_GROUP
 from inferstack.aws import catalogue
 
 SYSTEM = "system"
@@ -49,7 +50,7 @@ def _system(
     inputs |= {
         "capacity_type": Capacity.ON_DEMAND.value,
         "instance_types": list(settings.instance_types),
-        "labels": {"inferstack.dev/node-group": SYSTEM},
+        "labels": {NODE_GROUP: SYSTEM},
         "update_config": {"max_unavailable": 1},
     }
     return _group(build, SYSTEM, template, inputs, list(network.nodes.values()), plane, role, opts)

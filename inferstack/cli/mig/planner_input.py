@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import yaml
 
 from inferstack.api import constants
-from inferstack.api.labels import JOB
+from inferstack.apimachinery.labels import JOB
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
 from inferstack.errors import UserError
 from inferstack.k8s import KubeClient
 from inferstack.k8s.errors import UnknownKindError
 from inferstack.mig.errors import MigError
-from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, NAMESPACE, POLICY
+from inferstack.mig.gpu_operator import API_VERSION, DEFAULT_LAYOUTS, NAMESPACE, POLICY
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 from inferstack.mig.planner import Demand, Fleet
 from inferstack.mig.planner.cluster import ClusterFleet, read_cluster
@@ -103,7 +103,7 @@ async def _observe(kubeconfig: Path | None, context: str | None, moves: bool) ->
 async def read_layouts(kube: KubeClient) -> str:
     """Return the text of the MIG manager's configuration."""
     try:
-        policy = await kube.find("nvidia.com/v1", "ClusterPolicy", POLICY)
+        policy = await kube.find(API_VERSION, "ClusterPolicy", POLICY)
     except UnknownKindError:
         policy = None
     if policy is None:

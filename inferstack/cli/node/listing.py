@@ -11,7 +11,7 @@ from inferstack.cli.cluster import run
 from inferstack.cli.options import RehearsalKubeconfigOption
 from inferstack.cli.rehearsal.simulated import SimulatedGpus, simulated_gpus
 from inferstack.k8s import KubeClient
-from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
+from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE, PRODUCT
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.project import state_dir
 
@@ -49,7 +49,7 @@ def make_row(node: Mapping[str, Any]) -> Object:
     }
     conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or []}
     # A real node has only its label: the number of its GPUs is in its capacity.
-    gpus = simulated_gpus(node) or SimulatedGpus(labels.get("nvidia.com/gpu.product"), 0, 0)
+    gpus = simulated_gpus(node) or SimulatedGpus(labels.get(PRODUCT), 0, 0)
     return {
         "node": node["metadata"]["name"],
         "instance_type": labels.get("node.kubernetes.io/instance-type", ""),

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from inferstack.apimachinery.labels import HARDWARE
 from inferstack.errors import UserError
-from rehearsal.hardware import HARDWARE, Hardware, HardwareError, annotations_of, faults_of, hardware_of
+from rehearsal.hardware import (
+    Hardware,
+    HardwareError,
+    annotations_of,
+    faults_of,
+    hardware_of,
+)
 from rehearsal.simulators.nodes.mig_manager import MIG_DONE
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_time
 from inferstack.cli.cluster import connected
@@ -25,7 +26,7 @@ async def read_jobs(kube: KubeClient) -> tuple[list[Object], list[Object]]:
         jobs = (await kube.list(API_VERSION, KIND))["items"]
     except UnknownKindError:
         return [], []
-    pods = (await kube.list("v1", "Pod", labels="inferstack.dev/job"))["items"]
+    pods = (await kube.list("v1", "Pod", labels=JOB))["items"]
     return jobs, pods
 
 
@@ -63,7 +64,7 @@ def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -
             pod
             for pod in pods
             if pod["metadata"]["namespace"] == namespace
-            and pod["metadata"]["labels"].get("inferstack.dev/job") == name
+            and pod["metadata"]["labels"].get(JOB) == name
             and pod.get("status", {}).get("phase") == "Running"
         ]
         ready = [pod for pod in own if condition_status(pod, "Ready") == "True"]

@@ -10,9 +10,9 @@ from typing import Any
 import typer
 
 from components.addon.catalogue import load as load_facts
-from components.addon.plan import ADDON_LABEL
 from components.objects import LABELS
 from inferstack import aws
+from inferstack.apimachinery.labels import ADDON, JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.cli import output
 from inferstack.cli.cluster import connected
@@ -25,7 +25,6 @@ from inferstack.k8s.inventory import walk
 
 Identity = tuple[str, str, str]
 """Kind, namespace (empty for none), name."""
-_JOB = "inferstack.dev/job"
 _RELEASE, _RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 
 
@@ -98,7 +97,7 @@ def find(objects: Iterable[Object], owned: Collection[Identity], releases: Colle
     objects = list(objects)
     facts = load_facts()
     # An add-on of the same name without the marker was installed by somebody else.
-    addons = {obj["metadata"]["labels"][ADDON_LABEL] for obj in objects if ADDON_LABEL in _labels(obj)}
+    addons = {obj["metadata"]["labels"][ADDON] for obj in objects if ADDON in _labels(obj)}
     spaces: dict[str, str] = {name: facts[name].namespace for name in facts if name in addons and name not in releases}
     jobs = {identity_of(obj)[1:] for obj in objects if obj["kind"] == "InferenceJob"}
     result = []
@@ -121,7 +120,7 @@ def _reason(
     if identity in owned:
         return None
     meta, labels = obj["metadata"], _labels(obj)
-    job = labels.get(_JOB)
+    job = labels.get(JOB)
     # Pods, ReplicaSets and the like are removed with their owner, which is reported instead.
     if _is_controlled(meta):
         return None

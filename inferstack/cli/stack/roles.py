@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inferstack.apimachinery.labels import ADDON
 from inferstack.apimachinery.objects import Object
 from inferstack.cli.cluster import connected
 from inferstack.k8s import KubeClient
@@ -14,7 +15,6 @@ from inferstack.k8s import KubeClient
 Identity = tuple[str, str, str, str]
 """apiVersion, kind, namespace (empty for none), name."""
 
-_MARKER = "inferstack.dev/addon"
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
@@ -71,8 +71,8 @@ async def read(
     """Return which of the state's objects the API server holds, and what the markers of the add-ons tell."""
     async with connected(kubeconfig, context) as kube:
         found = await asyncio.gather(*(_find(kube, inputs) for inputs in objects_of(resources)))
-        markers = (await kube.list("v1", "ConfigMap", labels=_MARKER))["items"]
-    told = {marker["metadata"]["labels"][_MARKER]: marker["data"] for marker in markers}
+        markers = (await kube.list("v1", "ConfigMap", labels=ADDON))["items"]
+    told = {marker["metadata"]["labels"][ADDON]: marker["data"] for marker in markers}
     return {identity for identity in found if identity}, told
 
 

@@ -7,9 +7,17 @@ import json
 from fractions import Fraction
 
 from inferstack.api import Autoscale, InferenceJob, MetricType, SloMeasure
-from inferstack.api.labels import CACHE, COLD, HASH, JOB, SPEC_REPLICAS, make_labels, make_metadata
+from inferstack.api.labels import (
+    CACHE,
+    COLD,
+    HASH,
+    SPEC_REPLICAS,
+    make_labels,
+    make_metadata,
+)
 from inferstack.api.replicas import Limits
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.quantity import format_quantity
 from inferstack.controllers.jobs.datasets import identity

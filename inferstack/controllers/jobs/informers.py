@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from inferstack.api import Cache, constants, labels
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs import datasets, pruning
 from inferstack.controllers.jobs.children import KINDS
@@ -116,7 +117,7 @@ class JobInformers:
 
     def _pod_changed(self, before: Object | None, after: Object | None) -> None:
         meta = newer_of(before, after)["metadata"]
-        key = f"{meta['namespace']}/{meta['labels'][labels.JOB]}"
+        key = f"{meta['namespace']}/{meta['labels'][JOB]}"
         pods = self._pods.setdefault(key, {})
         if after is None:
             pods.pop(meta["name"], None)

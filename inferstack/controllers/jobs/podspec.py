@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inferstack.api import Cache, EnvVar, InferenceJobSpec, Placement, Prefer, Resources, constants
-from inferstack.api.labels import JOB
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.mig.resources import GPU_RESOURCE
 

@@ -5,7 +5,14 @@ A pod has about 10 KB; 0.5 KB of it is kept. With thousands of pods this decides
 
 from __future__ import annotations
 
-from inferstack.api.labels import CACHE, COLD, HASH, JOB, MANAGER, SPEC_REPLICAS
+from inferstack.api.labels import (
+    CACHE,
+    COLD,
+    HASH,
+    MANAGER,
+    SPEC_REPLICAS,
+)
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs import drift
 

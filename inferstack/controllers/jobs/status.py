@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inferstack.api import InferenceJob
-from inferstack.api.labels import JOB
 from inferstack.api.runtimes import Runtime
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.datasets import CacheDecision
 from inferstack.controllers.jobs.reasons import ConditionReason, Reason, blocking_reason

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from inferstack.mig import catalogue
 from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
+from inferstack.mig.gpu_operator import COUNT, PRODUCT
 from inferstack.mig.layout import Layout, Strategy, advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.mig.sharing import RENAMED
 
-PRODUCT = "nvidia.com/gpu.product"
-COUNT = "nvidia.com/gpu.count"
 _CUT, _SHARED, _INVALID = "-MIG-", "-SHARED", "-MIG-INVALID"
 
 

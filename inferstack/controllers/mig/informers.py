@@ -20,11 +20,11 @@ from inferstack.controllers.mig.devices import MigSettings
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer
 from inferstack.mig.errors import ConfigError
-from inferstack.mig.gpu_operator import DEFAULT_LAYOUTS, NAMESPACE, POLICY
+from inferstack.mig.gpu_operator import API_VERSION, DEFAULT_LAYOUTS, NAMESPACE, POLICY
 from inferstack.mig.layout import STRATEGIES, Layout, Strategy
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 
-_POLICY: Final = ("nvidia.com/v1", "ClusterPolicy", POLICY)
+_POLICY: Final = (API_VERSION, "ClusterPolicy", POLICY)
 _KEY: Final = "config.yaml"
 _SETTINGS_SECONDS = 5.0
 """How long settings are used before they are read again."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from inferstack.controllers.mig.devices import PRODUCT
 from inferstack.k8s import KubeClient
 from inferstack.k8s.informer import REQUEST_ERRORS
 from inferstack.mig.exposition import make_exposition
+from inferstack.mig.gpu_operator import PRODUCT
 from inferstack.mig.usage import make_usage
 
 _LOG = logging.getLogger("operator.mig")

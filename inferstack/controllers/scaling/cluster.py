@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 
 from inferstack.api import InferenceJobSpec
-from inferstack.api.labels import JOB
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.apimachinery.rfc3339 import parse_epoch
 from inferstack.k8s.conditions import find_condition

@@ -20,7 +20,7 @@ from inferstack.mig.catalogue import Gpu
 from inferstack.mig.errors import LayoutError
 from inferstack.mig.fleet import Fleet, FleetGpu, Instance
 from inferstack.mig.fragmentation import fragmentation_score, used_slices
-from inferstack.mig.gpu_operator import MIG_CONFIG, MIG_STATE
+from inferstack.mig.gpu_operator import COUNT, MIG_CONFIG, MIG_STATE, PRODUCT, STRATEGY
 from inferstack.mig.layout import GpuState, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import Layout
 from inferstack.mig.placement import require_placement
@@ -38,9 +38,6 @@ from inferstack.mig.pods import pod_requests
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu, is_mig
 from inferstack.mig.usage import find_gpu_model
 
-COUNT = f"{GPU_RESOURCE}.count"
-PRODUCT = f"{GPU_RESOURCE}.product"
-STRATEGY = "nvidia.com/mig.strategy"
 _TERMINATED = ("Succeeded", "Failed")
 
 

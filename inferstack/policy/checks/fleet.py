@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inferstack.apimachinery.labels import HARDWARE
 from inferstack.aws import catalogue as aws
 from inferstack.errors import UserError
 from inferstack.mig import catalogue as mig
 from inferstack.mig.errors import LayoutError
+from inferstack.mig.gpu_operator import MIG_CONFIG
 from inferstack.mig.layout import (
     Layout,
     advertised_resources,
@@ -30,8 +32,6 @@ NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 EFA_RESOURCE = "vpc.amazonaws.com/efa"
-_HARDWARE = "rehearsal.inferstack.dev/hardware"
-_LAYOUT = "nvidia.com/mig.config"
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,13 @@ def charts(stack: Stack, name: str) -> Iterator[Resource]:
 
 
 def _simulated(node: Resource) -> Machine:
-    hardware = json.loads(get(node.properties, "metadata", "annotations", _HARDWARE, default="{}"))
+    hardware = json.loads(get(node.properties, "metadata", "annotations", HARDWARE, default="{}"))
     known = mig.load().instance_types.get(hardware.get("instanceType", ""))
     return Machine(
         node.name,
         hardware.get("gpu"),
         int(hardware.get("gpus", 0)),
-        get(node.properties, "metadata", "labels", _LAYOUT),
+        get(node.properties, "metadata", "labels", MIG_CONFIG),
         known.efa if known else 0,
     )
 
@@ -113,7 +113,7 @@ def _group(stack: Stack, group: Resource) -> Machine:
         # AWS requires the type of a Capacity Block in the launch template, which has the same name.
         template = next((item for item in stack.of_type(LAUNCH_TEMPLATE) if item.name == group.name), None)
         types = [get(template.properties if template else {}, "instanceType", default="")]
-    layout = get(group.properties, "labels", _LAYOUT)
+    layout = get(group.properties, "labels", MIG_CONFIG)
     try:
         known = aws.instance_type(get(types, 0))
     except UserError:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inferstack.apimachinery.labels import TENANT
 from inferstack.policy.resource import Resource, Stack, get
-
-TENANT_LABEL = "inferstack.dev/tenant"
 
 Findings = Iterator[tuple[Resource | None, str]]
 
@@ -31,7 +30,7 @@ def fenced(stack: Stack, _: Mapping[str, Any]) -> Findings:
 def _tenants(stack: Stack) -> Iterator[Resource]:
     for namespace in stack.of_kind("Namespace"):
         labels = get(namespace.properties, "metadata", "labels", default={})
-        if TENANT_LABEL in labels or _name(namespace) in stack.tenants:
+        if TENANT in labels or _name(namespace) in stack.tenants:
             yield namespace
 
 

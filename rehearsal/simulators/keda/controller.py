@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 
+from inferstack.apimachinery.labels import MANAGED_BY
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient, UnknownKindError
 from inferstack.k8s.informer import Informer, key_of, newer_of
@@ -21,8 +22,8 @@ from rehearsal.simulators.keda.objects import (
     HPA,
     HPA_VERSION,
     KIND,
-    MANAGED_BY,
     NAME_LABEL,
+    OPERATOR,
     Target,
     hpa_name,
     is_paused,
@@ -58,7 +59,7 @@ class KedaController:
             HPA_VERSION,
             HPA,
             on_change=self._hpa_changed,
-            labels=f"app.kubernetes.io/managed-by={MANAGED_BY}",
+            labels=f"{MANAGED_BY}={OPERATOR}",
         )
         self.informers: Mapping[str, Informer] = {"scaled objects": self._scaled, "KEDA's autoscalers": self._hpas}
 

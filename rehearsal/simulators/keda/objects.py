@@ -10,6 +10,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
+from inferstack.apimachinery.labels import APP_NAME, MANAGED_BY, PART_OF
 from inferstack.apimachinery.objects import Object
 
 API_VERSION = "keda.sh/v1alpha1"
@@ -18,7 +19,7 @@ HPA_VERSION = "autoscaling/v2"
 HPA = "HorizontalPodAutoscaler"
 FINALIZER = "finalizer.keda.sh"
 NAME_LABEL = "scaledobject.keda.sh/name"
-MANAGED_BY = "keda-operator"
+OPERATOR = "keda-operator"
 PAUSED = "autoscaling.keda.sh/paused"
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
 _DEFAULT_MAX = 100
@@ -65,9 +66,9 @@ def make_hpa(scaled: Object) -> Object:
     labels = {
         **{key: value for key, value in (meta.get("labels") or {}).items() if key != NAME_LABEL},
         NAME_LABEL: meta["name"],
-        "app.kubernetes.io/name": name[:63],
-        "app.kubernetes.io/part-of": meta["name"],
-        "app.kubernetes.io/managed-by": MANAGED_BY,
+        APP_NAME: name[:63],
+        PART_OF: meta["name"],
+        MANAGED_BY: OPERATOR,
     }
     owner = {
         "apiVersion": API_VERSION,

@@ -13,8 +13,15 @@ from inferstack.apimachinery.rfc3339 import format_time
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
 from inferstack.k8s.workqueue import WorkQueue
+from inferstack.mig.gpu_operator import API_VERSION
 from rehearsal.simulators import FIELD_MANAGER
-from rehearsal.simulators.nodes.policy import API_VERSION, KIND, NAME, NAMESPACE, Policy, parse_policy
+from rehearsal.simulators.nodes.policy import (
+    KIND,
+    NAME,
+    NAMESPACE,
+    Policy,
+    parse_policy,
+)
 
 log = logging.getLogger("gpu-operator")
 

@@ -12,7 +12,6 @@ from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse
 from inferstack.mig.sharing import Sharing
 from inferstack.mig.sharing import parse as parse_sharing
 
-API_VERSION = "nvidia.com/v1"
 KIND = "ClusterPolicy"
 NAME = "cluster-policy"
 NAMESPACE = "gpu-operator"

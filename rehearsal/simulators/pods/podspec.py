@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferstack.apimachinery.labels import COMPONENT, PART_OF, PLATFORM
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s.conditions import condition_status
 
 HEALTH_PORT = "INFERSTACK_HEALTH_PORT"
 PROMETHEUS_URL = "INFERSTACK_PROMETHEUS_URL"
-SELECTOR = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=inferstack"
+SELECTOR = f"{COMPONENT}=operator,{PART_OF}={PLATFORM}"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
 

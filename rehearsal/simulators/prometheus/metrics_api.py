@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from inferstack.apimachinery.labels import MANAGED_BY
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.auth import cluster_of
@@ -20,7 +21,7 @@ from inferstack.k8s.informer import REQUEST_ERRORS, Informer
 from rehearsal.metrics import APISERVICE, METRICS_NAMESPACE, METRICS_SERVICE
 from rehearsal.simulators import FIELD_MANAGER
 
-_LABELS = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
+_LABELS = {MANAGED_BY: FIELD_MANAGER}
 _LOOK_SECONDS = 0.5
 _MISSES = 2
 """Looks in vain after which the adapter is away: one may meet a busy machine."""

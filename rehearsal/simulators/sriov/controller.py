@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+from inferstack.apimachinery.labels import RESOURCE_PREFIX
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.informer import Informer, key_of, newer_of
@@ -26,8 +27,6 @@ from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
 STATE = "SriovNetworkNodeState"
 CONFIG = "default"
 FINALIZER = "operatorconfig.finalizers.sriovnetwork.openshift.io"
-PREFIX = "inferstack.dev/resource-prefix"
-"""On the operator's configuration: the domain of its resources, which the real one reads from its environment."""
 OFFERED = "rehearsal.inferstack.dev/resources"
 """On a node's state: JSON of what its device plugin offers, by full resource name."""
 PLUGIN_LABEL = "sriovnetwork.openshift.io/device-plugin"
@@ -338,7 +337,7 @@ class SriovController:
 
 def offered_prefix(config: Object | None) -> str:
     """Return the domain of the operator's resources; the chart's default where the configuration does not tell."""
-    return _annotation(config, PREFIX) or "openshift.io"
+    return _annotation(config, RESOURCE_PREFIX) or "openshift.io"
 
 
 def _selected(config: Object, node: Object) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.addon.plan import ADDON_LABEL
 from components.objects import LABELS
+from inferstack.apimachinery.labels import ADDON
 from inferstack.cli.stack.orphans import find, identity_of
 
 RELEASED = {"meta.helm.sh/release-name": "keda", "meta.helm.sh/release-namespace": "keda"}
@@ -19,7 +19,7 @@ def make(kind: str, name: str, namespace: str = "", **meta: Any) -> dict[str, An
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **space, **meta}}
 
 
-MARKER = make("ConfigMap", "inferstack-addon-keda", "keda", labels={**LABELS, ADDON_LABEL: "keda"})
+MARKER = make("ConfigMap", "inferstack-addon-keda", "keda", labels={**LABELS, ADDON: "keda"})
 JOB = make("InferenceJob", "bert", "nlp")
 
 

@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 
 from components.addon.catalogue import AddonName, Facts, load
-from components.addon.plan import ADDON_LABEL, make_addons, make_release, owned, rehearsed_crds, resolve
+from components.addon.plan import (
+    make_addons,
+    make_release,
+    owned,
+    rehearsed_crds,
+    resolve,
+)
 from components.addon.settings import AddonSettings, Mode
 from components.addon.values import check
 from components.cluster.settings import Place
 from components.objects import LABELS
 from components.settings import load_role
+from inferstack.apimachinery.labels import ADDON
 from inferstack.errors import UserError
 from inferstack.toolchain.charts import Pin, pins
 from tests.chart_values import ChartDefaults
@@ -125,7 +132,7 @@ def test_a_mirror_that_lacks_a_chart(tmp_path: Path) -> None:
 
 def test_a_marker_tells_whose_an_addon_is(mirror: Path) -> None:
     marker = make_addons(settings(), Place.LOCAL, {"keda": {}}, ())["keda"].marker
-    assert marker["metadata"]["labels"] == {**LABELS, ADDON_LABEL: "keda"}
+    assert marker["metadata"]["labels"] == {**LABELS, ADDON: "keda"}
     assert marker["data"] == {"mode": "rehearsed", "version": pins()["keda"].version}
 
 

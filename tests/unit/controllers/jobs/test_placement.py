@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from inferstack.api.labels import HASH, JOB
+from inferstack.api.labels import (
+    HASH,
+)
+from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 from inferstack.controllers.jobs.plan import Plan
 

@@ -11,9 +11,12 @@ from inferstack.api import MigRolloutSpec, MigRolloutStatus, Phase
 from inferstack.controllers.mig.actions import Action, Cordon, Evict, SetLayout, Uncordon
 from inferstack.controllers.mig.cluster_state import OWNER, Budget, ClusterState, Node, Pod
 from inferstack.controllers.mig.decision import Decision, decide
-from inferstack.controllers.mig.devices import COUNT, PRODUCT, MigSettings
+from inferstack.controllers.mig.devices import (
+    MigSettings,
+)
 from inferstack.controllers.mig.status import make_status
 from inferstack.mig.catalogue import gpu
+from inferstack.mig.gpu_operator import COUNT, PRODUCT
 from inferstack.mig.layout import GpuState, advertised_resources, apply_layout, mig_disabled
 from inferstack.mig.mig_parted import dump_config, make_mig_parted_config, parse_config
 

@@ -9,8 +9,6 @@ import pytest
 from inferstack.apimachinery.objects import Object
 from inferstack.controllers.mig.cluster_state import budget_of, node_of, pod_of, prune_node, prune_pod
 from inferstack.controllers.mig.devices import (
-    COUNT,
-    PRODUCT,
     MigSettings,
     UnknownDevicesError,
     allocatable_devices,
@@ -19,6 +17,7 @@ from inferstack.controllers.mig.devices import (
 )
 from inferstack.controllers.mig.orphans import is_orphan
 from inferstack.mig.errors import LayoutError
+from inferstack.mig.gpu_operator import COUNT, PRODUCT
 from tests.unit.controllers.mig.cluster import LAYOUTS, MODEL, SETTINGS
 
 A100 = {PRODUCT: MODEL.product, COUNT: "8"}
