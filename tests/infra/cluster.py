@@ -25,13 +25,13 @@ def get(kind: str, name: str, namespace: str | None = None) -> Object | None:
     Raises:
         UnreachableError: there is no kubectl, no KUBECONFIG, or no answer.
     """
-    found = shutil.which("kubectl") or binaries.locate("kubectl")
-    if found is None:
+    kubectl = shutil.which("kubectl") or binaries.locate("kubectl")
+    if kubectl is None:
         raise UnreachableError("there is no kubectl on this machine")
     if "KUBECONFIG" not in os.environ:
         raise UnreachableError("KUBECONFIG is not set")
     where = ["--namespace", namespace] if namespace else []
-    command = [str(found), "get", kind, name, *where, "--output", "json", f"--request-timeout={_SECONDS}s"]
+    command = [str(kubectl), "get", kind, name, *where, "--output", "json", f"--request-timeout={_SECONDS}s"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * _SECONDS, check=False)
     if done.returncode == 0:
         return dict(json.loads(done.stdout))
@@ -42,7 +42,7 @@ def get(kind: str, name: str, namespace: str | None = None) -> Object | None:
 
 def data_of(name: str, namespace: str, key: str) -> str:
     """Return a key of a ConfigMap; skips the test where it is not there."""
-    found = get("configmap", name, namespace)
-    if found is None or key not in found.get("data", {}):
+    config_map = get("configmap", name, namespace)
+    if config_map is None or key not in config_map.get("data", {}):
         pytest.skip(f"the cluster has no ConfigMap {namespace}/{name} with a key {key}")
-    return str(found["data"][key])
+    return str(config_map["data"][key])

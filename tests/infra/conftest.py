@@ -15,10 +15,10 @@ from tests.infra import cluster
 @pytest.fixture(scope="module")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A control plane of these tests' own."""
-    made = Rehearsal(tmp_path_factory.mktemp("infra") / "state")
-    made.start(lambda _: None)
-    yield made
-    made.stop(purge=True)
+    control_plane = Rehearsal(tmp_path_factory.mktemp("infra") / "state")
+    control_plane.start(lambda _: None)
+    yield control_plane
+    control_plane.stop(purge=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def node(real: Host) -> Object:
     """The Node object of a real node; its name is the host's, short or long."""
     names = [real.check_output("hostname"), real.check_output("hostname -f")]
     try:
-        found = next((node for name in names if (node := cluster.get("node", name))), None)
+        match = next((node for name in names if (node := cluster.get("node", name))), None)
     except cluster.UnreachableError as error:
         pytest.skip(f"what the cluster wants of this node cannot be asked: {error}")
-    if found is None:
+    if match is None:
         pytest.skip(f"the cluster of KUBECONFIG has no node {' or '.join(dict.fromkeys(names))}")
-    return found
+    return match
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ class Gpu:
     def model(self) -> catalogue.Gpu | None:
         """The GPU in the catalogue, None where it has no such board."""
         product = self.name.replace(" ", "-")
-        return next((found for found in catalogue.load().gpus.values() if found.product == product), None)
+        return next((model for model in catalogue.load().gpus.values() if model.product == product), None)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Module:
 
 def read_gpus(text: str) -> list[Gpu]:
     """Read the answer to `QUERY`. GPUs without MIG say [N/A]."""
-    found = []
+    modules = []
     for line in text.strip().splitlines():
         index, name, driver, current, pending = (part.strip() for part in line.split(","))
-        found.append(Gpu(int(index), name, driver, current == "Enabled", pending == "Enabled"))
-    return found
+        modules.append(Gpu(int(index), name, driver, current == "Enabled", pending == "Enabled"))
+    return modules
 
 
 def read_instances(text: str) -> dict[int, Counter[str]]:
@@ -61,16 +61,16 @@ def read_instances(text: str) -> dict[int, Counter[str]]:
     Raises:
         ValueError: a line is of another form.
     """
-    found: dict[int, Counter[str]] = {}
+    instances: dict[int, Counter[str]] = {}
     current: Counter[str] | None = None
     for line in text.rstrip().splitlines():
         if match := _GPU_LINE.fullmatch(line.rstrip()):
-            current = found.setdefault(int(match["index"]), Counter())
+            current = instances.setdefault(int(match["index"]), Counter())
         elif current is not None and (match := _MIG_LINE.fullmatch(line.rstrip())):
             current[match["profile"]] += 1
         else:
             raise ValueError(f"{line!r} is no line of nvidia-smi -L")
-    return found
+    return instances
 
 
 def read_module(text: str) -> Module:

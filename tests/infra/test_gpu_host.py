@@ -64,9 +64,9 @@ def test_driver_is_new_enough_for_the_gpus(gpus: list[nvidia.Gpu]) -> None:
 
 
 def test_container_toolkit_is_installed(gpu_host: Host) -> None:
-    found = [path for path in _CTK if gpu_host.file(path).exists]
-    assert found, f"none of {', '.join(_CTK)}"
-    assert gpu_host.run(f"{found[0]} --version").rc == 0
+    installed = [path for path in _CTK if gpu_host.file(path).exists]
+    assert installed, f"none of {', '.join(_CTK)}"
+    assert gpu_host.run(f"{installed[0]} --version").rc == 0
 
 
 def test_containerd_has_the_nvidia_runtime(gpu_host: Host) -> None:
@@ -78,8 +78,8 @@ def test_containerd_has_the_nvidia_runtime(gpu_host: Host) -> None:
 
 def test_cdi_specification_exists(gpu_host: Host) -> None:
     names = [name for folder in _CDI for name in gpu_host.run(f"ls {folder}").stdout.split()]
-    found = [name for name in names if "nvidia" in name and name.endswith((".yaml", ".json"))]
-    assert found, f"no CDI specification of NVIDIA in {' or '.join(_CDI)}"
+    specifications = [name for name in names if "nvidia" in name and name.endswith((".yaml", ".json"))]
+    assert specifications, f"no CDI specification of NVIDIA in {' or '.join(_CDI)}"
 
 
 def test_mig_layout_matches_the_label(

@@ -18,7 +18,11 @@ def wanted(node: dict[str, Any]) -> dict[str, list[str]]:
     config = json.loads(data_of(f"{NAME}-config", NAMESPACE, "config.json"))
     if config["mode"] != "apply":
         pytest.skip(f"the kernel role is in mode {config['mode']}: nodes keep their own values")
-    return {f"/{one['path']}": str(one["value"]).split() for one in config["settings"] if one["kind"] == "sysctl"}
+    return {
+        f"/{setting['path']}": str(setting["value"]).split()
+        for setting in config["settings"]
+        if setting["kind"] == "sysctl"
+    }
 
 
 def test_kernel_parameters_have_their_values(real: Host, wanted: dict[str, list[str]]) -> None:

@@ -15,21 +15,23 @@ _NAMESPACE = "sriov-network-operator"
 
 def functions(host: Host) -> dict[str, tuple[int, int]]:
     """Return the virtual functions of each port that can have some: those there are, and those it can have."""
-    found = {}
+    counts = {}
     for path in host.run("ls -d /sys/class/net/*/device/sriov_numvfs").stdout.split():
         port = path.split("/")[4]
         total = host.file(path.replace("sriov_numvfs", "sriov_totalvfs")).content_string
-        found[port] = (int(host.file(path).content_string), int(total))
-    return found
+        counts[port] = (int(host.file(path).content_string), int(total))
+    return counts
 
 
 def test_virtual_functions_match_the_node_state(real: Host, node: dict[str, Any]) -> None:
     state = cluster.get("sriovnetworknodestates.sriovnetwork.openshift.io", node["metadata"]["name"], _NAMESPACE)
-    wanted = {one["name"]: one["numVfs"] for one in (state or {}).get("spec", {}).get("interfaces", [])}
-    if not wanted:
+    desired = {
+        interface["name"]: interface["numVfs"] for interface in (state or {}).get("spec", {}).get("interfaces", [])
+    }
+    if not desired:
         pytest.skip("the SR-IOV operator wants no virtual functions of this node")
     there = functions(real)
-    assert {port: there.get(port, (0, 0))[0] for port in wanted} == wanted
+    assert {port: there.get(port, (0, 0))[0] for port in desired} == desired
 
 
 def test_virtual_functions_are_within_the_limit_of_the_port(real: Host) -> None:

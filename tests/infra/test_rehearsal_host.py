@@ -61,10 +61,10 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def test_files_with_secrets_are_private(here: Host, rehearsal: Rehearsal) -> None:
-    found = {path for path in files(rehearsal.state) if any(secret in path.read_bytes() for secret in SECRETS)}
+    leaking = {path for path in files(rehearsal.state) if any(secret in path.read_bytes() for secret in SECRETS)}
     # The kubeconfig and the keys of the authority are among them, or this looks for the wrong thing.
-    assert {rehearsal.kubeconfig, rehearsal.state / "pki" / "ca.key"} <= found
-    assert {path for path in found if here.file(str(path)).mode & 0o077} == set()
+    assert {rehearsal.kubeconfig, rehearsal.state / "pki" / "ca.key"} <= leaking
+    assert {path for path in leaking if here.file(str(path)).mode & 0o077} == set()
 
 
 def test_state_is_not_writable_by_others(here: Host, rehearsal: Rehearsal) -> None:
@@ -78,10 +78,10 @@ def test_logs_and_command_lines_hold_no_secret(rehearsal: Rehearsal) -> None:
     assert keys
     # Any line of a key but its frame: enough to tell it by.
     lines = {line for key in keys for line in key.splitlines() if line and "PRIVATE KEY" not in line}
-    said = [path.read_text(errors="replace") for path in files(rehearsal.state / "logs")]
-    said += [" ".join(psutil.Process(component.pid).cmdline()) for component in rehearsal.status()]
-    assert len(said) >= len(rehearsal.status())
-    assert not [line for line in lines for text in said if line in text]
+    logs = [path.read_text(errors="replace") for path in files(rehearsal.state / "logs")]
+    logs += [" ".join(psutil.Process(component.pid).cmdline()) for component in rehearsal.status()]
+    assert len(logs) >= len(rehearsal.status())
+    assert not [line for line in lines for text in logs if line in text]
 
 
 @pytest.mark.parametrize("kept", ["crds", "tools"])

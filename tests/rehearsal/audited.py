@@ -54,15 +54,15 @@ def audited(plane: Rehearsal, folder: Path) -> Iterator[Audited]:
     """
     config = PlaneConfig(plane.state, read(plane.state / "run" / "ports.json"))
     port = next(port for port in range(19000, 19900) if is_free(port))
-    made = Audited(folder / "kubeconfig", folder / "audit.log")
+    audited_server = Audited(folder / "kubeconfig", folder / "audit.log")
     (folder / "policy.yaml").write_text(yaml.safe_dump(_POLICY))
-    made.kubeconfig.touch(mode=0o600)
-    made.kubeconfig.write_text(json.dumps(_redirected(plane.kubeconfig, port)))
+    audited_server.kubeconfig.touch(mode=0o600)
+    audited_server.kubeconfig.write_text(json.dumps(_redirected(plane.kubeconfig, port)))
     changed = {
         "--secure-port": str(port),
         "--enable-admission-plugins": ",".join([*ADMISSION, "OwnerReferencesPermissionEnforcement"]),
         "--audit-policy-file": str(folder / "policy.yaml"),
-        "--audit-log-path": str(made.log),
+        "--audit-log-path": str(audited_server.log),
     }
     kept = [argument for argument in build_apiserver(config).args if argument.partition("=")[0] not in changed]
     binary = binaries.locate("kube-apiserver")
@@ -74,7 +74,7 @@ def audited(plane: Rehearsal, folder: Path) -> Iterator[Audited]:
         )
     try:
         _wait(server, Probe(f"https://127.0.0.1:{port}/readyz", secure=True), plane.state / "pki", output)
-        yield made
+        yield audited_server
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -74,7 +74,7 @@ def find(place: str, content: bytes, canaries: list[Canary]) -> set[Finding]:
         content: to be searched.
         canaries: to be looked for.
     """
-    found = set()
+    findings = set()
     marked = {canary for canary in canaries if canary.core.startswith(MARK)}
     looked_for = [canary for canary in canaries if canary not in marked]
     if traces := {form for form, mark in forms(MARK) if mark in content}:
@@ -82,20 +82,20 @@ def find(place: str, content: bytes, canaries: list[Canary]) -> set[Finding]:
     for canary in looked_for:
         for form, text in forms(canary.core):
             if text in content:
-                found.add(Finding(place, canary.name, form))
-    whole = {finding.form for finding in found}
-    return found | {Finding(place, "a part of a canary", form) for form in traces - whole}
+                findings.add(Finding(place, canary.name, form))
+    whole = {finding.form for finding in findings}
+    return findings | {Finding(place, "a part of a canary", form) for form in traces - whole}
 
 
 def search(folder: Path, name: str, canaries: list[Canary]) -> set[Finding]:
     """Return the canaries in all files below a folder, their names included; each place begins with ``name``."""
-    found = set()
+    findings = set()
     for path in sorted(folder.rglob("*")):
         place = f"{name}/{path.relative_to(folder)}"
-        found |= find(f"{place} (its name)", path.name.encode(), canaries)
+        findings |= find(f"{place} (its name)", path.name.encode(), canaries)
         if path.is_symlink():
-            found |= find(place, str(path.readlink()).encode(), canaries)
+            findings |= find(place, str(path.readlink()).encode(), canaries)
         elif path.is_file():
             # A database reserves space ahead.
-            found |= find(place, path.read_bytes().rstrip(b"\0"), canaries)
-    return found
+            findings |= find(place, path.read_bytes().rstrip(b"\0"), canaries)
+    return findings

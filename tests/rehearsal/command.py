@@ -14,11 +14,11 @@ from inferstack.k8s.inventory import walk
 from inferstack.project import project_root
 from inferstack.toolchain import binaries
 
-Held = set[tuple[str, str, str]]
+Inventory = set[tuple[str, str, str]]
 """Objects as (kind, namespace, name)."""
 
 
-class Command:
+class InferstackCommand:
     """Runs ``inferstack`` with a state folder of its own.
 
     Args:
@@ -51,30 +51,30 @@ class Command:
         code = self.start(*arguments).wait(timeout=300)
         return code, self.log(arguments[0]).read_text()
 
-    def must(self, *arguments: str) -> str:
+    def run_checked(self, *arguments: str) -> str:
         """Run ``inferstack ARGUMENTS``, which must succeed, and return what it printed."""
         code, output = self.run(*arguments)
         assert code == 0, f"inferstack {' '.join(arguments)} ended with {code}:\n{output[-6000:]}"
         return output
 
-    def held(self) -> Held:
+    def inventory(self) -> Inventory:
         """Return all objects of all kinds that can be listed, but for those that come and go by themselves."""
-        return asyncio.run(_held(self.kubeconfig))
+        return asyncio.run(_inventory(self.kubeconfig))
 
-    def settled(self) -> Held:
-        """Return what `held` does, once each namespace has what the control plane puts into it."""
+    def settled_inventory(self) -> Inventory:
+        """Return what `inventory` does, once each namespace has what the control plane puts into it."""
         deadline = time.monotonic() + 30
         while True:
-            found = self.held()
-            namespaces = {name for kind, _, name in found if kind == "Namespace"}
+            inventory = self.inventory()
+            namespaces = {name for kind, _, name in inventory if kind == "Namespace"}
             own = {
                 entry
                 for namespace in namespaces
                 for entry in (("ServiceAccount", namespace, "default"), ("ConfigMap", namespace, "kube-root-ca.crt"))
             }
-            if own <= found:
-                return found
-            assert time.monotonic() < deadline, f"the control plane never made {own - found}"
+            if own <= inventory:
+                return inventory
+            assert time.monotonic() < deadline, f"the control plane never made {own - inventory}"
             time.sleep(0.2)
 
     def readiness(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Command:
         return asyncio.run(_readiness(self.kubeconfig))
 
 
-def kubectl(command: Command, *arguments: str) -> str:
+def kubectl(command: InferstackCommand, *arguments: str) -> str:
     """Run kubectl on the command's control plane and return what it printed."""
     binary = binaries.locate("kubectl")
     assert binary
@@ -96,7 +96,7 @@ def kubectl(command: Command, *arguments: str) -> str:
     return done.stdout
 
 
-async def _held(kubeconfig: Path) -> Held:
+async def _inventory(kubeconfig: Path) -> Inventory:
     async with await KubeClient.connect(kubeconfig) as kube:
         return {
             (obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) async for obj in walk(kube)

@@ -33,7 +33,7 @@ def breaches(known: Iterable[Object], events: Iterable[Event]) -> list[Breach]:
     """
     pods: dict[str, Object] = {}
     budgets: dict[str, Object] = {}
-    found: list[Breach] = []
+    breaches: list[Breach] = []
     for obj in known:
         table = budgets if obj["kind"] == "PodDisruptionBudget" else pods
         table[f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"] = obj
@@ -49,8 +49,8 @@ def breaches(known: Iterable[Object], events: Iterable[Event]) -> list[Breach]:
             desired = budget.get("status", {}).get("desiredHealthy", 0)
             healthy = sum(_counts(pod, budget) for pod in pods.values())
             if healthy < desired:
-                found.append(Breach(name, healthy, desired, int(meta["resourceVersion"])))
-    return found
+                breaches.append(Breach(name, healthy, desired, int(meta["resourceVersion"])))
+    return breaches
 
 
 def _counts(pod: Object, budget: Object) -> bool:

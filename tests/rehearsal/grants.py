@@ -67,18 +67,20 @@ def grants_of(rules: Iterable[Object]) -> set[Grant]:
 
 def rules_for(grants: Iterable[Grant]) -> list[Object]:
     """Return PolicyRules that grant just this."""
-    return [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [one.verb]} for one in sorted(grants)]
+    return [
+        {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": [grant.verb]} for grant in sorted(grants)
+    ]
 
 
 def requests_in(log: Path, user: str) -> list[Request]:
     """Return the requests of a user for resources, each once, in the order in which they were answered."""
-    found: dict[str, Request] = {}
+    requests: dict[str, Request] = {}
     for line in log.read_text().splitlines():
         event = json.loads(line)
         # Without a resource: discovery, which everybody may do.
         if event["user"]["username"] == user and "resource" in event.get("objectRef", {}):
-            found.setdefault(event["auditID"], _request(event))
-    return list(found.values())
+            requests.setdefault(event["auditID"], _request(event))
+    return list(requests.values())
 
 
 def _request(event: Object) -> Request:

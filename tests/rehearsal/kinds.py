@@ -52,6 +52,6 @@ async def _remove(plane: Rehearsal, crds: Sequence[Object]) -> None:
 
 
 async def _established(kube: KubeClient, name: str) -> bool:
-    found = await kube.find(*_CRD, name)
-    conditions = ((found or {}).get("status") or {}).get("conditions") or []
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    crd = await kube.find(*_CRD, name)
+    conditions = ((crd or {}).get("status") or {}).get("conditions") or []
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)

@@ -34,7 +34,7 @@ class Case:
 
     def is_named(self, fields: set[str]) -> bool:
         """Tell whether the field at fault, or one below it, is among those."""
-        return any(found == self.field or found.startswith((self.field + ".", self.field + "[")) for found in fields)
+        return any(name == self.field or name.startswith((self.field + ".", self.field + "[")) for name in fields)
 
 
 @functools.cache
@@ -69,20 +69,20 @@ def merged(value: Any, patch: Any) -> Any:
 
 def named_by_model(error: ValidationError) -> set[str]:
     """Return the paths of the fields that the model complains of."""
-    found = set()
+    named = set()
     for detail in error.errors():
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).removeprefix(".")
         # A check over several fields stands at their parent and begins with the one at fault.
         head = _HEAD.match(detail["msg"]) if detail["type"] == "value_error" else None
-        found.add(f"{path}.{head[1]}" if head else path)
-    return found
+        named.add(f"{path}.{head[1]}" if head else path)
+    return named
 
 
 def named_by_server(error: ApiError) -> set[str]:
     """Return the paths of the fields that the API server complains of."""
-    found = set(_UNKNOWN_FIELD.findall(error.message))
+    named = set(_UNKNOWN_FIELD.findall(error.message))
     for cause in error.causes:
         # A rule on the whole object, the one over metadata.name, can give its field in its message only.
         whole = re.match(r'Invalid value: "object": ([\w.]+): ', cause.message)
-        found.add(whole[1] if cause.field == "<nil>" and whole else cause.field)
-    return found
+        named.add(whole[1] if cause.field == "<nil>" and whole else cause.field)
+    return named

@@ -46,8 +46,9 @@ async def install(kube: KubeClient) -> None:
     await until(
         kube,
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"]),
-        lambda found: any(
-            one["type"] == "Established" and one["status"] == "True" for one in found.get("status", {})["conditions"]
+        lambda definition: any(
+            condition["type"] == "Established" and condition["status"] == "True"
+            for condition in definition.get("status", {})["conditions"]
         ),
     )
     await kube.apply(builders.make_cluster_policy(settings, monitored=False), field_manager=MANAGER)
@@ -133,8 +134,8 @@ async def make_nodes(kube: KubeClient, count: int, *, gpus: int = 2, seconds: fl
     await asyncio.gather(*map(make, names))
     async with asyncio.timeout(60 + 2 * count):
         while True:
-            found = (await kube.list("v1", "Node", labels=f"fleet={prefix}"))["items"]
-            if sum(is_cut(node, BEFORE, {SLICE: 2 * gpus}) and _usable(node) for node in found) == count:
+            nodes = (await kube.list("v1", "Node", labels=f"fleet={prefix}"))["items"]
+            if sum(is_cut(node, BEFORE, {SLICE: 2 * gpus}) and _usable(node) for node in nodes) == count:
                 return names
             await asyncio.sleep(0.3 + count / 50)
 
@@ -146,8 +147,8 @@ def _usable(node: Object) -> bool:
 
 def is_cut(node: Object, layout: str, devices: dict[str, int]) -> bool:
     """Tell whether the MIG manager is done with a layout and a node offers just these devices."""
-    labels, found = node["metadata"]["labels"], node.get("status", {}).get("allocatable") or {}
-    gpus = {name: int(count) for name, count in found.items() if name.startswith("nvidia.com/") and count != "0"}
+    labels, allocatable = node["metadata"]["labels"], node.get("status", {}).get("allocatable") or {}
+    gpus = {name: int(count) for name, count in allocatable.items() if name.startswith("nvidia.com/") and count != "0"}
     return labels.get(CONFIG) == layout and labels.get(STATE) == "success" and gpus == devices
 
 
@@ -185,8 +186,8 @@ async def edit(kube: KubeClient, name: str, **spec: Any) -> None:
 async def reach(kube: KubeClient, name: str, holds: Callable[[Object], bool], *, seconds: float = 40) -> Object:
     """Wait until a rollout's status is as it should be; return the status."""
     reference = (constants.API_VERSION, constants.ROLLOUT_KIND, name)
-    found = await until(kube, reference, lambda obj: "status" in obj and holds(obj["status"]), seconds=seconds)
-    status: Object = found["status"]
+    rollout = await until(kube, reference, lambda obj: "status" in obj and holds(obj["status"]), seconds=seconds)
+    status: Object = rollout["status"]
     return status
 
 
@@ -245,11 +246,11 @@ async def deploy(
         unavailable: maxUnavailable of the budget; None: no budget.
     """
     labels = {"app": name}
-    one = {"requests": {SLICE: "1"}, "limits": {SLICE: "1"}}
+    resources = {"requests": {SLICE: "1"}, "limits": {SLICE: "1"}}
     term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": on}]}
     spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
     pod = {
-        "containers": [{"name": "c", "image": "registry.invalid/c", "resources": one}],
+        "containers": [{"name": "c", "image": "registry.invalid/c", "resources": resources}],
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}},
         "topologySpreadConstraints": [{**spread, "labelSelector": {"matchLabels": labels}}],
         "terminationGracePeriodSeconds": 0,
@@ -285,9 +286,9 @@ def is_ready(pod: Object) -> bool:
 
 async def remove(kube: KubeClient, nodes: list[str]) -> None:
     """Delete rollouts and nodes."""
-    for found in (await kube.list(constants.API_VERSION, constants.ROLLOUT_KIND))["items"]:
+    for rollout in (await kube.list(constants.API_VERSION, constants.ROLLOUT_KIND))["items"]:
         await kube.delete(
-            constants.API_VERSION, constants.ROLLOUT_KIND, found["metadata"]["name"], propagation="Background"
+            constants.API_VERSION, constants.ROLLOUT_KIND, rollout["metadata"]["name"], propagation="Background"
         )
 
     async def one(name: str) -> None:

@@ -103,15 +103,20 @@ class Shown:
         (project / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
         shown = {
             group: [
-                {"type": one.type, "name": one.name, "properties": one.properties, "protect": one.protect}
-                for one in _named(resources, stack)
+                {
+                    "type": resource.type,
+                    "name": resource.name,
+                    "properties": resource.properties,
+                    "protect": resource.protect,
+                }
+                for resource in _named(resources, stack)
             ]
             for group, resources in groups.items()
         }
         (project / "shown.json").write_text(json.dumps(shown))
         if stack not in self.stacks:
-            made = self.engine.output(["stack", "init", stack, "--non-interactive"])
-            assert made.returncode == 0, made.stderr
+            init = self.engine.output(["stack", "init", stack, "--non-interactive"])
+            assert init.returncode == 0, init.stderr
             self.stacks.add(stack)
         log = self.folder / "events"
         log.write_text("")
@@ -126,7 +131,7 @@ class Shown:
         command += ["--event-log", str(log), *(["--yes", "--skip-preview"] if verb == "up" else [])]
         done = self.engine.output(command, environment=self.environment, timeout=120)
         events = [json.loads(line) for line in log.read_text().splitlines()]
-        told = [event["policyEvent"] for event in events if "policyEvent" in event]
+        policy_events = [event["policyEvent"] for event in events if "policyEvent" in event]
         mended = [
             event["policyRemediationEvent"]["policyName"] for event in events if "policyRemediationEvent" in event
         ]
@@ -134,8 +139,8 @@ class Shown:
             done.returncode,
             done.stdout + done.stderr,
             tuple(
-                Reported(one["policyName"], one["enforcementLevel"], one.get("resourceUrn", ""), one["message"])
-                for one in told
+                Reported(event["policyName"], event["enforcementLevel"], event.get("resourceUrn", ""), event["message"])
+                for event in policy_events
             ),
             tuple(mended),
         )
@@ -143,19 +148,24 @@ class Shown:
     def inputs(self, stack: str) -> list[Object]:
         """Return the inputs of all resources of the stack's state."""
         exported = json.loads(self.engine.output(["stack", "export", "--stack", stack]).stdout)
-        return [one.get("inputs", {}) for one in exported["deployment"]["resources"]]
+        return [resource.get("inputs", {}) for resource in exported["deployment"]["resources"]]
 
 
 def resources(stack: str, groups: Mapping[str, Iterable[Object]]) -> list[Resource]:
     """Return what a program with these groups registers, as rules see it."""
     return [
-        dataclasses.replace(one, urn=f"urn:pulumi:{stack}::inferstack::test:index:{group}${one.type}::{one.name}")
+        dataclasses.replace(
+            resource, urn=f"urn:pulumi:{stack}::inferstack::test:index:{group}${resource.type}::{resource.name}"
+        )
         for group, shown in groups.items()
-        for one in _named(shown, stack)
+        for resource in _named(shown, stack)
     ]
 
 
 def _named(shown: Iterable[Object], stack: str) -> list[Resource]:
     """Return resources under names of their own; those of Kubernetes objects no rule looks at."""
-    made = enumerate(resource_of(one, stack) for one in shown)
-    return [dataclasses.replace(one, name=f"{one.name}-{number}") if one.manifest else one for number, one in made]
+    numbered = enumerate(resource_of(resource, stack) for resource in shown)
+    return [
+        dataclasses.replace(resource, name=f"{resource.name}-{number}") if resource.manifest else resource
+        for number, resource in numbered
+    ]

@@ -48,8 +48,8 @@ async def good(operator: Operator, kube: KubeClient, namespace: str) -> Object:
 
 def placed(job: Object, namespace: str) -> Object:
     """Return a job with its namespace."""
-    made: Object = merged(job, {"metadata": {"namespace": namespace}})
-    return made
+    body: Object = merged(job, {"metadata": {"namespace": namespace}})
+    return body
 
 
 async def served(kube: KubeClient, namespace: str) -> Object:

@@ -60,8 +60,8 @@ def test_fault_commands_set_annotations_and_restore_removes_them(kubeconfig: Pat
     def annotations() -> dict[str, str]:
         async def read() -> dict[str, str]:
             async with await KubeClient.connect(kubeconfig) as kube:
-                found: dict[str, str] = (await kube.get("v1", "Node", node))["metadata"]["annotations"]
-                return found
+                current: dict[str, str] = (await kube.get("v1", "Node", node))["metadata"]["annotations"]
+                return current
 
         kept = asyncio.run(read())
         prefix = "rehearsal.inferstack.dev/"

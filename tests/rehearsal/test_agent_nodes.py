@@ -90,13 +90,13 @@ def _node(name: str) -> tuple[str, str, str]:
 
 
 def _allocatable(node: Object, resource: str = GPU) -> str | None:
-    found: str | None = (node.get("status", {}).get("allocatable") or {}).get(resource)
-    return found
+    quantity: str | None = (node.get("status", {}).get("allocatable") or {}).get(resource)
+    return quantity
 
 
 def _label(node: Object, key: str) -> str | None:
-    found: str | None = (node["metadata"].get("labels") or {}).get(key)
-    return found
+    value: str | None = (node["metadata"].get("labels") or {}).get(key)
+    return value
 
 
 def _is(state: str, layout: str) -> Callable[[Object], bool]:
@@ -158,7 +158,7 @@ MakeNodes = Callable[..., Awaitable[list[str]]]
 @pytest.fixture
 async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
     """Make simulated p4d nodes; they are deleted afterwards."""
-    made: list[str] = []
+    created: list[str] = []
 
     async def make(count: int = 1, *, layout: str | None = None, **hardware: Any) -> list[str]:
         prefix = f"p4d-{secrets.token_hex(3)}"
@@ -168,7 +168,7 @@ async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
             **hardware,
         }  # fmt: skip
         names = [f"{prefix}-{index:03d}" for index in range(count)]
-        made.extend(names)
+        created.extend(names)
         annotations = {"kwok.x-k8s.io/node": "fake", "rehearsal.inferstack.dev/hardware": json.dumps(content)}
         labels = {CONFIG: layout} if layout else {}
         nodes: list[Object] = [
@@ -183,7 +183,7 @@ async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
         return names
 
     yield make
-    await asyncio.gather(*(kube.delete("v1", "Node", name) for name in made))
+    await asyncio.gather(*(kube.delete("v1", "Node", name) for name in created))
 
 
 async def _ask(kube: KubeClient, name: str, layout: str) -> None:
@@ -196,9 +196,9 @@ async def _annotate(kube: KubeClient, name: str, key: str, value: str | None) ->
 
 
 def _pid(plane: Rehearsal, component: str) -> int:
-    found = next(status.pid for status in plane.status() if status.name == component)
-    assert found is not None
-    return found
+    pid = next(status.pid for status in plane.status() if status.name == component)
+    assert pid is not None
+    return pid
 
 
 async def test_node_gets_capacity_and_labels_of_its_hardware(kube: KubeClient, make_nodes: MakeNodes) -> None:
@@ -232,8 +232,10 @@ async def test_layout_change_goes_through_pending_to_success(kube: KubeClient, m
     assert pending["status"]["capacity"][GPU] == "8"
     assert pending["metadata"]["labels"]["nvidia.com/gpu.deploy.device-plugin"] == "paused-for-mig-change"
     node = await _until(kube, _node(name), _is("success", "all-balanced"))
-    found = {key: count for key, count in node["status"]["allocatable"].items() if key.startswith("nvidia.com/")}
-    assert found == {
+    gpu_resources = {
+        key: count for key, count in node["status"]["allocatable"].items() if key.startswith("nvidia.com/")
+    }
+    assert gpu_resources == {
         GPU: "0",
         "nvidia.com/mig-1g.5gb": "16",
         "nvidia.com/mig-2g.10gb": "8",

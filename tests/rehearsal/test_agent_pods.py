@@ -79,8 +79,8 @@ async def _until(
 
 def _container(pod: Object) -> Object:
     listed = (pod.get("status") or {}).get("containerStatuses") or [{}]
-    found: Object = listed[0]
-    return found
+    match: Object = listed[0]
+    return match
 
 
 def _running(restarts: int) -> Callable[[Object | None], bool]:
@@ -110,9 +110,9 @@ async def _process_gone(pid: int) -> None:
 
 
 def _pid(plane: Rehearsal, component: str) -> int:
-    found = next(status.pid for status in plane.status() if status.name == component)
-    assert found is not None
-    return found
+    pid = next(status.pid for status in plane.status() if status.name == component)
+    assert pid is not None
+    return pid
 
 
 MakePod = Callable[..., Any]
@@ -134,7 +134,7 @@ async def make_pod(kube: KubeClient, namespace: str) -> AsyncIterator[MakePod]:
     await kube.create(body, field_manager=MANAGER)
     account: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "op", "namespace": namespace}}
     await kube.create(account, field_manager=MANAGER)
-    made: list[Object] = []
+    pods: list[Object] = []
 
     async def make(code: str = OPERATOR, **container: Any) -> Object:
         pod: Object = {
@@ -165,11 +165,11 @@ async def make_pod(kube: KubeClient, namespace: str) -> AsyncIterator[MakePod]:
             },
         }
         created = await kube.create(pod, field_manager=MANAGER)
-        made.append(created)
+        pods.append(created)
         return created
 
     yield make
-    for pod in made:
+    for pod in pods:
         await kube.delete("v1", "Pod", pod["metadata"]["name"], namespace, propagation="Background")
         await _until(kube, pod, _gone)
     await kube.delete("v1", "Node", node)
@@ -222,13 +222,13 @@ async def test_crashing_pod_process_backs_off(kube: KubeClient, make_pod: MakePo
 async def test_unstartable_pod_reports_why(kube: KubeClient, make_pod: MakePod) -> None:
     pod = await make_pod(command=None)
 
-    def waits(found: Object | None) -> bool:
-        state = _container(found or {}).get("state") or {}
+    def waits(waiting: Object | None) -> bool:
+        state = _container(waiting or {}).get("state") or {}
         return (state.get("waiting") or {}).get("reason") == "CreateContainerError"
 
-    found = await _until(kube, pod, waits)
-    assert found is not None
-    assert "the container has no command" in _container(found)["state"]["waiting"]["message"]
+    waiting = await _until(kube, pod, waits)
+    assert waiting is not None
+    assert "the container has no command" in _container(waiting)["state"]["waiting"]["message"]
 
 
 async def test_failed_liveness_probe_restarts_the_pod(kube: KubeClient, make_pod: MakePod, plane: Rehearsal) -> None:

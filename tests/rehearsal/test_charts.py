@@ -16,7 +16,7 @@ from inferstack.apimachinery.labels import ADDON
 from inferstack.project import project_root
 from rehearsal.control_plane import Rehearsal
 from tests.mirrored import make_mirror
-from tests.rehearsal.command import Command, Held, kubectl
+from tests.rehearsal.command import InferstackCommand, Inventory, kubectl
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]
 
@@ -24,14 +24,14 @@ REAL = "INFERSTACK_TEST_CHARTS"
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InferstackCommand]:
     """The command on a control plane that runs, empty."""
-    made = Command(tmp_path_factory.mktemp("charts") / "state")
-    Rehearsal(made.state).start(lambda _: None)
+    inferstack = InferstackCommand(tmp_path_factory.mktemp("charts") / "state")
+    Rehearsal(inferstack.state).start(lambda _: None)
     try:
-        yield made
+        yield inferstack
     finally:
-        Rehearsal(made.state).stop(purge=True)
+        Rehearsal(inferstack.state).stop(purge=True)
 
 
 @pytest.fixture(scope="module", params=["small", pytest.param("real", marks=pytest.mark.long)])
@@ -53,13 +53,13 @@ def wanted() -> set[str]:
     return set(settings.charts())
 
 
-def test_up_and_destroy_of_all_charts(command: Command, mirror: Path) -> None:
-    empty: Held = command.settled()
+def test_up_and_destroy_of_all_charts(command: InferstackCommand, mirror: Path) -> None:
+    empty: Inventory = command.settled_inventory()
     chosen = ["-c", "inferstack:addon.mode=chart", "-c", f"inferstack:addon.mirror={mirror}"]
     # As in prod: what charts and their controllers make is not refused by the rules that the API server holds.
     chosen += ["-c", "inferstack:security.policies.enforcement=mandatory"]
 
-    first = command.must("up", *chosen)
+    first = command.run_checked("up", *chosen)
 
     assert re.search(r"^nlp-model-001\s.*\s8/8\s", first, re.MULTILINE), first
     markers = json.loads(kubectl(command, "get", "configmaps", "-A", "-l", ADDON, "-o", "json"))["items"]
@@ -69,19 +69,19 @@ def test_up_and_destroy_of_all_charts(command: Command, mirror: Path) -> None:
     releases = json.loads(kubectl(command, "get", "secrets", "-A", "-l", "owner=helm", "-o", "json"))["items"]
     assert {release["metadata"]["labels"]["name"] for release in releases} == wanted()
 
-    assert "no changes" in command.must("up", *chosen)
-    assert "0 orphans" in command.must("orphans")
+    assert "no changes" in command.run_checked("up", *chosen)
+    assert "0 orphans" in command.run_checked("orphans")
 
-    command.must("destroy", "--yes")
+    command.run_checked("destroy", "--yes")
 
-    left = command.held() - empty
+    left = command.inventory() - empty
     assert {entry for entry in left if entry[0] == "CustomResourceDefinition"} == set()
     assert left == set()
-    assert "0 orphans" in command.must("orphans")
+    assert "0 orphans" in command.run_checked("orphans")
 
 
-def test_unknown_chart_value_fails_before_any_change(command: Command, mirror: Path) -> None:
-    empty = command.settled()
+def test_unknown_chart_value_fails_before_any_change(command: InferstackCommand, mirror: Path) -> None:
+    empty = command.settled_inventory()
     code, output = command.run(
         "up",
         *("-c", "inferstack:addon.mode=chart", "-c", f"inferstack:addon.mirror={mirror}"),
@@ -89,4 +89,4 @@ def test_unknown_chart_value_fails_before_any_change(command: Command, mirror: P
     )
     assert code == 1
     assert "inferstack:addon.values.keda.operater: the chart has no such value; did you mean operator?" in output
-    assert command.held() == empty
+    assert command.inventory() == empty

@@ -24,7 +24,7 @@ import yaml
 
 from inferstack.project import project_root
 from rehearsal.control_plane import Rehearsal
-from tests.rehearsal.command import Command, Held
+from tests.rehearsal.command import InferstackCommand, Inventory
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -35,11 +35,11 @@ WITHOUT = ("monitoring", "security", "kernel", "wasm", "network", "storage", "me
 
 
 @dataclass
-class Bench:
+class FaultScenario:
     """A rehearsal of its own, and when its processes live during an ``up``."""
 
-    command: Command
-    before: Held = field(default_factory=set)
+    command: InferstackCommand
+    before: Inventory = field(default_factory=set)
     """What the fresh control plane holds."""
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     """For each target, from when to when (seconds after the start) it runs in an ``up`` that nobody disturbs."""
@@ -71,7 +71,7 @@ def find_target(target: str, state: Path, up: subprocess.Popen[str]) -> psutil.P
     return None
 
 
-def watch_an_up(bench: Bench) -> dict[str, tuple[float, float]]:
+def watch_an_up(bench: FaultScenario) -> dict[str, tuple[float, float]]:
     """Run ``up`` undisturbed and note when each target is there."""
     seen: dict[str, list[float]] = {target: [] for target in TARGETS}
     began = time.monotonic()
@@ -86,7 +86,7 @@ def watch_an_up(bench: Bench) -> dict[str, tuple[float, float]]:
     return {target: (times[0], times[-1]) for target, times in seen.items()}
 
 
-def kill_during_up(bench: Bench, target: str, share: float) -> bool:
+def kill_during_up(bench: FaultScenario, target: str, share: float) -> bool:
     """Begin an ``up``, kill ``target`` once ``share`` of its usual time in an ``up`` is over, let the ``up`` end.
 
     Returns whether there was a process to kill at that moment.
@@ -121,68 +121,68 @@ def write_small(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultScenario]:
     """A rehearsal for the stack of a few roles."""
     folder = tmp_path_factory.mktemp("faults")
     write_small(folder)
-    with prepared(folder, {"INFERSTACK_STACKS": str(folder)}) as made:
-        yield made
+    with prepared(folder, {"INFERSTACK_STACKS": str(folder)}) as scenario:
+        yield scenario
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultScenario]:
     """A rehearsal for the stack as it ships."""
-    with prepared(tmp_path_factory.mktemp("faults"), {}) as made:
-        yield made
+    with prepared(tmp_path_factory.mktemp("faults"), {}) as scenario:
+        yield scenario
 
 
 @contextlib.contextmanager
-def prepared(folder: Path, environment: dict[str, str]) -> Iterator[Bench]:
+def prepared(folder: Path, environment: dict[str, str]) -> Iterator[FaultScenario]:
     """Start a control plane, warm everything up, and time an ``up`` that nobody disturbs."""
-    made = Bench(Command(folder / "state"))
-    made.command.environment |= environment
+    scenario = FaultScenario(InferstackCommand(folder / "state"))
+    scenario.command.environment |= environment
     Rehearsal(folder / "state").start(lambda _: None)
     try:
-        made.command.must("up", "-s", "local")
-        made.command.must("destroy", "-s", "local", "--yes")
-        made.before = made.command.settled()
-        made.windows = watch_an_up(made)
-        assert set(made.command.readiness().values()) == {"True"}
-        made.command.must("destroy", "-s", "local", "--yes")
-        assert made.command.held() == made.before
+        scenario.command.run_checked("up", "-s", "local")
+        scenario.command.run_checked("destroy", "-s", "local", "--yes")
+        scenario.before = scenario.command.settled_inventory()
+        scenario.windows = watch_an_up(scenario)
+        assert set(scenario.command.readiness().values()) == {"True"}
+        scenario.command.run_checked("destroy", "-s", "local", "--yes")
+        assert scenario.command.inventory() == scenario.before
         # A fresh plane's own objects only: nothing of ours may hide in the reference.
         ours = ("Node", "InferenceJob", "Pod")
-        assert not [entry for entry in made.before if "inferstack" in entry[2] or entry[0] in ours]
-        yield made
+        assert not [entry for entry in scenario.before if "inferstack" in entry[2] or entry[0] in ours]
+        yield scenario
     finally:
         Rehearsal(folder / "state").stop(purge=True)
 
 
 @pytest.mark.parametrize("moment", range(KILLS_PER_TARGET))
 @pytest.mark.parametrize("target", TARGETS)
-def test_next_up_converges_and_destroy_leaves_nothing(small: Bench, target: str, moment: int) -> None:
+def test_next_up_converges_and_destroy_leaves_nothing(small: FaultScenario, target: str, moment: int) -> None:
     kill_and_go_on(small, target, (moment + 0.5) / KILLS_PER_TARGET)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_next_up_converges_with_all_roles(whole: Bench, target: str) -> None:
+def test_next_up_converges_with_all_roles(whole: FaultScenario, target: str) -> None:
     kill_and_go_on(whole, target, 0.5)
 
 
-def kill_and_go_on(bench: Bench, target: str, share: float) -> None:
+def kill_and_go_on(bench: FaultScenario, target: str, share: float) -> None:
     """Kill ``target`` in an ``up``, then see that the next one converges and a ``destroy`` leaves nothing."""
     # A run may be quicker than the one that was watched: then nobody was killed, and it is tried again a bit earlier.
     for earlier in (1, 0.7, 0.4, 0.2):
         if kill_during_up(bench, target, share * earlier):
             break
-        bench.command.must("destroy", "-s", "local", "--yes")
+        bench.command.run_checked("destroy", "-s", "local", "--yes")
     else:
         pytest.fail(f"no {target} was met while `up` ran")
 
-    bench.command.must("up", "-s", "local")
+    bench.command.run_checked("up", "-s", "local")
 
     states = bench.command.readiness()
     assert states
     assert set(states.values()) == {"True"}
-    bench.command.must("destroy", "-s", "local", "--yes")
-    assert bench.command.held() == bench.before
+    bench.command.run_checked("destroy", "-s", "local", "--yes")
+    assert bench.command.inventory() == bench.before

@@ -20,7 +20,7 @@ from components.settings import load_role
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import KubeClient
 from rehearsal.control_plane import Rehearsal
-from tests.rehearsal.command import Command
+from tests.rehearsal.command import InferstackCommand
 
 pytestmark = pytest.mark.rehearsal
 
@@ -52,8 +52,8 @@ async def apply(kube: KubeClient, configs: dict[str, Any], default: str | None =
     await kube.apply(crd, field_manager=MANAGER)
     await kube.apply(make_namespace(builders.NAMESPACE, privileged=True), field_manager=MANAGER)
     maps = [builders.make_config_map(make_layouts(settings)), *builders.make_config_maps(settings).values()]
-    for made in maps:
-        await kube.apply(made, field_manager=MANAGER)
+    for config_map in maps:
+        await kube.apply(config_map, field_manager=MANAGER)
     await established(kube, crd["metadata"]["name"])
     await kube.apply(builders.make_cluster_policy(settings, monitored=True), field_manager=MANAGER)
 
@@ -63,7 +63,7 @@ async def established(kube: KubeClient, name: str) -> None:
 
     def served(crd: Object) -> bool:
         conditions = crd.get("status", {}).get("conditions") or []
-        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+        return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
     await until(kube, ("apiextensions.k8s.io/v1", "CustomResourceDefinition", name), served)
 
@@ -88,8 +88,8 @@ async def offers(kube: KubeClient, name: str, **resources: str) -> Object:
     """Wait until a node offers these GPU resources, and return it."""
 
     def holds(node: Object) -> bool:
-        found = node.get("status", {}).get("allocatable") or {}
-        gpus = {key: value for key, value in found.items() if key.startswith("nvidia.com/") and value != "0"}
+        allocatable = node.get("status", {}).get("allocatable") or {}
+        gpus = {key: value for key, value in allocatable.items() if key.startswith("nvidia.com/") and value != "0"}
         return gpus == resources
 
     return await until(kube, ("v1", "Node", name), holds)
@@ -126,11 +126,11 @@ async def test_shared_gpu_is_advertised_with_its_replicas(kube: KubeClient, node
     await apply(kube, CONFIGS)
     await offers(kube, node, **{GPU: "8"})
     await label(kube, node, {CONFIG: "four"})
-    found = await offers(kube, node, **{GPU: "32"})
-    assert found["status"]["capacity"][GPU] == "32"
+    offered = await offers(kube, node, **{GPU: "32"})
+    assert offered["status"]["capacity"][GPU] == "32"
     reference = ("v1", "Node", node)
-    told = await until(kube, reference, lambda seen: seen["metadata"]["labels"].get(f"{GPU}.replicas") == "4")
-    labels = told["metadata"]["labels"]
+    labelled = await until(kube, reference, lambda obj: obj["metadata"]["labels"].get(f"{GPU}.replicas") == "4")
+    labels = labelled["metadata"]["labels"]
     assert labels[f"{GPU}.product"] == "NVIDIA-A100-SXM4-40GB-SHARED"
     assert labels[f"{GPU}.sharing-strategy"] == "time-slicing"
     await label(kube, node, {CONFIG: None})
@@ -207,10 +207,10 @@ async def test_invalid_gpu_settings_change_nothing(kube: KubeClient, plane: Rehe
         }
 
     before = await everything()
-    code, said = await asyncio.to_thread(
-        Command(plane.state).run, "up", "-c", "inferstack:gpu.driver.version=535.309.01"
+    code, output = await asyncio.to_thread(
+        InferstackCommand(plane.state).run, "up", "-c", "inferstack:gpu.driver.version=535.309.01"
     )
     assert code == 1
-    assert "inferstack:gpu.driver.version: driver 535.309.01 does not fit the H200" in said
-    assert "Traceback" not in said
+    assert "inferstack:gpu.driver.version: driver 535.309.01 does not fit the H200" in output
+    assert "Traceback" not in output
     assert await everything() == before

@@ -92,15 +92,15 @@ def make_all(given: Object, tenant: str) -> list[Object]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 async def test_objects_are_stored_unchanged(name: str, kinds: None, kube: KubeClient, namespace: str) -> None:
-    made = make_all(SETTINGS[name], namespace)
-    assert made
-    for one in made:
-        held = await kube.apply(one, field_manager=MANAGER)
+    objects = make_all(SETTINGS[name], namespace)
+    assert objects
+    for obj in objects:
+        held = await kube.apply(obj, field_manager=MANAGER)
         # Nothing is dropped: a field that the kind does not know would be.
-        assert contains(held["spec"], one["spec"]), one["metadata"]["name"]
-    for one in made:
-        meta = one["metadata"]
-        await kube.delete(one["apiVersion"], one["kind"], meta["name"], meta["namespace"], propagation="Background")
+        assert contains(held["spec"], obj["spec"]), obj["metadata"]["name"]
+    for obj in objects:
+        meta = obj["metadata"]
+        await kube.delete(obj["apiVersion"], obj["kind"], meta["name"], meta["namespace"], propagation="Background")
 
 
 def contains(held: Any, given: Any) -> bool:
@@ -128,16 +128,16 @@ WRONG = [
 async def test_invalid_istio_objects_are_rejected(
     which: str, patch: Object, said: str, kinds: None, kube: KubeClient, namespace: str
 ) -> None:
-    made = {f"{one['kind']}/{one['metadata']['name']}": one for one in make_all(SETTINGS["everything"], namespace)}
-    spec = {key: value for key, value in {**made[which]["spec"], **patch}.items() if value is not None}
+    objects = {f"{obj['kind']}/{obj['metadata']['name']}": obj for obj in make_all(SETTINGS["everything"], namespace)}
+    spec = {key: value for key, value in {**objects[which]["spec"], **patch}.items() if value is not None}
     with pytest.raises(ApiError, match=said):
-        await kube.apply({**made[which], "spec": spec}, field_manager=MANAGER, dry_run=True)
+        await kube.apply({**objects[which], "spec": spec}, field_manager=MANAGER, dry_run=True)
 
 
 async def test_envoy_configuration_is_not_validated(kinds: None, kube: KubeClient, namespace: str) -> None:
     # Why the values of EnvoyFilters are held against Envoy's API in the unit tests.
-    made = [one for one in make_all({}, namespace) if one["kind"] == "EnvoyFilter"]
-    (patch,) = made[0]["spec"]["configPatches"]
+    filters = [obj for obj in make_all({}, namespace) if obj["kind"] == "EnvoyFilter"]
+    (patch,) = filters[0]["spec"]["configPatches"]
     patch["patch"]["value"] = {"outlier_detektion": {"failure_percentage_treshold": "five"}}
-    held = await kube.apply(made[0], field_manager=MANAGER, dry_run=True)
+    held = await kube.apply(filters[0], field_manager=MANAGER, dry_run=True)
     assert held["spec"]["configPatches"][0]["patch"]["value"] == patch["patch"]["value"]

@@ -129,8 +129,8 @@ def _play(metered: Rehearsal, **jobs: Object) -> None:
 
 
 async def _replicas(kube: KubeClient, namespace: str, name: str) -> int:
-    found = await kube.find("apps/v1", "Deployment", name, namespace)
-    return int((found or {}).get("status", {}).get("readyReplicas", 0))
+    deployment = await kube.find("apps/v1", "Deployment", name, namespace)
+    return int((deployment or {}).get("status", {}).get("readyReplicas", 0))
 
 
 async def test_load_step_scales_a_job_up_and_down(metered: Rehearsal, kube: KubeClient, namespace: str) -> None:
@@ -186,12 +186,12 @@ async def test_each_metric_of_a_runtime_is_recorded_and_served(
 
     async def values(name: str) -> list[str]:
         try:
-            found = await kube.request("GET", f"{CUSTOM}/namespaces/{namespace}/pods/*/{name}")
+            metrics = await kube.request("GET", f"{CUSTOM}/namespaces/{namespace}/pods/*/{name}")
         except ApiError as error:
             if error.code not in (404, 503):  # no such metric yet, or not of these pods
                 raise
             return []
-        return [item["describedObject"]["namespace"] for item in found["items"]]
+        return [item["describedObject"]["namespace"] for item in metrics["items"]]
 
     for name in sorted(wanted):
         assert await _until(lambda name=name: values(name), 40) == [namespace]  # type: ignore[misc]
@@ -200,7 +200,7 @@ async def test_each_metric_of_a_runtime_is_recorded_and_served(
     rates = f'inference_requests_per_second{{namespace="{namespace}",inferencejob="served",runtime="{runtime}"}} > 10'
     await _until(lambda: _query(metered, rates), 30)
     istio = f'sum by (response_code) (istio_requests_total{{destination_service_namespace="{namespace}"}})'
-    assert [one["metric"] for one in await _query(metered, istio)] == [{"response_code": "200"}]
+    assert [sample["metric"] for sample in await _query(metered, istio)] == [{"response_code": "200"}]
 
 
 def test_nothing_listens_beyond_loopback(metered: Rehearsal) -> None:
@@ -227,9 +227,9 @@ async def test_killed_metrics_component_restarts_and_namespaces_can_be_deleted_m
         # Nobody serves it: it must be gone, for discovery would fail.
         await _until(lambda: _no_api(kube))
     await _until(lambda: _gone(kube, doomed), 40)
-    said: list[str] = []
-    with Keeper(metered, said.append):
-        await _until(lambda: _says(said, f"{name} ready"), 60)
+    lines: list[str] = []
+    with Keeper(metered, lines.append):
+        await _until(lambda: _says(lines, f"{name} ready"), 60)
     assert {status.state for status in metered.status()} == {"running"}
 
 
@@ -248,7 +248,7 @@ async def test_disabling_metrics_stops_components_and_removes_their_objects(
     running = [psutil.Process(status.pid) for status in metered.status() if status.name in extra and status.pid]
     assert len(running) == len(extra)
     await asyncio.to_thread(lambda: metered.start(quiet, wanted=PlaneOptions()))
-    assert [one for one in running if one.is_running() and one.status() != psutil.STATUS_ZOMBIE] == []
+    assert [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert metered.prometheus_url is None
     assert extra.isdisjoint(status.name for status in metered.status())
     await _until(lambda: _no_api(kube))

@@ -36,15 +36,15 @@ MakeNodes = Callable[..., Awaitable[list[str]]]
 @pytest.fixture
 async def make_nodes(kube: KubeClient, operator: Operator) -> AsyncIterator[MakeNodes]:
     """Make nodes; they and all rollouts go afterwards."""
-    made: list[str] = []
+    created: list[str] = []
 
     async def make(count: int, **options: Any) -> list[str]:
         names = await fleet.make_nodes(kube, count, gpus=GPUS, **options)
-        made.extend(names)
+        created.extend(names)
         return names
 
     yield make
-    await fleet.remove(kube, made)
+    await fleet.remove(kube, created)
 
 
 async def _all_at(kube: KubeClient, nodes: list[str], layout: str) -> None:
@@ -188,8 +188,8 @@ async def test_a_drain_ends_after_its_timeout(kube: KubeClient, namespace: str, 
     await _all_at(kube, nodes, BEFORE)
     async with asyncio.timeout(20):  # what had to leave comes back
         while True:
-            found = (await kube.list("v1", "Pod", namespace))["items"]
-            if sum(map(fleet.is_ready, found)) == 2:
+            pods = (await kube.list("v1", "Pod", namespace))["items"]
+            if sum(map(fleet.is_ready, pods)) == 2:
                 break
             await asyncio.sleep(0.2)
 
@@ -251,9 +251,9 @@ async def test_the_recorder_detects_a_violated_budget(kube: KubeClient, namespac
         while not recorder.breaches():  # noqa: ASYNC110  # a watch fills it
             await asyncio.sleep(0.1)
     await recorder.stop()
-    found = recorder.breaches()
-    assert {(breach.budget, breach.desired) for breach in found} == {(f"{namespace}/served", 2)}
-    assert min(breach.healthy for breach in found) <= 1
+    breaches = recorder.breaches()
+    assert {(breach.budget, breach.desired) for breach in breaches} == {(f"{namespace}/served", 2)}
+    assert min(breach.healthy for breach in breaches) <= 1
 
 
 @pytest.mark.long
@@ -283,12 +283,16 @@ async def test_a_hundred_nodes_under_load_within_all_budgets(
 
 
 async def _make_job(kube: KubeClient, namespace: str, name: str, *, replicas: int) -> None:
-    one = {fleet.SLICE: 1, "cpu": "1", "memory": "1Gi"}
+    resources = {fleet.SLICE: 1, "cpu": "1", "memory": "1Gi"}
     job = {
         "apiVersion": constants.API_VERSION,
         "kind": constants.KIND,
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"model": "bert-base-uncased", "replicas": replicas, "resources": {"requests": one, "limits": one}},
+        "spec": {
+            "model": "bert-base-uncased",
+            "replicas": replicas,
+            "resources": {"requests": resources, "limits": resources},
+        },
     }
     await kube.create(job, field_manager=MANAGER)
 
@@ -298,7 +302,7 @@ async def _serve(kube: KubeClient, namespace: str, jobs: list[str], *, replicas:
     async with asyncio.timeout(180):
         while True:
             budgets = (await kube.list("policy/v1", "PodDisruptionBudget", namespace))["items"]
-            healthy = {one["metadata"]["name"]: one.get("status", {}).get("currentHealthy") for one in budgets}
+            healthy = {budget["metadata"]["name"]: budget.get("status", {}).get("currentHealthy") for budget in budgets}
             if all(healthy.get(job) == replicas for job in jobs):
                 return
             await asyncio.sleep(1)

@@ -41,9 +41,9 @@ def operator(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 async def nodes(kube: KubeClient, operator: Operator) -> AsyncIterator[list[str]]:
     """Two simulated nodes."""
-    made = await fleet.make_nodes(kube, 2)
-    yield made
-    await fleet.remove(kube, made)
+    names = await fleet.make_nodes(kube, 2)
+    yield names
+    await fleet.remove(kube, names)
 
 
 async def _refused(kube: KubeClient, spec: Object) -> set[str]:
@@ -65,7 +65,7 @@ async def test_api_server_rejects_what_the_model_rejects(operator: Operator, kub
         parts = [f"[{part}]" if part.isdecimal() else f".{part}" for part in field.split(".")]
         path = "spec" + "".join(parts)
         named = await _refused(kube, patch)
-        if not any(found == path or found.startswith((path + ".", path + "[")) for found in named):
+        if not any(name == path or name.startswith((path + ".", path + "[")) for name in named):
             wrong[path] = named
     assert wrong == {}
 
@@ -138,29 +138,33 @@ async def _pods(kube: KubeClient, namespace: str, count: int, holds: Callable[[O
     """Wait until so many pods are as they should be."""
     async with asyncio.timeout(30):
         while True:
-            found: list[Object] = (await kube.list("v1", "Pod", namespace))["items"]
-            if sum(map(holds, found)) >= count:
-                return found
+            pods: list[Object] = (await kube.list("v1", "Pod", namespace))["items"]
+            if sum(map(holds, pods)) >= count:
+                return pods
             await asyncio.sleep(0.2)
 
 
 async def test_plan_and_apply_make_pending_pods_run(
     plane: Rehearsal, kube: KubeClient, nodes: list[str], namespace: str, tmp_path: Path
 ) -> None:
-    one = {"nvidia.com/mig-1g.5gb": 1, "cpu": "1", "memory": "1Gi"}
+    resources = {"nvidia.com/mig-1g.5gb": 1, "cpu": "1", "memory": "1Gi"}
     job = {
         "apiVersion": constants.API_VERSION,
         "kind": constants.KIND,
         "metadata": {"name": "small", "namespace": namespace},
-        "spec": {"model": "bert-base-uncased", "replicas": 4, "resources": {"requests": one, "limits": one}},
+        "spec": {
+            "model": "bert-base-uncased",
+            "replicas": 4,
+            "resources": {"requests": resources, "limits": resources},
+        },
     }
     await kube.create(job, field_manager=MANAGER)
     await _pods(kube, namespace, 4, lambda _: True)
     folder = tmp_path / "plan"
     planned = await _mig(plane, "plan", "--from-cluster", "--out", str(folder), "-o", "json")
     assert planned.exit_code == 0, planned.output
-    told = json.loads(planned.stdout)
-    assert [(row["wanted"], row["served"]) for row in told["priorities"]] == [(4, 4)]
+    plan = json.loads(planned.stdout)
+    assert [(row["wanted"], row["served"]) for row in plan["priorities"]] == [(4, 4)]
     changed = yaml.safe_load((folder / "plan.yaml").read_text())["nodes"]
     assert [entry["node"] for entry in changed] == nodes[:1], "one node has room for all"
     # A layout that the MIG manager does not know is refused, and nothing is cordoned for it.

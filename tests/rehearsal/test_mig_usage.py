@@ -80,14 +80,16 @@ async def test_usage_of_pods_capacity_and_cost(kube: KubeClient, kubeconfig: Pat
                 bound = bound or bool(pod.get("spec", {}).get("nodeName"))
                 if bound:
                     break
-    (row,) = [one for one in json.loads(await usage(kubeconfig, "-o", "json")) if one["node"] == node]
+    (row,) = [entry for entry in json.loads(await usage(kubeconfig, "-o", "json")) if entry["node"] == node]
     assert (row["gpu"], row["gpus"], row["memory"], row["compute"]) == (MODEL, 2, "4/16", "3/14")
     assert 0 < row["fragmentation"] <= 1
     held = json.loads(await usage(kubeconfig, "--by", "namespace", "--price", f"{MODEL}=10", "-o", "json"))
-    (mine,) = [one for one in held if one["namespace"] == namespace]
+    (mine,) = [entry for entry in held if entry["namespace"] == namespace]
     assert (mine["instances"], mine["gpus"], mine["usdPerHour"]) == (1, 0.5, 5.0)
     allowed = json.loads(await usage(kubeconfig, "--by", "quota", "-o", "json"))
-    assert [(one["memorySlices"], one["gpus"]) for one in allowed if one["namespace"] == namespace] == [(8, 1.0)]
+    assert [(entry["memorySlices"], entry["gpus"]) for entry in allowed if entry["namespace"] == namespace] == [
+        (8, 1.0)
+    ]
     text = await usage(kubeconfig, "--by", "metrics")
     assert f'inferstack_mig_memory_slices{{node="{node}",gpu="{MODEL}",state="used"}} 4\n' in text
     assert 'inferstack_mig_waiting_instances{profile="7g.80gb"}' in text

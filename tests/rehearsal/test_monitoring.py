@@ -35,10 +35,10 @@ def _moved(obj: Object, namespace: str) -> Object:
 
 async def test_monitors_and_rules_are_stored_unchanged(kube: KubeClient, kinds: None, namespace: str) -> None:
     settings = load_role("monitoring", MonitoringSettings, {"alerts": {"runbookUrl": "https://runbooks.invalid"}})
-    made = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings), *make_dashboards()]
-    kinds_made = {obj["kind"] for obj in made}
+    manifests = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings), *make_dashboards()]
+    kinds_made = {obj["kind"] for obj in manifests}
     assert kinds_made == {"PodMonitor", "PrometheusRule", "ConfigMap"}
-    for obj in made:
+    for obj in manifests:
         wanted = _moved(obj, namespace)
         live = await kube.apply(wanted, field_manager=MANAGER)
         # The server has filled nothing in and dropped nothing of what we said.

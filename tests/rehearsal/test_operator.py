@@ -42,8 +42,8 @@ class Jobs:
         self.kube, self.namespace = kube, namespace
 
     async def create(self, name: str, **spec: Any) -> Object:
-        one = {"nvidia.com/gpu": 1}
-        resources = {"requests": one, "limits": one}
+        requests = {"nvidia.com/gpu": 1}
+        resources = {"requests": requests, "limits": requests}
         job = {
             "apiVersion": constants.API_VERSION,
             "kind": constants.KIND,
@@ -97,19 +97,19 @@ class Jobs:
             current = status.get("observedGeneration") == (job or {}).get("metadata", {}).get("generation")
             return bool(current) and status.get("ready") == count and condition_of(job, "Ready")["status"] == "True"
 
-        found = await self.until(constants.KIND, name, served, seconds)
-        assert found is not None
-        return found
+        served_job = await self.until(constants.KIND, name, served, seconds)
+        assert served_job is not None
+        return served_job
 
     async def degraded(self, name: str, reason: str, seconds: float = 5) -> str:
         """Wait until the job gives this reason; return the message."""
-        found = await self.until(
+        current = await self.until(
             constants.KIND,
             name,
             lambda job: condition_of(job, "Degraded").items() >= {"status": "True", "reason": reason}.items(),
             seconds,
         )
-        return str(condition_of(found, "Degraded")["message"])
+        return str(condition_of(current, "Degraded")["message"])
 
     async def child(self, kind: str, name: str) -> Object:
         return await self.kube.get(VERSIONS[kind], kind, name, self.namespace)
@@ -254,8 +254,8 @@ async def test_insufficient_gpus_set_condition(jobs: Jobs) -> None:
     message = await jobs.degraded("huge", "Unschedulable")
     assert message.startswith("insufficient nvidia.com/gpu on ")
     await jobs.until(constants.KIND, "huge", lambda job: "2 of 2 pods pending" in condition_of(job, "Ready")["message"])
-    one = {"nvidia.com/gpu": 1}
-    await jobs.edit("huge", resources={"requests": one, "limits": one})
+    resources = {"nvidia.com/gpu": 1}
+    await jobs.edit("huge", resources={"requests": resources, "limits": resources})
     await jobs.ready("huge", "2/2")
 
 

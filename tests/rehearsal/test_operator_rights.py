@@ -58,9 +58,9 @@ class Life:
 
     def request(self, grant: Grant) -> Request:
         """A request that needed a grant, of the job that is still there if there is one."""
-        found = [one for one in self.requests if one.grant == grant and one.code < 400]
-        assert found, f"nothing in the operator's life needed: {grant}"
-        return max(found, key=lambda one: one.name == KEPT)
+        matches = [request for request in self.requests if request.grant == grant and request.code < 400]
+        assert matches, f"nothing in the operator's life needed: {grant}"
+        return max(matches, key=lambda request: request.name == KEPT)
 
 
 @pytest.fixture(scope="module")
@@ -249,10 +249,10 @@ async def test_without_any_single_right_a_request_is_refused(
         without = await _send(http, kube.access, reduced[grant], asked)
     assert with_it[0] < 300, with_it[1]
     assert without[0] == 403, without[1]
-    said = (
+    message = (
         "cannot set blockOwnerDeletion" if grant == FINALIZERS else f'cannot {grant.verb} resource "{grant.resource}"'
     )
-    assert said in without[1]
+    assert message in without[1]
 
 
 async def _in_effect(http: aiohttp.ClientSession, access: Access, user: str, read: Request) -> None:

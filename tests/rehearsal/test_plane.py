@@ -75,12 +75,12 @@ def test_all_components_run(own: Rehearsal) -> None:
 
 
 def test_second_start_changes_nothing(own: Rehearsal) -> None:
-    before, said = pids(own), list[str]()
+    before, lines = pids(own), list[str]()
 
-    own.start(said.append)
+    own.start(lines.append)
 
     assert pids(own) == before
-    assert said == []
+    assert lines == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +122,9 @@ class Etcd:
 
     def _ask(self, verb: str, **body: str) -> Any:
         record = json.loads((self.plane.state / "run" / "etcd.json").read_text())
-        (url,) = [one.partition("=")[2] for one in record["argv"] if one.startswith("--listen-client-urls=")]
+        (url,) = [
+            argument.partition("=")[2] for argument in record["argv"] if argument.startswith("--listen-client-urls=")
+        ]
         pki = self.plane.state / "pki"
         tls = ssl.create_default_context(cafile=pki / "ca.crt")
         tls.load_cert_chain(pki / "server.crt", pki / "server.key")
@@ -131,9 +133,9 @@ class Etcd:
         server.request("POST", f"/v3/kv/{verb}", json.dumps(encoded))
         answer = server.getresponse()
         assert answer.status == 200, answer.read()
-        found = json.load(answer)
+        content = json.load(answer)
         server.close()
-        return found
+        return content
 
     def read(self, key: str) -> Any:
         (found,) = self._ask("range", key=key)["kvs"]
@@ -168,11 +170,11 @@ def test_half_installed_crd_becomes_established(own: Rehearsal, mended: bool, mo
     async def settled(seconds: float) -> str | None:
         async with await KubeClient.connect(own.kubeconfig) as kube:
             end = time.monotonic() + seconds
-            while (said := condition_status(await kube.get(*reference), "Established")) != "True":
+            while (established := condition_status(await kube.get(*reference), "Established")) != "True":
                 if time.monotonic() > end:
                     break
                 await asyncio.sleep(0.2)
-            return said
+            return established
 
     async def change(verb: str) -> None:
         async with await KubeClient.connect(own.kubeconfig) as kube:
@@ -238,27 +240,27 @@ async def _holder(kubeconfig: Path, node: str, other_than: str | None) -> str:
 
 @pytest.mark.parametrize("name", ["etcd", "kube-apiserver"])
 def test_keeper_restarts_dead_components(own: Rehearsal, name: str) -> None:
-    pid, said = pids(own)[name], list[str]()
+    pid, lines = pids(own)[name], list[str]()
     assert pid is not None
-    with Keeper(own, said.append):
+    with Keeper(own, lines.append):
         psutil.Process(pid).kill()
         deadline = time.monotonic() + 60
-        while not any(line.startswith(f"{name} ready") for line in said):
-            assert time.monotonic() < deadline, said
+        while not any(line.startswith(f"{name} ready") for line in lines):
+            assert time.monotonic() < deadline, lines
             time.sleep(0.05)
 
-    assert f"{name}: it died, starting it again" in said
+    assert f"{name}: it died, starting it again" in lines
     assert states(own) == dict.fromkeys(NAMES, "running")
     assert pids(own)[name] != pid
 
 
 def test_keeper_ignores_a_stopped_rehearsal(own: Rehearsal) -> None:
-    said: list[str] = []
-    with Keeper(own, said.append):
+    lines: list[str] = []
+    with Keeper(own, lines.append):
         Rehearsal(own.state).stop()
-        own.revive(said.append)
+        own.revive(lines.append)
 
-    assert said == []
+    assert lines == []
     assert states(own) == dict.fromkeys(NAMES, "stopped")
     own.start(quiet)
 
@@ -279,16 +281,16 @@ def test_stop_ends_all_processes_and_start_keeps_the_data(own: Rehearsal) -> Non
 
 def test_concurrent_starts_start_each_component_once(own: Rehearsal) -> None:
     own.stop()
-    said: list[str] = []
-    threads = [threading.Thread(target=Rehearsal(own.state).start, args=(said.append,)) for _ in range(2)]
+    lines: list[str] = []
+    threads = [threading.Thread(target=Rehearsal(own.state).start, args=(lines.append,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert states(own) == dict.fromkeys(NAMES, "running")
-    assert sorted(line.split()[0] for line in said if " ready (" in line) == sorted(NAMES)
-    assert any(line.startswith("waiting for process") for line in said)
+    assert sorted(line.split()[0] for line in lines if " ready (" in line) == sorted(NAMES)
+    assert any(line.startswith("waiting for process") for line in lines)
 
 
 def test_killed_start_is_resumed(own: Rehearsal) -> None:

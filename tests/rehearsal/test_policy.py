@@ -81,7 +81,7 @@ def moved(value: Any, names: dict[str, str]) -> Any:
 
 async def judged(kube: KubeClient, example: Example, place: Place) -> list[str]:
     """Return what the API server has against the objects of an example, which it does not keep."""
-    said = []
+    messages = []
     for shown in example.resources:
         manifest = moved(copy.deepcopy(shown), place.names)
         if manifest["kind"] == "Namespace":
@@ -92,41 +92,45 @@ async def judged(kube: KubeClient, example: Example, place: Place) -> list[str]:
             # Some of what a rule tells in a preview the API server refuses by itself.
             if "ValidatingAdmissionPolicy" not in error.message and not error.invalid:
                 raise
-            said.append(error.message)
-    return said
+            messages.append(error.message)
+    return messages
 
 
 async def settled(kube: KubeClient, shown: list[Example], wanted: list[bool], place: Place) -> list[list[str]]:
     """Return what the API server says of examples, once it has learnt of a policy: that happens in the background."""
-    said: list[list[str]] = []
+    messages: list[list[str]] = []
     for _ in range(50):
-        said = [await judged(kube, example, place) for example in shown]
-        if list(map(bool, said)) == wanted:
+        messages = [await judged(kube, example, place) for example in shown]
+        if list(map(bool, messages)) == wanted:
             break
         await asyncio.sleep(0.2)
-    return said
+    return messages
 
 
 @pytest.mark.parametrize("rule", IN_CEL, ids=[rule.id for rule in IN_CEL])
 async def test_policy_pack_and_admission_policies_agree(kube: KubeClient, place: Place, rule: Rule) -> None:
     shown = [*rule.good, *rule.bad]
     for config in {repr(example.config): example.config for example in shown}.values():
-        wanted = [bool(findings(rule, example.model_copy(update={"config": config}))) for example in shown]
-        assert any(wanted)
+        rejected = [bool(findings(rule, example.model_copy(update={"config": config}))) for example in shown]
+        assert any(rejected)
         given = {rule.id: moved({**rule.defaults, **config}, place.names)} if rule.config else {}
         held = settings(config=given)
         policy, binding = make_policy(rule, held, TODAY, tenant_label="inferstack.dev/tenant", labels={})
         selector = binding["spec"].setdefault("matchResources", {}).setdefault("namespaceSelector", {})
         selector.setdefault("matchExpressions", []).append({"key": place.label, "operator": "Exists"})
-        for made in (policy, binding):
-            await kube.create(made, field_manager=MANAGER)
+        for manifest in (policy, binding):
+            await kube.create(manifest, field_manager=MANAGER)
         try:
-            for example, wrong, said in zip(shown, wanted, await settled(kube, shown, wanted, place), strict=True):
-                assert bool(said) is wrong, f"{example.title}: {said}"
-                assert all(rule.id in one for one in said if "ValidatingAdmissionPolicy" in one)
+            for example, wrong, refusals in zip(
+                shown, rejected, await settled(kube, shown, rejected, place), strict=True
+            ):
+                assert bool(refusals) is wrong, f"{example.title}: {refusals}"
+                assert all(rule.id in refusal for refusal in refusals if "ValidatingAdmissionPolicy" in refusal)
         finally:
-            for made in (binding, policy):
-                await kube.delete(made["apiVersion"], made["kind"], made["metadata"]["name"], propagation="Background")
+            for manifest in (binding, policy):
+                await kube.delete(
+                    manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], propagation="Background"
+                )
 
 
 @pytest.mark.parametrize("rule", [find("pods-not-privileged")], ids=["pods-not-privileged"])
@@ -143,10 +147,12 @@ async def test_exception_applies_to_admission(kube: KubeClient, place: Place, ru
     held = settings(exceptions=[ended, leave])
     policy, binding = make_policy(rule, held, TODAY, tenant_label="inferstack.dev/tenant", labels={})
     binding["spec"]["matchResources"] = {"namespaceSelector": {"matchLabels": {place.label: "true"}}}
-    for made in (policy, binding):
-        await kube.create(made, field_manager=MANAGER)
+    for manifest in (policy, binding):
+        await kube.create(manifest, field_manager=MANAGER)
     try:
         assert [bool(said) for said in await settled(kube, [pod, deployment], [False, True], place)] == [False, True]
     finally:
-        for made in (binding, policy):
-            await kube.delete(made["apiVersion"], made["kind"], made["metadata"]["name"], propagation="Background")
+        for manifest in (binding, policy):
+            await kube.delete(
+                manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], propagation="Background"
+            )

@@ -39,7 +39,7 @@ class Case:
     def seen(self) -> list[Resource]:
         """Its resources, and what the operator makes of them, as the pack sees them."""
         own = resources(self.example.stack, {self.name: self.example.resources})
-        return [one for each in own for one in (each, *children(each))]
+        return [resource for each in own for resource in (each, *children(each))]
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Preview:
         """Tell whether a case can come along."""
         if case.example.stack != self.stack:
             return False
-        if any(one.rule is case.rule and one.example.config != case.example.config for one in self.cases):
+        if any(taken.rule is case.rule and taken.example.config != case.example.config for taken in self.cases):
             return False
         if any(self.settings.get(role, value) != value for role, value in case.example.settings.items()):
             return False
@@ -77,22 +77,22 @@ class Preview:
         return all(
             more.judges(rule, stack, held)
             for stack in (more.seen, dataclasses.replace(more.seen, resources=more.seen.resources[::-1]))
-            for rule in {one.rule.id: one.rule for one in more.cases if one.rule.of_stack}.values()
+            for rule in {taken.rule.id: taken.rule for taken in more.cases if taken.rule.of_stack}.values()
         )
 
     def judges(self, rule: Rule, stack: Stack, held: PolicySettings) -> bool:
         """Tell whether a rule of the whole stack says of each of its cases what it should."""
-        found = [said for said in apply(rule, stack, held, TODAY) if isinstance(said, Finding)]
-        mine = [one for one in self.cases if one.rule is rule]
+        findings = [finding for finding in apply(rule, stack, held, TODAY) if isinstance(finding, Finding)]
+        mine = [case for case in self.cases if case.rule is rule]
         # What is said of the stack as a whole is of the one case that it shows.
-        if len(mine) > 1 and any(said.resource is None for said in found):
+        if len(mine) > 1 and any(finding.resource is None for finding in findings):
             return False
-        return all(one.wrong is any(_of(one, said) for said in found) for one in mine)
+        return all(case.wrong is any(_of(case, finding) for finding in findings) for case in mine)
 
     @property
     def seen(self) -> Stack:
         """What the pack is to see."""
-        every = [one for case in self.cases for one in case.seen]
+        every = [resource for case in self.cases for resource in case.seen]
         return Stack(self.stack, tuple(every), TENANTS, self.settings)
 
 
@@ -105,7 +105,7 @@ def _of(case: Case, finding: Finding) -> bool:
 
 def previews() -> list[Preview]:
     """Return all examples of all rules in as few previews as will do."""
-    made: list[Preview] = []
+    previews: list[Preview] = []
     cases = [
         Case(f"{rule.id}-{'bad' if wrong else 'good'}-{number}", rule, example, wrong)
         for rule in sorted(rules().values(), key=lambda rule: rule.of_stack)
@@ -113,13 +113,13 @@ def previews() -> list[Preview]:
         for number, example in enumerate(shown)
     ]
     for case in cases:
-        taker = next((one for one in made if one.takes(case)), None)
+        taker = next((preview for preview in previews if preview.takes(case)), None)
         if taker is None:
             taker = Preview(case.example.stack)
             assert taker.takes(case), f"{case.name} alone is not judged as it should be"
-            made.append(taker)
+            previews.append(taker)
         taker.cases.append(case)
-    return made
+    return previews
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +137,19 @@ def test_previews_report_each_example_as_its_rule_does(shown: Shown) -> None:
         held = {"enforcement": "advisory", "config": preview.config}
         run = shown.run(preview.stack, preview.groups, policies=held, settings=preview.settings)
         assert run.code == 0, run.output
-        said = {(one.rule, one.urn) for one in run.reported}
+        reported = {(report.rule, report.urn) for report in run.reported}
         for case in preview.cases:
             of_case = f"::test:index:{case.name}$"
             whole = f"::pulumi:pulumi:Stack::inferstack-{preview.stack}"
-            found = [urn for rule, urn in said if rule == case.rule.id and (of_case in urn or urn.endswith(whole))]
-            assert bool(found) is case.wrong, f"{case.name}: {case.example.title}: {run.output[-4000:]}"
+            urns = [urn for rule, urn in reported if rule == case.rule.id and (of_case in urn or urn.endswith(whole))]
+            assert bool(urns) is case.wrong, f"{case.name}: {case.example.title}: {run.output[-4000:]}"
         # What a rule of the whole stack says of other rules' examples can depend on their order.
         single = {name for name, rule in rules().items() if not rule.of_stack}
         expected = evaluate(preview.seen, PolicySettings.strict(preview.config), TODAY)
-        assert {one for one in said if one[0] in single} == {
-            (one.rule.id, one.resource.urn)
-            for one in expected
-            if isinstance(one, Finding) and one.resource and one.rule.id in single
+        assert {report for report in reported if report[0] in single} == {
+            (report.rule.id, report.resource.urn)
+            for report in expected
+            if isinstance(report, Finding) and report.resource and report.rule.id in single
         }
         tried += preview.cases
     assert len(tried) == sum(len(rule.good) + len(rule.bad) for rule in rules().values())
@@ -196,12 +196,14 @@ def test_advisory_findings_do_not_fail_and_exceptions_expire(shown: Shown) -> No
     run = shown.run("dev", {"pods": pods}, policies=policies)
 
     assert run.code == 0, run.output
-    told = {one.urn.rpartition("::")[2]: one for one in run.reported if one.rule == "pods-not-privileged"}
-    assert told.keys() == {"late-1", "bound-2"}
-    assert {one.level for one in told.values()} == {"advisory"}
+    reported = {
+        report.urn.rpartition("::")[2]: report for report in run.reported if report.rule == "pods-not-privileged"
+    }
+    assert reported.keys() == {"late-1", "bound-2"}
+    assert {report.level for report in reported.values()} == {"advisory"}
     ended = f"Its exception ended on {TODAY - dt.timedelta(days=1)}, owner nlp@example.com."
-    assert (ended in told["late-1"].message, ended in told["bound-2"].message) == (True, False)
-    assert "Pod nlp/bound: " in told["bound-2"].message
+    assert (ended in reported["late-1"].message, ended in reported["bound-2"].message) == (True, False)
+    assert "Pod nlp/bound: " in reported["bound-2"].message
 
 
 def test_mandatory_findings_fail_the_preview_and_disabled_rules_are_silent(shown: Shown) -> None:
@@ -210,7 +212,7 @@ def test_mandatory_findings_fail_the_preview_and_disabled_rules_are_silent(shown
     run = shown.run("prod", {"pods": [pod("bound", **PRIVILEGED)]}, policies={"levels": levels})
 
     assert run.code != 0
-    assert [(one.rule, one.level) for one in run.reported] == [("pods-not-privileged", "mandatory")]
+    assert [(report.rule, report.level) for report in run.reported] == [("pods-not-privileged", "mandatory")]
 
 
 def test_children_of_a_job_are_evaluated(shown: Shown) -> None:
@@ -218,9 +220,9 @@ def test_children_of_a_job_are_evaluated(shown: Shown) -> None:
 
     run = shown.run("dev", {"jobs": [JOB]}, policies={"enforcement": "advisory", "config": config})
 
-    (told,) = [one for one in run.reported if one.rule == "images-from-allowed-registries"]
-    assert told.urn.endswith("::bert-0")
-    assert "Deployment nlp/bert (made of the InferenceJob): " in told.message
+    (report,) = [finding for finding in run.reported if finding.rule == "images-from-allowed-registries"]
+    assert report.urn.endswith("::bert-0")
+    assert "Deployment nlp/bert (made of the InferenceJob): " in report.message
 
 
 def test_remediation_adds_missing_values_only(shown: Shown) -> None:
@@ -233,7 +235,7 @@ def test_remediation_adds_missing_values_only(shown: Shown) -> None:
     assert run.code == 0, run.output
     assert run.remediated == ("aws-resources-tagged",)
     assert run.reported == ()
-    assert {"team": "nlp", "cost-center": "platform"} in [one.get("tags") for one in shown.inputs("mended")]
+    assert {"team": "nlp", "cost-center": "platform"} in [inputs.get("tags") for inputs in shown.inputs("mended")]
 
 
 def test_unknown_policy_setting_fails_the_preview_with_its_key(shown: Shown) -> None:

@@ -87,7 +87,7 @@ class Jobs:
         self.kube, self.stage, self.namespace = kube, stage, namespace
 
     async def create(self, name: str, *, least: int = 1, most: int = 8, **rest: Any) -> None:
-        one = {GPU: rest.pop("gpus", 1)}
+        resources = {GPU: rest.pop("gpus", 1)}
         autoscale = {
             "minReplicas": least,
             "maxReplicas": most,
@@ -98,7 +98,7 @@ class Jobs:
         spec = {
             "model": "Qwen/Qwen2.5-7B-Instruct",
             "replicas": least,
-            "resources": {"requests": one, "limits": one},
+            "resources": {"requests": resources, "limits": resources},
             "autoscale": autoscale,
             "args": ["--max-num-seqs=8"],
             **rest,
@@ -124,29 +124,29 @@ class Jobs:
     async def scaling(self, name: str) -> Object:
         """What the scaler says of a job."""
         job = await self.kube.get(constants.API_VERSION, constants.KIND, name, self.namespace)
-        found: Object = (job.get("status") or {}).get("scaling") or {}
-        return found
+        scaling: Object = (job.get("status") or {}).get("scaling") or {}
+        return scaling
 
     async def hpa(self, name: str) -> Object:
         """The spec of a job's HorizontalPodAutoscaler; empty where there is none."""
-        found = await self.kube.find("autoscaling/v2", "HorizontalPodAutoscaler", name, self.namespace)
-        spec: Object = (found or {}).get("spec") or {}
+        hpa = await self.kube.find("autoscaling/v2", "HorizontalPodAutoscaler", name, self.namespace)
+        spec: Object = (hpa or {}).get("spec") or {}
         return spec
 
     async def wanted(self, name: str) -> int:
         """Replicas that a job's Deployment wants."""
-        found = await self.kube.find("apps/v1", "Deployment", name, self.namespace)
-        return int(found["spec"]["replicas"]) if found else -1
+        deployment = await self.kube.find("apps/v1", "Deployment", name, self.namespace)
+        return int(deployment["spec"]["replicas"]) if deployment else -1
 
     async def decided(self, name: str, seconds: float = 40) -> Object:
         """Wait for a decision that has been measured."""
 
         async def look() -> Object | None:
-            said = await self.scaling(name)
-            return said if said.get("service") and "minReplicas" in said else None
+            scaling = await self.scaling(name)
+            return scaling if scaling.get("service") and "minReplicas" in scaling else None
 
-        found: Object = await self.until(look, seconds, name)
-        return found
+        reached: Object = await self.until(look, seconds, name)
+        return reached
 
     async def until(self, look: Callable[[], Awaitable[Any]], seconds: float, name: str) -> Any:
         """Wait until what is looked at is true, and return it."""
@@ -173,8 +173,8 @@ async def jobs(stage: Stage) -> AsyncIterator[Jobs]:
     name = f"test-{secrets.token_hex(4)}"
     async with await KubeClient.connect(stage.plane.kubeconfig) as kube:
         await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager=MANAGER)
-        made = Jobs(kube, stage, name)
-        yield made
+        jobs = Jobs(kube, stage, name)
+        yield jobs
         control.remove(stage.plane.state)
         await kube.delete("v1", "Namespace", name, propagation="Background")
         async with asyncio.timeout(60):
@@ -198,11 +198,11 @@ async def test_load_step_is_answered_within_5_seconds_and_floors_expire_without_
 
     await jobs.until(raised, 15, "chat")
     assert time.monotonic() - seen < 5
-    said = await jobs.scaling("chat")
-    assert said["reason"] in {"Burst", "Forecast", "Reactive", "Budget"}
-    metrics = [one["pods"]["metric"]["name"] for one in (await jobs.hpa("chat"))["metrics"]]
+    scaling = await jobs.scaling("chat")
+    assert scaling["reason"] in {"Burst", "Forecast", "Reactive", "Budget"}
+    metrics = [metric["pods"]["metric"]["name"] for metric in (await jobs.hpa("chat"))["metrics"]]
     assert metrics == ["inference_requests_per_second", "inference_outstanding_requests"]
-    await _event(jobs, "chat", said["reason"])
+    await _event(jobs, "chat", scaling["reason"])
 
     jobs.stage.scaler.end(signal.SIGKILL)
     killed = time.monotonic()
@@ -238,8 +238,8 @@ async def test_budget_limits_replicas_and_is_reported(jobs: Jobs) -> None:
     jobs.play(chat={"type": "constant", "rate": 30})
 
     async def capped() -> bool:
-        said = await jobs.scaling("chat")
-        return (said.get("reason"), said.get("minReplicas"), said.get("maxReplicas")) == ("Budget", 2, 2)
+        scaling = await jobs.scaling("chat")
+        return (scaling.get("reason"), scaling.get("minReplicas"), scaling.get("maxReplicas")) == ("Budget", 2, 2)
 
     await jobs.until(capped, 45, "chat")
 
@@ -300,7 +300,7 @@ async def test_idle_job_scales_to_zero_and_wakes_on_the_first_request(jobs: Jobs
 
     async def said() -> bool:
         job = await jobs.kube.get(constants.API_VERSION, constants.KIND, "chat", jobs.namespace)
-        ready = next(one for one in job["status"]["conditions"] if one["type"] == "Ready")
+        ready = next(condition for condition in job["status"]["conditions"] if condition["type"] == "Ready")
         return (ready["status"], ready["reason"]) == ("True", "Idle")
 
     await jobs.until(said, 20, "chat")

@@ -52,13 +52,13 @@ class Places:
 async def places(kube: KubeClient) -> AsyncIterator[Places]:
     """A tenant's namespace, somebody's and an exempt one."""
     end = secrets.token_hex(3)
-    made = Places(f"test/rules-{end}", f"tenant-{end}", f"other-{end}", f"system-{end}")
-    for name in (made.tenant, made.other, made.exempt):
-        labels = {made.label: "true"} | ({"inferstack.dev/tenant": name} if name == made.tenant else {})
+    places = Places(f"test/rules-{end}", f"tenant-{end}", f"other-{end}", f"system-{end}")
+    for name in (places.tenant, places.other, places.exempt):
+        labels = {places.label: "true"} | ({"inferstack.dev/tenant": name} if name == places.tenant else {})
         meta = {"name": name, "labels": labels}
         await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": meta}, field_manager=MANAGER)
-    yield made
-    for name in (made.tenant, made.other, made.exempt):
+    yield places
+    for name in (places.tenant, places.other, places.exempt):
         await kube.delete("v1", "Namespace", name, propagation="Background")
 
 
@@ -73,9 +73,9 @@ def pod(namespace: str, *, without: str = "", **meta: Any) -> Object:
 
 def privileged(namespace: str, **meta: Any) -> Object:
     """Return a pod that breaks a rule for everybody, and one for tenants."""
-    made = pod(namespace, without="allowPrivilegeEscalation", **meta)
-    made["spec"]["containers"][0]["securityContext"]["privileged"] = True
-    return made
+    manifest = pod(namespace, without="allowPrivilegeEscalation", **meta)
+    manifest["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    return manifest
 
 
 def deployment(namespace: str) -> Object:
@@ -94,9 +94,9 @@ def deployment(namespace: str) -> Object:
 
 def changed(manifest: Object, image: str) -> Object:
     """Return a pod with another image."""
-    made = copy.deepcopy(manifest)
-    made["spec"]["containers"][0]["image"] = image
-    return made
+    copied = copy.deepcopy(manifest)
+    copied["spec"]["containers"][0]["image"] = image
+    return copied
 
 
 def apply(kubeconfig: Path, manifest: Object, *flags: str) -> tuple[int, str]:
@@ -153,24 +153,24 @@ async def test_violation_is_rejected_with_the_name_of_the_rule(
     kube: KubeClient, kubeconfig: Path, places: Places
 ) -> None:
     async with in_force(kube, kubeconfig, places):
-        code, said = apply(kubeconfig, privileged(places.other))
+        code, output = apply(kubeconfig, privileged(places.other))
         assert code == 1
-        assert "pods-not-privileged: server: Take securityContext.privileged away" in said
+        assert "pods-not-privileged: server: Take securityContext.privileged away" in output
 
-        code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
+        code, output = apply(kubeconfig, pod(places.tenant, without="capabilities"))
         assert code == 1
-        assert "pods-drop-capabilities: server: " in said
+        assert "pods-drop-capabilities: server: " in output
         # A rule for tenants is none for others, and nothing holds in an exempt namespace.
         assert apply(kubeconfig, pod(places.other, without="capabilities"))[0] == 0
         assert apply(kubeconfig, privileged(places.exempt))[0] == 0
-        code, said = apply(kubeconfig, pod(places.tenant))
+        code, output = apply(kubeconfig, pod(places.tenant))
         assert code == 0
-        assert "Warning" not in said
+        assert "Warning" not in output
 
         # The controllers make of this what breaks the rule: it is refused by its template already.
-        code, said = apply(kubeconfig, deployment(places.tenant))
+        code, output = apply(kubeconfig, deployment(places.tenant))
         assert code == 1
-        assert "pods-drop-capabilities: server: " in said
+        assert "pods-drop-capabilities: server: " in output
 
         fluid = ("--as", FLUID, "--as-group", "system:masters")
         assert apply(kubeconfig, pod(places.tenant, without="capabilities"), *fluid)[0] == 0
@@ -181,13 +181,13 @@ async def test_violation_is_rejected_with_the_name_of_the_rule(
 async def test_advisory_enforcement_warns_and_admits(kube: KubeClient, kubeconfig: Path, places: Places) -> None:
     strict = {"pods-run-as-non-root": "mandatory"}
     async with in_force(kube, kubeconfig, places, enforcement="advisory", levels=strict):
-        code, said = apply(kubeconfig, pod(places.tenant, without="capabilities"))
+        code, output = apply(kubeconfig, pod(places.tenant, without="capabilities"))
         assert code == 0
-        assert "Warning: Validation failed for ValidatingAdmissionPolicy 'inferstack-rules-tenants-advisory'" in said
-        assert "pods-drop-capabilities: server: " in said
-        code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot"))
+        assert "Warning: Validation failed for ValidatingAdmissionPolicy 'inferstack-rules-tenants-advisory'" in output
+        assert "pods-drop-capabilities: server: " in output
+        code, output = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot"))
         assert code == 1
-        assert "pods-run-as-non-root: " in said
+        assert "pods-run-as-non-root: " in output
 
 
 async def test_exception_admits_only_its_resource(kube: KubeClient, kubeconfig: Path, places: Places) -> None:
@@ -204,9 +204,9 @@ async def test_exception_admits_only_its_resource(kube: KubeClient, kubeconfig: 
         assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="other-1"))[0] == 1
         assert apply(kubeconfig, deployment(places.tenant))[0] == 0
         assert apply(kubeconfig, pod(places.tenant, without="capabilities", name="server-5d9c7b-x2x4"))[0] == 0
-        code, said = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot", name="profiler-2"))
+        code, output = apply(kubeconfig, pod(places.tenant, without="runAsNonRoot", name="profiler-2"))
         assert code == 1
-        assert "pods-run-as-non-root: " in said
+        assert "pods-run-as-non-root: " in output
 
 
 async def test_existing_violation_may_be_updated_and_deleted_but_not_copied(
@@ -225,12 +225,12 @@ async def test_existing_violation_may_be_updated_and_deleted_but_not_copied(
         await kube.create(manifest, field_manager=MANAGER)
     async with in_force(kube, kubeconfig, places):
         await kube.patch("v1", "Pod", name, {"metadata": {"labels": {"seen": "yes"}}}, places.tenant)
-        code, said = apply(kubeconfig, changed(before, other))
+        code, output = apply(kubeconfig, changed(before, other))
         assert code == 1
-        assert "ValidatingAdmissionPolicy" in said
-        code, said = apply(kubeconfig, {**exposed, "spec": {**exposed["spec"], "externalIPs": ["192.0.2.2"]}})
+        assert "ValidatingAdmissionPolicy" in output
+        code, output = apply(kubeconfig, {**exposed, "spec": {**exposed["spec"], "externalIPs": ["192.0.2.2"]}})
         assert code == 1
-        assert "services-no-external-ips: " in said
+        assert "services-no-external-ips: " in output
         await kube.delete("v1", "Service", "exposed", places.other)
         await kube.patch("v1", "Service", "exposed", {"metadata": {"finalizers": None}}, places.other)
         assert await kube.find("v1", "Service", "exposed", places.other) is None

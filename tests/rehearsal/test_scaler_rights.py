@@ -49,10 +49,10 @@ async def live(kubeconfig: Path) -> None:
         async for _, event in kube.watch("v1", "Event", namespace):
             if event.get("reason") == "PrometheusUnreachable":
                 break
-        said = (await kube.get(constants.API_VERSION, constants.KIND, "chat", namespace))["status"]["scaling"]
-        assert said["reason"] == "PrometheusUnreachable"
-        assert NOBODY in said["message"]
-        assert "minReplicas" not in said
+        scaling = (await kube.get(constants.API_VERSION, constants.KIND, "chat", namespace))["status"]["scaling"]
+        assert scaling["reason"] == "PrometheusUnreachable"
+        assert NOBODY in scaling["message"]
+        assert "minReplicas" not in scaling
         await kube.delete(constants.API_VERSION, constants.KIND, "chat", namespace)
         await kube.delete("v1", "Namespace", namespace, propagation="Background")
 

@@ -27,7 +27,7 @@ from inferstack.project import project_root
 from inferstack.state.rotate import passphrase_of
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.canaries import Canary, Finding, caught, find, plant, search
-from tests.rehearsal.command import Command
+from tests.rehearsal.command import InferstackCommand
 from tests.rehearsal.commandlines import sampled
 from tests.rehearsal.test_faults import write_small
 
@@ -79,12 +79,12 @@ class Traces:
     modes: dict[str, int] = field(default_factory=dict)
     """Of the files in which something was found."""
 
-    def look(self, command: Command, stacks: Path) -> None:
+    def look(self, command: InferstackCommand, stacks: Path) -> None:
         """Search all that there is now."""
         for folder, name in ((command.state, "state"), (stacks, "stacks"), (stacks.parent / "tmp", "tmp")):
-            found = search(folder, name, self.canaries)
-            self.findings |= found
-            for finding in found:
+            findings = search(folder, name, self.canaries)
+            self.findings |= findings
+            for finding in findings:
                 path = folder / finding.place.partition("/")[2]
                 self.modes[finding.place] = path.stat().st_mode if path.exists() else 0
         for place, text in self.printed.items():
@@ -96,7 +96,7 @@ class Traces:
 class Stack:
     """The command on a stack, with a record of what it prints."""
 
-    def __init__(self, command: Command, traces: Traces) -> None:
+    def __init__(self, command: InferstackCommand, traces: Traces) -> None:
         self.command, self.traces = command, traces
 
     def run(self, *arguments: str, stack: str = STACK, given: str = "", code: int = 0) -> str:
@@ -126,20 +126,20 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     for path in (stacks, folder / "tmp"):
         path.mkdir()
     write_stacks(stacks)
-    command = Command(folder / "state")
+    command = InferstackCommand(folder / "state")
     command.environment |= {
         "INFERSTACK_STACKS": str(stacks),
         "TMPDIR": str(folder / "tmp"),
         "AWS_ACCESS_KEY_ID": "canary",
         "AWS_SECRET_ACCESS_KEY": PLANTED["cloud's key"].value,
     }
-    made = Traces(command.state, list(PLANTED.values()))
-    stack = Stack(command, made)
+    traces = Traces(command.state, list(PLANTED.values()))
+    stack = Stack(command, traces)
     try:
-        with sampled() as made.seen:
+        with sampled() as traces.seen:
             live(stack, stacks)
-        made.look(command, stacks)
-        yield made
+        traces.look(command, stacks)
+        yield traces
     finally:
         Rehearsal(command.state).stop(purge=True)
 
@@ -225,15 +225,15 @@ def _caught(state: Path) -> list[Canary]:
 
 async def _in_objects(kubeconfig: Path, canaries: list[Canary]) -> set[Finding]:
     """Return the canaries in objects that are no Secrets."""
-    found = set()
+    findings = set()
     async with await KubeClient.connect(kubeconfig) as kube:
         objects = [obj async for obj in walk(kube)]
         objects += [event | {"kind": "Event"} for event in (await kube.list("v1", "Event"))["items"]]
     assert {"InferenceJob", "Dataset", "Pod", "Event"} <= {obj["kind"] for obj in objects}
     for obj in objects:
         if obj["kind"] != "Secret":
-            found |= find(f"{obj['kind']} {obj['metadata']['name']}", json.dumps(obj).encode(), canaries)
-    return found
+            findings |= find(f"{obj['kind']} {obj['metadata']['name']}", json.dumps(obj).encode(), canaries)
+    return findings
 
 
 def test_secrets_are_only_in_allowed_places(traces: Traces) -> None:
@@ -274,10 +274,10 @@ def test_canary_in_a_log_is_detected_in_each_encoding(traces: Traces, form: str)
     canary = PLANTED["stack's secret"]
     log = traces.state / "logs" / "planted.log"
     log.write_bytes(b"time=1 value=" + WRITTEN[form](canary.value) + b" said\n")
-    found = search(log.parent, "state/logs", traces.canaries)
+    findings = search(log.parent, "state/logs", traces.canaries)
     log.unlink()
 
-    [finding] = found
+    [finding] = findings
     assert finding.place == "state/logs/planted.log"
     assert not _allowed(finding)
 
@@ -285,7 +285,7 @@ def test_canary_in_a_log_is_detected_in_each_encoding(traces: Traces, form: str)
 def test_canary_in_file_name_and_command_line_is_detected(tmp_path: Path) -> None:
     canary = PLANTED["setting"]
     (tmp_path / canary.core).touch()
-    assert [one.canary for one in search(tmp_path, "tmp", [canary])] == [canary.name]
+    assert [finding.canary for finding in search(tmp_path, "tmp", [canary])] == [canary.name]
     with sampled() as seen:
         subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", canary.value], check=True)
     assert [line for line in seen if find("", line, [canary])]

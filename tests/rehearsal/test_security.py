@@ -75,8 +75,8 @@ async def tenant(kube: KubeClient) -> AsyncIterator[str]:
 @pytest.fixture
 async def guard(kube: KubeClient) -> AsyncIterator[None]:
     """The guard, in force."""
-    made = security.make_guard()
-    for manifest in made:
+    manifests = security.make_guard()
+    for manifest in manifests:
         await kube.apply(manifest, field_manager=MANAGER)
     probe = make_namespace("probe", Tenant.model_validate({"podSecurity": "privileged"}))
 
@@ -93,7 +93,7 @@ async def guard(kube: KubeClient) -> AsyncIterator[None]:
 
     await eventually(in_force)
     yield
-    for manifest in reversed(made):
+    for manifest in reversed(manifests):
         await kube.delete(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
 
 
@@ -121,10 +121,10 @@ async def node(kube: KubeClient) -> AsyncIterator[str]:
 async def test_tenant_pod_with_host_access_is_rejected(
     kube: KubeClient, tenant: str, context: Object | None, spec: Object, said: str
 ) -> None:
-    told = await refused(kube.create(pod(tenant, context, **spec), field_manager=MANAGER))
-    assert "violates PodSecurity" in told
-    assert "restricted:v1.34" in told
-    assert said in told
+    message = await refused(kube.create(pod(tenant, context, **spec), field_manager=MANAGER))
+    assert "violates PodSecurity" in message
+    assert "restricted:v1.34" in message
+    assert said in message
 
 
 async def test_unprivileged_tenant_pod_is_admitted(kube: KubeClient, tenant: str) -> None:
@@ -167,28 +167,28 @@ async def running(kube: KubeClient, namespace: str, node: str) -> Object:
 
     async def found() -> Object | None:
         pods = (await kube.list("v1", "Pod", namespace, fields=f"spec.nodeName={node}"))["items"]
-        there = [one for one in pods if one["status"].get("phase") == "Running"]
-        return there[0] if there else None
+        running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
+        return running[0] if running else None
 
-    made: Object = await eventually(found)
-    return made
+    pod: Object = await eventually(found)
+    return pod
 
 
 async def test_kernel_agent_runs_on_selected_nodes(kube: KubeClient, node: str) -> None:
     given = {"enabled": True, "nodeSelector": {"nvidia.com/gpu.present": None, "test/node": node}}
-    made = kernel.make_objects(load_role("kernel", KernelSettings, given), program("kernel"), "python:x")
+    manifests = kernel.make_objects(load_role("kernel", KernelSettings, given), program("kernel"), "python:x")
     try:
-        for manifest in made:
+        for manifest in manifests:
             await kube.apply(manifest, field_manager=MANAGER)
         pod = await running(kube, kernel.NAMESPACE, node)
         assert pod["spec"]["hostNetwork"] is True
         # Admission has put nothing back that the builder leaves out.
         assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["agent", "config", "state", "run"]
         assert pod["spec"]["containers"][0]["securityContext"]["privileged"] is True
-        again = [await kube.apply(manifest, field_manager=MANAGER) for manifest in made]
+        again = [await kube.apply(manifest, field_manager=MANAGER) for manifest in manifests]
         assert again[-1]["metadata"]["generation"] == 1
     finally:
-        for manifest in reversed(made):
+        for manifest in reversed(manifests):
             meta = manifest["metadata"]
             await kube.delete(
                 manifest["apiVersion"], manifest["kind"], meta["name"], meta.get("namespace"), propagation="Background"
@@ -200,9 +200,9 @@ async def test_baseline_namespace_rejects_the_kernel_agent(kube: KubeClient, nam
     *_, daemon_set = kernel.make_objects(load_role("kernel", KernelSettings, {"enabled": True}), {}, "python:x")
     spec = copy.deepcopy(daemon_set["spec"]["template"]["spec"])
     alone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "namespace": namespace}, "spec": spec}
-    told = await refused(kube.create(alone, field_manager=MANAGER))
-    assert "host namespaces" in told
-    assert "privileged" in told
+    message = await refused(kube.create(alone, field_manager=MANAGER))
+    assert "host namespaces" in message
+    assert "privileged" in message
 
 
 async def test_runtime_class_schedules_tenant_pods_to_nodes_with_the_shim(
@@ -216,10 +216,10 @@ async def test_runtime_class_schedules_tenant_pods_to_nodes_with_the_shim(
         "runtimeClass": {"name": f"wasmedge-{secrets.token_hex(3)}"},
     }
     settings = load_role("wasm", WasmSettings, given)
-    made = wasm.make_objects(settings, program("wasm"), "python:x")
+    manifests = wasm.make_objects(settings, program("wasm"), "python:x")
     sample = Sample.model_validate({"tenant": tenant, "image": "localhost/chat:1", "replicas": 2, "cpu": "100m"})
     try:
-        for manifest in made:
+        for manifest in manifests:
             await kube.apply(manifest, field_manager=MANAGER)
         await running(kube, wasm.NAMESPACE, node)
         await kube.apply(wasm.make_sample(sample, settings.runtime_class.name), field_manager=MANAGER)
@@ -230,7 +230,7 @@ async def test_runtime_class_schedules_tenant_pods_to_nodes_with_the_shim(
         assert {"key": "wasm", "operator": "Exists"} in pod["spec"]["tolerations"]
     finally:
         await kube.delete("apps/v1", "Deployment", "wasm-sample", tenant, propagation="Background")
-        for manifest in reversed(made):
+        for manifest in reversed(manifests):
             meta = manifest["metadata"]
             await kube.delete(
                 manifest["apiVersion"], manifest["kind"], meta["name"], meta.get("namespace"), propagation="Background"
@@ -238,5 +238,5 @@ async def test_runtime_class_schedules_tenant_pods_to_nodes_with_the_shim(
 
 
 async def test_pod_with_unknown_runtime_class_is_rejected(kube: KubeClient, tenant: str) -> None:
-    told = await refused(kube.create(pod(tenant, runtimeClassName="wasmedge-nowhere"), field_manager=MANAGER))
-    assert "wasmedge-nowhere" in told
+    message = await refused(kube.create(pod(tenant, runtimeClassName="wasmedge-nowhere"), field_manager=MANAGER))
+    assert "wasmedge-nowhere" in message

@@ -86,11 +86,11 @@ def operator(kubeconfig: Path) -> Iterator[None]:
             await kube.delete(GROUP, "SriovOperatorConfig", "default", NAMESPACE, propagation="Background")
 
             async def left() -> list[Object]:
-                found = [await kube.find(GROUP, "SriovOperatorConfig", "default", NAMESPACE)]
-                found += (await kube.list(GROUP, "SriovNetworkNodeState", NAMESPACE))["items"]
-                return [each for each in found if each]
+                configs = [await kube.find(GROUP, "SriovOperatorConfig", "default", NAMESPACE)]
+                configs += (await kube.list(GROUP, "SriovNetworkNodeState", NAMESPACE))["items"]
+                return [each for each in configs if each]
 
-            await _until(left, lambda found: not found)
+            await _until(left, lambda configs: not configs)
             for crd in crds.load("sriov-network-operator"):
                 await kube.delete(crd["apiVersion"], crd["kind"], crd["metadata"]["name"])
             await kube.delete("v1", "Namespace", NAMESPACE, propagation="Background")
@@ -106,14 +106,14 @@ MakeNodes = Callable[..., Awaitable[list[str]]]
 @pytest.fixture
 async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
     """Make simulated nodes with NICs, all of one group; they go afterwards, with the group's policy and pool."""
-    made: list[str] = []
+    created: list[str] = []
     groups: list[str] = []
 
     async def make(group: str, count: int = 1, *, vfs: int = 16) -> list[str]:
         nic = {"vendor": "15b3", "deviceID": "101d", "pfNames": ["ens1f0", "ens1f1"], "maxVfs": vfs, "linkType": "eth"}
         hardware = {"instanceType": "m6i.2xlarge", "cpu": "8", "memory": "32Gi", "pods": 110, "nics": [nic]}
         names = [f"{group}-{index}" for index in range(count)]
-        made.extend(names)
+        created.extend(names)
         groups.append(group)
         for name in names:
             meta = {
@@ -131,7 +131,7 @@ async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
     for group in groups:
         for kind in ("SriovNetworkNodePolicy", "SriovNetworkPoolConfig"):
             await kube.delete(GROUP, kind, group, NAMESPACE, propagation="Background")
-    for name in made:
+    for name in created:
         await kube.delete("v1", "Node", name)
 
         async def state(name: str = name) -> Object | None:
@@ -233,13 +233,13 @@ async def test_pool_limits_unavailable_nodes(
     seen: list[int] = []
 
     async def nodes() -> list[Object]:
-        found: list[Object] = (await kube.list("v1", "Node", labels=f"test/group={group}"))["items"]
+        members: list[Object] = (await kube.list("v1", "Node", labels=f"test/group={group}"))["items"]
         states = (await kube.list(GROUP, "SriovNetworkNodeState", NAMESPACE))["items"]
         mine = [state for state in states if state["metadata"]["name"] in names]
         seen.append(sum(state["metadata"]["annotations"][CURRENT_STATE] != IDLE for state in mine))
-        return found
+        return members
 
-    await _until(nodes, lambda found: all(_offers(node) == ("8", "8") and _in_service(node) for node in found))
+    await _until(nodes, lambda members: all(_offers(node) == ("8", "8") and _in_service(node) for node in members))
     assert max(seen) == most
 
 
@@ -271,9 +271,9 @@ async def test_only_pods_with_virtual_functions_are_drained(
 
 
 def _pid(plane: Rehearsal, component: str) -> int:
-    found = next(status.pid for status in plane.status() if status.name == component)
-    assert found is not None
-    return found
+    pid = next(status.pid for status in plane.status() if status.name == component)
+    assert pid is not None
+    return pid
 
 
 async def test_next_agent_finishes_the_work_of_a_killed_one(
@@ -326,9 +326,9 @@ async def test_network_creates_and_removes_its_attachment_definition(
     async def attachment() -> Object | None:
         return await kube.find(*ATTACHMENT, group, namespace)
 
-    found = await _until(attachment, bool)
-    assert found["metadata"]["annotations"] == {"k8s.v1.cni.cncf.io/resourceName": RESOURCE}
-    assert json.loads(found["spec"]["config"]) == {
+    definition = await _until(attachment, bool)
+    assert definition["metadata"]["annotations"] == {"k8s.v1.cni.cncf.io/resourceName": RESOURCE}
+    assert json.loads(definition["spec"]["config"]) == {
         "cniVersion": "1.0.0",
         "name": group,
         "plugins": [
@@ -344,7 +344,7 @@ async def test_network_creates_and_removes_its_attachment_definition(
         ],
     }
     await kube.delete(*ATTACHMENT, group, namespace, propagation="Background")
-    await _until(attachment, lambda again: bool(again and again["metadata"]["uid"] != found["metadata"]["uid"]))
+    await _until(attachment, lambda again: bool(again and again["metadata"]["uid"] != definition["metadata"]["uid"]))
     await kube.delete(GROUP, "SriovNetwork", group, NAMESPACE, propagation="Background")
     await _until(attachment, lambda gone: gone is None)
 

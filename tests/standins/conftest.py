@@ -87,14 +87,16 @@ class Direct:
         answer = await self.service.Create(request, Context())
         return Made(request.urn, answer.id, checked, decode(answer.properties))
 
-    async def diff(self, made: Made, inputs: Properties, ignored: tuple[str, ...] = ()) -> provider_pb2.DiffResponse:
-        token, name = made.urn.split("::")[2:4]
-        checked = await self.check(token, name, inputs, made.inputs)
+    async def diff(
+        self, resource: Made, inputs: Properties, ignored: tuple[str, ...] = ()
+    ) -> provider_pb2.DiffResponse:
+        token, name = resource.urn.split("::")[2:4]
+        checked = await self.check(token, name, inputs, resource.inputs)
         request = provider_pb2.DiffRequest(
-            urn=made.urn,
-            id=made.id,
-            olds=encode(made.state),
-            old_inputs=encode(made.inputs),
+            urn=resource.urn,
+            id=resource.id,
+            olds=encode(resource.state),
+            old_inputs=encode(resource.inputs),
             news=encode(checked),
             ignoreChanges=ignored,
         )
@@ -103,36 +105,38 @@ class Direct:
 
     async def update(
         self,
-        made: Made,
+        resource: Made,
         inputs: Properties,
         *,
         preview: bool = False,
         seconds: float = 0,
         ignored: tuple[str, ...] = (),
     ) -> Made:
-        token, name = made.urn.split("::")[2:4]
-        checked = await self.check(token, name, inputs, made.inputs)
+        token, name = resource.urn.split("::")[2:4]
+        checked = await self.check(token, name, inputs, resource.inputs)
         request = provider_pb2.UpdateRequest(
-            urn=made.urn,
-            id=made.id,
-            olds=encode(made.state),
+            urn=resource.urn,
+            id=resource.id,
+            olds=encode(resource.state),
             news=encode(checked),
             preview=preview,
             timeout=seconds,
             ignoreChanges=ignored,
         )
         answer = await self.service.Update(request, Context())
-        return Made(made.urn, made.id, checked, decode(answer.properties))
+        return Made(resource.urn, resource.id, checked, decode(answer.properties))
 
-    async def read(self, made: Made) -> Made | None:
+    async def read(self, resource: Made) -> Made | None:
         request = provider_pb2.ReadRequest(
-            urn=made.urn, id=made.id, properties=encode(made.state), inputs=encode(made.inputs)
+            urn=resource.urn, id=resource.id, properties=encode(resource.state), inputs=encode(resource.inputs)
         )
         answer = await self.service.Read(request, Context())
-        return Made(made.urn, answer.id, decode(answer.inputs), decode(answer.properties)) if answer.id else None
+        return Made(resource.urn, answer.id, decode(answer.inputs), decode(answer.properties)) if answer.id else None
 
-    async def delete(self, made: Made, *, seconds: float = 0) -> None:
-        request = provider_pb2.DeleteRequest(urn=made.urn, id=made.id, properties=encode(made.state), timeout=seconds)
+    async def delete(self, resource: Made, *, seconds: float = 0) -> None:
+        request = provider_pb2.DeleteRequest(
+            urn=resource.urn, id=resource.id, properties=encode(resource.state), timeout=seconds
+        )
         await self.service.Delete(request, Context())
 
 
@@ -160,8 +164,8 @@ async def configured(kubeconfig: Path) -> AsyncIterator[Configure]:
 @pytest.fixture
 async def direct(configured: Configure, namespace: str) -> Direct:
     """A provider whose default namespace is the test's own."""
-    made: Direct = await configured(namespace=namespace)
-    return made
+    client: Direct = await configured(namespace=namespace)
+    return client
 
 
 PREAMBLE = """\
@@ -222,8 +226,8 @@ class Program:
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
-        found: dict[str, Any] = json.loads(self.pulumi("stack", "output", "--json").stdout)
-        return found
+        outputs: dict[str, Any] = json.loads(self.pulumi("stack", "output", "--json").stdout)
+        return outputs
 
 
 @pytest.fixture
@@ -235,9 +239,9 @@ def program(tmp_path: Path, kubeconfig: Path, namespace: str, monkeypatch: pytes
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text(f"name: p{secrets.token_hex(3)}\nruntime: python\n")
     engine = Engine(folder, tmp_path / "state")
-    made = Program(engine, {"TEST_KUBECONFIG": str(kubeconfig), "TEST_NAMESPACE": namespace})
-    made.write("")
-    done = made.pulumi("stack", "init")
+    created = Program(engine, {"TEST_KUBECONFIG": str(kubeconfig), "TEST_NAMESPACE": namespace})
+    created.write("")
+    done = created.pulumi("stack", "init")
     assert done.returncode == 0, done.stderr
-    yield made
-    made.destroy()
+    yield created
+    created.destroy()

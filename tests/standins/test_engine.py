@@ -47,14 +47,14 @@ async def test_update_change_refresh_and_destroy(program: Program, kube: KubeCli
     assert program.pulumi("preview", "--expect-no-changes").returncode == 0
 
     program.pulumi("config", "set", "a", "2")
-    said = program.up("--diff")
-    assert '~ a: "1" => "2"' in said
+    output = program.up("--diff")
+    assert '~ a: "1" => "2"' in output
     assert program.outputs()["name"] != outputs["name"], "an autonamed ConfigMap is replaced under another name"
     assert await kube.find("v1", "ConfigMap", outputs["name"], namespace) is None
 
     await kube.patch("v1", "ConfigMap", "named", {"data": {"a": "9"}}, namespace)
     await kube.delete("v1", "ServiceAccount", "account", namespace, propagation="Background")
-    said = program.up("--refresh")
+    output = program.up("--refresh")
     assert (await kube.get("v1", "ConfigMap", "named", namespace))["data"] == {"a": "1"}
     assert await kube.find("v1", "ServiceAccount", "account", namespace) is not None
     assert "6 unchanged" in program.up("--refresh")
@@ -94,15 +94,15 @@ def test_secrets_are_never_stored_in_plain_text(program: Program, tmp_path: Path
         pulumi.export("token", token)
     """
     program.write(source)
-    said = [program.pulumi("preview", "--diff").stdout, program.up("--diff")]
+    output = [program.pulumi("preview", "--diff").stdout, program.up("--diff")]
     program.write(source.replace('"replicas": 0', '"replicas": -1, "paused": token'))
-    said.append(program.fails("up", "--yes", "--skip-preview", "--diff"))
+    output.append(program.fails("up", "--yes", "--skip-preview", "--diff"))
     canaries = ["canary-config", "canary-literal"]
     canaries += [base64.b64encode(canary.encode()).decode() for canary in canaries]
     files = [file for file in (tmp_path / "state").rglob("*") if file.is_file() and file.name != "passphrase"]
     assert any("test.json" in file.name for file in files)
     for canary in canaries:
-        assert not [text for text in said if canary in text]
+        assert not [text for text in output if canary in text]
         assert not [file for file in files if canary.encode() in file.read_bytes()]
     stored = next(r for r in program.state() if r["type"].endswith("ConfigMap"))
     assert stored["outputs"]["data"]["plain"] == "shown", "only what is secret is hidden"
@@ -125,10 +125,10 @@ def test_secrets_are_never_stored_in_plain_text(program: Program, tmp_path: Path
         ("import sys\nsys.exit(3)", "the program called sys.exit(3)", "Traceback"),
     ],
 )
-def test_failure_of_the_program_is_reported_once(program: Program, source: str, said: str, unsaid: str) -> None:
+def test_failure_of_the_program_is_reported_once(program: Program, source: str, output: str, unsaid: str) -> None:
     program.write(source, preamble="")
     text = program.fails("preview")
-    assert said in text
+    assert output in text
     assert unsaid not in text
 
 

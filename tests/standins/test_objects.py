@@ -45,45 +45,45 @@ def deployment(name: str, replicas: int = 0, *, annotations: Object | None = Non
 async def test_unnamed_object_gets_a_name_and_the_default_namespace(
     direct: Any, kube: KubeClient, namespace: str
 ) -> None:
-    made = await direct.create(CONFIG_MAP, "settings", config_map(a="1"))
-    space, name = made.id.split("/")
+    resource = await direct.create(CONFIG_MAP, "settings", config_map(a="1"))
+    space, name = resource.id.split("/")
     assert space == namespace
     assert re.fullmatch(r"settings-[0-9a-f]{8}", name)
     live = await kube.get("v1", "ConfigMap", name, namespace)
     assert live["data"] == {"a": "1"}
     assert live["metadata"]["annotations"]["pulumi.com/autonamed"] == "true"
-    assert made.state["metadata"]["uid"] == live["metadata"]["uid"]
-    assert made.state["__inputs"]["data"] == {"a": "1"}
-    assert made.state["__initialApiVersion"] == "v1"
-    assert "managedFields" not in made.state["metadata"]
-    again = await direct.check(CONFIG_MAP, "settings", config_map(a="2"), made.inputs)
+    assert resource.state["metadata"]["uid"] == live["metadata"]["uid"]
+    assert resource.state["__inputs"]["data"] == {"a": "1"}
+    assert resource.state["__initialApiVersion"] == "v1"
+    assert "managedFields" not in resource.state["metadata"]
+    again = await direct.check(CONFIG_MAP, "settings", config_map(a="2"), resource.inputs)
     assert again["metadata"]["name"] == name
 
 
 async def test_equal_inputs_are_no_change_after_a_refresh(direct: Any) -> None:
     inputs = deployment("same")
-    made = await direct.create(DEPLOYMENT, "same", inputs)
-    assert not (await direct.diff(made, inputs)).detailedDiff
-    refreshed = await direct.read(made)
+    resource = await direct.create(DEPLOYMENT, "same", inputs)
+    assert not (await direct.diff(resource, inputs)).detailedDiff
+    refreshed = await direct.read(resource)
     # The server has turned the quantity "1000m" into "1": that is no drift.
     assert not (await direct.diff(refreshed, inputs)).detailedDiff
 
 
 async def test_change_is_reported_by_path_and_applied(direct: Any, kube: KubeClient, namespace: str) -> None:
-    made = await direct.create(DEPLOYMENT, "d", deployment("d"))
-    wanted = deployment("d")
-    wanted["metadata"]["labels"] = {"app.kubernetes.io/name": "d"}
-    wanted["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/c:2"
-    found = await direct.diff(made, wanted)
-    assert set(found.detailedDiff) == {"metadata.labels", "spec.template.spec.containers[0].image"}
-    assert not found.replaces
-    tried = await direct.update(made, wanted, preview=True)
+    resource = await direct.create(DEPLOYMENT, "d", deployment("d"))
+    desired = deployment("d")
+    desired["metadata"]["labels"] = {"app.kubernetes.io/name": "d"}
+    desired["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.invalid/c:2"
+    diff = await direct.diff(resource, desired)
+    assert set(diff.detailedDiff) == {"metadata.labels", "spec.template.spec.containers[0].image"}
+    assert not diff.replaces
+    tried = await direct.update(resource, desired, preview=True)
     assert tried.state["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.invalid/c:2"
     assert (await kube.get("apps/v1", "Deployment", "d", namespace))["metadata"]["generation"] == 1
-    made = await direct.update(made, wanted)
-    assert made.state["metadata"]["labels"] == {"app.kubernetes.io/name": "d"}
+    resource = await direct.update(resource, desired)
+    assert resource.state["metadata"]["labels"] == {"app.kubernetes.io/name": "d"}
     # What the program leaves out again is taken away, though the object was created and not applied at first.
-    await direct.update(made, deployment("d"))
+    await direct.update(resource, deployment("d"))
     assert "labels" not in (await kube.get("apps/v1", "Deployment", "d", namespace))["metadata"]
 
 
@@ -138,18 +138,18 @@ async def test_preview_without_dry_run_shows_the_inputs(direct: Any) -> None:
 async def test_immutable_field_replaces_the_object(
     direct: Any, token: str, before: Object, after: Object, path: str, *, first: bool
 ) -> None:
-    made = await direct.create(token, "r", before)
-    found = await direct.diff(made, after)
-    assert path in found.replaces
-    assert found.deleteBeforeReplace is first, "it must be deleted first if and only if it keeps its name"
+    resource = await direct.create(token, "r", before)
+    diff = await direct.diff(resource, after)
+    assert path in diff.replaces
+    assert diff.deleteBeforeReplace is first, "it must be deleted first if and only if it keeps its name"
 
 
 async def test_unlisted_immutable_field_is_rejected_with_a_remedy(direct: Any) -> None:
     inputs = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "type": "ClusterIP"}}
-    made = await direct.create(SERVICE, "s", inputs)
+    resource = await direct.create(SERVICE, "s", inputs)
     changed = {**inputs, "spec": {**inputs["spec"], "clusterIPs": ["10.0.0.77"]}}  # type: ignore[dict-item]
     with pytest.raises(Exception, match=r"spec\.clusterIPs"):
-        await direct.update(made, changed, preview=True)
+        await direct.update(resource, changed, preview=True)
 
 
 async def test_existing_object_is_adopted_on_request_only(direct: Any, configured: Any, namespace: str) -> None:
@@ -157,58 +157,58 @@ async def test_existing_object_is_adopted_on_request_only(direct: Any, configure
     with pytest.raises(Exception, match=r"already exists(.|\n)*upsertExistingObjects"):
         await direct.create(CONFIG_MAP, "b", config_map("taken", a="1"))
     upserting = await configured(namespace=namespace, upsertExistingObjects="true")
-    made = await upserting.create(CONFIG_MAP, "b", config_map("taken", b="2"))
-    assert made.state["data"] == {"a": "1", "b": "2"}
+    resource = await upserting.create(CONFIG_MAP, "b", config_map("taken", b="2"))
+    assert resource.state["data"] == {"a": "1", "b": "2"}
 
 
 async def test_conflict_names_the_other_manager_and_a_remedy(direct: Any, kube: KubeClient, namespace: str) -> None:
-    made = await direct.create(CONFIG_MAP, "c", config_map("shared", a="1"))
-    made = await direct.update(made, config_map("shared", a="2"))
+    resource = await direct.create(CONFIG_MAP, "c", config_map("shared", a="1"))
+    resource = await direct.update(resource, config_map("shared", a="2"))
     theirs = {**config_map("shared", a="3"), "metadata": {"name": "shared", "namespace": namespace}}
     await kube.apply(theirs, field_manager="neighbour")
     with pytest.raises(Exception, match=r'(?s)data\.a.*"neighbour".*pulumi\.com/patchForce'):
-        await direct.update(made, config_map("shared", a="4"))
+        await direct.update(resource, config_map("shared", a="4"))
     forced = config_map("shared", annotations={"pulumi.com/patchForce": "true"}, a="4")
-    assert (await direct.update(made, forced)).state["data"] == {"a": "4"}
+    assert (await direct.update(resource, forced)).state["data"] == {"a": "4"}
 
 
 async def test_ignored_fields_keep_their_manager(direct: Any, kube: KubeClient, namespace: str) -> None:
-    made = await direct.create(DEPLOYMENT, "d", deployment("d", replicas=0))
-    made = await direct.update(made, deployment("d", replicas=0))
+    resource = await direct.create(DEPLOYMENT, "d", deployment("d", replicas=0))
+    resource = await direct.update(resource, deployment("d", replicas=0))
     scale = {"spec": {"replicas": 2}}
     await kube.patch("apps/v1", "Deployment", "d", scale, namespace, field_manager="autoscaler")
-    assert not (await direct.diff(made, deployment("d", replicas=9), ignored=("spec.replicas",))).detailedDiff
-    wanted = deployment("d", replicas=0, annotations={"pulumi.com/skipAwait": "true"})
-    await direct.update(made, wanted, ignored=("spec.replicas",))
+    assert not (await direct.diff(resource, deployment("d", replicas=9), ignored=("spec.replicas",))).detailedDiff
+    desired = deployment("d", replicas=0, annotations={"pulumi.com/skipAwait": "true"})
+    await direct.update(resource, desired, ignored=("spec.replicas",))
     assert (await kube.get("apps/v1", "Deployment", "d", namespace))["spec"]["replicas"] == 2
 
 
 async def test_wait_timeout_reports_why_and_keeps_the_state(direct: Any, kube: KubeClient, namespace: str) -> None:
-    wanted = deployment("stuck", replicas=1)
-    wanted["spec"]["template"]["spec"]["nodeSelector"] = {"no-such": "node"}
+    desired = deployment("stuck", replicas=1)
+    desired["spec"]["template"]["spec"]["nodeSelector"] = {"no-such": "node"}
     with pytest.raises(Exception, match=r"(?s)0 of 1 Pods are available.*Unschedulable: (0/\d+|no) nodes") as caught:
-        await direct.create(DEPLOYMENT, "stuck", wanted, seconds=3)
+        await direct.create(DEPLOYMENT, "stuck", desired, seconds=3)
     refused: Any = caught.value
     assert refused.state["metadata"]["name"] == "stuck"
     assert refused.failed.id == f"{namespace}/stuck"
     # The next update goes on from that state.
-    made = direct.made(DEPLOYMENT, "stuck", refused.failed.id, wanted, refused.state)
-    assert (await direct.update(made, deployment("stuck", replicas=0))).state["spec"]["replicas"] == 0
+    resource = direct.made(DEPLOYMENT, "stuck", refused.failed.id, desired, refused.state)
+    assert (await direct.update(resource, deployment("stuck", replicas=0))).state["spec"]["replicas"] == 0
 
 
 async def test_update_waits_for_the_new_revision(direct: Any, kube: KubeClient, namespace: str) -> None:
-    made = await direct.create(DEPLOYMENT, "d", deployment("d"))
-    wanted = deployment("d")
-    wanted["spec"]["template"]["metadata"]["labels"]["rev"] = "2"
-    live = (await direct.update(made, wanted)).state
+    resource = await direct.create(DEPLOYMENT, "d", deployment("d"))
+    desired = deployment("d")
+    desired["spec"]["template"]["metadata"]["labels"]["rev"] = "2"
+    live = (await direct.update(resource, desired)).state
     assert live["status"]["observedGeneration"] == live["metadata"]["generation"] == 2
 
 
 async def test_waits_share_one_watch(direct: Any) -> None:
     names = [f"d{i}" for i in range(40)]
-    made = await asyncio.gather(*(direct.create(DEPLOYMENT, name, deployment(name)) for name in names))
-    assert all(m.state["status"]["observedGeneration"] == 1 for m in made)
-    await asyncio.gather(*(direct.delete(m) for m in made))
+    resources = await asyncio.gather(*(direct.create(DEPLOYMENT, name, deployment(name)) for name in names))
+    assert all(m.state["status"]["observedGeneration"] == 1 for m in resources)
+    await asyncio.gather(*(direct.delete(m) for m in resources))
 
 
 async def _note_first(kube: KubeClient, namespace: str, name: str, created: asyncio.Event) -> None:
@@ -252,33 +252,33 @@ async def test_failed_job_ends_the_wait_at_once(direct: Any, kube: KubeClient, n
 
 async def test_service_waits_for_starting_endpoints(direct: Any, kube: KubeClient, namespace: str) -> None:
     spec = {"ports": [{"port": 80}], "selector": {"app": "nobody"}}
-    made = await direct.create(SERVICE, "s", {"metadata": {"name": "s"}, "spec": spec}, seconds=20)
-    assert made.state["spec"]["clusterIP"]
+    resource = await direct.create(SERVICE, "s", {"metadata": {"name": "s"}, "spec": spec}, seconds=20)
+    assert resource.state["spec"]["clusterIP"]
     headless = {"ports": [{"port": 80}], "clusterIP": "None"}
     assert (await direct.create(SERVICE, "h", {"metadata": {"name": "h"}, "spec": headless})).id == f"{namespace}/h"
 
 
 async def test_deletion_waits_and_names_the_finalizers(direct: Any, kube: KubeClient, namespace: str) -> None:
-    made = await direct.create(CONFIG_MAP, "c", config_map("held", a="1"))
+    resource = await direct.create(CONFIG_MAP, "c", config_map("held", a="1"))
     await kube.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": ["example.com/hold"]}}, namespace)
     with pytest.raises(
         Exception, match=r"still being deleted after 0\.5 s; finalizers it waits for: .*example.com/hold"
     ):
-        await direct.delete(made, seconds=0.5)
-    task = asyncio.create_task(direct.delete(made))
+        await direct.delete(resource, seconds=0.5)
+    task = asyncio.create_task(direct.delete(resource))
     await kube.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": None}}, namespace)
     await asyncio.wait_for(task, 10)
     assert await kube.find("v1", "ConfigMap", "held", namespace) is None
-    await direct.delete(made)  # gone already: done
+    await direct.delete(resource)  # gone already: done
 
 
 async def test_patch_owns_its_fields_until_deletion(direct: Any, kube: KubeClient, namespace: str) -> None:
     base = {**config_map("base", theirs="1"), "metadata": {"name": "base", "namespace": namespace}}
     await kube.apply(base, field_manager="neighbour")
-    made = await direct.create(f"{CONFIG_MAP}Patch", "p", config_map("base", ours="2"))
+    resource = await direct.create(f"{CONFIG_MAP}Patch", "p", config_map("base", ours="2"))
     assert (await kube.get("v1", "ConfigMap", "base", namespace))["data"] == {"theirs": "1", "ours": "2"}
-    made = await direct.update(made, config_map("base", ours="3"))
-    await direct.delete(made)
+    resource = await direct.update(resource, config_map("base", ours="3"))
+    await direct.delete(resource)
     assert (await kube.get("v1", "ConfigMap", "base", namespace))["data"] == {"theirs": "1"}
     with pytest.raises(Exception, match=r"require the `\.metadata\.name` field"):
         await direct.create(f"{CONFIG_MAP}Patch", "q", config_map(a="1"))
@@ -286,22 +286,22 @@ async def test_patch_owns_its_fields_until_deletion(direct: Any, kube: KubeClien
 
 async def test_refresh_detects_drift_and_deletion(direct: Any, kube: KubeClient, namespace: str) -> None:
     inputs = config_map("drifting", a="1", b="2")
-    made = await direct.create(CONFIG_MAP, "c", inputs)
+    resource = await direct.create(CONFIG_MAP, "c", inputs)
     await kube.patch("v1", "ConfigMap", "drifting", {"data": {"a": "9", "c": "theirs"}}, namespace)
-    seen = await direct.read(made)
+    seen = await direct.read(resource)
     assert seen.inputs["data"] == {"a": "9", "b": "2"}, "what others add is not ours"
     assert set((await direct.diff(seen, inputs)).detailedDiff) == {"data.a"}
     await kube.delete("v1", "ConfigMap", "drifting", namespace, propagation="Background")
-    assert await direct.read(made) is None
+    assert await direct.read(resource) is None
 
 
 async def test_import_returns_inputs_without_changes(direct: Any, kube: KubeClient, namespace: str) -> None:
     theirs = {**config_map("old", a="1"), "metadata": {"name": "old", "namespace": namespace, "labels": {"x": "y"}}}
     await kube.apply(theirs, field_manager="kubectl")
-    made = direct.made(CONFIG_MAP, "c", f"{namespace}/old", {}, {})
-    found = await direct.read(made)
-    assert found.inputs == theirs
-    assert not (await direct.diff(found, theirs)).detailedDiff
+    resource = direct.made(CONFIG_MAP, "c", f"{namespace}/old", {}, {})
+    live = await direct.read(resource)
+    assert live.inputs == theirs
+    assert not (await direct.diff(live, theirs)).detailedDiff
 
 
 async def test_custom_resources_wait_for_their_definition(direct: Any, kube: KubeClient, namespace: str) -> None:
@@ -337,26 +337,26 @@ async def test_custom_resources_wait_for_their_definition(direct: Any, kube: Kub
     checked = await direct.check(token, "crd", crd)
     # The program's own CRD says that the kind has no namespace before the server knows it.
     assert "namespace" not in (await direct.check(f"kubernetes:{group}/v1:Thing", "t", thing))["metadata"]
-    made = await direct.create(token, "crd", checked)
-    one = await direct.create(f"kubernetes:{group}/v1:Thing", "t", thing)
-    assert one.id == "t"
-    assert one.state["spec"] == {"size": 1, "free": {"a": 1}}
+    resource = await direct.create(token, "crd", checked)
+    thing_resource = await direct.create(f"kubernetes:{group}/v1:Thing", "t", thing)
+    assert thing_resource.id == "t"
+    assert thing_resource.state["spec"] == {"size": 1, "free": {"a": 1}}
     crd["spec"]["names"]["shortNames"] = ["th"]  # type: ignore[index]
-    made = await direct.update(made, crd)
-    assert made.state["spec"]["names"]["shortNames"] == ["th"]
-    await direct.delete(made)
-    await direct.delete(one)  # its kind is gone, and it with it
+    resource = await direct.update(resource, crd)
+    assert resource.state["spec"]["names"]["shortNames"] == ["th"]
+    await direct.delete(resource)
+    await direct.delete(thing_resource)  # its kind is gone, and it with it
 
 
 async def test_secrets_stay_secret_in_state_and_messages(direct: Any, kube: KubeClient, namespace: str) -> None:
     inputs = {"metadata": {"name": "s"}, "type": "Opaque", "stringData": {"password": "hunter2-canary"}}
-    made = await direct.create(SECRET, "s", inputs)
-    assert made.state["data"] == Secret({"password": "aHVudGVyMi1jYW5hcnk="})
-    assert isinstance(made.state["__inputs"]["stringData"], Secret)
+    resource = await direct.create(SECRET, "s", inputs)
+    assert resource.state["data"] == Secret({"password": "aHVudGVyMi1jYW5hcnk="})
+    assert isinstance(resource.state["__inputs"]["stringData"], Secret)
     hidden = config_map("c", plain="1")
     hidden["data"]["token"] = Secret("canary-token")
-    one = await direct.create(CONFIG_MAP, "c", hidden)
-    assert one.state["data"] == {"plain": "1", "token": Secret("canary-token")}
+    config_map_resource = await direct.create(CONFIG_MAP, "c", hidden)
+    assert config_map_resource.state["data"] == {"plain": "1", "token": Secret("canary-token")}
     broken = deployment("d")
     broken["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = Secret("canary-policy")
     with pytest.raises(Exception, match="imagePullPolicy") as caught:

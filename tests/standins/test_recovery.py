@@ -69,14 +69,14 @@ def recorded(program: Program) -> int:
             latest = json.loads(checkpoint.read_bytes())["checkpoint"].get("latest") or {}
         except ValueError:  # it is being written
             return 0
-        return sum(one["type"].endswith(":ConfigMap") for one in latest.get("resources") or [])
+        return sum(resource["type"].endswith(":ConfigMap") for resource in latest.get("resources") or [])
     return 0
 
 
 async def left(kube: KubeClient, namespace: str) -> list[str]:
     kinds = (("apps/v1", "Deployment"), ("v1", "ConfigMap"))
-    found = [item["metadata"]["name"] for kind in kinds for item in (await kube.list(*kind, namespace))["items"]]
-    return sorted(name for name in found if name != "kube-root-ca.crt")
+    names = [item["metadata"]["name"] for kind in kinds for item in (await kube.list(*kind, namespace))["items"]]
+    return sorted(name for name in names if name != "kube-root-ca.crt")
 
 
 def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

@@ -143,11 +143,11 @@ async def test_release_from_a_folder(direct: Any, kube: KubeClient, namespace: s
     assert (await direct.create(RELEASE, "greet", inputs, preview=True)).id == ""
     assert await kube.find("v1", "ConfigMap", "greet-settings", namespace) is None
 
-    made = await direct.create(RELEASE, "greet", inputs)
-    assert made.id == f"{namespace}/greet"
-    assert made.inputs["version"] == "1.2.3"
+    release = await direct.create(RELEASE, "greet", inputs)
+    assert release.id == f"{namespace}/greet"
+    assert release.inputs["version"] == "1.2.3"
     assert (await kube.get("v1", "ConfigMap", "greet-settings", namespace))["data"]["greeting"] == "hi"
-    status = made.state["status"]
+    status = release.state["status"]
     assert {key: status[key] for key in ("status", "revision", "chart", "version", "appVersion")} == {
         "status": "deployed",
         "revision": 1,
@@ -155,28 +155,28 @@ async def test_release_from_a_folder(direct: Any, kube: KubeClient, namespace: s
         "version": "1.2.3",
         "appVersion": "7",
     }
-    assert made.state["resourceNames"] == {
+    assert release.state["resourceNames"] == {
         "ConfigMap/v1": [f"{namespace}/greet-settings"],
         "Deployment/apps/v1": [f"{namespace}/greet"],
     }
-    assert not (await direct.diff(made, inputs)).detailedDiff
-    assert not (await direct.diff(await direct.read(made), inputs)).detailedDiff
+    assert not (await direct.diff(release, inputs)).detailedDiff
+    assert not (await direct.diff(await direct.read(release), inputs)).detailedDiff
 
     write_chart(tmp_path, "1.3.0")
-    assert set((await direct.diff(made, inputs)).detailedDiff) == {"version"}, "a new chart is an upgrade"
-    made = await direct.update(made, {**inputs, "values": {"greeting": "hey"}})
-    assert made.state["status"]["revision"] == 2
+    assert set((await direct.diff(release, inputs)).detailedDiff) == {"version"}, "a new chart is an upgrade"
+    release = await direct.update(release, {**inputs, "values": {"greeting": "hey"}})
+    assert release.state["status"]["revision"] == 2
     assert (await kube.get("v1", "ConfigMap", "greet-settings", namespace))["data"] == {
         "greeting": "hey",
         "version": "1.3.0",
     }
-    found = await direct.diff(made, {**inputs, "name": "other"})
-    assert found.replaces == ["name"]
+    diff = await direct.diff(release, {**inputs, "name": "other"})
+    assert diff.replaces == ["name"]
 
-    await direct.delete(made)
-    assert await direct.read(made) is None
+    await direct.delete(release)
+    assert await direct.read(release) is None
     assert await kube.find("v1", "ConfigMap", "greet-settings", namespace) is None
-    await direct.delete(made)
+    await direct.delete(release)
 
 
 async def test_release_from_a_repository_and_from_an_archive(
@@ -188,8 +188,8 @@ async def test_release_from_a_repository_and_from_an_archive(
     index = {"apiVersion": "v1", "entries": {"greeter": [entry]}}
     pages.pages["/index.yaml"] = ("text/yaml", json.dumps(index).encode())
     inputs = {"name": "repo", "chart": "greeter", "repositoryOpts": {"repo": pages.url}, "version": ">=1.0.0"}
-    made = await direct.create(RELEASE, "repo", inputs)
-    assert made.inputs["version"] == "1.2.3"
+    release = await direct.create(RELEASE, "repo", inputs)
+    assert release.inputs["version"] == "1.2.3"
     assert (await direct.create(RELEASE, "tgz", {"name": "tgz", "chart": str(tmp_path / "greeter-1.2.3.tgz")})).id
     with pytest.raises(Exception, match=r"check the chart name and repository configuration"):
         await direct.check(RELEASE, "x", {**inputs, "chart": "no-such-chart"})
@@ -220,8 +220,8 @@ async def test_release_from_an_oci_registry(direct: Any, tmp_path: Path, pages: 
         "version": "1.2.3",
         "repositoryOpts": {"caFile": str(pages.secure(tmp_path))},
     }
-    made = await direct.create(RELEASE, "oci", {**inputs, "name": "oci"})
-    assert made.state["status"]["status"] == "deployed"
+    release = await direct.create(RELEASE, "oci", {**inputs, "name": "oci"})
+    assert release.state["status"]["status"] == "deployed"
 
 
 async def test_value_against_the_schema_fails_the_preview(direct: Any, tmp_path: Path) -> None:
@@ -238,10 +238,12 @@ async def test_failed_release_is_kept_and_repaired_by_the_next_update(
         await direct.create(RELEASE, "slow", inputs)
     refused: Any = caught.value
     assert refused.state["status"]["status"] == "failed"
-    made = direct.made(RELEASE, "slow", refused.failed.id, await direct.check(RELEASE, "slow", inputs), refused.state)
+    release = direct.made(
+        RELEASE, "slow", refused.failed.id, await direct.check(RELEASE, "slow", inputs), refused.state
+    )
     with pytest.raises(Exception, match="is failed"):
-        await direct.read(made)
-    mended = await direct.update(made, {**inputs, "values": {"replicas": 0}, "timeout": 30})
+        await direct.read(release)
+    mended = await direct.update(release, {**inputs, "values": {"replicas": 0}, "timeout": 30})
     assert mended.state["status"]["status"] == "deployed"
 
 
@@ -250,14 +252,14 @@ async def test_interrupted_release_is_resumed(
     direct: Any, kube: KubeClient, namespace: str, tmp_path: Path, revision: int
 ) -> None:
     inputs = {"name": "cut", "chart": str(write_chart(tmp_path)), "timeout": 30}
-    made = await direct.create(RELEASE, "cut", inputs)
+    release = await direct.create(RELEASE, "cut", inputs)
     if revision == 2:
-        made = await direct.update(made, {**inputs, "values": {"greeting": "two"}})
+        release = await direct.update(release, {**inputs, "values": {"greeting": "two"}})
     # What a helm killed in the middle leaves: its newest revision is pending, which refuses every other helm.
     state = "pending-install" if revision == 1 else "pending-upgrade"
     name = f"sh.helm.release.v1.cut.v{revision}"
     await _set_status(kube, namespace, name, state)
-    again = await direct.update(made, {**inputs, "values": {"greeting": "three"}})
+    again = await direct.update(release, {**inputs, "values": {"greeting": "three"}})
     assert again.state["status"]["status"] == "deployed"
     assert (await kube.get("v1", "ConfigMap", "cut-settings", namespace))["data"]["greeting"] == "three"
 
@@ -278,10 +280,10 @@ async def test_secret_values_stay_out_of_arguments_and_messages(direct: Any, tmp
         "chart": str(write_chart(tmp_path)),
         "values": {"greeting": Secret("canary-greeting"), "replicas": 0},
     }
-    made = await direct.create(RELEASE, "s", inputs)
-    assert made.state["values"]["greeting"] == Secret("canary-greeting")
-    assert made.state["__inputs"]["values"]["greeting"] == Secret("canary-greeting")
-    seen = await direct.read(made)
+    release = await direct.create(RELEASE, "s", inputs)
+    assert release.state["values"]["greeting"] == Secret("canary-greeting")
+    assert release.state["__inputs"]["values"]["greeting"] == Secret("canary-greeting")
+    seen = await direct.read(release)
     assert seen.inputs["values"]["greeting"] == Secret("canary-greeting")
     broken = {**inputs, "name": "t", "values": {"replicas": Secret("canary-replicas")}}
     with pytest.raises(Exception, match="replicas") as caught:

@@ -37,9 +37,9 @@ def test_changes_are_listed_by_path(old: dict[str, Any], new: dict[str, Any], ch
 def test_replacement_deletes_first_only_with_the_same_name() -> None:
     named = {"metadata": {"name": "n", "namespace": "s"}, "data": {"a": "1"}}
     changed = {**named, "data": {"a": "2"}}
-    found = difference(named, changed, (*IDENTITY, "data"))
-    assert found.changes == {"data.a": Change("update", replace=True)}
-    assert found.delete_first
+    changes = difference(named, changed, (*IDENTITY, "data"))
+    assert changes.changes == {"data.a": Change("update", replace=True)}
+    assert changes.delete_first
     assert difference(named, named, IDENTITY).delete_first
     moved = {"metadata": {"name": "n", "namespace": "t"}, "data": {"a": "1"}}
     assert not difference(named, moved, IDENTITY).delete_first

@@ -63,9 +63,9 @@ async def wait_for(client: FlakyClient) -> Object | None:
 )
 async def test_short_outage_is_tolerated(trouble: Exception) -> None:
     client = FlakyClient(listing(1), trouble, trouble, listing(2, done="yes"))
-    found = await wait_for(client)
-    assert found is not None
-    assert found["data"] == {"done": "yes"}
+    result = await wait_for(client)
+    assert result is not None
+    assert result["data"] == {"done": "yes"}
     assert client.lists == 4
 
 

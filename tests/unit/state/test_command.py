@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from inferstack.toolchain import binaries
-from tests.rehearsal.command import Command
+from tests.rehearsal.command import InferstackCommand
 
 pytestmark = pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 
 ROOT = "urn:pulumi:local::inferstack::pulumi:pulumi:Stack::inferstack-local"
 
 
-def _export(command: Command) -> dict[str, Any]:
-    told = command.must("pulumi", "stack", "export")
+def _export(command: InferstackCommand) -> dict[str, Any]:
+    told = command.run_checked("pulumi", "stack", "export")
     content: dict[str, Any] = json.loads(told[told.index("\n{") if not told.startswith("{") else 0 :])
     return content
 
 
-def _load(command: Command, content: dict[str, Any], folder: Path) -> None:
+def _load(command: InferstackCommand, content: dict[str, Any], folder: Path) -> None:
     (folder / "in.json").write_text(json.dumps(content))
-    command.must("pulumi", "stack", "import", "--file", str(folder / "in.json"))
+    command.run_checked("pulumi", "stack", "import", "--file", str(folder / "in.json"))
 
 
 def test_a_backup_comes_back(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
-    command = Command(tmp_path / "state")
+    command = InferstackCommand(tmp_path / "state")
     command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
     empty = _export(command)
     full = json.loads(json.dumps(empty))
@@ -38,11 +38,11 @@ def test_a_backup_comes_back(tmp_path: Path) -> None:
     ]
     _load(command, full, tmp_path)
 
-    [made] = json.loads(command.must("state", "backup", "-o", "json"))
+    [made] = json.loads(command.run_checked("state", "backup", "-o", "json"))
     assert (made["stack"], made["resources"]) == ("local", 1)
-    command.must("state", "verify", "-s", "local", made["file"])
+    command.run_checked("state", "verify", "-s", "local", made["file"])
     _load(command, empty, tmp_path)
-    command.must("pulumi", "stack", "import", "--file", made["file"])
+    command.run_checked("pulumi", "stack", "import", "--file", made["file"])
 
     [back] = _export(command)["deployment"]["resources"]
     assert (back["urn"], back["outputs"]) == (ROOT, {"endpoint": "here"})

@@ -14,7 +14,7 @@ from inferstack.errors import UserError
 from inferstack.project import project_root
 from inferstack.state.rotate import folder_of, passphrase_of
 from inferstack.toolchain import binaries
-from tests.rehearsal.command import Command
+from tests.rehearsal.command import InferstackCommand
 
 pytestmark = pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 
@@ -22,21 +22,21 @@ VALUE = "canary-of-a-rotation"
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InferstackCommand:
     """A stack with one secret in its configuration."""
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
-    made = Command(tmp_path / "state")
+    made = InferstackCommand(tmp_path / "state")
     made.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
     for name in ("INFERSTACK_STACKS", "INFERSTACK_STATE"):
         monkeypatch.setenv(name, made.environment[name])
-    made.must("pulumi", "config", "set", "--secret", "token", VALUE)
+    made.run_checked("pulumi", "config", "set", "--secret", "token", VALUE)
     return made
 
 
 READ = ("config", "get", "token", "--stack", "local", "--non-interactive")
 
 
-def _secret(command: Command) -> str:
+def _secret(command: InferstackCommand) -> str:
     read = Session("local", lambda _: None).engine.output(["-C", str(command.state / "stacks"), *READ])
     assert read.returncode == 0, read.stderr
     return read.stdout.strip()
@@ -47,11 +47,11 @@ def _salt(folder: Path) -> str:
     return line
 
 
-def test_a_rotation_makes_the_old_passphrase_useless(command: Command, tmp_path: Path) -> None:
+def test_a_rotation_makes_the_old_passphrase_useless(command: InferstackCommand, tmp_path: Path) -> None:
     before = _salt(tmp_path)
     shared = (command.state / "passphrase").read_text()
 
-    command.must("state", "rotate")
+    command.run_checked("state", "rotate")
 
     own = passphrase_of(command.state, "local")
     assert own.read_text() != shared
@@ -66,7 +66,7 @@ def test_a_rotation_makes_the_old_passphrase_useless(command: Command, tmp_path:
     assert "incorrect passphrase" in old.stderr
 
 
-def _kill(command: Command, step: str) -> int:
+def _kill(command: InferstackCommand, step: str) -> int:
     """Rotate until the step and be killed there; return how the process ended."""
     script = Path(__file__).with_name("killed.py")
     environment = {**os.environ, **command.environment, "PYTHONPATH": str(project_root())}
@@ -74,26 +74,26 @@ def _kill(command: Command, step: str) -> int:
 
 
 @pytest.mark.parametrize(("step", "forward"), [("begin", False), ("change", True), ("commit", True)])
-def test_a_kill_costs_nothing(command: Command, step: str, forward: bool) -> None:
+def test_a_kill_costs_nothing(command: InferstackCommand, step: str, forward: bool) -> None:
     assert _kill(command, step) == -9
     assert folder_of(command.state, "local").is_dir()
     with pytest.raises(UserError, match="inferstack state rotate -s local"):
         Session("local", lambda _: None).select()
 
-    assert f"{'the new' if forward else 'the old'} key is in use" in command.must("state", "rotate")
+    assert f"{'the new' if forward else 'the old'} key is in use" in command.run_checked("state", "rotate")
 
     assert _secret(command) == VALUE
     assert passphrase_of(command.state, "local").exists() == forward
     assert not list(command.state.glob("rotation.*"))
 
 
-def test_a_kill_between_the_engines_two_writes_goes_back(command: Command) -> None:
+def test_a_kill_between_the_engines_two_writes_goes_back(command: InferstackCommand) -> None:
     checkpoint = command.state / "pulumi" / ".pulumi" / "stacks" / "inferstack" / "local.json"
     before = checkpoint.read_bytes()
     assert _kill(command, "change") == -9
     checkpoint.write_bytes(before)  # the configuration is written first
 
-    assert "the old key is in use" in command.must("state", "rotate")
+    assert "the old key is in use" in command.run_checked("state", "rotate")
 
     assert _secret(command) == VALUE
     assert not passphrase_of(command.state, "local").exists()

@@ -10,7 +10,7 @@ from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 from inferstack.state.rotate import VARIABLES, refuse_hiding, refuse_stale
 from inferstack.toolchain import binaries
-from tests.rehearsal.command import Command
+from tests.rehearsal.command import InferstackCommand
 
 TEXT, FILE = VARIABLES
 
@@ -91,11 +91,13 @@ def test_a_session_of_a_stack_under_another_ones_passphrase_is_refused(
 @pytest.mark.skipif(binaries.locate("pulumi") is None, reason="no engine yet: `inferstack tools ensure`")
 def test_a_rotation_in_a_shell_with_our_variables_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
-    command = Command(tmp_path / "state")
+    command = InferstackCommand(tmp_path / "state")
     command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
-    command.must("pulumi", "config", "set", "--secret", "token", "x")
+    command.run_checked("pulumi", "config", "set", "--secret", "token", "x")
     exported = dict(
-        line.removeprefix("export ").split("=", 1) for line in command.must("env").splitlines() if "PASSPHRASE" in line
+        line.removeprefix("export ").split("=", 1)
+        for line in command.run_checked("env").splitlines()
+        if "PASSPHRASE" in line
     )
     assert exported == {FILE: str(command.state / "passphrase")}
     before = {path: path.read_bytes() for path in _kept(command, tmp_path)}
@@ -108,7 +110,7 @@ def test_a_rotation_in_a_shell_with_our_variables_changes_nothing(tmp_path: Path
     assert {path: path.read_bytes() for path in _kept(command, tmp_path)} == before
 
 
-def _kept(command: Command, stacks: Path) -> list[Path]:
+def _kept(command: InferstackCommand, stacks: Path) -> list[Path]:
     """Return the files that a rotation changes, makes or removes."""
     found = [stacks / "Pulumi.local.yaml", *command.state.glob("passphrase*"), *command.state.glob("rotation.*")]
     found += [*(command.state / "stacks").iterdir(), *(command.state / "pulumi").rglob("local.json")]
