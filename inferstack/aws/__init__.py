@@ -1,4 +1,7 @@
-"""What the project knows and asks of AWS: instance types, EKS releases, quotas, and what a teardown left behind."""
+"""AWS: instance types, EKS releases, list prices, quotas, and leftovers of a teardown.
+
+The catalogue and the cost estimate are pure. Quotas and leftovers call AWS APIs with boto3, read-only.
+"""
 
 from inferstack.aws import catalogue, leftovers, quotas
 

@@ -25,7 +25,7 @@ class _Row(CamelModel):
 
     source: str
     confirmed: bool
-    """False where the row was written from memory and not seen in its source."""
+    """Whether the row was verified against its source."""
 
 
 class InstanceType(_Row):
@@ -89,10 +89,10 @@ def parse(content: Mapping[str, Any]) -> Catalogue:
     for row in (*types.values(), *releases.values()):
         if row.source not in content["sources"]:
             raise ValueError(f"{row}: the source {row.source} is not under sources")
-    known = {*mig.load().gpus, *content["withoutMig"]}
-    for found in types.values():
-        if found.gpu is not None and found.gpu not in known:
-            raise ValueError(f"{found.name}: the GPU {found.gpu} is neither in the MIG catalogue nor under withoutMig")
+    gpu_models = {*mig.load().gpus, *content["withoutMig"]}
+    for entry in types.values():
+        if entry.gpu is not None and entry.gpu not in gpu_models:
+            raise ValueError(f"{entry.name}: the GPU {entry.gpu} is neither in the MIG catalogue nor under withoutMig")
     return Catalogue(instance_types=types, releases=releases, sources=content["sources"])
 
 
@@ -104,10 +104,10 @@ def instance_type(name: str) -> InstanceType:
     """Return an instance type.
 
     Raises:
-        UserError: the catalogue has no such type; the message names near ones.
+        UserError: the catalogue has no such type; the message suggests similar ones.
     """
-    known = load().instance_types
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise UserError(f"unknown instance type {name!r}: known are {', '.join(near)}")
-    return known[name]
+    gpu_models = load().instance_types
+    if name not in gpu_models:
+        suggestions = difflib.get_close_matches(name, gpu_models, n=3) or sorted(gpu_models)
+        raise UserError(f"unknown instance type {name!r}: known are {', '.join(suggestions)}")
+    return gpu_models[name]

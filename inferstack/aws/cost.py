@@ -1,7 +1,7 @@
-"""What a stack costs a month, roughly: list prices of ``prices.yaml`` of what runs all the time. Pure.
+"""Estimate of the monthly cost of a stack, from the list prices in ``prices.yaml``. Pure.
 
-Counted are nodes, control planes, NAT gateways, interface endpoints and keys. Not counted are disks, load balancers,
-logs, buckets and every byte that is moved: they follow use, which nobody knows before. Spot nodes and Capacity Blocks
+The estimate covers what runs permanently: nodes, control planes, NAT gateways, interface endpoints and keys. Disks,
+load balancers, logs, buckets and data transfer are excluded, because they depend on use. Spot nodes and Capacity Blocks
 are counted at the on-demand price, so the estimate is too high for them.
 """
 
@@ -30,23 +30,23 @@ class Item:
 
     what: str
     usd: float | None
-    """USD a month; None where there is no price."""
+    """USD per month; None if the price is unknown."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is counted, dearest first."""
+    """A cost estimate, most expensive item first."""
 
     items: tuple[Item, ...]
 
     @property
     def usd(self) -> float:
-        """USD a month of all that has a price."""
+        """USD per month of all items with a known price."""
         return sum(item.usd or 0.0 for item in self.items)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What has no price; the sum is then the least that it costs."""
+        """Items without a known price. If there are any, the sum is a lower bound."""
         return tuple(item.what for item in self.items if item.usd is None)
 
 
@@ -66,15 +66,15 @@ def monthly(
     endpoints: int = 0,
     keys: int = 0,
 ) -> Estimate:
-    """Estimate what groups of nodes and what belongs to them cost a month.
+    """Estimate the monthly cost of node groups and other resources.
 
     Args:
-        groups: each with as many nodes as are to be counted. Of several instance types the dearest counts.
-        control_planes: clusters.
-        extended: their Kubernetes version is in extended support.
-        nat_gateways: all of them.
-        endpoints: interface endpoints, once for each zone that they are in.
-        keys: KMS keys.
+        groups: node groups with the number of nodes to count. Of several instance types the most expensive one counts.
+        control_planes: number of EKS clusters.
+        extended: whether their Kubernetes version is in extended support.
+        nat_gateways: number of NAT gateways.
+        endpoints: number of interface endpoints times their zones.
+        keys: number of KMS keys.
     """
     others = prices()["others"]
     items = [_nodes(group) for group in groups]
@@ -91,11 +91,10 @@ def monthly(
 
 
 def of_resources(resources: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Estimate:
-    """Estimate what the resources of a stack cost a month.
+    """Estimate the monthly cost of the resources of a stack.
 
     Args:
-        resources: token, name and inputs of each, as Pulumi has them. Tokens that cost nothing by themselves, or are
-            not counted, are passed over.
+        resources: type token, name and inputs of each Pulumi resource. Other types are ignored.
     """
     groups: list[Group] = []
     number = dict.fromkeys((_CLUSTER, _NAT, _KEY), 0)
@@ -120,14 +119,14 @@ def of_resources(resources: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Est
 
 def _group(name: str, inputs: Mapping[str, Any]) -> Group:
     scaling = inputs.get("scalingConfig") or {}
-    types = tuple(str(one) for one in inputs.get("instanceTypes") or ())
+    types = tuple(str(item) for item in inputs.get("instanceTypes") or ())
     return Group(name, types, str(inputs.get("capacityType", "ON_DEMAND")), int(scaling.get("desiredSize", 0)))
 
 
 def _nodes(group: Group) -> Item:
-    found = list(_priced(group))
+    priced = list(_priced(group))
     name, price = max(
-        found, key=lambda one: one[1], default=(" or ".join(group.instance_types) or "unknown type", None)
+        priced, key=lambda item: item[1], default=(" or ".join(group.instance_types) or "unknown type", None)
     )
     what = f"{group.name}: {group.nodes} x {name}"
     if not group.nodes:

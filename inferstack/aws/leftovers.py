@@ -1,4 +1,7 @@
-"""What a teardown left behind on AWS: looked for by tag and by name, for what controllers made is in nobody's state."""
+"""AWS resources that remain after a teardown, found by tag and by name.
+
+Controllers create resources that are in no Pulumi state, so the state alone is not sufficient.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +17,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that is still there, and may cost money."""
+    """A remaining resource, which may cost money."""
 
     kind: str
     """Service and kind, such as ``ec2 natgateway``."""
     name: str
-    """ARN or id."""
+    """ARN or ID."""
     why: str
-    """How it was found."""
+    """The tag or name by which it was found."""
 
 
 def find(region: str, stack: str) -> list[Leftover]:
-    """Return all that belongs to a stack in a region, sorted; empty after a clean teardown.
+    """Return all resources of a stack in a region, sorted; empty after a clean teardown.
 
-    What AWS still lists for a while though it is gone, such as terminated instances and keys that wait for their
-    deletion, is not among it.
+    Resources that AWS lists for a while after their deletion, such as terminated instances and keys pending deletion,
+    are excluded.
 
     Raises:
-        UserError: no credentials, or AWS refuses or does not answer.
+        UserError: there are no credentials, access is denied, or AWS does not respond.
     """
     with connected(region) as session:
-        found: dict[str, Leftover] = {}
-        # What was found by a tag keeps that reason: the first of them is ours.
-        for one in (*_tagged(session, stack), *_named(session, stack), *_of_controllers(session, stack)):
-            # EC2's ids are unique, and are found both alone and in an ARN.
-            found.setdefault(one.name.rpartition("/")[2] if one.kind.startswith("ec2 ") else one.name, one)
-        return sorted(found.values(), key=lambda one: (one.kind, one.name))
+        leftovers: dict[str, Leftover] = {}
+        # A resource found several times keeps the first reason; the stack's own tag comes first.
+        for resource in (*_tagged(session, stack), *_named(session, stack), *_of_controllers(session, stack)):
+            # EC2 IDs are unique and occur both alone and in ARNs.
+            leftovers.setdefault(
+                resource.name.rpartition("/")[2] if resource.kind.startswith("ec2 ") else resource.name, resource
+            )
+        return sorted(leftovers.values(), key=lambda resource: (resource.kind, resource.name))
 
 
 def _tagged(session: boto3.Session, stack: str) -> Iterator[Leftover]:
-    """Yield what carries our tag, EKS's, the load balancer controller's, or that of Kubernetes' own cloud provider."""
+    """Yield resources with the tag of the stack, EKS, the load balancer controller or Kubernetes' cloud provider."""
     name = cluster_name(stack)
     api = session.client("resourcegroupstaggingapi")
     tags = {
@@ -55,20 +60,20 @@ def _tagged(session: boto3.Session, stack: str) -> Iterator[Leftover]:
     for key, values in tags.items():
         filters: Any = [{"Key": key, "Values": values}]
         for page in api.get_paginator("get_resources").paginate(TagFilters=filters):
-            arns = [one["ResourceARN"] for one in page["ResourceTagMappingList"]]
+            arns = [resource["ResourceARN"] for resource in page["ResourceTagMappingList"]]
             for arn in _still_there(session, arns):
                 yield Leftover(kind_of(arn), arn, f"tag {key}={values[0]}")
 
 
 def kind_of(arn: str) -> str:
-    """Return service and kind of an ARN: ``ec2 natgateway``, ``s3 bucket``."""
+    """Return service and resource type of an ARN: ``ec2 natgateway``, ``s3 bucket``."""
     _, _, service, _, _, rest = arn.split(":", 5)
     kind = rest.replace(":", "/").partition("/")[0] if "/" in rest or ":" in rest else {"s3": "bucket"}.get(service, "")
     return f"{service} {kind}".strip()
 
 
 def _still_there(session: boto3.Session, arns: Iterable[str]) -> Iterator[str]:
-    """Leave out what is listed though it is gone or going."""
+    """Yield the ARNs whose resource is neither deleted nor being deleted."""
     for arn in arns:
         gone = _GONE.get(kind_of(arn))
         if gone is None or not gone(session, arn.replace(":", "/").rpartition("/")[2]):
@@ -82,21 +87,21 @@ def _key_is_going(session: boto3.Session, key: str) -> bool:
 
 def _instance_is_gone(session: boto3.Session, instance: str) -> bool:
     filters: Any = [{"Name": "instance-id", "Values": [instance]}]
-    found = session.client("ec2").describe_instances(Filters=filters)["Reservations"]
-    states = [one["State"]["Name"] for reservation in found for one in reservation["Instances"]]
+    leftovers = session.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    states = [resource["State"]["Name"] for reservation in leftovers for resource in reservation["Instances"]]
     return all(state in ("terminated", "shutting-down") for state in states)
 
 
 def _nat_is_gone(session: boto3.Session, gateway: str) -> bool:
     filters: Any = [{"Name": "nat-gateway-id", "Values": [gateway]}]
-    found = session.client("ec2").describe_nat_gateways(Filters=filters)["NatGateways"]
-    return all(one["State"] in ("deleted", "deleting") for one in found)
+    leftovers = session.client("ec2").describe_nat_gateways(Filters=filters)["NatGateways"]
+    return all(resource["State"] in ("deleted", "deleting") for resource in leftovers)
 
 
 def _endpoint_is_gone(session: boto3.Session, endpoint: str) -> bool:
     filters: Any = [{"Name": "vpc-endpoint-id", "Values": [endpoint]}]
-    found = session.client("ec2").describe_vpc_endpoints(Filters=filters)["VpcEndpoints"]
-    return all(str(one["State"]).lower() in ("deleted", "deleting") for one in found)
+    leftovers = session.client("ec2").describe_vpc_endpoints(Filters=filters)["VpcEndpoints"]
+    return all(str(resource["State"]).lower() in ("deleted", "deleting") for resource in leftovers)
 
 
 _GONE: dict[str, Callable[[boto3.Session, str], bool]] = {
@@ -105,15 +110,15 @@ _GONE: dict[str, Callable[[boto3.Session, str], bool]] = {
     "ec2 natgateway": _nat_is_gone,
     "ec2 vpc-endpoint": _endpoint_is_gone,
 }
-"""Kinds that AWS goes on listing after their end, each with how to tell."""
+"""Kinds that AWS lists after their deletion, each with a check for that."""
 
 
 def _named(session: boto3.Session, stack: str) -> Iterator[Leftover]:
-    """Yield what has a name of ours and may have no tag: roles, cached images, logs that came late."""
+    """Yield resources with a name of the stack that may have no tag: roles, cached images, late logs."""
     name = cluster_name(stack)
     for roles in session.client("iam").get_paginator("list_roles").paginate():
         for role in roles["Roles"]:
-            # Roles are the account's: those of the same stack in other regions are not ours to tell of.
+            # Roles are global: skip those of the same stack in other regions.
             if role["RoleName"].startswith(f"{name}-{session.region_name}-"):
                 yield Leftover("iam role", role["Arn"], f"name {name}-...")
     for repositories in session.client("ecr").get_paginator("describe_repositories").paginate():
@@ -127,10 +132,10 @@ def _named(session: boto3.Session, stack: str) -> Iterator[Leftover]:
 
 
 def _of_controllers(session: boto3.Session, stack: str) -> Iterator[Leftover]:
-    """Yield interfaces and disks that Kubernetes' controllers made: they are in no state, and cost or block the VPC."""
+    """Yield interfaces and disks created by Kubernetes controllers, which cost money or block the VPC's deletion."""
     name = cluster_name(stack)
     ec2 = session.client("ec2")
-    # The VPC CNI's own tag, and EKS's.
+    # The tags of the VPC CNI and of EKS.
     for key in ("cluster.k8s.amazonaws.com/name", "eks:eks-cluster-name"):
         filters: Any = [{"Name": f"tag:{key}", "Values": [name]}]
         for interfaces in ec2.get_paginator("describe_network_interfaces").paginate(Filters=filters):

@@ -1,4 +1,4 @@
-"""Whether the account may have what a stack wants: quotas of EC2, VPC and EKS against need and present use."""
+"""Service quotas of EC2, VPC and EKS, compared with what a stack requires and what is in use."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _STANDARD_FAMILIES = tuple("acdhimrtz")
 
 @dataclass(frozen=True)
 class Group:
-    """A group of nodes as far as quotas go."""
+    """A node group, as far as quotas and cost depend on it."""
 
     name: str
     instance_types: tuple[str, ...]
     capacity: str
     """ON_DEMAND, SPOT or CAPACITY_BLOCK."""
     nodes: int
-    """At most."""
+    """Maximum number of nodes."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """What a stack takes of one quota."""
+class Requirement:
+    """What a stack requires of one quota."""
 
     service: str
     """Service code of Service Quotas."""
@@ -54,31 +54,31 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A need against what the account may have."""
+class QuotaCheck:
+    """A requirement, compared with the account's quota."""
 
-    need: Need
+    requirement: Requirement
     limit: int | None
-    """None where Service Quotas does not tell."""
+    """None if Service Quotas does not know it."""
     others: int
-    """What is in use already and not by this stack."""
+    """Current use by others than this stack."""
 
     @property
     def enough(self) -> bool:
-        """Tell whether the stack's need fits; an unknown limit is not held against it."""
-        return self.limit is None or self.others + self.need.amount <= self.limit
+        """Whether the quota suffices. An unknown limit counts as sufficient."""
+        return self.limit is None or self.others + self.requirement.amount <= self.limit
 
 
-def need(groups: Iterable[Group], *, nat_gateways: int, endpoints: int) -> list[Need]:
-    """Return what a stack takes of each quota when all its groups are at their largest.
+def requirements(groups: Iterable[Group], *, nat_gateways: int, endpoints: int) -> list[Requirement]:
+    """Return what a stack requires of each quota with all node groups at their maximum size.
 
-    vCPUs are counted of the largest of a group's types. Capacity Blocks do not count against on-demand quotas; nodes
-    from an On-Demand Capacity Reservation do.
+    The instance type with the most vCPUs of a group counts. Capacity Blocks do not count against on-demand quotas;
+    On-Demand Capacity Reservations do.
 
     Args:
-        groups: all of the stack.
-        nat_gateways: each has an elastic IP.
-        endpoints: interface endpoints of the VPC.
+        groups: all node groups of the stack.
+        nat_gateways: number of NAT gateways; each has an elastic IP.
+        endpoints: number of interface endpoints of the VPC.
     """
     vcpus: dict[tuple[str, str], int] = {}
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -86,41 +86,42 @@ def need(groups: Iterable[Group], *, nat_gateways: int, endpoints: int) -> list[
         if group.capacity == "CAPACITY_BLOCK":
             continue
         types = [catalogue.instance_type(name) for name in group.instance_types]
-        largest = max(types, key=lambda one: one.vcpus)
+        largest = max(types, key=lambda item: item.vcpus)
         quota = (_SPOT if group.capacity == "SPOT" else _ON_DEMAND)[largest.family]
         vcpus[quota] = vcpus.get(quota, 0) + largest.vcpus * group.nodes
         reasons.setdefault(quota, []).append(f"{group.name}: {group.nodes} x {largest.name}")
     return [
-        *(Need("ec2", *quota, amount, "; ".join(reasons[quota])) for quota, amount in vcpus.items()),
-        Need("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs", nat_gateways, f"{nat_gateways} NAT gateways"),
-        Need("vpc", "L-F678F1CE", "VPCs per Region", 1, "the stack's own"),
-        Need("vpc", "L-A4707A72", "Internet gateways per Region", 1, "the VPC's"),
-        Need("vpc", "L-FE5A380F", "NAT gateways per Availability Zone", 1, "of the zone's"),
-        Need("vpc", "L-29B6F2EB", "Interface VPC endpoints per VPC", endpoints, f"{endpoints} services"),
-        Need("eks", "L-1194D53C", "Clusters", 1, "the stack's own"),
+        *(Requirement("ec2", *quota, amount, "; ".join(reasons[quota])) for quota, amount in vcpus.items()),
+        Requirement("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs", nat_gateways, f"{nat_gateways} NAT gateways"),
+        Requirement("vpc", "L-F678F1CE", "VPCs per Region", 1, "the stack's own"),
+        Requirement("vpc", "L-A4707A72", "Internet gateways per Region", 1, "the VPC's"),
+        Requirement("vpc", "L-FE5A380F", "NAT gateways per Availability Zone", 1, "of the zone's"),
+        Requirement("vpc", "L-29B6F2EB", "Interface VPC endpoints per VPC", endpoints, f"{endpoints} services"),
+        Requirement("eks", "L-1194D53C", "Clusters", 1, "the stack's own"),
     ]
 
 
-def look_up(region: str, account: str, stack: str, needs: Sequence[Need]) -> list[Answer]:
-    """Ask AWS for limit and use of each need.
+def check_quotas(region: str, account: str, stack: str, required: Sequence[Requirement]) -> list[QuotaCheck]:
+    """Return the quota and current use for each requirement, from AWS.
 
     Raises:
-        UserError: no credentials, those of another account, or AWS refuses.
+        UserError: there are no credentials, they belong to another account, or access is denied.
     """
     with connected(region) as session:
-        found = session.client("sts").get_caller_identity()["Account"]
-        if found != account:
+        current_account = session.client("sts").get_caller_identity()["Account"]
+        if current_account != account:
             raise UserError(
-                f"The credentials are of the AWS account {found}, inferstack:cluster.aws.accountId is {account}."
+                f"inferstack:cluster.aws.accountId: is {account}, but the credentials belong to the AWS account "
+                f"{current_account}."
             )
         used = _used(session, stack)
-        return [Answer(one, _limit(session, one), used.get(one.code, 0)) for one in needs]
+        return [QuotaCheck(item, _limit(session, item), used.get(item.code, 0)) for item in required]
 
 
-def _limit(session: boto3.Session, asked: Need) -> int | None:
+def _limit(session: boto3.Session, requirement: Requirement) -> int | None:
     quotas = session.client("service-quotas")
-    names = {"ServiceCode": asked.service, "QuotaCode": asked.code}
-    # The account's own where it has one, else AWS's default.
+    names = {"ServiceCode": requirement.service, "QuotaCode": requirement.code}
+    # The account's own value if there is one, otherwise the AWS default.
     for call in (quotas.get_service_quota, quotas.get_aws_default_service_quota):
         try:
             return int(call(**names)["Quota"]["Value"])
@@ -130,26 +131,26 @@ def _limit(session: boto3.Session, asked: Need) -> int | None:
 
 
 def _used(session: boto3.Session, stack: str) -> dict[str, int]:
-    """Return by code what others than the stack use; a quota that is missing here is empty or within our own VPC."""
+    """Return the use by others than the stack, by quota code. Quotas within the stack's own VPC are not listed."""
     ec2 = session.client("ec2")
     used: dict[str, int] = {}
     running = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     for page in ec2.get_paginator("describe_instances").paginate(Filters=running):  # type: ignore[arg-type]
-        for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
+        for instance in (item for reservation in page["Reservations"] for item in reservation["Instances"]):
             family = _family(instance["InstanceType"])
             lifecycle = instance.get("InstanceLifecycle")
-            if family is None or lifecycle == "capacity-block" or _ours(instance.get("Tags", []), stack):
+            if family is None or lifecycle == "capacity-block" or _belongs_to_stack(instance.get("Tags", []), stack):
                 continue
             code, _ = (_SPOT if lifecycle == "spot" else _ON_DEMAND)[family]
             used[code] = used.get(code, 0) + _vcpus(instance)
     addresses = ec2.describe_addresses()["Addresses"]
-    vpcs = [one for page in ec2.get_paginator("describe_vpcs").paginate() for one in page["Vpcs"]]
+    vpcs = [item for page in ec2.get_paginator("describe_vpcs").paginate() for item in page["Vpcs"]]
     gateways = [
-        one for page in ec2.get_paginator("describe_internet_gateways").paginate() for one in page["InternetGateways"]
+        item for page in ec2.get_paginator("describe_internet_gateways").paginate() for item in page["InternetGateways"]
     ]
-    used["L-0263D0A3"] = sum(not _ours(one.get("Tags", []), stack) for one in addresses)
-    used["L-F678F1CE"] = sum(not _ours(one.get("Tags", []), stack) for one in vpcs)
-    used["L-A4707A72"] = sum(not _ours(one.get("Tags", []), stack) for one in gateways)
+    used["L-0263D0A3"] = sum(not _belongs_to_stack(item.get("Tags", []), stack) for item in addresses)
+    used["L-F678F1CE"] = sum(not _belongs_to_stack(item.get("Tags", []), stack) for item in vpcs)
+    used["L-A4707A72"] = sum(not _belongs_to_stack(item.get("Tags", []), stack) for item in gateways)
     eks = session.client("eks")
     clusters = [name for page in eks.get_paginator("list_clusters").paginate() for name in page["clusters"]]
     used["L-1194D53C"] = len([name for name in clusters if name != cluster_name(stack)])
@@ -163,7 +164,7 @@ def _vcpus(instance: InstanceTypeDef) -> int:
 
 
 def _family(instance_type: str) -> str | None:
-    """Return the quota family of any instance type by its first letters; None for families that no stack needs."""
+    """Return the quota family of an instance type by its first letters; None for families that no stack uses."""
     letters = "".join(itertools.takewhile(str.isalpha, instance_type))
     if letters in ("g", "gr", "vt"):
         return "G"
@@ -173,5 +174,5 @@ def _family(instance_type: str) -> str | None:
     return "standard" if letters.startswith(_STANDARD_FAMILIES) and letters not in apart else None
 
 
-def _ours(tags: Sequence[TagTypeDef], stack: str) -> bool:
+def _belongs_to_stack(tags: Sequence[TagTypeDef], stack: str) -> bool:
     return any(tag.get("Key") == STACK_TAG and tag.get("Value") == stack for tag in tags)

@@ -1,6 +1,7 @@
-"""The GPUs and instance types that the project knows, read once from ``catalogue.yaml`` and checked.
+"""The GPU models and EC2 instance types of ``catalogue.yaml``, validated.
 
-The file's head explains each field. Names: a GPU by its board (``A100-SXM4-40GB``), an instance type as EC2 writes it.
+The header of the file explains each field. A GPU model is named after its product (``A100-SXM4-40GB``), an instance
+type as in EC2.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Profile:
     """One GPU instance profile of one GPU model."""
 
     name: str
-    """As the driver writes it, ``1g.5gb`` or ``1g.5gb+me``; of the RTX PRO 6000 also ``+gfx``, ``+me.all``, ``-me``."""
+    """As in the driver: ``1g.5gb`` or ``1g.5gb+me``; on the RTX PRO 6000 also ``+gfx``, ``+me.all``, ``-me``."""
     gi_id: int
     compute_slices: int
     memory_slices: int
@@ -44,18 +45,18 @@ class Profile:
     """copy, decoder, encoder, jpeg, ofa."""
     source: str
     confirmed: bool
-    """False where no source shows all of the row."""
+    """Whether a source confirms the whole row."""
     unseen: tuple[str, ...] = ()
-    """Then the fields that were not seen; they are by analogy."""
+    """Unconfirmed fields; their values are by analogy."""
 
     @property
     def gigabytes(self) -> int:
-        """The memory that the name promises, in the vendor's rounded gigabytes."""
+        """The memory in the name, in the vendor's rounded gigabytes."""
         return int(self.name.partition(".")[2].partition("gb")[0])
 
     @property
     def media_extensions(self) -> bool:
-        """True for ``+me`` and ``+me.all``: the instance that takes the GPU's optical-flow engine."""
+        """Whether the instance takes the GPU's optical-flow engine: ``+me`` and ``+me.all``."""
         return "+me" in self.name
 
     @property
@@ -81,20 +82,20 @@ class Gpu:
 
     @functools.cached_property
     def engines(self) -> Mapping[str, int]:
-        """What instances share of copy, decoder, encoder, jpeg, ofa: as much as the largest profile has."""
-        return {kind: max(one.engines[kind] for one in self.profiles.values()) for kind in _ENGINES}
+        """The engines (copy, decoder, encoder, jpeg, ofa) that instances divide: those of the largest profile."""
+        return {kind: max(entry.engines[kind] for entry in self.profiles.values()) for kind in _ENGINES}
 
     def profile(self, name: str) -> Profile:
         """Return a profile.
 
         Raises:
-            CatalogueError: this GPU has no such profile; the message lists those it has.
+            CatalogueError: this GPU has no such profile; the message lists its profiles.
         """
         try:
             return self.profiles[name]
         except KeyError:
-            known = ", ".join(self.profiles)
-            raise CatalogueError(f"{self.name} has no MIG profile {name!r}: it has {known}") from None
+            profiles = ", ".join(self.profiles)
+            raise CatalogueError(f"{self.name} has no MIG profile {name!r}: it has {profiles}") from None
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class InstanceType:
     memory: str
     """Kubernetes quantity."""
     gpu: str | None
-    """Name of the `Gpu`, None on a CPU-only machine."""
+    """Name of the `Gpu`; None on a CPU-only machine."""
     gpus: int
     pods: int
     efa: int
@@ -129,24 +130,32 @@ class Catalogue:
 
 @functools.cache
 def load() -> Catalogue:
-    """Return the checked catalogue of this package."""
+    """Return the validated catalogue of this package."""
     text = (importlib.resources.files("inferstack.mig") / "catalogue.yaml").read_text()
     return parse(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # noqa: S506  # both are safe
 
 
 def gpu(name: str) -> Gpu:
-    """Return a GPU by the name of its board; `CatalogueError` names near ones otherwise."""
+    """Return a GPU model by name.
+
+    Raises:
+        CatalogueError: there is none; the message suggests similar names.
+    """
     return _named("GPU", name, load().gpus)
 
 
 def instance_type(name: str) -> InstanceType:
-    """Return an instance type by its EC2 name; `CatalogueError` names near ones otherwise."""
+    """Return an instance type by its EC2 name.
+
+    Raises:
+        CatalogueError: there is none; the message suggests similar names.
+    """
     return _named("instance type", name, load().instance_types)
 
 
 def profile_names() -> tuple[str, ...]:
-    """Return the names of all MIG profiles of all GPUs, sorted by slices, then memory, the plain one first."""
-    names = {name for found in load().gpus.values() for name in found.profiles}
+    """Return the names of all MIG profiles, sorted by compute slices, memory and suffix, without suffix first."""
+    names = {name for gpu in load().gpus.values() for name in gpu.profiles}
     return tuple(sorted(names, key=_profile_order))
 
 
@@ -156,13 +165,13 @@ def _profile_order(name: str) -> tuple[int, int, int]:
     return int(match["g"]), int(match["gb"]), _SUFFIXES.index(match["suffix"])
 
 
-def _named(what: str, name: str, known: Mapping[str, _Entry]) -> _Entry:
+def _named(what: str, name: str, entries: Mapping[str, _Entry]) -> _Entry:
     try:
-        return known[name]
+        return entries[name]
     except KeyError:
-        part = [one for one in known if name and name.lower() in one.lower()]
-        near = part or difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise CatalogueError(f"unknown {what} {name!r}: known are {', '.join(near)}") from None
+        part = [entry for entry in entries if name and name.lower() in entry.lower()]
+        suggestions = part or difflib.get_close_matches(name, entries, n=3) or sorted(entries)
+        raise CatalogueError(f"unknown {what} {name!r}: known are {', '.join(suggestions)}") from None
 
 
 def parse(content: Any) -> Catalogue:
@@ -177,15 +186,15 @@ def parse(content: Any) -> Catalogue:
     gpus = {name: _gpu(name, entry, top["sources"]) for name, entry in top["gpus"].items()}
     types = {name: _instance_type(name, entry, gpus, top["sources"]) for name, entry in top["instance_types"].items()}
     driver = _fields("driver", top["driver"], ("version", "cuda"))
-    found = Catalogue(
+    catalogue = Catalogue(
         gpus=MappingProxyType(gpus),
         instance_types=MappingProxyType(types),
         sources=MappingProxyType(dict(top["sources"])),
         driver_version=str(driver["version"]),
         cuda_version=str(driver["cuda"]),
     )
-    check_catalogue(found)
-    return found
+    check_catalogue(catalogue)
+    return catalogue
 
 
 def _fields(path: str, entry: Any, names: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
@@ -214,7 +223,7 @@ def _gpu(name: str, entry: Any, sources: Mapping[str, str]) -> Gpu:
             raise CatalogueError(f"{path}.pci_device_ids: {device!r} is not 0xDDDD10DE")
     major, _, minor = str(entry["compute_capability"]).partition(".")
     profiles = {key: _profile(f"{path}.profiles.{key}", key, row, sources) for key, row in entry["profiles"].items()}
-    found = Gpu(
+    gpu = Gpu(
         name=name,
         product=entry["product"],
         family=entry["family"],
@@ -225,8 +234,8 @@ def _gpu(name: str, entry: Any, sources: Mapping[str, str]) -> Gpu:
         memory_slices=_count(f"{path}.memory_slices", entry["memory_slices"], 1, 64),
         profiles=MappingProxyType(profiles),
     )
-    check_gpu(path, found)
-    return found
+    check_gpu(path, gpu)
+    return gpu
 
 
 def _profile(path: str, name: str, entry: Any, sources: Mapping[str, str]) -> Profile:

@@ -1,8 +1,8 @@
-"""mig-parted's configuration, ``version: v1``: the strict parser, and layouts made from the catalogue.
+"""The configuration of mig-parted, ``version: v1``: a strict parser, and layouts generated from the catalogue.
 
-The rules are those of NVIDIA/mig-parted ``api/spec/v1/spec.go``: unknown fields are refused, ``devices`` and
-``mig-enabled`` are required, ``mig-devices`` is required where MIG is enabled and must be empty where it is not.
-The default layouts are those of its ``deployments/systemd/config-default.yaml``; ``all-balanced`` follows
+The rules are those of NVIDIA/mig-parted ``api/spec/v1/spec.go``: unknown fields are rejected, ``devices`` and
+``mig-enabled`` are required, ``mig-devices`` is required if MIG is enabled and must be empty otherwise. The default
+layouts are those of its ``deployments/systemd/config-default.yaml``; ``all-balanced`` follows
 ``pkg/mig/builder/balanced.go``.
 """
 
@@ -29,18 +29,18 @@ _BALANCED = {7: {1: 2, 2: 1, 3: 1}, 4: {1: 2, 2: 1}}
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of a layout: which GPUs of the node it speaks of, and what they become."""
+    """One entry of a layout: the GPUs of the node that it matches, and their new state."""
 
     enabled: bool
     devices: tuple[int, ...] | None = None
-    """GPU indices, None for all."""
+    """GPU indices; None: all."""
     device_filter: tuple[str, ...] = ()
     """PCI device ids such as ``0x20B010DE``; empty for any."""
     profiles: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Instances by profile; empty while enabled: MIG mode on, no instance."""
 
     def matches(self, index: int, device_ids: Iterable[str]) -> bool:
-        """Tell whether the rule speaks of the GPU at ``index`` that has one of these PCI device ids."""
+        """Return whether the rule matches the GPU at ``index`` with these PCI device IDs."""
         if self.devices is not None and index not in self.devices:
             return False
         return not self.device_filter or not {d.upper() for d in self.device_filter}.isdisjoint(
@@ -82,9 +82,9 @@ def _layout(path: str, entries: Any) -> Layout:
 def _rule(path: str, entry: Any) -> Rule:
     if not isinstance(entry, dict):
         raise ConfigError(f"{path}: not a mapping")
-    known = {"device-filter", "devices", "mig-enabled", "mig-devices"}
-    if extra := sorted(str(key) for key in entry.keys() - known):
-        raise ConfigError(f"{path}.{extra[0]}: unknown field; known are {', '.join(sorted(known))}")
+    known_fields = {"device-filter", "devices", "mig-enabled", "mig-devices"}
+    if extra := sorted(str(key) for key in entry.keys() - known_fields):
+        raise ConfigError(f"{path}.{extra[0]}: unknown field; known are {', '.join(sorted(known_fields))}")
     for required in ("devices", "mig-enabled"):
         if required not in entry:
             raise ConfigError(f"{path}.{required}: missing")
@@ -115,13 +115,13 @@ def _devices(path: str, value: Any) -> tuple[int, ...] | None:
 def _filter(path: str, value: Any) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+    filters = [value] if isinstance(value, str) else value
+    if not isinstance(filters, list) or not all(isinstance(item, str) for item in filters):
         raise ConfigError(f'{path}: {value!r} is neither a PCI device id such as "0x20B010DE" nor a list of them')
-    for item in listed:
+    for item in filters:
         if not re.fullmatch(r"0[xX][0-9A-Fa-f]{8}", item):
             raise ConfigError(f"{path}: {item!r} is not a PCI device id such as 0x20B010DE")
-    return tuple(listed)
+    return tuple(filters)
 
 
 def _profiles(path: str, value: Any) -> dict[str, int]:
@@ -143,13 +143,13 @@ def layout_name(profile: str) -> str:
 
 
 def make_mig_parted_config(gpus: Iterable[str] | None = None) -> dict[str, Any]:
-    """Make the default layouts as the content of a mig-parted ``config.yaml``.
+    """Return the default layouts as the content of a mig-parted ``config.yaml``.
 
-    ``all-disabled``, ``all-enabled``, one ``all-<profile>`` a profile and ``all-balanced``. Where the GPUs differ in
-    what a name means, each gets an entry with its ``device-filter``.
+    These are ``all-disabled``, ``all-enabled``, ``all-<profile>`` for each profile, and ``all-balanced``. If GPU models
+    differ in the meaning of a name, each gets an entry with its ``device-filter``.
 
     Args:
-        gpus: names of the GPUs to make layouts for; all of the catalogue when None.
+        gpus: names of the GPU models (default: all of the catalogue).
     """
     catalogue = load()
     models = [catalogue.gpus[name] for name in (catalogue.gpus if gpus is None else gpus)]
@@ -169,26 +169,26 @@ def make_mig_parted_config(gpus: Iterable[str] | None = None) -> dict[str, Any]:
 
 
 def _balanced(model: Gpu) -> dict[str, int] | None:
-    """Return one third each of small, middle and large instances, or None where the GPU lacks a size."""
-    wanted: dict[str, int] = {}
+    """Return about a third each of small, medium and large instances, or None if the GPU lacks a size."""
+    requested: dict[str, int] = {}
     for slices, count in _BALANCED.get(model.compute_slices, {}).items():
         fitting = [p for p in model.profiles.values() if p.compute_slices == slices and not p.media_extensions]
         if not fitting:
             return None
-        # Of two profiles with the same compute, the one with less memory: it leaves more room.
-        wanted[max(fitting, key=lambda profile: profile.max_count).name] = count
-    return wanted if wanted and find_placement(model, wanted) is not None else None
+        # Of two profiles with the same compute slices, the one with less memory leaves more room.
+        requested[max(fitting, key=lambda profile: profile.max_count).name] = count
+    return requested if requested and find_placement(model, requested) is not None else None
 
 
 def _entries(pairs: list[tuple[Gpu, dict[str, int]]]) -> list[dict[str, Any]]:
-    """Merge GPUs with equal content; no filter where the name means one thing only.
+    """Merge GPU models with equal content; without a filter if there is only one content.
 
-    As upstream: a GPU that lacks the profile then fails on the layout rather than being passed over in silence.
+    As upstream, a GPU that lacks the profile then fails on the layout instead of being skipped silently.
     """
     merged: list[tuple[list[str], dict[str, int]]] = []
     for model, devices in pairs:
-        for filters, known in merged:
-            if known == devices:
+        for filters, known_fields in merged:
+            if known_fields == devices:
                 filters.extend(model.pci_device_ids)
                 break
         else:
@@ -205,5 +205,5 @@ def _entries(pairs: list[tuple[Gpu, dict[str, int]]]) -> list[dict[str, Any]]:
 
 
 def dump_config(config: Mapping[str, Any]) -> str:
-    """Write a configuration as the YAML text that the ConfigMap's ``config.yaml`` key holds."""
+    """Return a configuration as the YAML text of the ConfigMap key ``config.yaml``."""
     return yaml.safe_dump(dict(config), sort_keys=False)

@@ -1,8 +1,8 @@
-"""Time-slicing: the device plugin's configuration file, and what it makes of a node's resources and labels.
+"""Time-slicing: the device plugin's configuration file, and its effect on a node's resources and labels.
 
-The file is that of NVIDIA/k8s-device-plugin ``api/config/v1`` (version v1, ``sharing.timeSlicing``), the labels those
-of its ``internal/lm/resource.go``: a device is offered as many times as it has replicas, whoever holds one shares the
-device with the holders of the others, and nothing bounds the memory that each of them takes.
+The file format is that of NVIDIA/k8s-device-plugin ``api/config/v1`` (version v1, ``sharing.timeSlicing``), the labels
+are those of its ``internal/lm/resource.go``. A device is advertised once per replica. The users of its replicas share
+the device, and their memory use is not limited.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ import yaml
 from inferstack.mig.errors import ConfigError
 
 CONFIG_LABEL = "nvidia.com/device-plugin.config"
-"""Label by which a node asks for one of the configurations."""
+"""Node label that selects a configuration."""
 RENAMED = ".shared"
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """One configuration: how often each resource is offered."""
+    """One configuration: the replicas of each resource."""
 
     replicas: Mapping[str, int] = field(default_factory=dict)
-    """By resource; what is not named is offered once."""
+    """Replicas by resource; 1 for resources that are not listed."""
     rename: bool = False
-    """Offer shared devices as ``<resource>.shared``."""
+    """Whether shared devices are advertised as ``<resource>.shared``."""
     fail_more_than_one: bool = False
-    """The kubelet is to refuse pods that ask for two shares: they would not get twice the time."""
+    """Whether pods that request several replicas are rejected: they would not get a larger share of the time."""
 
     def factor(self, resource: str) -> int:
-        """Return how often a device of ``resource`` is offered."""
+        """Return the replicas of a resource."""
         return self.replicas.get(resource, 1)
 
     def name(self, resource: str) -> str:
-        """Return the name under which it is offered."""
+        """Return the name under which a resource is advertised."""
         return resource + RENAMED if self.rename and resource in self.replicas else resource
 
 
 def dump(sharing: Sharing, strategy: str) -> str:
-    """Return a configuration as the file that the device plugin reads.
+    """Return a configuration as the device plugin's configuration file.
 
     Args:
-        sharing: what is shared.
-        strategy: the MIG strategy; the operator sets it by a variable that goes before the file, which agrees with it.
+        sharing: the configuration.
+        strategy: the MIG strategy. The GPU operator also sets it by a variable, which takes precedence.
     """
     resources = [{"name": name, "replicas": count} for name, count in sorted(sharing.replicas.items())]
     slicing = {
@@ -58,10 +58,10 @@ def dump(sharing: Sharing, strategy: str) -> str:
 
 
 def parse(text: str) -> Sharing:
-    """Read such a file, as far as it is about time-slicing.
+    """Parse the time-slicing part of a configuration file.
 
     Raises:
-        ConfigError: the device plugin would not start with it; the message begins with the key at fault.
+        ConfigError: the device plugin would reject the file; the message begins with the key path.
     """
     try:
         content = yaml.safe_load(text)
@@ -92,15 +92,15 @@ def parse(text: str) -> Sharing:
 
 
 def share(resources: Mapping[str, int], sharing: Sharing) -> dict[str, int]:
-    """Return the resources of a node, shared: more of them, perhaps under another name."""
+    """Return the resources of a node under a configuration, with replicas and possibly other names."""
     return {sharing.name(name): count * sharing.factor(name) for name, count in resources.items()}
 
 
 def share_labels(labels: Mapping[str, str], sharing: Sharing) -> dict[str, str]:
-    """Return the labels of GPU feature discovery with what is shared told in them.
+    """Return the labels of GPU feature discovery under a configuration.
 
-    ``<resource>.replicas`` and ``<resource>.sharing-strategy``; the product gets the suffix ``-SHARED``, by which a pod
-    can ask for GPUs of its own, unless the resource is renamed already. Labels of cut GPUs as such (0 replicas) stay.
+    Sets ``<resource>.replicas`` and ``<resource>.sharing-strategy``. Unless the resource is renamed, the product gets
+    the suffix ``-SHARED``, by which pods can avoid shared GPUs. Resources with 0 replicas (partitioned GPUs) stay.
     """
     changed = dict(labels)
     for resource, count in sharing.replicas.items():

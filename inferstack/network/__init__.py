@@ -1,1 +1,1 @@
-"""NICs, ranges of virtual functions and the switches above nodes, as pure code."""
+"""Network hardware: NIC models, ranges of SR-IOV virtual functions, and the switch topology above nodes. Pure."""

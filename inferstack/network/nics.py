@@ -1,4 +1,4 @@
-"""The NICs that the project knows, read once from ``nics.yaml``; the file's head explains each field."""
+"""The supported NIC models of ``nics.yaml``, whose header explains each field."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import yaml
 
 AMAZON = "1d0f"
-"""Vendor of Amazon's network interfaces, which the SR-IOV network operator does not configure."""
+"""PCI vendor ID of Amazon's network interfaces, which the SR-IOV network operator does not configure."""
 MIN_ETHERNET_MTU = 68
-"""RFC 791: what every IPv4 link carries at least."""
+"""Minimum MTU of an IPv4 link (RFC 791)."""
 MAX_INFINIBAND_MTU = 4092
-"""Linux, documentation of IPoIB: in datagram mode the largest InfiniBand MTU, 4096 bytes, less a header of 4."""
+"""IPoIB in datagram mode (Linux documentation): the largest InfiniBand MTU, 4096 bytes, minus a 4-byte header."""
 
 
 @dataclass(frozen=True)
 class Nic:
-    """One model; a model is one pair of vendor and device."""
+    """One NIC model, identified by PCI vendor and device ID."""
 
     name: str
     vendor: str
@@ -29,15 +29,15 @@ class Nic:
     driver: str
     vf_driver: str
     max_vfs: int
-    """Of one physical function."""
+    """Maximum virtual functions per physical function."""
     max_mtu: int
     """Bytes, of an Ethernet port."""
     rdma: bool
     links: tuple[str, ...]
-    """Out of eth and ib."""
+    """Supported link types: eth, ib."""
     sources: tuple[str, ...]
     confirmed: bool
-    """False where a limit was written from memory and not seen in the source."""
+    """Whether the limits were verified against the source."""
 
 
 @functools.cache
@@ -49,12 +49,12 @@ def load() -> Mapping[str, Nic]:
 
 
 def find(vendor: str | None, device: str | None) -> tuple[Nic, ...]:
-    """Return the models with these ids; None stands for any."""
+    """Return the models with these PCI IDs; None matches any."""
     return tuple(nic for nic in load().values() if vendor in (None, nic.vendor) and device in (None, nic.device))
 
 
 def _nic(name: str, entry: Mapping[str, Any], sources: Mapping[str, str]) -> Nic:
-    # Our own file: a test holds that each row is whole.
+    # A test checks that every row of this file is complete.
     assert set(entry["sources"]) <= sources.keys(), name  # noqa: S101
     return Nic(
         name=name,

@@ -1,4 +1,4 @@
-"""Virtual functions of a port as the operator writes them: ``ens1f0`` for all, ``ens1f0#0-7`` for a part."""
+"""Ranges of virtual functions in ``pfNames`` of the SR-IOV network operator: ``ens1f0`` (all), ``ens1f0#0-7``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Range:
     last: int
 
     def overlaps(self, other: Range) -> bool:
-        """Tell whether both name a function of the same port."""
+        """Return whether both contain a function of the same port."""
         return self.port == other.port and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:
@@ -25,23 +25,23 @@ class Range:
 
 
 def parse(text: str, vfs: int) -> Range:
-    """Return the range that an entry of ``pfNames`` means.
+    """Return the range of an entry of ``pfNames``.
 
     Args:
         text: the entry.
-        vfs: functions that the port is cut into, one or more; without a range the entry means all of them.
+        vfs: number of virtual functions of the port, at least 1. An entry without a range means all of them.
 
     Raises:
-        ValueError: not of this form, backwards, or past the last function.
+        ValueError: the entry has another format, or its range is reversed or exceeds the last function.
     """
     match = _FORM.fullmatch(text)
     if not match:
-        raise ValueError(f'"{text}" is neither a port (ens1f0) nor a part of its functions (ens1f0#0-7)')
+        raise ValueError(f'"{text}" is neither a port (ens1f0) nor a range of its functions (ens1f0#0-7)')
     if match["first"] is None:
         return Range(match["port"], 0, vfs - 1)
     first, last = int(match["first"]), int(match["last"])
     if last < first:
         raise ValueError(f'"{text}" ends before it begins')
     if last >= vfs:
-        raise ValueError(f'"{text}" goes past function {vfs - 1}, the last of {vfs}')
+        raise ValueError(f'"{text}" exceeds function {vfs - 1}, the last of {vfs}')
     return Range(match["port"], first, last)

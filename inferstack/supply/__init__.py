@@ -1,1 +1,4 @@
-"""What the project is made of: packages, modules, charts and images, their hashes, licences and newer versions."""
+"""The supply chain: Python packages, Go modules, charts and images, with hashes, licences and newer versions.
+
+The package reads lock files and ``versions.yaml``. Only `outdated` starts processes, which query registries.
+"""

@@ -1,4 +1,4 @@
-"""The images of ``versions.yaml``: references, and the digest of each or why none is known. Pure."""
+"""The images of ``versions.yaml``, each with its digest or the reason why there is none. Pure."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ class Image:
     """One image."""
 
     name: str
-    """Ours, the key in ``versions.yaml``."""
+    """The key in ``versions.yaml``."""
     repository: str
     """With the registry, without tag and digest."""
     tag: str
     digest: str
-    """``sha256:...``; empty where none is known."""
+    """``sha256:...``; empty if unknown."""
     missing: str
-    """Why there is no digest; empty where there is one."""
+    """Why there is no digest; empty if there is one."""
 
 
 def images(versions: Mapping[str, Any]) -> list[Image]:
     """Return all images.
 
     Raises:
-        ValueError: one has neither a digest nor a reason, or both, or ``digests`` names one that is not there.
+        ValueError: an image has neither digest nor reason, or both, or ``digests`` contains an unknown image.
     """
     digests = versions["digests"]
     if strange := sorted(digests.keys() - versions["images"].keys()):
-        raise ValueError(f"digests.{strange[0]}: there is no such image")
+        raise ValueError(f"digests.{strange[0]}: no such image")
     return [_image(name, reference, digests.get(name) or {}) for name, reference in versions["images"].items()]
 
 
@@ -44,7 +44,7 @@ def _image(name: str, reference: str, known: Mapping[str, str]) -> Image:
         repository, tag = bare, ""
     digest, missing = own or known.get("digest", ""), known.get("missing", "")
     if bool(digest) == bool(missing):
-        raise ValueError(f"digests.{name}: give digest or missing, one of them")
+        raise ValueError(f"digests.{name}: must have either digest or missing")
     if digest and not _DIGEST.fullmatch(digest):
-        raise ValueError(f"digests.{name}: {digest} is no SHA-256 digest")
+        raise ValueError(f"digests.{name}: {digest} is not a SHA-256 digest")
     return Image(name, repository, tag, digest, missing)

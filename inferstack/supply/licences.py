@@ -1,4 +1,4 @@
-"""Licences of Python packages and Go modules, as far as they can be told without a network."""
+"""Licences of Python packages and Go modules, determined without network access."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SPDX = {
     "python software foundation license": "PSF-2.0",
     "bsd license": "BSD (which of them is not told)",
 }
-"""Words of packages' metadata, in lower case -> SPDX identifier."""
+"""Licence names in package metadata, in lower case, to SPDX identifiers."""
 _TEXTS = (
     (r"GNU AFFERO GENERAL PUBLIC LICENSE", "AGPL-3.0"),
     (r"GNU LESSER GENERAL PUBLIC LICENSE", "LGPL"),
@@ -45,7 +45,7 @@ _TEXTS = (
     (r"Redistribution and use in source and binary forms", "BSD-2-Clause"),
     (r"This is free and unencumbered software", "Unlicense"),
 )
-"""What stands in a licence's text, the first that fits; several stand one behind another in some files."""
+"""Patterns of licence texts. The first match wins; some files contain several licences."""
 _FILE = re.compile(r"(LICEN[CS]E|COPYING)([.-].*)?", re.IGNORECASE)
 
 
@@ -58,43 +58,43 @@ def rules() -> dict[str, Any]:
 
 
 def of_package(name: str) -> str:
-    """Return the licence of an installed Python package as its metadata tell it, else what `rules` know."""
+    """Return the licence of an installed Python package from its metadata or licence file, otherwise from `rules`."""
     try:
-        found = importlib.metadata.distribution(name)
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return str(rules()["known"].get(name, UNKNOWN))
-    told = found.metadata
-    if expressions := told.get_all("License-Expression", []):
+    metadata = distribution.metadata
+    if expressions := metadata.get_all("License-Expression", []):
         return str(expressions[0])
-    words = [str(value).strip().lower() for value in told.get_all("License", [])]
+    words = [str(value).strip().lower() for value in metadata.get_all("License", [])]
     if spdx := [_SPDX[word] for word in words if word in _SPDX]:
         return spdx[0]
-    kinds = [value.rpartition("::")[2].strip().lower() for value in told.get_all("Classifier", [])]
-    if named := sorted({_SPDX[kind] for kind in kinds if kind in _SPDX}):
-        return " OR ".join(named)
-    texts = [file.read_text() for file in found.files or () if _FILE.fullmatch(file.name)]
+    kinds = [value.rpartition("::")[2].strip().lower() for value in metadata.get_all("Classifier", [])]
+    if identifiers := sorted({_SPDX[kind] for kind in kinds if kind in _SPDX}):
+        return " OR ".join(identifiers)
+    texts = [file.read_text() for file in distribution.files or () if _FILE.fullmatch(file.name)]
     return next((of_text(text) for text in texts), UNKNOWN)
 
 
 def of_module(module: Module, cache: Path) -> str:
-    """Return the licence of a Go module from its text in Go's module cache; unknown where it is not there."""
-    # Go writes capitals as ! and the small letter, for file systems that do not tell them apart.
+    """Return the licence of a Go module from its licence files in Go's module cache, otherwise `UNKNOWN`."""
+    # Go escapes a capital as ! and the lower-case letter, for case-insensitive file systems.
     escaped = re.sub(r"[A-Z]", lambda match: f"!{match[0].lower()}", f"{module.path}@{module.version}")
     folder = cache / escaped
     files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name)) if folder.is_dir() else []
-    found = sorted({of_text(path.read_text(errors="replace")) for path in files if path.is_file()} - {UNKNOWN})
-    # A main licence, with others for files that were taken over: the strictest reading is that all hold.
-    return " AND ".join(found) or UNKNOWN
+    distribution = sorted({of_text(path.read_text(errors="replace")) for path in files if path.is_file()} - {UNKNOWN})
+    # A module can contain files under other licences; the strictest reading is that all apply.
+    return " AND ".join(distribution) or UNKNOWN
 
 
 def of_text(text: str) -> str:
-    """Return which licence a text is."""
+    """Return the SPDX identifier of a licence text, or `UNKNOWN`."""
     flat = " ".join(text.split())
     return next((name for pattern, name in _TEXTS if re.search(pattern, flat)), UNKNOWN)
 
 
 def refused(licence: str) -> bool:
-    """Tell whether a licence is denied; of alternatives one that is not is enough."""
+    """Return whether a licence is denied. Of alternatives (OR), one that is not denied suffices."""
     denied = tuple(rules()["denied"])
     return all(
         any(part.strip("() ").startswith(denied) for part in choice.split(" AND ")) for choice in licence.split(" OR ")
@@ -102,15 +102,15 @@ def refused(licence: str) -> bool:
 
 
 def problems(licences: Mapping[str, str], exceptions: Mapping[str, str], required: Iterable[str]) -> list[str]:
-    """Return what is wrong, a sentence each.
+    """Return the violations of the licence rules, one message each.
 
     Args:
-        licences: by name of package or module.
-        exceptions: name -> reason.
-        required: names whose licence must be known.
+        licences: licences by package or module.
+        exceptions: reasons by package or module with an accepted licence.
+        required: packages and modules whose licence must be known.
     """
-    found = [f"{name} has a denied licence: {held}" for name, held in licences.items() if refused(held)]
-    wrong = [text for text in found if text.split(" ")[0] not in exceptions]
+    distribution = [f"{name} has a denied licence: {held}" for name, held in licences.items() if refused(held)]
+    wrong = [text for text in distribution if text.split(" ")[0] not in exceptions]
     wrong += [f"the licence of {name} is not known" for name in required if licences.get(name, UNKNOWN) == UNKNOWN]
     wrong += [
         f"the exception for {name} serves nothing"

@@ -1,4 +1,4 @@
-"""The lock files of Python packages, ``requirements/*.lock``. Pure but for reading them."""
+"""The Python lock files ``requirements/*.lock``. Pure except for reading them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Package:
     name: str
     version: str
     marker: str
-    """On which machines; empty for all."""
+    """Environment marker; empty for all platforms."""
     hashes: tuple[str, ...]
     """SHA-256 of its files, in hexadecimal."""
 
@@ -30,8 +30,7 @@ def parse(text: str) -> list[Package]:
     """Return the packages of a lock file.
 
     Raises:
-        ValueError: a line is neither a pin with hashes nor a comment: an option, an address, a package without hash or
-            one with another algorithm than SHA-256; the message holds the line.
+        ValueError: a line is neither a comment nor a pin with SHA-256 hashes; the message contains the line.
     """
     return [_package(line) for line in _logical(text)]
 
@@ -42,14 +41,14 @@ def read(folder: Path) -> dict[str, list[Package]]:
 
 
 def direct(folder: Path) -> list[str]:
-    """Return the names of the packages that the ``.in`` files ask for, sorted."""
+    """Return the names of the packages that the ``.in`` files request, sorted."""
     lines = [line.strip() for path in folder.glob("*.in") for line in path.read_text().splitlines()]
-    found = (_NAME.match(line) for line in lines if not line.startswith(("#", "-")))
-    return sorted({match[0].lower() for match in found if match})
+    matches = (_NAME.match(line) for line in lines if not line.startswith(("#", "-")))
+    return sorted({match[0].lower() for match in matches if match})
 
 
 def _logical(text: str) -> Iterator[str]:
-    """Yield a file's lines, those that go on joined to one, without comments."""
+    """Yield the logical lines of a file, with continuation lines joined and without comments."""
     held = ""
     for line in text.splitlines():
         content = line.strip()
@@ -67,10 +66,10 @@ def _package(line: str) -> Package:
     head, *options = line.split(" --")
     pin = _PIN.fullmatch(head.strip())
     hashes = [_HASH.fullmatch(f"--{option.strip()}") for option in options]
-    found = [match for match in hashes if match]
-    if pin is None or not hashes or len(found) != len(hashes):
+    matches = [match for match in hashes if match]
+    if pin is None or not hashes or len(matches) != len(hashes):
         raise ValueError(f"not a pin with hashes: {line[:120]}")
-    if others := {match["algorithm"] for match in found} - {"sha256"}:
-        raise ValueError(f"hashes by {', '.join(sorted(others))}, sha256 is wanted: {line[:120]}")
+    if others := {match["algorithm"] for match in matches} - {"sha256"}:
+        raise ValueError(f"hash algorithm {', '.join(sorted(others))} instead of sha256: {line[:120]}")
     marker = (pin["marker"] or "").strip()
-    return Package(pin["name"].lower(), pin["version"], marker, tuple(match["digest"] for match in found))
+    return Package(pin["name"].lower(), pin["version"], marker, tuple(match["digest"] for match in matches))

@@ -1,4 +1,4 @@
-"""Go modules: what ``tools/*/go.mod`` pins and the hashes that ``go.sum`` holds for it. Pure but for reading them."""
+"""The Go modules pinned in ``tools/*/go.mod``, with their hashes in ``go.sum``. Pure except for reading them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Module:
     path: str
     version: str
     sum: str
-    """Hash of its content (h1:...), as go.sum has it; empty where it has none."""
+    """Hash of its content (h1:...) in go.sum; empty if there is none."""
 
 
 def parse(mod: str, sums: str) -> list[Module]:
     """Return the modules that a go.mod requires, with their hashes.
 
-    Where ``replace`` puts another module in place of one, the other is returned.
+    For a module with a ``replace`` directive the replacement is returned.
     """
-    known = {(path, version): found for path, version, found in _sums(sums)}
+    hashes = {(path, version): digest for path, version, digest in _sums(sums)}
     replaced = {
         match["old"]: (match["path"], match["version"]) for line in mod.splitlines() if (match := _REPLACE.match(line))
     }
     required = [(match["path"], match["version"]) for line in mod.splitlines() if (match := _REQUIRE.match(line))]
     pairs = [replaced.get(path, (path, version)) for path, version in required]
-    return [Module(path, version, known.get((path, version), "")) for path, version in dict.fromkeys(pairs)]
+    return [Module(path, version, hashes.get((path, version), "")) for path, version in dict.fromkeys(pairs)]
 
 
 def read(tools: Path) -> dict[str, list[Module]]:
@@ -47,30 +47,30 @@ def read(tools: Path) -> dict[str, list[Module]]:
 
 
 def of_crds(versions: dict[str, Any]) -> list[Module]:
-    """Return the modules that the rehearsal takes CRDs from, as ``versions.yaml`` has them."""
+    """Return the modules of ``versions.yaml`` that contain CRDs."""
     return [Module(entry["module"], entry["version"], entry["sum"]) for entry in versions["crds"].values()]
 
 
 def built(mod: str) -> list[str]:
-    """Return the paths of the packages that a go.mod calls tools."""
+    """Return the package paths in the tool directives of a go.mod."""
     block = _TOOLS.search(mod)
     return [*_TOOL.findall(mod), *(block["paths"].split() if block else [])]
 
 
 def holding(package: str, modules: Iterable[Module]) -> Module:
-    """Return the module that a package is in: the one with the longest path that leads to it.
+    """Return the module that contains a package: the one with the longest matching path.
 
     Raises:
-        LookupError: none does.
+        LookupError: there is none.
     """
-    found = [one for one in modules if package == one.path or package.startswith(f"{one.path}/")]
-    if not found:
-        raise LookupError(f"no module of go.mod holds {package}")
-    return max(found, key=lambda one: len(one.path))
+    digest = [module for module in modules if package == module.path or package.startswith(f"{module.path}/")]
+    if not digest:
+        raise LookupError(f"no module of go.mod contains {package}")
+    return max(digest, key=lambda module: len(module.path))
 
 
 def _sums(text: str) -> Iterable[tuple[str, str, str]]:
     for line in text.splitlines():
-        path, version, found = line.split()
+        path, version, digest = line.split()
         if not version.endswith("/go.mod"):
-            yield path, version, found
+            yield path, version, digest

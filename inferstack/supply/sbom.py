@@ -1,7 +1,7 @@
-"""The bill of materials, as CycloneDX 1.6 has it. Pure.
+"""The software bill of materials (SBOM) in CycloneDX 1.6. Pure.
 
-The same content makes the same document, byte for byte: its serial number is made from the content, and it bears no
-date. What depends on what is left out: neither a lock file nor go.sum tells it exactly.
+The document is reproducible byte for byte: its serial number is derived from the content, and it has no timestamp.
+Dependencies between components are omitted, because neither lock files nor go.sum record them exactly.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def make_bom(
     """Return the bill of materials.
 
     Args:
-        name: of the project.
-        version: of the project.
+        name: name of the project.
+        version: version of the project.
         locks: packages by lock file.
         tools: Go modules by tool.
         versions: content of ``versions.yaml``.
@@ -55,7 +55,7 @@ def make_bom(
 def _all(
     locks: Mapping[str, Iterable[Package]], tools: Mapping[str, Iterable[Module]], versions: Mapping[str, Any]
 ) -> Iterator[tuple[Component, str]]:
-    """Yield components with what uses them."""
+    """Yield components, each with its user."""
     for lock, packages in locks.items():
         for package in packages:
             yield make_package(package), f"requirements/{lock}.lock"
@@ -74,7 +74,7 @@ def _all(
 
 
 def make_package(package: Package) -> Component:
-    """Return a Python package; its hashes are those of its files, of which a machine takes one."""
+    """Return a Python package with the hashes of its files, of which an installation uses one."""
     purl = f"pkg:pypi/{package.name.replace('_', '-').replace('.', '-')}@{quote(package.version)}"
     hashes = [{"alg": "SHA-256", "content": digest} for digest in package.hashes]
     files = [{"type": "distribution", "url": purl, "hashes": hashes}]
@@ -82,7 +82,7 @@ def make_package(package: Package) -> Component:
 
 
 def make_module(module: Module) -> Component:
-    """Return a Go module; Go's own hash is of a form that CycloneDX has no name for, so it is a property."""
+    """Return a Go module. CycloneDX has no name for Go's hash format, so the hash is a property."""
     purl = f"pkg:golang/{module.path}@{quote(module.version)}"
     properties = [{"name": "inferstack:go.sum", "value": module.sum}] if module.sum else []
     return {**_named("library", module.path, module.version, purl), "properties": properties}
@@ -96,7 +96,7 @@ def make_chart(chart: Mapping[str, str]) -> Component:
 
 
 def make_release(name: str, version: str, release: Mapping[str, Any]) -> Component:
-    """Return the binaries of a release, with the checksum of each platform's file."""
+    """Return the binaries of a release with the checksum of the file for each platform."""
     provides = "-".join(release["provides"][:2])
     files = []
     for platform, checksum in release["checksums"].items():
@@ -111,7 +111,7 @@ def make_release(name: str, version: str, release: Mapping[str, Any]) -> Compone
 
 
 def make_image(image: Image) -> Component:
-    """Return an image: by its digest where one is known, else by its tag and with the reason."""
+    """Return an image by its digest if known, otherwise by its tag and with the reason."""
     short = image.repository.rpartition("/")[2]
     where = quote(image.repository, safe="")
     if image.digest:

@@ -104,11 +104,11 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
     settings.check_place(Place.AWS, datetime.datetime.now(datetime.UTC).date())
     place = settings.aws
     names = Names.of(place, stack)
-    needs = aws.quotas.need(
+    needs = aws.quotas.requirements(
         quota_groups(place), nat_gateways=nat_gateways(place), endpoints=len(place.network.endpoints)
     )
     try:
-        answers = aws.quotas.look_up(names.region, names.account, stack, needs)
+        answers = aws.quotas.check_quotas(names.region, names.account, stack, needs)
     except UserError as error:
         yield Check("aws account", "missing", str(error))
         return
@@ -169,9 +169,9 @@ def check_state(stack: str) -> Iterator[Check]:
         yield Check("state", "ok", f"in {backend}, secrets by {provider}")
 
 
-def check_quota(answer: aws.quotas.Answer) -> Check:
+def check_quota(answer: aws.quotas.QuotaCheck) -> Check:
     """Say whether a quota is large enough, and what to ask for."""
-    need, limit = answer.need, answer.limit
+    need, limit = answer.requirement, answer.limit
     used = f"{need.amount} needed ({need.why}), {answer.others} in use by others"
     if limit is None:
         return Check(f"quota: {need.name}", "note", f"{used}; Service Quotas does not tell the limit ({need.code})")

@@ -14,9 +14,9 @@ from inferstack.cli import output
 from inferstack.cli.output import Format, FormatOption
 from inferstack.errors import UserError
 from inferstack.project import project_root
-from inferstack.supply import locks, modules, newest
+from inferstack.supply import locks, modules, outdated
 from inferstack.supply.images import images
-from inferstack.supply.newest import Question, Row, State
+from inferstack.supply.outdated import Query, Row, State
 from inferstack.toolchain import binaries
 from inferstack.versions import load
 
@@ -36,9 +36,9 @@ def check(
     kinds = tuple(kind or _KINDS)
     if unknown := set(kinds) - set(_KINDS):
         raise UserError(f"--kind {sorted(unknown)[0]}: there are {', '.join(_KINDS)}.")
-    rows = newest.ask(_questions(kinds))
+    rows = outdated.ask(_questions(kinds))
     if "image" in kinds:
-        rows += [newest.without_registry(image) for image in images(load()) if image.repository.startswith(_OURS)]
+        rows += [outdated.without_registry(image) for image in images(load()) if image.repository.startswith(_OURS)]
     output.emit([asdict(row) for row in rows], form)
     code = exit_code(rows)
     numbers = {state: sum(row.state is state for row in rows) for state in State}
@@ -53,26 +53,26 @@ def exit_code(rows: list[Row]) -> int:
     return 2 if State.BEHIND in states else int(State.UNKNOWN in states)
 
 
-def _questions(kinds: tuple[str, ...]) -> Iterator[Question]:
+def _questions(kinds: tuple[str, ...]) -> Iterator[Query]:
     root = project_root()
     if "python" in kinds:
         pinned = {one.name: one.version for packages in locks.read(root / "requirements").values() for one in packages}
         for name in locks.direct(root / "requirements"):
-            yield newest.of_package(name, pinned[name], sys.executable)
+            yield outdated.of_package(name, pinned[name], sys.executable)
     if "go" in kinds:
         go = shutil.which("go") or "go"
         for tool, found in modules.read(root / "tools").items():
             packages = modules.built((root / "tools" / tool / "go.mod").read_text())
             # By path: a tool's packages are mostly of one module.
             for module in {one.path: one for one in (modules.holding(name, found) for name in packages)}.values():
-                yield newest.of_module(tool, module, go)
+                yield outdated.of_module(tool, module, go)
         for module in modules.of_crds(load()):
-            yield newest.of_module("CRDs", module, go)
+            yield outdated.of_module("CRDs", module, go)
     if "chart" in kinds:
         for name, chart in load()["charts"].items():
-            yield newest.of_chart(name, chart, str(binaries.ensure(["helm"], report=output.say)["helm"]))
+            yield outdated.of_chart(name, chart, str(binaries.ensure(["helm"], report=output.say)["helm"]))
     if "image" in kinds:
         crane = str(binaries.ensure(["crane"], report=output.say)["crane"])
         for image in images(load()):
             if not image.repository.startswith(_OURS):
-                yield newest.of_image(image, crane)
+                yield outdated.of_image(image, crane)

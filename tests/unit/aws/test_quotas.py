@@ -12,7 +12,7 @@ from moto import mock_aws
 from moto.servicequotas.models import ServiceQuotasBackend
 
 from inferstack.aws import quotas
-from inferstack.aws.quotas import Answer, Group, Need, look_up, need
+from inferstack.aws.quotas import Group, QuotaCheck, Requirement, check_quotas, requirements
 from inferstack.errors import UserError
 
 REGION = "us-east-2"
@@ -42,7 +42,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
         yield boto3.Session(region_name=REGION)
 
 
-def _limit_without_defaults(session: boto3.Session, asked: Need) -> int | None:
+def _limit_without_defaults(session: boto3.Session, asked: Requirement) -> int | None:
     client = session.client("service-quotas")
     try:
         return int(client.get_service_quota(ServiceCode=asked.service, QuotaCode=asked.code)["Quota"]["Value"])
@@ -50,7 +50,7 @@ def _limit_without_defaults(session: boto3.Session, asked: Need) -> int | None:
         return None
 
 
-def amounts(needs: list[Need]) -> dict[str, int]:
+def amounts(needs: list[Requirement]) -> dict[str, int]:
     """Return amounts by code."""
     return {one.code: one.amount for one in needs}
 
@@ -62,7 +62,7 @@ def test_vcpus_are_counted_by_family_and_market() -> None:
         Group("l40s", ("g6e.2xlarge", "g6e.4xlarge"), "SPOT", 4),
         SYSTEM,
     ]
-    found = amounts(need(groups, nat_gateways=3, endpoints=10))
+    found = amounts(requirements(groups, nat_gateways=3, endpoints=10))
     assert found["L-417A185B"] == 4 * 192 + 2 * 96
     # Of several types the largest counts: any of them may come.
     assert found["L-3819A6DF"] == 4 * 16
@@ -72,11 +72,11 @@ def test_vcpus_are_counted_by_family_and_market() -> None:
 
 def test_a_capacity_block_needs_no_quota() -> None:
     block = Group("block", ("p5.48xlarge",), "CAPACITY_BLOCK", 8)
-    assert "L-417A185B" not in amounts(need([block], nat_gateways=1, endpoints=0))
+    assert "L-417A185B" not in amounts(requirements([block], nat_gateways=1, endpoints=0))
 
 
 def test_the_need_says_whose_it_is() -> None:
-    (wanted,) = [one for one in need([H100, SYSTEM], nat_gateways=1, endpoints=0) if one.code == "L-417A185B"]
+    (wanted,) = [one for one in requirements([H100, SYSTEM], nat_gateways=1, endpoints=0) if one.code == "L-417A185B"]
     assert wanted.why == "h100: 4 x p5.48xlarge"
 
 
@@ -101,11 +101,11 @@ def test_limit_and_use_of_others(account: boto3.Session) -> None:
     ours: Any = [{"ResourceType": "instance", "Tags": [{"Key": "inferstack:stack", "Value": "prod"}]}]
     ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=1, MaxCount=1, TagSpecifications=ours)
     ec2.allocate_address(Domain="vpc")
-    needs = need([H100, SYSTEM], nat_gateways=5, endpoints=0)
-    answers = {one.need.code: one for one in look_up(REGION, ACCOUNT, "prod", needs)}
+    needs = requirements([H100, SYSTEM], nat_gateways=5, endpoints=0)
+    answers = {one.requirement.code: one for one in check_quotas(REGION, ACCOUNT, "prod", needs)}
     gpus = answers["L-417A185B"]
     assert gpus.others == 2 * 96
-    assert (gpus.limit, gpus.need.amount, gpus.enough) == (768, 768, False)
+    assert (gpus.limit, gpus.requirement.amount, gpus.enough) == (768, 768, False)
     assert answers["L-1216C47A"].enough
     assert (answers["L-0263D0A3"].others, answers["L-0263D0A3"].enough) == (1, False)
     # moto knows VPC's quotas by itself, and gives every account one VPC.
@@ -123,15 +123,16 @@ def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) 
     for name in ("inferstack-prod", "somebodys"):
         account.client("eks").create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": ["s"]})
     answers = {
-        one.need.code: one for one in look_up(REGION, ACCOUNT, "prod", need([H100], nat_gateways=1, endpoints=0))
+        one.requirement.code: one
+        for one in check_quotas(REGION, ACCOUNT, "prod", requirements([H100], nat_gateways=1, endpoints=0))
     }
     assert answers["L-417A185B"].others == 0
     assert answers["L-1194D53C"].others == 1
 
 
 def test_credentials_of_another_account(account: boto3.Session) -> None:
-    with pytest.raises(UserError, match=r"of the AWS account 123456789012, inferstack:cluster.aws.accountId is 999"):
-        look_up(REGION, "999999999999", "prod", [])
+    with pytest.raises(UserError, match=r"^inferstack:cluster\.aws\.accountId: .*123456789012"):
+        check_quotas(REGION, "999999999999", "prod", [])
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,13 +142,13 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", nobody)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     with pytest.raises(UserError, match=r"There are no credentials for AWS .*set AWS_PROFILE"):
-        look_up(REGION, "1", "prod", [])
+        check_quotas(REGION, "1", "prod", [])
 
 
 def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
     with pytest.raises(UserError, match="nobody-has-this-profile"):
-        look_up(REGION, "1", "prod", [])
+        check_quotas(REGION, "1", "prod", [])
 
 
 def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,10 +157,10 @@ def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: py
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
     with pytest.raises(UserError, match=r"AWS refuses GetCallerIdentity: You may not\."):
-        look_up(REGION, ACCOUNT, "prod", [])
+        check_quotas(REGION, ACCOUNT, "prod", [])
 
 
 def test_enough_is_up_to_the_limit() -> None:
-    wanted = Need("ec2", "L-1", "x", 3, "")
-    assert Answer(wanted, 5, 2).enough
-    assert not Answer(wanted, 5, 3).enough
+    wanted = Requirement("ec2", "L-1", "x", 3, "")
+    assert QuotaCheck(wanted, 5, 2).enough
+    assert not QuotaCheck(wanted, 5, 3).enough

@@ -128,7 +128,7 @@ TOGETHER: list[tuple[Object, str]] = [
     (one(nicSelector={"vendor": None, "deviceID": None, "pfNames": []}),
      ".policies.p.nicSelector: needs at least one of vendor, deviceID, pfNames and rootDevices"),
     (one(nicSelector={"pfNames": ["ens1f0#0-8"]}),
-     '.policies.p.nicSelector.pfNames[0]: "ens1f0#0-8" goes past function 7'),
+     '.policies.p.nicSelector.pfNames[0]: "ens1f0#0-8" exceeds function 7'),
     (one(nicSelector={"pfNames": ["a", "ens1f0#7-0"]}),
      '.policies.p.nicSelector.pfNames[1]: "ens1f0#7-0" ends before it'),
     (one(nicSelector={"pfNames": ["ens1f0#0"]}), '.policies.p.nicSelector.pfNames[0]: "ens1f0#0" is neither a port'),

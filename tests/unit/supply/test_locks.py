@@ -59,7 +59,7 @@ def test_a_package_is_read_with_its_marker() -> None:
     ],
 )
 def test_a_lock_that_would_take_anything_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a pin with hashes|hashes by"):
+    with pytest.raises(ValueError, match=r"not a pin with hashes|hash algorithm"):
         locks.parse(text)
 
 
@@ -97,9 +97,9 @@ def test_each_image_has_a_digest_or_a_reason() -> None:
 @pytest.mark.parametrize(
     ("digests", "said"),
     [
-        ({}, "give digest or missing"),
-        ({"a": {"digest": "sha256:12"}}, "no SHA-256"),
-        ({"a": {"digest": "sha256:" + "a" * 64, "missing": "x"}}, "one of them"),
+        ({}, r"^digests\.a: "),
+        ({"a": {"digest": "sha256:12"}}, r"^digests\.a: .*SHA-256"),
+        ({"a": {"digest": "sha256:" + "a" * 64, "missing": "x"}}, r"^digests\.a: "),
         ({"a": {"missing": "x"}, "b": {"missing": "x"}}, "no such image"),
     ],
 )

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from inferstack.cli import app
 from inferstack.cli.supply import versions
-from inferstack.supply import newest
+from inferstack.supply import outdated
 from inferstack.supply.images import Image
 from inferstack.supply.modules import Module
-from inferstack.supply.newest import Row, State
+from inferstack.supply.outdated import Row, State
 
 PIP = "aiohttp (3.15.0)\nAvailable versions: 3.15.0, 3.14.5, 4.0.0a1\n  INSTALLED: 3.14.5\n"
 GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v1.10.0", "v1.11.0-rc.1"]})
@@ -34,7 +34,7 @@ GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v
     ],
 )
 def test_the_newest_of_the_same_form(pinned: str, offered: list[str], found: str | None) -> None:
-    assert newest.newest(pinned, offered) == found
+    assert outdated.newest(pinned, offered) == found
 
 
 class Client:
@@ -58,10 +58,10 @@ def test_each_registry_is_asked_by_its_own_client() -> None:
     )
     chart = {"chart": "keda", "version": "2.20.2", "repo": "https://x.example"}
     rows = [
-        newest.answer(newest.of_package("aiohttp", "3.14.5", "python"), pip),
-        newest.answer(newest.of_module("crane", Module("a.b/c", "v1.2.3", ""), "go"), go),
-        newest.answer(newest.of_chart("keda", chart, "helm"), helm),
-        newest.answer(newest.of_image(Image("vllm", "r.example/v", "v0.11.0", "", "x"), "crane"), crane),
+        outdated.answer(outdated.of_package("aiohttp", "3.14.5", "python"), pip),
+        outdated.answer(outdated.of_module("crane", Module("a.b/c", "v1.2.3", ""), "go"), go),
+        outdated.answer(outdated.of_chart("keda", chart, "helm"), helm),
+        outdated.answer(outdated.of_image(Image("vllm", "r.example/v", "v0.11.0", "", "x"), "crane"), crane),
     ]
     assert [(row.newest, row.state) for row in rows] == [
         ("3.15.0", State.BEHIND),
@@ -70,27 +70,27 @@ def test_each_registry_is_asked_by_its_own_client() -> None:
         ("v0.12.0", State.BEHIND),
     ]
     assert helm.commands == [("helm", "show", "chart", "keda", "--repo", "https://x.example")]
-    newest.answer(newest.of_chart("keda", {**chart, "repo": "oci://r.example/c"}, "helm"), helm)
+    outdated.answer(outdated.of_chart("keda", {**chart, "repo": "oci://r.example/c"}, "helm"), helm)
     assert helm.commands[-1] == ("helm", "show", "chart", "oci://r.example/c/keda")
 
 
 def test_a_registry_that_does_not_answer_is_no_success() -> None:
-    row = newest.answer(newest.of_package("a", "1.0", "/x/python"), Client("", 1, "trying\nno such host\n"))
+    row = outdated.answer(outdated.of_package("a", "1.0", "/x/python"), Client("", 1, "trying\nno such host\n"))
     assert (row.state, row.note) == (State.UNKNOWN, "python could not tell: no such host")
-    late = newest.answer(newest.of_package("a", "1.0", "python"), Client("Available versions: 1.0b1\n"))
+    late = outdated.answer(outdated.of_package("a", "1.0", "python"), Client("Available versions: 1.0b1\n"))
     assert late.state is State.UNKNOWN
 
 
 def test_a_client_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(newest, "SECONDS", 0.01)
-    code, _, err = newest.call(["sleep", "5"])
-    assert (code, err) == (124, "no answer within 0 s")
-    assert newest.call(["true"]) == (0, "", "")
+    monkeypatch.setattr(outdated, "SECONDS", 0.01)
+    code, _, err = outdated.call(["sleep", "5"])
+    assert (code, err) == (124, "timeout after 0 s")
+    assert outdated.call(["true"]) == (0, "", "")
 
 
 def test_a_client_that_is_not_there_is_said() -> None:
-    row = newest.answer(newest.of_module("crane", Module("a.b/c", "v1.2.3", ""), "/nowhere/go"), newest.call)
-    assert (row.state, row.note) == (State.UNKNOWN, "go could not tell: it is not installed here")
+    row = outdated.answer(outdated.of_module("crane", Module("a.b/c", "v1.2.3", ""), "/nowhere/go"), outdated.call)
+    assert (row.state, row.note) == (State.UNKNOWN, "go could not tell: not installed")
 
 
 def row(state: State) -> Row:
@@ -117,7 +117,7 @@ def test_the_command_asks_for_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -
         asked.append(command[-1])
         return subprocess.CompletedProcess(command, 1, "", "no such host")
 
-    monkeypatch.setattr("inferstack.supply.newest.subprocess.run", run)
+    monkeypatch.setattr("inferstack.supply.outdated.subprocess.run", run)
     done = CliRunner().invoke(app, ["versions", "check", "--kind", "python", "-o", "json"])
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
