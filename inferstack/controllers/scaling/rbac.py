@@ -1,4 +1,4 @@
-"""The rights that the predictive scaler needs, each with its reason; it changes nothing but what it says of jobs."""
+"""The RBAC rules of the predictive scaler, each with its reason; it writes only status.scaling and Events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 from inferstack.api import constants
 from inferstack.k8s.rbac import PolicyRule
 
-_SEEN = ("list", "watch")
+_WATCHED = ("list", "watch")
 
 RIGHTS: tuple[PolicyRule, ...] = (
-    PolicyRule(constants.GROUP, (constants.PLURAL,), _SEEN, "to see which jobs ask for predictive scaling"),
-    PolicyRule(constants.GROUP, (f"{constants.PLURAL}/status",), ("patch",), "to write decisions into status.scaling"),
-    PolicyRule("apps", ("deployments",), _SEEN, "how many replicas a job has now"),
-    PolicyRule("", ("pods",), _SEEN, "how long replicas take to start, and who holds GPUs besides the jobs"),
-    PolicyRule("", ("nodes",), _SEEN, "how many GPUs there are to share"),
-    PolicyRule("scheduling.k8s.io", ("priorityclasses",), _SEEN, "whose replicas go first where GPUs are short"),
-    PolicyRule("", ("events",), ("create",), "to tell when the reason of a decision turns, for kubectl describe"),
+    PolicyRule(constants.GROUP, (constants.PLURAL,), _WATCHED, "find the jobs that request predictive scaling"),
+    PolicyRule(constants.GROUP, (f"{constants.PLURAL}/status",), ("patch",), "write decisions to status.scaling"),
+    PolicyRule("apps", ("deployments",), _WATCHED, "current replicas of a job"),
+    PolicyRule("", ("pods",), _WATCHED, "cold starts of replicas, and GPUs held by other pods"),
+    PolicyRule("", ("nodes",), _WATCHED, "GPUs to share"),
+    PolicyRule("scheduling.k8s.io", ("priorityclasses",), _WATCHED, "priorities when GPUs are short"),
+    PolicyRule("", ("events",), ("create",), "post an Event when the reason of a decision changes"),
 )
 
 
