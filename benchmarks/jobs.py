@@ -1,7 +1,7 @@
-"""How long an InferenceJob takes from created to all replicas Ready: alone, and 500 at once.
+"""Time from the creation of an InferenceJob until all replicas are ready: for one job, and for 500 at once.
 
-Peer, in the same run: bare Deployments of the same pods, without our operator, on the same control plane. What the
-operator costs is the ratio of the two. Run with ``python -m benchmarks.jobs`` (``--help`` for its options).
+The peer in the same run is a bare Deployment of the same pods, without the operator, on the same control plane; the
+ratio is the operator's cost. Run ``python -m benchmarks.jobs`` (``--help`` lists its options).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANAGER = "benchmark"
 
 
 def make_node(index: int) -> dict[str, Any]:
-    """Return a simulated node; its GPUs are announced through its status."""
+    """Return a simulated node; its status has the GPUs."""
     resources = {"cpu": "96", "memory": "1152Gi", "pods": "110", "nvidia.com/gpu": str(GPUS_PER_NODE)}
     name = f"bench-{index:03d}"
     return {
@@ -47,9 +47,9 @@ def make_node(index: int) -> dict[str, Any]:
 
 
 def make_job(name: str, replicas: int) -> dict[str, Any]:
-    """Return an InferenceJob of one GPU a replica."""
-    one = {"nvidia.com/gpu": 1}
-    spec = {"model": "bert-base-uncased", "replicas": replicas, "resources": {"requests": one, "limits": one}}
+    """Return an InferenceJob with one GPU a replica."""
+    gpu = {"nvidia.com/gpu": 1}
+    spec = {"model": "bert-base-uncased", "replicas": replicas, "resources": {"requests": gpu, "limits": gpu}}
     return {
         "apiVersion": "deepseek.ai/v1",
         "kind": "InferenceJob",
@@ -61,8 +61,8 @@ def make_job(name: str, replicas: int) -> dict[str, Any]:
 def make_deployment(name: str, replicas: int) -> dict[str, Any]:
     """Return the peer: a Deployment of the same pods."""
     labels = {"bench": name}
-    one = {"nvidia.com/gpu": "1"}
-    container = {"name": "server", "image": "server", "resources": {"requests": one, "limits": one}}
+    gpu = {"nvidia.com/gpu": "1"}
+    container = {"name": "server", "image": "server", "resources": {"requests": gpu, "limits": gpu}}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -76,12 +76,12 @@ def make_deployment(name: str, replicas: int) -> dict[str, Any]:
 
 
 def job_ready(obj: dict[str, Any]) -> bool:
-    """Tell whether the job's Ready condition is true."""
+    """Return whether the job's Ready condition is true."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
 
 
 def deployment_ready(obj: dict[str, Any]) -> bool:
-    """Tell whether all replicas are ready."""
+    """Return whether all replicas are ready."""
     return bool(obj.get("status", {}).get("readyReplicas", 0) == obj["spec"]["replicas"])
 
 
@@ -95,9 +95,9 @@ async def time_until_ready(
     listed = await kube.list(version, kind, "default")
     began = time.perf_counter()
 
-    async def look() -> None:
+    async def watch() -> None:
         since = listed["metadata"]["resourceVersion"]
-        while waiting:  # the server ends watches of a kind that is quite new
+        while waiting:  # the server ends watches of a new kind
             async for _, obj in kube.watch(version, kind, "default", since=since):
                 since = obj["metadata"]["resourceVersion"]
                 name = obj["metadata"].get("name")
@@ -108,7 +108,7 @@ async def time_until_ready(
                         return
 
     async with asyncio.timeout(limit):
-        watching = asyncio.create_task(look())
+        watching = asyncio.create_task(watch())
         await asyncio.gather(*(kube.create(obj, field_manager=MANAGER) for obj in objects))
         await watching
     for obj in objects:
@@ -118,19 +118,19 @@ async def time_until_ready(
 
 
 async def no_pods(kube: KubeClient) -> bool:
-    """Tell whether the last round's pods are gone."""
+    """Return whether the pods of the last round are gone."""
     return not (await kube.list("v1", "Pod", "default"))["items"]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], limit: float = 120) -> None:
-    """Wait for a condition, a quarter of a second between looks."""
+    """Wait for a condition, which is checked every quarter of a second."""
     async with asyncio.timeout(limit):
-        while not await condition():  # noqa: ASYNC110  # asks the API server; there is no event to wait for
+        while not await condition():  # noqa: ASYNC110  # the API server is asked; there is no event to wait for
             await asyncio.sleep(0.25)
 
 
 async def measure(kubeconfig: Path, rounds: int, many: int) -> dict[str, list[float]]:
-    """Run all rounds, jobs and peer in turns; return seconds by case."""
+    """Run all rounds, alternating jobs and peer; return seconds by case."""
     seconds: dict[str, list[float]] = {"job": [], "deployment": [], "jobs": [], "deployments": []}
     async with await KubeClient.connect(kubeconfig) as kube:
         for index in range(NODES):
@@ -150,12 +150,12 @@ async def measure(kubeconfig: Path, rounds: int, many: int) -> dict[str, list[fl
 async def install(kubeconfig: Path) -> None:
     """Install the CRDs and wait until they are served."""
     async with await KubeClient.connect(kubeconfig) as kube:
-        for crd in crds():
-            await kube.apply(crd, field_manager=MANAGER)
+        for manifest in crds():
+            await kube.apply(manifest, field_manager=MANAGER)
 
         async def established() -> bool:
-            found = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "inferencejobs.deepseek.ai")
-            conditions = found.get("status", {}).get("conditions") or []  # null for the first moment
+            crd = await kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "inferencejobs.deepseek.ai")
+            conditions = crd.get("status", {}).get("conditions") or []  # null for the first moment
             return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
         await until(established)
@@ -168,7 +168,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def peak_memory(pid: int) -> float:
-    """Return the most memory that a process has had resident, MiB (VmHWM of proc_pid_status(5))."""
+    """Return the peak resident memory of a process in MiB (VmHWM of proc_pid_status(5))."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
@@ -198,13 +198,13 @@ def main(
                 operator.wait(timeout=30)
             plane.stop(purge=True)
     table = Table("case", "InferenceJob", "bare Deployment", "ratio", "goal")
-    one, bare = statistics.median(seconds["job"]), statistics.median(seconds["deployment"])
-    table.add_row("1 of 8 replicas, median", f"{one:.2f} s", f"{bare:.2f} s", f"{one / bare:.2f}", "≤ 3 s")
+    job, bare = statistics.median(seconds["job"]), statistics.median(seconds["deployment"])
+    table.add_row("1 of 8 replicas, median", f"{job:.2f} s", f"{bare:.2f} s", f"{job / bare:.2f}", "≤ 3 s")
     for share in (0.5, 0.99):
-        ours, theirs = percentile(seconds["jobs"], share), percentile(seconds["deployments"], share)
+        jobs, deployments = percentile(seconds["jobs"], share), percentile(seconds["deployments"], share)
         goal = "≤ 15 s" if share > 0.5 else ""
         name = f"{many} of 1 replica at once, p{round(share * 100)}"
-        table.add_row(name, f"{ours:.2f} s", f"{theirs:.2f} s", f"{ours / theirs:.2f}", goal)
+        table.add_row(name, f"{jobs:.2f} s", f"{deployments:.2f} s", f"{jobs / deployments:.2f}", goal)
     table.add_row("operator's peak resident memory", f"{memory:.0f} MiB", "", "", "≤ 300 MiB")
     Console().print(table)
 

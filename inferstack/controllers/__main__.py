@@ -1,4 +1,4 @@
-"""``python -m inferstack.controllers``: credentials from ``$KUBECONFIG`` or the pod's service account."""
+"""``python -m inferstack.controllers``: the job and MIG rollout controllers in one process, the operator."""
 
 from __future__ import annotations
 
@@ -36,20 +36,23 @@ async def _serve(options: argparse.Namespace) -> None:
 def _options() -> argparse.Namespace:
     seconds = os.environ.get("INFERSTACK_USAGE_SECONDS", "60")
     if not seconds.isdecimal():
-        sys.exit(f"error: INFERSTACK_USAGE_SECONDS is {seconds!r}; give a whole number of seconds, 0 for never")
-    parser = argparse.ArgumentParser(prog="python -m inferstack.controllers", description="Serve InferenceJobs.")
-    parser.add_argument("--namespace", help="serve this namespace only (default: all)")
+        sys.exit(f"error: INFERSTACK_USAGE_SECONDS is {seconds!r}; set a whole number of seconds, or 0")
+    parser = argparse.ArgumentParser(
+        prog="python -m inferstack.controllers",
+        description="Run the controllers of InferenceJobs and MigRollouts.",
+        epilog="Credentials are those of the pod's service account or, outside a pod, of $KUBECONFIG.",
+    )
+    parser.add_argument("--namespace", help="watch this namespace only, without MigRollouts (default: all)")
     parser.add_argument(
         "--usage-seconds",
         type=int,
         default=int(seconds),
-        help="seconds between two looks at the use of GPUs, for GET /metrics (default: $INFERSTACK_USAGE_SECONDS, else "
-        "60; 0: never)",
+        help="interval of the GPU usage metrics in seconds, 0 for none (default: $INFERSTACK_USAGE_SECONDS, or 60)",
     )
     add_common_options(parser)
     options = parser.parse_args()
     if options.usage_seconds < 0:
-        parser.error(f"--usage-seconds: is {options.usage_seconds}; 0 for never, or seconds")
+        parser.error(f"--usage-seconds is {options.usage_seconds}; set 0 or more")
     return options
 
 

@@ -1,4 +1,4 @@
-"""What the processes of the controllers share: log format, common options, health port, and the end by a signal."""
+"""What the processes of the controllers share: log format, common options, health port and signal handling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats each record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -37,11 +37,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(log_format: str, *, verbose: bool) -> None:
-    """Write log lines to stderr.
+    """Log to stderr.
 
     Args:
-        log_format: ``json`` for one JSON object a line, else plain text.
-        verbose: whether debug messages are written.
+        log_format: ``json`` for one JSON object a line, ``plain`` for text.
+        verbose: whether to log debug messages.
     """
     handler = logging.StreamHandler()
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -50,20 +50,23 @@ def configure_logging(log_format: str, *, verbose: bool) -> None:
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--health-port``, ``--log-format`` and ``--verbose``; exit where their environment variables are wrong."""
+    """Add ``--health-port``, ``--log-format`` and ``--verbose``; exit if their environment variables are invalid."""
     port = os.environ.get("INFERSTACK_HEALTH_PORT")
     if port is not None and not port.isdecimal():
-        sys.exit(f"error: INFERSTACK_HEALTH_PORT is {port!r}; give a port number")
+        sys.exit(f"error: INFERSTACK_HEALTH_PORT is {port!r}; set a port number")
     parser.add_argument(
         "--health-port",
         type=int,
         default=int(port) if port else 0,
-        help="port of GET /healthz and GET /metrics (default: $INFERSTACK_HEALTH_PORT, else 0: none)",
+        help="port of GET /healthz and GET /metrics, 0 for none (default: $INFERSTACK_HEALTH_PORT, or 0)",
     )
     parser.add_argument(
-        "--log-format", choices=("plain", "json"), default=os.environ.get("INFERSTACK_LOG_FORMAT", "plain")
+        "--log-format",
+        choices=("plain", "json"),
+        default=os.environ.get("INFERSTACK_LOG_FORMAT", "plain"),
+        help="format of log lines (default: $INFERSTACK_LOG_FORMAT, or plain)",
     )
-    parser.add_argument("--verbose", action="store_true", help="log each step")
+    parser.add_argument("--verbose", action="store_true", help="log debug messages")
 
 
 async def run_until_signal(work: Coroutine[Any, Any, None]) -> None:
@@ -71,13 +74,13 @@ async def run_until_signal(work: Coroutine[Any, Any, None]) -> None:
 
     Raises:
         UserError: the credentials are no longer accepted.
-        Exception: ``work`` failed; the process ends rather than run on without one of its parts.
+        Exception: ``work`` failed; the process ends rather than continue without one of its parts.
     """
     loop = asyncio.get_running_loop()
     working = loop.create_task(work)
 
     def end() -> None:
-        if not working.cancelling():  # a second signal must not cut the clean-up short
+        if not working.cancelling():  # a second signal must not interrupt the clean-up
             working.cancel()
 
     for number in _SIGNALS:
@@ -107,7 +110,7 @@ async def listen(port: int, problem: Callable[[], str | None], metrics: Callable
     """Serve ``GET /healthz`` and ``GET /metrics`` on all addresses: the kubelet and Prometheus are outside the pod.
 
     Raises:
-        UserError: the port is taken or not allowed.
+        UserError: the port is in use or not permitted.
     """
     try:
         return await health.serve(None, port, problem, metrics)

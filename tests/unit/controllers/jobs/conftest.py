@@ -1,4 +1,4 @@
-"""A job and the runtime that the operator chooses for it."""
+"""Jobs and their plans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def make_job() -> Callable[..., Object]:
     """Return a function that makes a job as the API server shows it; keyword arguments change its spec."""
 
     def make(**spec: Any) -> Object:
-        one = {"nvidia.com/gpu": 1}
+        gpu = {"nvidia.com/gpu": 1}
         return {
             "apiVersion": "deepseek.ai/v1",
             "kind": "InferenceJob",
@@ -25,7 +25,7 @@ def make_job() -> Callable[..., Object]:
             "spec": {
                 "model": "bert-base-uncased",
                 "replicas": 8,
-                "resources": {"requests": dict(one), "limits": dict(one)},
+                "resources": {"requests": dict(gpu), "limits": dict(gpu)},
                 **spec,
             },
         }

@@ -39,10 +39,10 @@ def _pod(plan: Plan) -> Object:
 
 def test_the_children_of_a_job(plan_of: Plans) -> None:
     plan = plan_of(autoscale=AUTOSCALE, priorityClassName="high")
-    made = [_bare(child) for child in plan.children(None)]
-    made[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "(the runtime's)"
-    wanted = list(yaml.safe_load_all((Path(__file__).parent / "data/children.yaml").read_text()))
-    assert made == wanted
+    result = [_bare(child) for child in plan.children(None)]
+    result[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "(the runtime's)"
+    expected = list(yaml.safe_load_all((Path(__file__).parent / "data/children.yaml").read_text()))
+    assert result == expected
 
 
 @pytest.mark.parametrize(

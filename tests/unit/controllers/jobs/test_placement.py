@@ -18,8 +18,8 @@ LEVELS = ["example.com/leaf", "example.com/block", "example.com/spine"]
 
 
 def template(plan: Plan) -> Object:
-    made: Object = plan.children(None)[0]["spec"]["template"]
-    return made
+    result: Object = plan.children(None)[0]["spec"]["template"]
+    return result
 
 
 def spread(plan: Plan) -> list[str]:
@@ -72,8 +72,8 @@ def test_a_job_without_networks_says_nothing_of_them(plan_of: Plans) -> None:
 
 
 def test_the_networks_of_a_job_are_told_to_multus(plan_of: Plans) -> None:
-    made = template(plan_of(networks=["rdma-a", "rdma-b"]))
-    assert made["metadata"]["annotations"] == {"k8s.v1.cni.cncf.io/networks": "rdma-a,rdma-b"}
+    result = template(plan_of(networks=["rdma-a", "rdma-b"]))
+    assert result["metadata"]["annotations"] == {"k8s.v1.cni.cncf.io/networks": "rdma-a,rdma-b"}
 
 
 def test_a_change_of_the_place_changes_the_hash(plan_of: Plans) -> None:

@@ -133,13 +133,13 @@ def test_no_decision_leads_out_of_what_the_job_allows(
         spec["autoscale"]["predictive"]["budgetGpus"] = budget
     job = parsed(spec)
     own = own_limits(job)
-    made = limits(job, decision(seconds, minReplicas=low, maxReplicas=high, replicas=replicas), NOW)
+    result = limits(job, decision(seconds, minReplicas=low, maxReplicas=high, replicas=replicas), NOW)
     assert own
-    assert made
-    assert own.low <= made.low <= made.high <= own.high
+    assert result
+    assert own.low <= result.low <= result.high <= own.high
     # Of what has ended nothing is left, nor of what would never end.
     if not 0 < seconds <= LONGEST_VALIDITY.total_seconds():
-        assert made == own
+        assert result == own
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_no_decision_leads_out_of_what_the_job_allows(
     ],
 )
 def test_what_holds(spec: Object, scaling: Object | None, low: int, high: int) -> None:
-    made = limits(parsed(make_spec(**spec)), scaling, NOW)
-    assert made
-    assert (made.low, made.high) == (low, high)
+    result = limits(parsed(make_spec(**spec)), scaling, NOW)
+    assert result
+    assert (result.low, result.high) == (low, high)
 
 
 def test_a_decision_whole() -> None:

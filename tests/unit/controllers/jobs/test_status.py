@@ -149,12 +149,12 @@ def test_transitions_become_events(plan_of: Plans) -> None:
 
 
 def test_changed_counts_are_not_urgent(plan_of: Plans) -> None:
-    one = status_of(plan_of(), Observation(make_deployment({**GOOD, "readyReplicas": 1})))
-    two = status_of(plan_of(), Observation(make_deployment({**GOOD, "readyReplicas": 2})), before=one)
-    ready = status_of(plan_of(), Observation(make_deployment(GOOD)), before=two)
-    assert (urgent(None, one), urgent(one, two), urgent(two, ready)) == (True, False, True)
-    assert urgent(two, {**two, "observedGeneration": 4})
-    assert (under_way(two), under_way(ready)) == (True, False)
+    first = status_of(plan_of(), Observation(make_deployment({**GOOD, "readyReplicas": 1})))
+    second = status_of(plan_of(), Observation(make_deployment({**GOOD, "readyReplicas": 2})), before=first)
+    ready = status_of(plan_of(), Observation(make_deployment(GOOD)), before=second)
+    assert (urgent(None, first), urgent(first, second), urgent(second, ready)) == (True, False, True)
+    assert urgent(second, {**second, "observedGeneration": 4})
+    assert (under_way(second), under_way(ready)) == (True, False)
 
 
 def test_an_invalid_job_is_degraded(make_job: Callable[..., Object]) -> None:

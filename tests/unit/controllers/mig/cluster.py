@@ -69,8 +69,8 @@ class Machine:
 
     def node(self) -> Node:
         """The node as the API server has it."""
-        found = advertised_resources(MODEL, self.states, "mixed", range(self.lost))
-        count = found.allocatable if self.state != "pending" else {}
+        advertised = advertised_resources(MODEL, self.states, "mixed", range(self.lost))
+        count = advertised.allocatable if self.state != "pending" else {}
         labels = {PRODUCT: MODEL.product, COUNT: "2"}
         labels |= {k: v for k, v in ((CONFIG, self.label), (STATE, self.state), (OWNER, self.owner)) if v}
         return Node(self.name, labels, {k: str(v) for k, v in count.items()}, self.cordoned, self.ready)
@@ -180,6 +180,6 @@ def make(count: int = 3, *, pods: int = 0, budget: int | None = None, **spec: An
     """Return a cluster whose nodes are all to get other slices."""
     names = [f"n{index}" for index in range(count)]
     nodes = [{"name": name, "layout": "all-1g.5gb"} for name in names]
-    made = MigRolloutSpec.model_validate({"nodes": nodes, **spec})
+    rollout_spec = MigRolloutSpec.model_validate({"nodes": nodes, **spec})
     running = [Pod("ns", f"p{i}", f"u{i}", names[i % count], {"job": "a"}) for i in range(pods)]
-    return Cluster({name: Machine(name) for name in names}, made, running, budget, replicas=pods)
+    return Cluster({name: Machine(name) for name in names}, rollout_spec, running, budget, replicas=pods)

@@ -151,13 +151,13 @@ def test_unknown_devices_are_errors(
 
 
 def test_shared_devices_match_by_their_replicas_label() -> None:
-    wanted = {"nvidia.com/mig-1g.5gb": 14}
-    assert matches(wanted, {}, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "0", "cpu": "96"})
-    assert not matches(wanted, {}, {"nvidia.com/mig-1g.5gb": "28"})
+    devices = {"nvidia.com/mig-1g.5gb": 14}
+    assert matches(devices, {}, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "0", "cpu": "96"})
+    assert not matches(devices, {}, {"nvidia.com/mig-1g.5gb": "28"})
     twice = {"nvidia.com/mig-1g.5gb.replicas": "2"}
-    assert matches(wanted, twice, {"nvidia.com/mig-1g.5gb": "28"})
-    assert matches(wanted, twice, {"nvidia.com/mig-1g.5gb.shared": "28"})
-    assert not matches(wanted, twice, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "1"})
+    assert matches(devices, twice, {"nvidia.com/mig-1g.5gb": "28"})
+    assert matches(devices, twice, {"nvidia.com/mig-1g.5gb.shared": "28"})
+    assert not matches(devices, twice, {"nvidia.com/mig-1g.5gb": "14", "nvidia.com/gpu": "1"})
     assert allocatable_devices({"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "2", "cpu": "1"}) == {
         "nvidia.com/mig-1g.5gb": 2
     }
