@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 from typing import Any, cast
@@ -15,6 +16,7 @@ from inferstack.controllers.scaling.collector import LoopSettings
 from inferstack.controllers.scaling.controller import Scaler
 from inferstack.controllers.scaling.prometheus import Prometheus
 from inferstack.k8s import ApiError, KubeClient
+from inferstack.k8s.informer import Informer
 from tests.unit.controllers.scaling.jobs import make_job
 from tests.unit.controllers.scaling.prometheus_server import Server, failure
 
@@ -367,3 +369,30 @@ async def test_unhealthy_without_first_list_or_recent_round(stage: Stage) -> Non
     assert stage.scaler.unhealthy_reason() is None
     stage.now += 1000
     assert "110 s" in (stage.scaler.unhealthy_reason() or "")
+
+
+async def test_run_publishes_until_cancelled(
+    stage: Stage, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(informer: Informer) -> None:
+        informer.synced.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Informer, "run", run)
+    settings = LoopSettings(interval=0.05, window=30, validity=60, step=60, depth=7200)
+    scaler = Scaler(cast("KubeClient", stage.kube), prometheus, settings, clock=lambda: stage.now)
+    task = asyncio.create_task(scaler.run())
+    try:
+        async with asyncio.timeout(20):
+            while scaler.metrics.rounds == 0:
+                await asyncio.sleep(0.01)
+                scaler.collector.jobs.objects |= stage.scaler.collector.jobs.objects
+                scaler.collector.deployments.objects |= stage.scaler.collector.deployments.objects
+            while not stage.kube.applied:  # noqa: ASYNC110  # no event to wait for
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert stage.kube.last()["reason"] != "PrometheusUnreachable"
+    assert scaler.unhealthy_reason() is None
