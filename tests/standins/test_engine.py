@@ -109,7 +109,7 @@ def test_secrets_are_never_stored_in_plain_text(program: Program, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("source", "said", "unsaid"),
+    ("source", "expected", "unexpected"),
     [
         (
             'from inferstack.errors import UserError\nraise UserError("stacks/x.yaml: gpu.product is missing: add it")',
@@ -125,11 +125,11 @@ def test_secrets_are_never_stored_in_plain_text(program: Program, tmp_path: Path
         ("import sys\nsys.exit(3)", "the program called sys.exit(3)", "Traceback"),
     ],
 )
-def test_failure_of_the_program_is_reported_once(program: Program, source: str, output: str, unsaid: str) -> None:
+def test_failure_of_the_program_is_reported_once(program: Program, source: str, expected: str, unexpected: str) -> None:
     program.write(source, preamble="")
     text = program.fails("preview")
-    assert output in text
-    assert unsaid not in text
+    assert expected in text
+    assert unexpected not in text
 
 
 def test_missing_program_is_reported_with_its_folder(program: Program) -> None:
