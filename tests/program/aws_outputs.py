@@ -21,16 +21,16 @@ def outputs(type_: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
         "Bucket": f"arn:aws:s3:::{inputs.get('bucket', name)}",
         "Key": f"arn:aws:kms:{REGION_ACCOUNT}:key/{identity(type_, name)}",
     }
-    found: dict[str, Any] = {"arn": arns.get(kind, f"arn:aws:{kind.lower()}:{REGION_ACCOUNT}:{own_name}")}
+    result: dict[str, Any] = {"arn": arns.get(kind, f"arn:aws:{kind.lower()}:{REGION_ACCOUNT}:{own_name}")}
     if kind == "Key":
-        found["keyId"] = identity(type_, name)
+        result["keyId"] = identity(type_, name)
     if kind == "LaunchTemplate":
-        found["latestVersion"] = 1
+        result["latestVersion"] = 1
     if kind == "Cluster":
-        found |= {
+        result |= {
             "endpoint": "https://0123456789ABCDEF.gr7.us-test-1.eks.amazonaws.com",
             "certificateAuthority": {"data": "Q0VSVElGSUNBVEU="},
             "identities": [{"oidcs": [{"issuer": "https://oidc.eks.us-test-1.amazonaws.com/id/0123456789ABCDEF"}]}],
             "vpcConfig": {**inputs["vpcConfig"], "clusterSecurityGroupId": "sg-of-the-cluster"},
         }
-    return found
+    return result

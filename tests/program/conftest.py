@@ -113,25 +113,27 @@ class Recording(mocks.MockMonitor):
 
     def get(self, type_: str, name: str) -> Registered:
         """Return the one resource of this type and name."""
-        (found,) = [one for one in self.resources.values() if (one.type, one.name) == (type_, name)]
-        return found
+        (result,) = [
+            resource for resource in self.resources.values() if (resource.type, resource.name) == (type_, name)
+        ]
+        return result
 
     def component(self, role: str, kind: str) -> Registered:
         """Return a role's one component."""
-        (found,) = [one for one in self.resources.values() if one.type == f"inferstack:{role}:{kind}"]
-        return found
+        (result,) = [resource for resource in self.resources.values() if resource.type == f"inferstack:{role}:{kind}"]
+        return result
 
     def kind(self, kind: str) -> list[Registered]:
         """Return the Kubernetes objects of a kind."""
-        return [one for one in self.objects() if one.type.rpartition(":")[2] == kind]
+        return [resource for resource in self.objects() if resource.type.rpartition(":")[2] == kind]
 
     def objects(self) -> list[Registered]:
         """Return all that is registered with the Kubernetes provider."""
-        return [one for one in self.resources.values() if one.type.startswith("kubernetes:")]
+        return [resource for resource in self.resources.values() if resource.type.startswith("kubernetes:")]
 
     def manifests(self) -> list[Registered]:
         """Return the objects that the program gives as manifests: all but Helm releases."""
-        return [one for one in self.objects() if not one.type.startswith("kubernetes:helm.sh/")]
+        return [resource for resource in self.objects() if not resource.type.startswith("kubernetes:helm.sh/")]
 
     def children(self, parent: Registered) -> list[Registered]:
         """Return what lies right below a component."""
@@ -139,18 +141,18 @@ class Recording(mocks.MockMonitor):
 
     def before(self, resource: Registered) -> set[str]:
         """Return the URNs of all that must be there before ``resource``: its dependencies, and theirs."""
-        found: set[str] = set()
+        result: set[str] = set()
         waiting = set(resource.dependencies)
         while waiting:
             urn = waiting.pop()
-            if urn not in found:
-                found.add(urn)
+            if urn not in result:
+                result.add(urn)
                 waiting |= self.resources[urn].dependencies
-        return found
+        return result
 
     def exports(self) -> Object:
         """Return the stack's outputs."""
-        (stack,) = [urn for urn, one in self.resources.items() if one.type == "pulumi:pulumi:Stack"]
+        (stack,) = [urn for urn, resource in self.resources.items() if resource.type == "pulumi:pulumi:Stack"]
         return self.outputs[stack]
 
 
@@ -259,7 +261,7 @@ class Machine:
         recording = Recording()
         with pytest.raises(error) as caught:
             self.run(stack, into=recording, preview=preview, **over)
-        assert [one.type for one in recording.resources.values()] == ["pulumi:pulumi:Stack"]
+        assert [resource.type for resource in recording.resources.values()] == ["pulumi:pulumi:Stack"]
         return str(caught.value)
 
 

@@ -40,7 +40,7 @@ MUTATIONS = [
             "aws-bucket-tls-only",
             "prod",
             "statement left out",
-            edited("BucketPolicy", MODELS, "policy", to=policy(lambda found: found.pop(0))),
+            edited("BucketPolicy", MODELS, "policy", to=policy(lambda result: result.pop(0))),
         ),
         (
             "aws-volumes-encrypted",
@@ -55,7 +55,7 @@ MUTATIONS = [
             "aws-iam-no-wildcards",
             "dev",
             "all of ECR",
-            edited("RolePolicy", "node", "policy", to=policy(lambda found: found[0].update(Action="ecr:*"))),
+            edited("RolePolicy", "node", "policy", to=policy(lambda result: result[0].update(Action="ecr:*"))),
         ),
         (
             "aws-iam-no-wildcards",
@@ -65,14 +65,14 @@ MUTATIONS = [
                 "RolePolicy",
                 "autoscaler",
                 "policy",
-                to=policy(lambda found: found[1].update(Resource="*", Condition={})),
+                to=policy(lambda result: result[1].update(Resource="*", Condition={})),
             ),
         ),
         (
             "aws-roles-name-whom-they-trust",
             "prod",
             "any pod",
-            edited("Role", "balancers", "assumeRolePolicy", to=policy(lambda found: found[0].pop("Condition"))),
+            edited("Role", "balancers", "assumeRolePolicy", to=policy(lambda result: result[0].pop("Condition"))),
         ),
         # Who reaches what.
         (

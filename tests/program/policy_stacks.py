@@ -21,17 +21,22 @@ def stack_of(name: str, recording: Recording) -> Stack:
     """Return what a run registered, and what the operator makes of its jobs, as the policy pack sees it."""
     own = (
         Resource(
-            _urn(name, one.urn), one.type, one.name, plain(one.inputs), one.parent, bool(one.options.get("protect"))
+            _urn(name, resource.urn),
+            resource.type,
+            resource.name,
+            plain(resource.inputs),
+            resource.parent,
+            bool(resource.options.get("protect")),
         )
-        for one in recording.resources.values()
-        if not one.read
+        for resource in recording.resources.values()
+        if not resource.read
     )
     settings = {
         key.removeprefix("inferstack:"): json.loads(text)
         for key, text in stack_config(name).items()
         if text.startswith("{")
     }
-    resources = tuple(found for one in own for found in (one, *children(one)))
+    resources = tuple(result for resource in own for result in (resource, *children(resource)))
     return Stack(name, resources, frozenset(settings.get("tenancy", {}).get("tenants", {})), settings)
 
 

@@ -48,7 +48,7 @@ def scaled(machine: Machine) -> Recording:
 
 def test_keda_and_the_adapter_are_there_and_scale_nothing_unasked(local: Recording) -> None:
     component = local.component("autoscaling", "Autoscaling")
-    assert {one.name for one in local.children(component) if one.type.startswith("inferstack:")} == {
+    assert {resource.name for resource in local.children(component) if resource.type.startswith("inferstack:")} == {
         "keda",
         "prometheus-adapter",
     }
@@ -61,17 +61,17 @@ def test_a_scaled_object_comes_after_keda_its_job_and_its_proof(scaled: Recordin
     # And so goes before them: KEDA must be there to take its finalizer off.
     made = scaled.get(SCALED_OBJECT, "scaled-nlp-chat")
     before = scaled.before(made)
-    (job,) = [one for one in scaled.kind("InferenceJob") if one.name == "job-nlp-chat"]
+    (job,) = [resource for resource in scaled.kind("InferenceJob") if resource.name == "job-nlp-chat"]
     (proof,) = scaled.kind("TriggerAuthentication")
     crd = scaled.get("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", "scaledobjects.keda.sh")
     assert {job.urn, proof.urn, crd.urn} <= before
-    keda = [one.urn for one in scaled.objects() if one.parent.endswith("inferstack:addon:Addon::keda")]
+    keda = [resource.urn for resource in scaled.objects() if resource.parent.endswith("inferstack:addon:Addon::keda")]
     assert keda
     assert set(keda) <= before
     assert scaled.outputs[scaled.component("autoscaling", "ScaledObjects").urn] == {"jobs": ["nlp/chat"]}
 
 
-def test_it_asks_the_prometheus_of_the_monitoring_role(scaled: Recording) -> None:
+def test_scaled_object_queries_prometheus_of_monitoring_role(scaled: Recording) -> None:
     (trigger,) = scaled.get(SCALED_OBJECT, "scaled-nlp-chat").inputs["spec"]["triggers"]
     assert (
         trigger["metadata"]["serverAddress"]
@@ -82,14 +82,18 @@ def test_it_asks_the_prometheus_of_the_monitoring_role(scaled: Recording) -> Non
 def test_aggregated_apis_go_before_the_namespaces_of_tenants(local: Recording) -> None:
     # No namespace ends while an API that the API server has handed on does not answer.
     tenant = local.get("kubernetes:core/v1:Namespace", "tenant-nlp")
-    parts = [one for one in local.objects() if one.inputs["metadata"]["name"] in ("keda", "prometheus-adapter")]
+    parts = [
+        resource
+        for resource in local.objects()
+        if resource.inputs["metadata"]["name"] in ("keda", "prometheus-adapter")
+    ]
     assert len(parts) == 2
-    for one in parts:
-        assert tenant.urn in local.before(one)
+    for resource in parts:
+        assert tenant.urn in local.before(resource)
 
 
 @pytest.mark.parametrize(
-    ("over", "said"),
+    ("over", "message"),
     [
         (
             {"autoscaling": SCALED},
@@ -107,7 +111,7 @@ def test_aggregated_apis_go_before_the_namespaces_of_tenants(local: Recording) -
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_registered(
-    machine: Machine, over: dict[str, Any], said: str
+def test_conflicting_settings_are_refused_before_registration(
+    machine: Machine, over: dict[str, Any], message: str
 ) -> None:
-    assert said in machine.refusal("local", **over)
+    assert message in machine.refusal("local", **over)

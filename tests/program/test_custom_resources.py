@@ -84,10 +84,10 @@ def strict(schema: Any) -> Any:
 
 def custom(recording: Recording) -> Iterator[Registered]:
     """Yield the objects of kinds that no Kubernetes has by itself."""
-    for one in recording.objects():
-        group = one.inputs.get("apiVersion", "").rpartition("/")[0]
-        if group and group not in BUILT_IN | OWN and not one.read:
-            yield one
+    for resource in recording.objects():
+        group = resource.inputs.get("apiVersion", "").rpartition("/")[0]
+        if group and group not in BUILT_IN | OWN and not resource.read:
+            yield resource
 
 
 @pytest.fixture(scope="module", params=STACKS)
@@ -99,14 +99,16 @@ def recording(request: pytest.FixtureRequest, machine: Machine) -> Recording:
 @pytest.mark.parametrize("source", ["rehearsal", pytest.param("vendors", marks=pytest.mark.reference)])
 def test_each_custom_resource_fits_its_crd(recording: Recording, source: str) -> None:
     wrong, checked = [], 0
-    for one in custom(recording):
-        group, _, version = one.inputs["apiVersion"].partition("/")
-        schema = schemas(source).get((group, version, one.inputs["kind"]))
-        assert schema, f"{one.urn}: there is no {one.inputs['kind']} in {one.inputs['apiVersion']}"
-        partial = one.type.endswith("Patch")  # a part of an object: what is required is somebody else's
-        manifest = {key: value for key, value in one.inputs.items() if key not in ("apiVersion", "kind", "metadata")}
+    for resource in custom(recording):
+        group, _, version = resource.inputs["apiVersion"].partition("/")
+        schema = schemas(source).get((group, version, resource.inputs["kind"]))
+        assert schema, f"{resource.urn}: there is no {resource.inputs['kind']} in {resource.inputs['apiVersion']}"
+        partial = resource.type.endswith("Patch")  # a part of an object: what is required is somebody else's
+        manifest = {
+            key: value for key, value in resource.inputs.items() if key not in ("apiVersion", "kind", "metadata")
+        }
         wrong += [
-            f"{one.urn.rpartition('::')[2]}: {error.json_path}: {error.message[:200]}"
+            f"{resource.urn.rpartition('::')[2]}: {error.json_path}: {error.message[:200]}"
             for error in jsonschema.Draft202012Validator(schema).iter_errors(manifest)
             if not (partial and error.validator == "required")
         ]

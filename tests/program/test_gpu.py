@@ -37,13 +37,13 @@ def shared_elsewhere(machine: Machine) -> Recording:
 def config_maps(recording: Recording) -> dict[str, Registered]:
     """Return the role's ConfigMaps by their name for Pulumi."""
     role = recording.component("gpu", "Gpu")
-    return {one.name: one for one in recording.children(role) if one.type.endswith(":ConfigMap")}
+    return {resource.name: resource for resource in recording.children(role) if resource.type.endswith(":ConfigMap")}
 
 
 def policy(recording: Recording) -> Registered:
     """Return the one ClusterPolicy, or the patch of it."""
-    (found,) = [one for one in recording.objects() if "ClusterPolicy" in one.type]
-    return found
+    (result,) = [resource for resource in recording.objects() if "ClusterPolicy" in resource.type]
+    return result
 
 
 def test_metrics_are_chosen_without_being_asked_for(local: Recording) -> None:
@@ -55,7 +55,7 @@ def test_metrics_are_chosen_without_being_asked_for(local: Recording) -> None:
     assert name == maps["dcgm-counters"].inputs["metadata"]["name"]
 
 
-def test_the_rehearsed_policy_says_what_the_chart_would_be_told(local: Recording) -> None:
+def test_rehearsed_policy_agrees_with_chart_values(local: Recording) -> None:
     spec = policy(local).inputs["spec"]
     given = yaml.safe_load(stack_config("local")["inferstack:gpu"])
     values = make_charts(load_role("gpu", GpuSettings, given), monitored=True)["gpu-operator"]
@@ -74,15 +74,15 @@ def test_shared_gpus_have_a_config_map_that_the_policy_names(shared: Recording) 
 
 
 def test_config_maps_come_before_the_operator_that_waits_for_them(shared: Recording) -> None:
-    operator = next(one for one in shared.resources.values() if one.type == "inferstack:addon:Addon")
+    operator = next(resource for resource in shared.resources.values() if resource.type == "inferstack:addon:Addon")
     assert operator.name
-    (marker,) = [one for one in shared.objects() if one.name == "gpu-operator-marker"]
-    for one in config_maps(shared).values():
-        assert one.urn in shared.before(marker), one.name
-        assert one.urn in shared.before(policy(shared)), one.name
+    (marker,) = [resource for resource in shared.objects() if resource.name == "gpu-operator-marker"]
+    for resource in config_maps(shared).values():
+        assert resource.urn in shared.before(marker), resource.name
+        assert resource.urn in shared.before(policy(shared)), resource.name
 
 
-def test_of_somebody_elses_policy_only_cutting_and_sharing_are_ours(shared_elsewhere: Recording) -> None:
+def test_patch_of_present_policy_owns_only_mig_and_sharing(shared_elsewhere: Recording) -> None:
     patch = policy(shared_elsewhere)
     assert patch.type == "kubernetes:nvidia.com/v1:ClusterPolicyPatch"
     assert patch.inputs["spec"].keys() == {"mig", "migManager", "devicePlugin"}
@@ -106,7 +106,7 @@ def test_monitoring_switches_the_scraping_of_gpus(machine: Machine, local: Recor
 
 
 @pytest.mark.parametrize(
-    ("gpu", "said"),
+    ("gpu", "message"),
     [
         (
             {"driver": {"version": "535.309.01"}},
@@ -121,7 +121,7 @@ def test_monitoring_switches_the_scraping_of_gpus(machine: Machine, local: Recor
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_registered(
-    machine: Machine, gpu: dict[str, Any], said: str
+def test_gpu_settings_that_do_not_fit_are_refused_before_registration(
+    machine: Machine, gpu: dict[str, Any], message: str
 ) -> None:
-    assert said in machine.refusal("local", gpu=gpu)
+    assert message in machine.refusal("local", gpu=gpu)

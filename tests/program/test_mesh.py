@@ -25,40 +25,40 @@ def present(machine: Machine) -> Recording:
 
 def istios(recording: Recording) -> list[Registered]:
     """Return the objects of Istio's kinds."""
-    return [one for one in recording.objects() if ".istio.io/" in one.inputs.get("apiVersion", "")]
+    return [resource for resource in recording.objects() if ".istio.io/" in resource.inputs.get("apiVersion", "")]
 
 
-def identity(one: Registered) -> tuple[str, str, str]:
+def identity(resource: Registered) -> tuple[str, str, str]:
     """Return kind, namespace and name."""
-    meta = one.inputs["metadata"]
-    return one.inputs["kind"], meta["namespace"], meta["name"]
+    meta = resource.inputs["metadata"]
+    return resource.inputs["kind"], meta["namespace"], meta["name"]
 
 
 def below(recording: Recording, addon: str) -> set[str]:
     """Return the URNs of an add-on's resources."""
-    return {one.urn for one in recording.children(recording.get("inferstack:addon:Addon", addon))}
+    return {resource.urn for resource in recording.children(recording.get("inferstack:addon:Addon", addon))}
 
 
 def test_base_then_istiod_then_the_node_agent_then_the_gateway(local: Recording) -> None:
     mesh = local.component("mesh", "Mesh")
-    assert [one.name for one in local.children(mesh) if one.type == "inferstack:addon:Addon"] == ADDONS
+    assert [resource.name for resource in local.children(mesh) if resource.type == "inferstack:addon:Addon"] == ADDONS
     for earlier, later in itertools.pairwise(ADDONS):
         for urn in below(local, later):
             assert below(local, earlier) <= local.before(local.resources[urn]), (earlier, later)
 
 
-def test_what_holds_for_the_whole_mesh_comes_before_its_first_proxy(local: Recording) -> None:
-    rules = {one.urn for one in istios(local) if one.parent == local.component("mesh", "Mesh").urn}
+def test_mesh_wide_objects_come_before_first_proxy(local: Recording) -> None:
+    rules = {resource.urn for resource in istios(local) if resource.parent == local.component("mesh", "Mesh").urn}
     assert len(rules) == 2
     for urn in below(local, "istio-gateway"):
         assert rules <= local.before(local.resources[urn])
 
 
 def test_a_tenant_is_in_the_mesh_and_closed_before_its_jobs_come(local: Recording) -> None:
-    (namespace,) = [one for one in local.kind("Namespace") if one.inputs["metadata"]["name"] == "nlp"]
+    (namespace,) = [resource for resource in local.kind("Namespace") if resource.inputs["metadata"]["name"] == "nlp"]
     assert namespace.inputs["metadata"]["labels"]["istio-injection"] == "enabled"
     istiod = below(local, "istiod")
-    traffic = {one.urn for one in local.children(local.component("mesh", "Traffic"))}
+    traffic = {resource.urn for resource in local.children(local.component("mesh", "Traffic"))}
     # The injector answers before there is a pod that it would have to look at.
     assert istiod <= local.before(namespace)
     for job in local.kind("InferenceJob"):
@@ -88,53 +88,61 @@ def test_the_objects_of_the_stack_local(local: Recording) -> None:
             ("Gateway", "istio-ingress", "inferstack"),
         ]
     )
-    policies = {one.inputs["metadata"]["name"] for one in local.kind("NetworkPolicy")}
+    policies = {resource.inputs["metadata"]["name"] for resource in local.kind("NetworkPolicy")}
     assert {"allow-istiod", "allow-gateway", "allow-mesh-metrics"} <= policies
 
 
 def test_custom_resources_do_not_wait_for_the_garbage_collector(local: Recording) -> None:
-    for one in istios(local):
-        notes = one.inputs["metadata"]["annotations"]
-        assert notes["pulumi.com/deletionPropagationPolicy"] == "background", one.urn
+    for resource in istios(local):
+        notes = resource.inputs["metadata"]["annotations"]
+        assert notes["pulumi.com/deletionPropagationPolicy"] == "background", resource.urn
 
 
 def test_the_kinds_of_prometheus_come_before_monitors_and_rules(local: Recording) -> None:
-    kinds = {one.name: one.urn for one in local.kind("CustomResourceDefinition")}
-    (mesh,) = [one for one in local.kind("PrometheusRule") if one.inputs["metadata"]["name"] == "mesh-core-metrics"]
+    kinds = {resource.name: resource.urn for resource in local.kind("CustomResourceDefinition")}
+    (mesh,) = [
+        resource
+        for resource in local.kind("PrometheusRule")
+        if resource.inputs["metadata"]["name"] == "mesh-core-metrics"
+    ]
     assert kinds["prometheusrules.monitoring.coreos.com"] in local.before(mesh)
     assert mesh.inputs["spec"]["groups"][0]["rules"]
     for name in ("istio-system-podmonitor-istio-proxies", "istio-system-servicemonitor-istiod"):
-        assert any(one.name == name for one in local.objects())
+        assert any(resource.name == name for resource in local.objects())
 
 
 def test_without_monitoring_no_monitor_and_no_rule_is_made(machine: Machine) -> None:
     recording = machine.run("local", monitoring={"enabled": False}, autoscaling={"enabled": False})
     mesh = recording.children(recording.component("mesh", "Mesh"))
-    assert not [one for one in mesh if "monitoring.coreos.com" in one.type]
-    assert "allow-mesh-metrics" not in {one.inputs["metadata"]["name"] for one in recording.kind("NetworkPolicy")}
+    assert not [resource for resource in mesh if "monitoring.coreos.com" in resource.type]
+    assert "allow-mesh-metrics" not in {
+        resource.inputs["metadata"]["name"] for resource in recording.kind("NetworkPolicy")
+    }
 
 
-def test_somebody_elses_mesh_is_told_nothing_about_all_of_it(present: Recording) -> None:
-    found = set(map(identity, istios(present)))
-    assert not [one for one in found if one[1] == "istio-system"]
-    assert ("PeerAuthentication", "nlp", "default") in found
-    assert ("EnvoyFilter", "nlp", "failure-percentage") in found
+def test_present_mesh_gets_no_mesh_wide_objects(present: Recording) -> None:
+    result = set(map(identity, istios(present)))
+    assert not [one for one in result if one[1] == "istio-system"]
+    assert ("PeerAuthentication", "nlp", "default") in result
+    assert ("EnvoyFilter", "nlp", "failure-percentage") in result
 
 
 def test_a_standby_is_an_endpoint_of_each_job(machine: Machine) -> None:
     recording = machine.run("local", mesh=STANDBYS)
     (entry,) = recording.kind("WorkloadEntry")
     assert identity(entry) == ("WorkloadEntry", "nlp", "nlp-model-001-west")
-    assert "allow-standby" in {one.inputs["metadata"]["name"] for one in recording.kind("NetworkPolicy")}
+    assert "allow-standby" in {resource.inputs["metadata"]["name"] for resource in recording.kind("NetworkPolicy")}
 
 
-def test_without_the_mesh_nothing_is_left_of_it(machine: Machine) -> None:
+def test_disabled_mesh_registers_nothing(machine: Machine) -> None:
     encryption = {"mode": "none", "required": False}
     recording = machine.run("local", mesh={"enabled": False}, security={"encryption": encryption})
     assert istios(recording) == []
     for role in ("Mesh", "Traffic"):
         assert recording.children(recording.component("mesh", role)) == []
-    (namespace,) = [one for one in recording.kind("Namespace") if one.inputs["metadata"]["name"] == "nlp"]
+    (namespace,) = [
+        resource for resource in recording.kind("Namespace") if resource.inputs["metadata"]["name"] == "nlp"
+    ]
     assert not [key for key in namespace.inputs["metadata"]["labels"] if "istio" in key]
     assert recording.outputs[recording.component("mesh", "Mesh").urn] == {"dataPlane": "sidecar", "strict": False}
 
@@ -143,13 +151,15 @@ def test_in_ambient_the_nodes_carry_the_traffic(machine: Machine) -> None:
     ambient = {"dataPlane": "ambient", "ejection": {"failurePercentage": {"enabled": False}}}
     recording = machine.run("local", mesh=ambient)
     mesh = recording.component("mesh", "Mesh")
-    addons = [one.name for one in recording.children(mesh) if one.type == "inferstack:addon:Addon"]
+    addons = [resource.name for resource in recording.children(mesh) if resource.type == "inferstack:addon:Addon"]
     assert addons == ["istio-base", "istiod", "istio-cni", "istio-ztunnel", "istio-gateway"]
-    (namespace,) = [one for one in recording.kind("Namespace") if one.inputs["metadata"]["name"] == "nlp"]
+    (namespace,) = [
+        resource for resource in recording.kind("Namespace") if resource.inputs["metadata"]["name"] == "nlp"
+    ]
     assert namespace.inputs["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
 
 
-def test_what_the_components_give_out(local: Recording) -> None:
+def test_outputs_of_components(local: Recording) -> None:
     def outputs(kind: str) -> Any:
         return local.outputs[local.component("mesh", kind).urn]
 
@@ -158,7 +168,7 @@ def test_what_the_components_give_out(local: Recording) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mesh", "said"),
+    ("mesh", "message"),
     [
         (
             {"hosts": [{"host": "a.example", "job": "nlp/other", "tlsSecret": "a"}]},
@@ -172,5 +182,7 @@ def test_what_the_components_give_out(local: Recording) -> None:
         ({"cni": {"enabled": False}}, "inferstack:tenancy.tenants.nlp.podSecurity restricted"),
     ],
 )
-def test_it_is_refused_before_anything_is_registered(machine: Machine, mesh: dict[str, Any], said: str) -> None:
-    assert said in machine.refusal("local", mesh=mesh)
+def test_invalid_mesh_settings_are_refused_before_registration(
+    machine: Machine, mesh: dict[str, Any], message: str
+) -> None:
+    assert message in machine.refusal("local", mesh=mesh)

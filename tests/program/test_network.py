@@ -22,12 +22,12 @@ SRIOV = {"enabled": True, "pools": {"p": {"nodeSelector": {"fabric": "rdma"}}}, 
 
 
 def urns(recording: Recording, kind: str) -> set[str]:
-    found = {one.urn for one in recording.kind(kind)}
-    assert found, kind
-    return found
+    result = {resource.urn for resource in recording.kind(kind)}
+    assert result, kind
+    return result
 
 
-def test_what_the_rehearsal_has(local: Recording) -> None:
+def test_objects_of_network_role_in_rehearsal(local: Recording) -> None:
     assert local.outputs[local.component("network", "Network").urn] == {
         "resources": ["openshift.io/mlnx_rdma", "vpc.amazonaws.com/efa"]
     }
@@ -36,7 +36,7 @@ def test_what_the_rehearsal_has(local: Recording) -> None:
 
 def test_kinds_come_before_the_configuration_and_policies_after_the_pools(local: Recording) -> None:
     (config,) = local.kind("SriovOperatorConfig")
-    kinds = {one.urn for one in local.kind("CustomResourceDefinition") if "sriovnetwork" in one.name}
+    kinds = {resource.urn for resource in local.kind("CustomResourceDefinition") if "sriovnetwork" in resource.name}
     assert kinds
     assert kinds <= local.before(config)
     for policy in local.kind("SriovNetworkNodePolicy"):
@@ -54,18 +54,20 @@ def test_networks_come_after_policies_and_their_tenant_and_before_jobs(local: Re
 def test_a_present_operators_configuration_is_left_to_its_installer(machine: Machine) -> None:
     present = machine.run("existing", network={"sriov": SRIOV}, addon={"mode": "present"})
     assert present.kind("SriovOperatorConfig") == []
-    assert [one.inputs["metadata"]["namespace"] for one in present.kind("SriovNetworkNodePolicy")] == [OPERATOR]
-    assert not [one for one in present.kind("Namespace") if one.name == OPERATOR]
+    assert [resource.inputs["metadata"]["namespace"] for resource in present.kind("SriovNetworkNodePolicy")] == [
+        OPERATOR
+    ]
+    assert not [resource for resource in present.kind("Namespace") if resource.name == OPERATOR]
 
 
 def test_nothing_is_made_where_the_role_is_off(machine: Machine) -> None:
     made = machine.run("local", network={"sriov": {**SRIOV, "enabled": False, "policies": {}}})
-    assert not [one for one in made.objects() if one.type.startswith(GROUP)]
+    assert not [resource for resource in made.objects() if resource.type.startswith(GROUP)]
     assert made.outputs[made.component("network", "Network").urn] == {"resources": []}
 
 
 @pytest.mark.parametrize(
-    ("network", "said"),
+    ("network", "message"),
     [
         ({"sriov": {**SRIOV, "polices": {}}}, "inferstack:network.sriov.polices: unknown key; did you mean policies?"),
         ({"sriov": SRIOV}, "inferstack:network.sriov.policies.q.nodeSelector: no node of the fleet has fabric=rdma."),
@@ -75,7 +77,7 @@ def test_nothing_is_made_where_the_role_is_off(machine: Machine) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_registered(
-    machine: Machine, network: dict[str, Any], said: str
+def test_impossible_settings_are_refused_before_registration(
+    machine: Machine, network: dict[str, Any], message: str
 ) -> None:
-    assert said in machine.refusal("local", network=network)
+    assert message in machine.refusal("local", network=network)

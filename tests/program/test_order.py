@@ -38,7 +38,9 @@ def test_kind_then_operator_then_job(recording: Recording) -> None:
 def test_the_operator_starts_with_all_its_rights(recording: Recording) -> None:
     operator = recording.get(DEPLOYMENT, "operator")
     rights = {
-        one.urn for one in recording.objects() if one.name.startswith(("operator-clusterrole", "operator-servic"))
+        resource.urn
+        for resource in recording.objects()
+        if resource.name.startswith(("operator-clusterrole", "operator-servic"))
     }
     assert len(rights) == 3
     assert rights <= operator.dependencies
@@ -49,31 +51,35 @@ def test_a_role_comes_before_what_binds_it(recording: Recording) -> None:
         assert recording.kind(kind)
         for binding in recording.kind(kind):
             (role,) = [
-                one
-                for one in recording.kind("ClusterRole")
-                if one.inputs["metadata"]["name"] == binding.inputs["roleRef"]["name"]
+                resource
+                for resource in recording.kind("ClusterRole")
+                if resource.inputs["metadata"]["name"] == binding.inputs["roleRef"]["name"]
             ]
             assert role.urn in recording.before(binding), binding.name
 
 
 def test_a_namespace_comes_before_what_lives_in_it(recording: Recording) -> None:
-    ours = {one.inputs["metadata"]["name"]: one for one in recording.kind("Namespace")}
+    ours = {resource.inputs["metadata"]["name"]: resource for resource in recording.kind("Namespace")}
     assert {"nlp", "inferstack-system"} <= ours.keys()
-    for one in recording.objects():
-        place = one.inputs["metadata"].get("namespace") if "metadata" in one.inputs else one.inputs["namespace"]
+    for resource in recording.objects():
+        place = (
+            resource.inputs["metadata"].get("namespace")
+            if "metadata" in resource.inputs
+            else resource.inputs["namespace"]
+        )
         if place in ours:
-            assert ours[place].urn in recording.before(one), one.urn
+            assert ours[place].urn in recording.before(resource), resource.urn
 
 
 def test_a_kind_comes_before_its_objects(recording: Recording) -> None:
-    served = {one.inputs["metadata"]["name"]: one for one in recording.kind("CustomResourceDefinition")}
+    served = {resource.inputs["metadata"]["name"]: resource for resource in recording.kind("CustomResourceDefinition")}
     checked = []
-    for one in recording.objects():
-        version = one.inputs.get("apiVersion", "")
+    for resource in recording.objects():
+        version = resource.inputs.get("apiVersion", "")
         for plural, crd in served.items():
             if version.startswith(f"{plural.partition('.')[2]}/"):
-                assert crd.urn in recording.before(one), one.urn
-                checked.append(one.name)
+                assert crd.urn in recording.before(resource), resource.urn
+                checked.append(resource.name)
     assert "job-nlp-a" in checked or "job-nlp-nlp-model-001" in checked
 
 
@@ -83,11 +89,11 @@ def test_a_job_comes_after_gpus_and_quotas(recording: Recording) -> None:
     needed += [*recording.kind("ClusterPolicy"), *recording.kind("ClusterPolicyPatch"), *recording.kind("ConfigMap")]
     needed += [
         below
-        for one in recording.resources.values()
-        if one.type == "inferstack:addon:Addon"
-        for below in recording.children(one)
+        for resource in recording.resources.values()
+        if resource.type == "inferstack:addon:Addon"
+        for below in recording.children(resource)
     ]
-    assert {one.urn for one in needed} <= recording.before(job)
+    assert {resource.urn for resource in needed} <= recording.before(job)
 
 
 def test_the_policy_comes_after_the_layouts_that_it_names(recording: Recording) -> None:
@@ -98,27 +104,27 @@ def test_the_policy_comes_after_the_layouts_that_it_names(recording: Recording) 
 
 
 def test_nodes_go_last(local: Recording) -> None:
-    nodes = {one.urn for one in local.kind("Node")}
+    nodes = {resource.urn for resource in local.kind("Node")}
     assert nodes
-    for one in local.objects():
-        if one.urn in nodes:
-            assert local.before(one) == set()
+    for resource in local.objects():
+        if resource.urn in nodes:
+            assert local.before(resource) == set()
         else:
             # Pods end in good order only while their nodes are there.
-            assert nodes <= local.before(one), one.urn
+            assert nodes <= local.before(resource), resource.urn
 
 
 def test_nothing_depends_on_a_job(recording: Recording) -> None:
-    jobs = {one.urn for one in recording.kind("InferenceJob")}
+    jobs = {resource.urn for resource in recording.kind("InferenceJob")}
     assert jobs
-    assert [one.urn for one in recording.resources.values() if recording.before(one) & jobs] == []
+    assert [resource.urn for resource in recording.resources.values() if recording.before(resource) & jobs] == []
 
 
 def test_tenants_do_not_wait_for_one_another(machine: Machine) -> None:
     tenants = {"tenants": {"a": {"groups": ["g"]}, "b": {"groups": ["g"]}}}
     recording = machine.run("existing", tenancy=tenants, mesh={})
     made = recording.children(recording.component("tenancy", "Tenancy"))
-    of_a = {one.urn for one in made if one.inputs["metadata"].get("namespace") == "a"}
-    of_b = [one for one in made if one.inputs["metadata"].get("namespace") == "b"]
+    of_a = {resource.urn for resource in made if resource.inputs["metadata"].get("namespace") == "a"}
+    of_b = [resource for resource in made if resource.inputs["metadata"].get("namespace") == "b"]
     assert len(of_a) == len(of_b) > 0
-    assert not [one.urn for one in of_b if recording.before(one) & of_a]
+    assert not [resource.urn for resource in of_b if recording.before(resource) & of_a]

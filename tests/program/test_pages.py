@@ -27,8 +27,12 @@ def test_each_kind_and_output_of_a_role_is_on_its_page(
     for recording in (local, existing, chart):
         for component in recording.resources.values():
             if component.type.startswith(f"inferstack:{role}:"):
-                below = [one for one in recording.children(component) if one.type.startswith("kubernetes:")]
-                named |= {one.type.rpartition(":")[2] for one in below} | recording.outputs[component.urn].keys()
+                below = [
+                    resource for resource in recording.children(component) if resource.type.startswith("kubernetes:")
+                ]
+                named |= {resource.type.rpartition(":")[2] for resource in below} | recording.outputs[
+                    component.urn
+                ].keys()
     text = page(role)
     assert named
     assert sorted(name for name in named if f"`{name}`" not in text) == []
@@ -36,7 +40,7 @@ def test_each_kind_and_output_of_a_role_is_on_its_page(
 
 @pytest.mark.parametrize("role", ["platform", *ROLES])
 def test_each_token_is_on_a_page_of_its_role_or_of_the_platform(role: str, local: Recording) -> None:
-    tokens = {one.type for one in local.resources.values() if one.type.startswith(f"inferstack:{role}:")}
+    tokens = {resource.type for resource in local.resources.values() if resource.type.startswith(f"inferstack:{role}:")}
     text = page(role) + page("platform")
     assert tokens
     assert sorted(token for token in tokens if f"`{token}`" not in text) == []

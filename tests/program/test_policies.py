@@ -16,15 +16,15 @@ TODAY = dt.date(2026, 11, 25)
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_what_ships_has_no_findings(machine: Machine, name: str) -> None:
+def test_shipped_stacks_have_no_findings(machine: Machine, name: str) -> None:
     stack = shipped(machine, name)
-    said = list(evaluate(stack, PolicySettings.strict(), TODAY))
-    assert [(one.rule.id, one.label, one.message) for one in said if isinstance(one, Finding)] == []
-    assert [one.rule.id for one in said if isinstance(one, Undecided)] == []
+    message = list(evaluate(stack, PolicySettings.strict(), TODAY))
+    assert [(one.rule.id, one.label, one.message) for one in message if isinstance(one, Finding)] == []
+    assert [one.rule.id for one in message if isinstance(one, Undecided)] == []
     assert stack.tenants
 
 
-def test_what_jobs_become_is_held_to_the_rules_too(machine: Machine) -> None:
+def test_objects_of_jobs_are_checked_by_rules(machine: Machine) -> None:
     made = [one.kind for one in shipped(machine, "local").resources if one.origin]
     assert {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"} <= set(made)
 

@@ -40,18 +40,18 @@ def before(machine: Machine, request: pytest.FixtureRequest) -> Stack:
 def said(stack: Stack, resources: Iterable[Resource]) -> set[str]:
     """Return the rules with something to say of a stack, of these of its resources and of it as a whole."""
     part = dataclasses.replace(stack, resources=tuple(resources))
-    found: set[str] = set()
+    result: set[str] = set()
     for rule in rules().values():
         for one in apply(rule, stack if rule.of_stack else part, STRICT, TODAY):
             assert isinstance(one, Finding), f"{rule.id} rests on something unknown"
-            found.add(rule.id)
-    return found
+            result.add(rule.id)
+    return result
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=[f"{one.rule}-{one.stack}-{one.what}" for one in MUTATIONS])
 def test_a_change_is_caught_by_the_rule_meant_for_it(before: Stack, mutation: Mutation) -> None:
     after = dataclasses.replace(before, resources=tuple(mutation.change(before.resources)))
-    # Of what did not change nothing is said: test_what_ships_has_no_findings.
+    # Of what did not change nothing is said: test_shipped_stacks_have_no_findings.
     known = set(map(id, before.resources))
     assert said(after, [one for one in after.resources if id(one) not in known]) == {mutation.rule}
 

@@ -80,7 +80,9 @@ def test_the_stacks_settings_go_before_the_defaults(machine: Machine) -> None:
     assert policy["mig"] == {"strategy": "single"}
     assert recording.kind("ResourceQuota")[0].inputs["spec"]["hard"]["requests.nvidia.com/gpu"] == "3"
     # Mappings are merged key by key: the classes that the stack does not name keep their value.
-    values = {one.inputs["metadata"]["name"]: one.inputs["value"] for one in recording.kind("PriorityClass")}
+    values = {
+        resource.inputs["metadata"]["name"]: resource.inputs["value"] for resource in recording.kind("PriorityClass")
+    }
     assert values == {"serving-critical": 1_000_000, "serving": 100_000, "batch": 7}
     pod = recording.kind("Deployment")[0].inputs["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == "mine"
@@ -95,7 +97,7 @@ def test_a_job_that_leaves_its_replicas_to_the_default(machine: Machine) -> None
 
 
 @pytest.mark.parametrize(
-    ("over", "said"),
+    ("over", "message"),
     [
         ({"gpu": {"mig": {"strategyy": "mixed"}}}, "inferstack:gpu.mig.strategyy: unknown key; did you mean strategy?"),
         ({"cluster": {"zone": []}}, "inferstack:cluster.zone: unknown key; did you mean zones?"),
@@ -115,8 +117,8 @@ def test_a_job_that_leaves_its_replicas_to_the_default(machine: Machine) -> None
         ({"cluster": {"context": "gpu-clustr"}}, "inferstack:cluster.context: "),
     ],
 )
-def test_a_wrong_setting_ends_the_program_at_once(machine: Machine, over: dict[str, Any], said: str) -> None:
-    assert machine.refusal("existing", **over).startswith(said)
+def test_invalid_setting_ends_program(machine: Machine, over: dict[str, Any], message: str) -> None:
+    assert machine.refusal("existing", **over).startswith(message)
 
 
 def test_what_two_roles_say_together_is_checked_before_anything_is_registered(machine: Machine) -> None:

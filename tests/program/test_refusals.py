@@ -104,12 +104,12 @@ def stack_of(name: str) -> dict[str, Any]:
     return {key.removeprefix("inferstack:"): value for key, value in content.items()}
 
 
-@pytest.mark.parametrize(("stack", "path", "value", "said"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
+@pytest.mark.parametrize(("stack", "path", "value", "message"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
 def test_a_wrong_setting_is_refused_in_the_preview(
-    machine: Machine, stack: str, path: str, value: Any, said: str
+    machine: Machine, stack: str, path: str, value: Any, message: str
 ) -> None:
     config = copy.deepcopy(stack_of(stack))
     set_path(config, path, value)
     role = path.partition(".")[0]
     told = machine.refusal(stack, preview=True, **{role: config[role]})
-    assert told.startswith(f"inferstack:{said}")
+    assert told.startswith(f"inferstack:{message}")

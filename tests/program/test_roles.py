@@ -146,13 +146,15 @@ def recording(request: pytest.FixtureRequest) -> Any:
 @pytest.mark.parametrize("stack", FURTHER)
 def test_components_with_their_tokens_and_parents(request: pytest.FixtureRequest, stack: str) -> None:
     recording = request.getfixturevalue(stack)
-    components = [one for one in recording.resources.values() if one.type.startswith("inferstack:")]
-    found = {
-        f"{one.type.removeprefix('inferstack:')} {one.name}": recording.resources[one.parent].type.rpartition(":")[2]
-        for one in components
+    components = [resource for resource in recording.resources.values() if resource.type.startswith("inferstack:")]
+    result = {
+        f"{resource.type.removeprefix('inferstack:')} {resource.name}": recording.resources[
+            resource.parent
+        ].type.rpartition(":")[2]
+        for resource in components
     }
-    assert found == {**COMPONENTS, **FURTHER[stack]}
-    assert len(components) == len(found)
+    assert result == {**COMPONENTS, **FURTHER[stack]}
+    assert len(components) == len(result)
 
 
 def crds_of(addon: str) -> tuple[str, ...]:
@@ -163,9 +165,11 @@ def crds_of(addon: str) -> tuple[str, ...]:
 
 def test_an_addon_is_its_crds_a_marker_and_its_chart(local: Recording, existing: Recording) -> None:
     for recording in (local, existing):
-        for addon in [one for one in recording.resources.values() if one.type == "inferstack:addon:Addon"]:
+        for addon in [
+            resource for resource in recording.resources.values() if resource.type == "inferstack:addon:Addon"
+        ]:
             below = recording.children(addon)
-            kinds = Counter(one.type.rpartition(":")[2] for one in below)
+            kinds = Counter(resource.type.rpartition(":")[2] for resource in below)
             mode = recording.outputs[addon.urn]["mode"]
             assert kinds.pop("CustomResourceDefinition", 0) == len(crds_of(addon.name)), addon.name
             assert (
@@ -179,14 +183,18 @@ def test_an_addon_is_its_crds_a_marker_and_its_chart(local: Recording, existing:
 
 
 def test_every_role_with_settings_has_a_component(recording: Recording) -> None:
-    tokens = {one.type.split(":")[1] for one in recording.resources.values() if one.type.startswith("inferstack:")}
+    tokens = {
+        resource.type.split(":")[1]
+        for resource in recording.resources.values()
+        if resource.type.startswith("inferstack:")
+    }
     assert tokens == {"platform", *ROLES}
 
 
 def test_every_resource_lies_below_a_component(recording: Recording) -> None:
-    for one in recording.resources.values():
-        if not one.type.startswith("inferstack:") and one.type != "pulumi:pulumi:Stack":
-            assert recording.resources[one.parent].type.startswith("inferstack:"), one.urn
+    for resource in recording.resources.values():
+        if not resource.type.startswith("inferstack:") and resource.type != "pulumi:pulumi:Stack":
+            assert recording.resources[resource.parent].type.startswith("inferstack:"), resource.urn
 
 
 @pytest.mark.parametrize("stack", KINDS)
@@ -194,22 +202,26 @@ def test_the_objects_below_each_component(request: pytest.FixtureRequest, stack:
     recording = request.getfixturevalue(stack)
     for component, kinds in KINDS[stack].items():
         below = recording.children(recording.component(*component.split(":")))
-        found = Counter(one.type.rpartition(":")[2] for one in below if one.type.startswith("kubernetes:"))
-        assert found == kinds, component
+        result = Counter(
+            resource.type.rpartition(":")[2] for resource in below if resource.type.startswith("kubernetes:")
+        )
+        assert result == kinds, component
 
 
 def test_every_component_registers_outputs_and_takes_no_inputs(recording: Recording) -> None:
-    for one in recording.resources.values():
-        if one.type.startswith("inferstack:"):
-            assert one.urn in recording.outputs, one.urn
-            assert one.inputs == {}, one.urn
+    for resource in recording.resources.values():
+        if resource.type.startswith("inferstack:"):
+            assert resource.urn in recording.outputs, resource.urn
+            assert resource.inputs == {}, resource.urn
 
 
 def test_one_provider_and_every_object_names_it(recording: Recording, machine: Machine) -> None:
-    (provider,) = [one for one in recording.resources.values() if one.type == "pulumi:providers:kubernetes"]
+    (provider,) = [
+        resource for resource in recording.resources.values() if resource.type == "pulumi:providers:kubernetes"
+    ]
     assert provider.parent == recording.component("cluster", "Cluster").urn
-    assert {one.provider for one in recording.objects()} == {f"{provider.urn}::cluster-id"}
-    stack = next(one.name for one in recording.resources.values() if one.type == "pulumi:pulumi:Stack")
+    assert {resource.provider for resource in recording.objects()} == {f"{provider.urn}::cluster-id"}
+    stack = next(resource.name for resource in recording.resources.values() if resource.type == "pulumi:pulumi:Stack")
     is_local = stack.endswith("-local")
     path, context = (machine.rehearsal, "rehearsal") if is_local else (machine.other, "gpu-cluster")
     assert (provider.inputs["kubeconfig"], provider.inputs["context"]) == (str(path), context)
@@ -220,32 +232,32 @@ def test_every_object_asks_for_the_pinned_plugin(recording: Recording) -> None:
 
 
 def test_the_token_of_an_object_says_what_the_manifest_says(recording: Recording) -> None:
-    for one in recording.manifests():
-        version, kind = one.inputs["apiVersion"], one.inputs["kind"]
+    for resource in recording.manifests():
+        version, kind = resource.inputs["apiVersion"], resource.inputs["kind"]
         group = version if "/" in version else f"core/{version}"
-        assert one.type in (f"kubernetes:{group}:{kind}", f"kubernetes:{group}:{kind}Patch")
+        assert resource.type in (f"kubernetes:{group}:{kind}", f"kubernetes:{group}:{kind}Patch")
 
 
 def test_no_two_resources_are_the_same_object(recording: Recording) -> None:
     identities = [
-        (one.inputs["apiVersion"], one.inputs["kind"], meta.get("namespace"), meta["name"])
-        for one in recording.manifests()
-        for meta in [one.inputs["metadata"]]
+        (resource.inputs["apiVersion"], resource.inputs["kind"], meta.get("namespace"), meta["name"])
+        for resource in recording.manifests()
+        for meta in [resource.inputs["metadata"]]
     ]
     assert len(identities) == len(set(identities))
 
 
 def test_names_in_the_state_are_not_left_to_the_engine(recording: Recording) -> None:
     # No name is made up at random, so the second run of an interrupted first finds what is there.
-    assert all(one.inputs["metadata"]["name"] for one in recording.manifests())
+    assert all(resource.inputs["metadata"]["name"] for resource in recording.manifests())
 
 
 def test_nothing_is_protected_renamed_or_kept_back(recording: Recording) -> None:
     # `make down` leaves nothing; whoever wants protection has `pulumi state protect`.
-    assert {one.urn: one.options for one in recording.resources.values() if one.options} == {}
+    assert {resource.urn: resource.options for resource in recording.resources.values() if resource.options} == {}
 
 
-def test_what_is_present_is_read_and_everything_else_made(local: Recording, existing: Recording) -> None:
+def test_present_addons_are_read_and_others_created(local: Recording, existing: Recording) -> None:
     assert [one.name for one in local.resources.values() if one.read] == []
     assert [(one.name, one.read) for one in existing.resources.values() if one.read] == [
         ("clusterpolicies.nvidia.com", "clusterpolicies.nvidia.com")
@@ -253,7 +265,7 @@ def test_what_is_present_is_read_and_everything_else_made(local: Recording, exis
 
 
 def test_the_nodes_of_the_stack_are_its_fleet(local: Recording) -> None:
-    names = {one.inputs["metadata"]["name"] for one in local.kind("Node")}
+    names = {resource.inputs["metadata"]["name"] for resource in local.kind("Node")}
     assert {re.sub(r"-\d+$", "", name) for name in names} == {
         *("system", "a100-40", "a100-40-mig", "a100-80", "h100", "h200"),
     }

@@ -42,20 +42,25 @@ def tenants(recording: Recording) -> list[Registered]:
 
 def admission(recording: Recording) -> list[tuple[Registered, Registered]]:
     """Return the policies at the API server, each with its binding."""
-    policies = {one.inputs["metadata"]["name"]: one for one in recording.kind("ValidatingAdmissionPolicy")}
-    bindings = {one.inputs["spec"]["policyName"]: one for one in recording.kind("ValidatingAdmissionPolicyBinding")}
+    policies = {
+        resource.inputs["metadata"]["name"]: resource for resource in recording.kind("ValidatingAdmissionPolicy")
+    }
+    bindings = {
+        resource.inputs["spec"]["policyName"]: resource
+        for resource in recording.kind("ValidatingAdmissionPolicyBinding")
+    }
     assert policies.keys() == bindings.keys()
     return [(policies[name], bindings[name]) for name in policies]
 
 
 def test_rules_guard_and_encryption_come_before_the_tenants(full: Recording) -> None:
-    rules = [one for pair in admission(full) for one in pair]
+    rules = [resource for pair in admission(full) for resource in pair]
     cilium = full.children(full.get("inferstack:addon:Addon", "cilium"))
     assert len(rules) >= 6
     assert len(cilium) == 1
     assert tenants(full)
     for tenant in tenants(full):
-        assert {one.urn for one in (*rules, *cilium)} <= full.before(tenant)
+        assert {resource.urn for resource in (*rules, *cilium)} <= full.before(tenant)
 
 
 def test_a_binding_comes_after_its_policy(full: Recording) -> None:
@@ -64,7 +69,7 @@ def test_a_binding_comes_after_its_policy(full: Recording) -> None:
         assert policy.inputs["metadata"]["name"] == binding.inputs["metadata"]["name"]
 
 
-def test_what_breaks_a_rule_in_the_rehearsal_is_told_and_not_refused(local: Recording) -> None:
+def test_rule_violation_in_rehearsal_is_a_warning(local: Recording) -> None:
     held = [binding.inputs["spec"] for policy, binding in admission(local) if policy.name.startswith("rules-")]
     assert len(held) >= 2
     assert all(spec["validationActions"] == ["Warn", "Audit"] for spec in held)
@@ -76,11 +81,11 @@ def test_what_comes_from_others_is_not_held_to_rules_and_what_is_ours_is(local: 
     caches = load_role("storage", StorageSettings, None).namespace
     assert charts <= exempt
     assert exempt <= {*charts, caches, "kube-system", "kube-public", "kube-node-lease"}
-    ours = {one.inputs["metadata"]["name"] for one in local.kind("Namespace")}
+    ours = {resource.inputs["metadata"]["name"] for resource in local.kind("Namespace")}
     assert ours - exempt == {"inferstack-kernel", "inferstack-system", "inferstack-wasm", "nlp"}
 
 
-def test_a_cluster_of_others_is_held_in_tenants_namespaces_only(existing: Recording) -> None:
+def test_existing_cluster_is_enforced_in_tenant_namespaces_only(existing: Recording) -> None:
     for policy, binding in admission(existing):
         if policy.name.startswith("rules-"):
             (expression,) = binding.inputs["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
@@ -89,7 +94,7 @@ def test_a_cluster_of_others_is_held_in_tenants_namespaces_only(existing: Record
                 assert (rule["scope"] == "Namespaced") is (rule["resources"] != ["namespaces"])
 
 
-def test_no_policy_is_made_where_the_api_server_is_to_hold_nobody(machine: Machine) -> None:
+def test_no_admission_policy_when_enforcement_is_off(machine: Machine) -> None:
     security = {"policies": {"admission": "none"}, "podSecurity": {"guard": False}}
     recording = machine.run("existing", security=security)
     assert recording.kind("ValidatingAdmissionPolicy") == []
@@ -108,10 +113,18 @@ def test_ciliums_chart_is_a_release_in_kube_system(machine: Machine, monkeypatch
 
 def test_an_agent_goes_before_its_program_and_its_namespace(full: Recording) -> None:
     for role in ("kernel", "wasm"):
-        (daemon_set,) = [one for one in full.kind("DaemonSet") if one.name == f"{role}-daemonset" and not one.read]
-        needed = [one for one in full.objects() if one.name in (f"{role}-namespace", f"{role}-agent", f"{role}-config")]
+        (daemon_set,) = [
+            resource
+            for resource in full.kind("DaemonSet")
+            if resource.name == f"{role}-daemonset" and not resource.read
+        ]
+        needed = [
+            resource
+            for resource in full.objects()
+            if resource.name in (f"{role}-namespace", f"{role}-agent", f"{role}-config")
+        ]
         assert len(needed) == 3
-        assert {one.urn for one in needed} <= full.before(daemon_set)
+        assert {resource.urn for resource in needed} <= full.before(daemon_set)
 
 
 def test_no_pod_is_sent_to_a_node_before_the_shim_is_there(full: Recording) -> None:
@@ -119,7 +132,7 @@ def test_no_pod_is_sent_to_a_node_before_the_shim_is_there(full: Recording) -> N
     installer = full.get("kubernetes:apps/v1:DaemonSet", "wasm-daemonset")
     assert installer.urn in runtime.dependencies
     assert runtime.urn in full.before(sample)
-    assert {one.urn for one in tenants(full)} <= full.before(sample)
+    assert {resource.urn for resource in tenants(full)} <= full.before(sample)
     assert sample.inputs["spec"]["template"]["spec"]["runtimeClassName"] == runtime.inputs["metadata"]["name"]
 
 
@@ -136,12 +149,15 @@ def test_roles_that_are_off_register_nothing(machine: Machine) -> None:
 def test_the_reason_of_a_privileged_tenant_reaches_its_namespace(machine: Machine) -> None:
     tenancy = {"tenants": {"nlp": {"podSecurity": "privileged"}, "cv": {}}}
     recording = machine.run("existing", tenancy=tenancy, security={"podSecurity": {"exceptions": {"nlp": REASON}}})
-    found = {one.inputs["metadata"]["name"]: one.inputs["metadata"].get("annotations") for one in tenants(recording)}
-    assert found == {"nlp": {"inferstack.dev/pod-security-exception": REASON}, "cv": None}
+    result = {
+        resource.inputs["metadata"]["name"]: resource.inputs["metadata"].get("annotations")
+        for resource in tenants(recording)
+    }
+    assert result == {"nlp": {"inferstack.dev/pod-security-exception": REASON}, "cv": None}
 
 
 @pytest.mark.parametrize(
-    ("over", "said"),
+    ("over", "message"),
     [
         (
             {"security": {"encryption": {"mode": "wireguard"}}},
@@ -176,7 +192,7 @@ def test_the_reason_of_a_privileged_tenant_reaches_its_namespace(machine: Machin
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_registered(
-    machine: Machine, over: dict[str, Any], said: str
+def test_conflicting_settings_are_refused_before_registration(
+    machine: Machine, over: dict[str, Any], message: str
 ) -> None:
-    assert said in machine.refusal("existing", **over)
+    assert message in machine.refusal("existing", **over)

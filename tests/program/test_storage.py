@@ -30,11 +30,11 @@ def shared(machine: Machine) -> Recording:
 
 
 def fluids(recording: Recording) -> list[Registered]:
-    return [one for one in recording.objects() if ":data.fluid.io/" in one.type]
+    return [resource for resource in recording.objects() if ":data.fluid.io/" in resource.type]
 
 
-def test_a_dataset_is_made_once_and_stood_for_in_each_tenant(shared: Recording) -> None:
-    made = {one.name: one.inputs["metadata"]["namespace"] for one in fluids(shared)}
+def test_dataset_is_created_once_and_referenced_in_each_tenant(shared: Recording) -> None:
+    made = {resource.name: resource.inputs["metadata"]["namespace"] for resource in fluids(shared)}
     assert {name: made[name] for name in made if name.startswith(("dataset", "runtime"))} == {
         "dataset-bert": "inferstack-caches",
         "runtime-bert": "inferstack-caches",
@@ -48,7 +48,7 @@ def test_a_dataset_is_made_once_and_stood_for_in_each_tenant(shared: Recording) 
     assert len(made) == 8
 
 
-def test_what_relies_on_a_dataset_comes_after_it_and_goes_before_it(shared: Recording) -> None:
+def test_dependents_of_dataset_come_after_it(shared: Recording) -> None:
     data, runtime = shared.get(DATASET, "dataset-bert"), shared.kind("AlluxioRuntime")[0]
     assert data.urn in shared.before(runtime)
     (load,) = shared.kind("DataLoad")
@@ -57,11 +57,13 @@ def test_what_relies_on_a_dataset_comes_after_it_and_goes_before_it(shared: Reco
 
 
 def test_tenants_and_fluid_are_there_before_and_after_all_datasets(shared: Recording) -> None:
-    kinds = [one.urn for one in shared.kind("CustomResourceDefinition") if one.name.endswith(".data.fluid.io")]
-    tenants = [one.urn for one in shared.kind("Namespace") if one.name.startswith("tenant-")]
+    kinds = [
+        resource.urn for resource in shared.kind("CustomResourceDefinition") if resource.name.endswith(".data.fluid.io")
+    ]
+    tenants = [resource.urn for resource in shared.kind("Namespace") if resource.name.startswith("tenant-")]
     assert (len(kinds), len(tenants)) == (3, 2)
-    for one in fluids(shared):
-        assert {*kinds, *tenants} <= shared.before(one)
+    for resource in fluids(shared):
+        assert {*kinds, *tenants} <= shared.before(resource)
     for tenant in shared.kind("Namespace"):
         if tenant.urn in tenants:
             # A tenant's namespace ends with its Datasets, so while their controllers run.
@@ -84,9 +86,9 @@ def test_the_caches_pods_get_the_role_before_they_come(shared: Recording) -> Non
 
 
 def test_an_update_waits_for_what_jobs_mount(shared: Recording) -> None:
-    for one in fluids(shared):
-        notes = one.inputs["metadata"]["annotations"]
-        stands = one.type == DATASET and one.inputs["metadata"]["namespace"] != "inferstack-caches"
+    for resource in fluids(shared):
+        notes = resource.inputs["metadata"]["annotations"]
+        stands = resource.type == DATASET and resource.inputs["metadata"]["namespace"] != "inferstack-caches"
         assert notes.get("pulumi.com/waitFor") == ("jsonpath={.status.phase}=Bound" if stands else None)
         assert notes["pulumi.com/deletionPropagationPolicy"] == "background"
 
@@ -101,15 +103,15 @@ def test_the_outputs(shared: Recording) -> None:
 def test_jobs_come_after_their_caches(local: Recording) -> None:
     (job,) = local.kind("InferenceJob")
     assert job.inputs["spec"]["cache"] == {"dataset": "bert-base-uncased"}
-    assert {one.urn for one in fluids(local)} <= local.before(job)
+    assert {resource.urn for resource in fluids(local)} <= local.before(job)
     # GPU nodes are known as such by then.
     gpu = local.component("gpu", "Gpu")
-    assert {one.urn for one in local.children(gpu) if one.type.startswith("kubernetes:")} <= {
-        urn for one in fluids(local) for urn in local.before(one)
+    assert {resource.urn for resource in local.children(gpu) if resource.type.startswith("kubernetes:")} <= {
+        urn for resource in fluids(local) for urn in local.before(resource)
     }
 
 
-def test_a_stack_without_it_makes_nothing(existing: Recording) -> None:
+def test_disabled_storage_registers_nothing(existing: Recording) -> None:
     for kind in ("Storage", "Caches"):
         assert existing.children(existing.component("storage", kind)) == []
     assert fluids(existing) == []

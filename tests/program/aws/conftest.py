@@ -28,21 +28,23 @@ class Graph:
 
     def all(self) -> list[Registered]:
         """Return everything of AWS, the provider aside."""
-        return [one for one in self.recording.resources.values() if one.type.startswith("aws:")]
+        return [resource for resource in self.recording.resources.values() if resource.type.startswith("aws:")]
 
     def of(self, kind: str) -> list[Registered]:
         """Return the resources of a kind such as Vpc."""
-        return [one for one in self.all() if one.type.rpartition(":")[2] == kind]
+        return [resource for resource in self.all() if resource.type.rpartition(":")[2] == kind]
 
     def one(self, kind: str, name: str) -> Registered:
         """Return the one of this kind and name."""
-        (found,) = [one for one in self.of(kind) if one.name == name]
-        return found
+        (result,) = [one for one in self.of(kind) if one.name == name]
+        return result
 
     def provider(self) -> Registered:
         """Return the AWS provider."""
-        (found,) = [one for one in self.recording.resources.values() if one.type == "pulumi:providers:aws"]
-        return found
+        (result,) = [
+            resource for resource in self.recording.resources.values() if resource.type == "pulumi:providers:aws"
+        ]
+        return result
 
     def copied(self) -> Graph:
         """Return a copy that may be spoilt."""

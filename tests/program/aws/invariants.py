@@ -61,14 +61,18 @@ def volumes_are_encrypted(graph: Graph) -> Iterator[str]:
 
 def nodes_are_private(graph: Graph) -> Iterator[str]:
     """No node has a public address, and none has a way in: their subnets lead out by NAT gateways only."""
-    subnets = {f"Subnet-{one.name}-id": one for one in graph.of("Subnet")}
-    tables = {one.inputs["subnetId"]: one.inputs["routeTableId"] for one in graph.of("RouteTableAssociation")}
+    subnets = {f"Subnet-{resource.name}-id": resource for resource in graph.of("Subnet")}
+    tables = {
+        resource.inputs["subnetId"]: resource.inputs["routeTableId"] for resource in graph.of("RouteTableAssociation")
+    }
     used = {subnet for group in graph.of("NodeGroup") for subnet in group.inputs["subnetIds"]}
     used |= set(graph.one("Cluster", "cluster").inputs["vpcConfig"]["subnetIds"])
     for subnet in used:
         if subnets[subnet].inputs.get("mapPublicIpOnLaunch"):
             yield f"{subnet}: gives public addresses"
-        ways = [one.inputs for one in graph.of("Route") if one.inputs["routeTableId"] == tables.get(subnet)]
+        ways = [
+            resource.inputs for resource in graph.of("Route") if resource.inputs["routeTableId"] == tables.get(subnet)
+        ]
         if not ways or any("gatewayId" in way for way in ways):
             yield f"{subnet}: is open to the internet or has no way out"
     for template in graph.of("LaunchTemplate"):
@@ -94,10 +98,10 @@ def subnets_say_what_they_are_for(graph: Graph) -> Iterator[str]:
 
 def zones_are_apart(graph: Graph) -> Iterator[str]:
     """Each zone has a node subnet and a public one; NAT gateways lie in public subnets, one a zone or one for all."""
-    zones = Counter(one.inputs["availabilityZone"] for one in graph.of("Subnet"))
+    zones = Counter(resource.inputs["availabilityZone"] for resource in graph.of("Subnet"))
     if set(zones.values()) != {2} or len(zones) < 3:
         yield f"zones: {dict(zones)}"
-    gateways = [one.inputs["subnetId"] for one in graph.of("NatGateway")]
+    gateways = [resource.inputs["subnetId"] for resource in graph.of("NatGateway")]
     if len(gateways) not in (1, len(zones)) or len(set(gateways)) != len(gateways):
         yield f"NAT gateways lie in {gateways}"
     for subnet in gateways:
@@ -107,10 +111,12 @@ def zones_are_apart(graph: Graph) -> Iterator[str]:
 
 def aws_is_reached_from_inside(graph: Graph) -> Iterator[str]:
     """S3 by a gateway in every node subnet's table; the others by interfaces that answer to the usual names."""
-    tables = {f"RouteTable-{one.name}-id" for one in graph.of("RouteTable") if one.name.startswith("nodes-")}
+    tables = {
+        f"RouteTable-{resource.name}-id" for resource in graph.of("RouteTable") if resource.name.startswith("nodes-")
+    }
     named = {
-        one.inputs["serviceName"].partition(".")[2].partition(".")[2].partition(".")[2]: one
-        for one in graph.of("VpcEndpoint")
+        resource.inputs["serviceName"].partition(".")[2].partition(".")[2].partition(".")[2]: resource
+        for resource in graph.of("VpcEndpoint")
     }
     if "s3" not in named or not tables <= set(named["s3"].inputs.get("routeTableIds", [])):
         yield "S3 is not reached from every node subnet"
@@ -141,7 +147,7 @@ def nobody_comes_in_from_everywhere(graph: Graph) -> Iterator[str]:
                 yield f"{group.name}: takes everyone"
     defaults = graph.of("DefaultSecurityGroup")
     if len(defaults) != len(graph.of("Vpc")) or any(
-        one.inputs.get("ingress") or one.inputs.get("egress") for one in defaults
+        resource.inputs.get("ingress") or resource.inputs.get("egress") for resource in defaults
     ):
         yield "the default security group has rules"
 
@@ -150,7 +156,7 @@ def efa_talks_to_itself(graph: Graph) -> Iterator[str]:
     """The EFA group takes all from and gives all to itself, and to nobody else."""
     group = "SecurityGroup-efa-id"
     for kind in ("SecurityGroupIngressRule", "SecurityGroupEgressRule"):
-        rules = [one.inputs for one in graph.of(kind) if one.inputs["securityGroupId"] == group]
+        rules = [resource.inputs for resource in graph.of(kind) if resource.inputs["securityGroupId"] == group]
         seen = [(rule.get("referencedSecurityGroupId"), rule["ipProtocol"], rule.get("cidrIpv4")) for rule in rules]
         if seen != [(group, "-1", None)]:
             yield f"{kind}: {seen}"
@@ -192,7 +198,11 @@ def logs_are_kept_and_end(graph: Graph) -> Iterator[str]:
     cluster = graph.one("Cluster", "cluster")
     if not {"audit", "authenticator"} <= set(cluster.inputs.get("enabledClusterLogTypes", [])):
         yield "nobody writes down who did what"
-    groups = [one for one in graph.of("LogGroup") if one.inputs["name"] == f"/aws/eks/{cluster.inputs['name']}/cluster"]
+    groups = [
+        resource
+        for resource in graph.of("LogGroup")
+        if resource.inputs["name"] == f"/aws/eks/{cluster.inputs['name']}/cluster"
+    ]
     if not groups or groups[0].urn not in cluster.dependencies:
         yield "EKS makes the log group by itself"
     for group in graph.of("LogGroup"):
@@ -231,39 +241,39 @@ def access_is_by_entries(graph: Graph) -> Iterator[str]:
         ):
             yield f"{cluster.name}: {config}"
     scopes = [
-        one.inputs["accessScope"]["type"]
-        for one in graph.of("AccessPolicyAssociation")
-        if one.inputs["policyArn"].endswith("/AmazonEKSClusterAdminPolicy")
+        resource.inputs["accessScope"]["type"]
+        for resource in graph.of("AccessPolicyAssociation")
+        if resource.inputs["policyArn"].endswith("/AmazonEKSClusterAdminPolicy")
     ]
     if "cluster" not in scopes:
         yield "nobody is administrator"
-    entries = {one.inputs["principalArn"] for one in graph.of("AccessEntry")}
-    if entries != {one.inputs["principalArn"] for one in graph.of("AccessPolicyAssociation")}:
+    entries = {resource.inputs["principalArn"] for resource in graph.of("AccessEntry")}
+    if entries != {resource.inputs["principalArn"] for resource in graph.of("AccessPolicyAssociation")}:
         yield "an entry without a policy"
 
 
 def everything_is_tagged(graph: Graph) -> Iterator[str]:
     """Everything that takes tags says whose it is and who pays; also what instances are made of, and cached images."""
     wanted = {"inferstack:stack": graph.stack}
-    for one in graph.all():
-        kind = one.type.rpartition(":")[2]
-        tags = one.inputs.get("resourceTags" if kind == "RepositoryCreationTemplate" else "tags", {})
+    for resource in graph.all():
+        kind = resource.type.rpartition(":")[2]
+        tags = resource.inputs.get("resourceTags" if kind == "RepositoryCreationTemplate" else "tags", {})
         if kind not in UNTAGGED or kind == "RepositoryCreationTemplate":
-            yield from _missing(one, tags, wanted)
+            yield from _missing(resource, tags, wanted)
         if kind == "LaunchTemplate":
-            kinds = {spec["resourceType"]: spec["tags"] for spec in one.inputs.get("tagSpecifications", [])}
+            kinds = {spec["resourceType"]: spec["tags"] for spec in resource.inputs.get("tagSpecifications", [])}
             for made in ("instance", "volume", "network-interface"):
-                yield from _missing(one, kinds.get(made, {}), wanted)
+                yield from _missing(resource, kinds.get(made, {}), wanted)
     # The engine sends a provider's nested inputs as JSON.
     defaults = json.loads(graph.provider().inputs.get("defaultTags", "{}")).get("tags", {})
     if defaults.get("inferstack:stack") != graph.stack:
         yield "the provider has no default tags"
 
 
-def _missing(one: Registered, tags: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
+def _missing(resource: Registered, tags: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
     needed = {"inferstack:component", "cost-center", "Name"}
     if not needed <= tags.keys() or any(tags.get(key) != value for key, value in wanted.items()):
-        yield f"{one.urn}: {tags}"
+        yield f"{resource.urn}: {tags}"
 
 
 def only_our_account(graph: Graph) -> Iterator[str]:
@@ -271,9 +281,9 @@ def only_our_account(graph: Graph) -> Iterator[str]:
     provider = graph.provider()
     if len(json.loads(provider.inputs.get("allowedAccountIds", "[]"))) != 1 or not provider.inputs.get("region"):
         yield "credentials of any account will do"
-    for one in graph.all():
-        if not one.provider.startswith(f"{provider.urn}::"):
-            yield f"{one.urn}: goes to {one.provider or 'whatever the environment says'}"
+    for resource in graph.all():
+        if not resource.provider.startswith(f"{provider.urn}::"):
+            yield f"{resource.urn}: goes to {resource.provider or 'whatever the environment says'}"
 
 
 def names_carry_the_stack(graph: Graph) -> Iterator[str]:
@@ -286,10 +296,10 @@ def names_carry_the_stack(graph: Graph) -> Iterator[str]:
         "PullThroughCacheRule": "ecrRepositoryPrefix",
         "RepositoryCreationTemplate": "prefix",
     }
-    for one in graph.all():
-        kind = one.type.rpartition(":")[2]
-        if kind in keys and f"inferstack-{graph.stack}" not in one.inputs.get(keys[kind], ""):
-            yield f"{one.urn}: is called {one.inputs.get(keys[kind])}"
+    for resource in graph.all():
+        kind = resource.type.rpartition(":")[2]
+        if kind in keys and f"inferstack-{graph.stack}" not in resource.inputs.get(keys[kind], ""):
+            yield f"{resource.urn}: is called {resource.inputs.get(keys[kind])}"
 
 
 def gpu_nodes_are_for_gpu_pods(graph: Graph) -> Iterator[str]:
@@ -305,7 +315,7 @@ def gpu_nodes_are_for_gpu_pods(graph: Graph) -> Iterator[str]:
 
 def reservations_are_used(graph: Graph) -> Iterator[str]:
     """What is reserved is in one zone, not spot; what is close together or has EFA is in one zone too."""
-    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    groups = {resource.inputs["launchTemplate"]["id"]: resource for resource in graph.of("NodeGroup")}
     for template in graph.of("LaunchTemplate"):
         group = groups[f"LaunchTemplate-{template.name}-id"]
         reserved = "capacityReservationSpecification" in template.inputs
@@ -318,7 +328,7 @@ def reservations_are_used(graph: Graph) -> Iterator[str]:
 
 def a_template_and_its_group_agree(graph: Graph) -> Iterator[str]:
     """Instance types are in the group, for Capacity Blocks in the template, never in both; disks in the template."""
-    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    groups = {resource.inputs["launchTemplate"]["id"]: resource for resource in graph.of("NodeGroup")}
     for template in graph.of("LaunchTemplate"):
         group = groups[f"LaunchTemplate-{template.name}-id"]
         block = group.inputs["capacityType"] == "CAPACITY_BLOCK"
@@ -333,13 +343,15 @@ def a_template_and_its_group_agree(graph: Graph) -> Iterator[str]:
 
 def nodes_go_before_what_they_need(graph: Graph) -> Iterator[str]:
     """A destroy takes nodes before the CNI that owns their interfaces, before their rights and their ways out."""
-    addons = {one.inputs["addonName"]: one.urn for one in graph.of("Addon")}
+    addons = {resource.inputs["addonName"]: resource.urn for resource in graph.of("Addon")}
     needed = {addons.get(name, name) for name in ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")}
-    needed |= {one.urn for one in graph.of("RolePolicyAttachment") if one.name.startswith("node-")}
+    needed |= {resource.urn for resource in graph.of("RolePolicyAttachment") if resource.name.startswith("node-")}
     needed |= {
-        one.urn for kind in ("VpcEndpoint", "NatGateway", "Route", "RouteTableAssociation") for one in graph.of(kind)
+        resource.urn
+        for kind in ("VpcEndpoint", "NatGateway", "Route", "RouteTableAssociation")
+        for resource in graph.of(kind)
     }
-    needed |= {one.urn for one in graph.of("AccessPolicyAssociation")}
+    needed |= {resource.urn for resource in graph.of("AccessPolicyAssociation")}
     for group in graph.of("NodeGroup"):
         for urn in sorted(needed - graph.recording.before(group)):
             yield f"{group.name}: may outlive {urn}"
@@ -347,8 +359,8 @@ def nodes_go_before_what_they_need(graph: Graph) -> Iterator[str]:
 
 def addons_with_pods_go_before_nodes(graph: Graph) -> Iterator[str]:
     """CoreDNS and the EBS driver need nodes to run on: they come after all groups, and go before."""
-    addons = {one.inputs["addonName"]: one for one in graph.of("Addon")}
-    groups = {one.urn for one in graph.of("NodeGroup")}
+    addons = {resource.inputs["addonName"]: resource for resource in graph.of("Addon")}
+    groups = {resource.urn for resource in graph.of("NodeGroup")}
     for name in ("coredns", "aws-ebs-csi-driver"):
         if name not in addons or not groups <= graph.recording.before(addons[name]):
             yield f"{name}: is not there, or waits for no node"
@@ -357,12 +369,12 @@ def addons_with_pods_go_before_nodes(graph: Graph) -> Iterator[str]:
 def roles_have_their_rights_first(graph: Graph) -> Iterator[str]:
     """Whoever takes a role comes after its policies: on the way down nobody is left without rights."""
     for cluster in graph.of("Cluster"):
-        rights = {one.urn for one in graph.of("RolePolicyAttachment") if one.name.startswith("cluster-")}
+        rights = {resource.urn for resource in graph.of("RolePolicyAttachment") if resource.name.startswith("cluster-")}
         if not rights or not rights <= graph.recording.before(cluster):
             yield f"{cluster.name}: its role loses its rights before it goes"
     for pods in graph.of("PodIdentityAssociation"):
         role = pods.inputs["roleArn"].rpartition("/")[2]
-        rights = {one.urn for one in graph.of("RolePolicy") if one.inputs["role"] == role}
+        rights = {resource.urn for resource in graph.of("RolePolicy") if resource.inputs["role"] == role}
         if not rights or not rights <= graph.recording.before(pods):
             yield f"{pods.name}: its role has no rights yet"
 

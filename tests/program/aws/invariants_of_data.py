@@ -18,9 +18,9 @@ def documents(graph: Graph) -> Iterator[tuple[str, str, dict[str, Any]]]:
         ("Key", "policy"),
         ("BucketPolicy", "policy"),
     ):
-        for one in graph.of(kind):
-            for statement in json.loads(one.inputs[key])["Statement"]:
-                yield one.urn, kind, statement
+        for resource in graph.of(kind):
+            for statement in json.loads(resource.inputs[key])["Statement"]:
+                yield resource.urn, kind, statement
 
 
 def listed(value: Any) -> list[Any]:
@@ -30,8 +30,11 @@ def listed(value: Any) -> list[Any]:
 
 def no_public_bucket(graph: Graph) -> Iterator[str]:
     """Every bucket blocks public access in all four ways and has no ACL."""
-    blocked = {one.inputs["bucket"]: one.inputs for one in graph.of("BucketPublicAccessBlock")}
-    owned = {one.inputs["bucket"]: one.inputs["rule"]["objectOwnership"] for one in graph.of("BucketOwnershipControls")}
+    blocked = {resource.inputs["bucket"]: resource.inputs for resource in graph.of("BucketPublicAccessBlock")}
+    owned = {
+        resource.inputs["bucket"]: resource.inputs["rule"]["objectOwnership"]
+        for resource in graph.of("BucketOwnershipControls")
+    }
     for bucket in graph.of("Bucket"):
         name = bucket.inputs["bucket"]
         block = blocked.get(name, {})
@@ -64,25 +67,25 @@ def buckets_are_encrypted_and_versioned(graph: Graph) -> Iterator[str]:
         name = bucket.inputs["bucket"]
         (rule,) = [
             rule
-            for one in graph.of("BucketServerSideEncryptionConfiguration")
-            if one.inputs["bucket"] == name
-            for rule in one.inputs["rules"]
+            for resource in graph.of("BucketServerSideEncryptionConfiguration")
+            if resource.inputs["bucket"] == name
+            for rule in resource.inputs["rules"]
         ] or [{}]
         default = rule.get("applyServerSideEncryptionByDefault", {})
         if default.get("sseAlgorithm") != "aws:kms" or not default.get("kmsMasterKeyId"):
             yield f"{name}: is not encrypted with KMS"
         status = [
-            one.inputs["versioningConfiguration"]["status"]
-            for one in graph.of("BucketVersioning")
-            if one.inputs["bucket"] == name
+            resource.inputs["versioningConfiguration"]["status"]
+            for resource in graph.of("BucketVersioning")
+            if resource.inputs["bucket"] == name
         ]
         if status != ["Enabled"]:
             yield f"{name}: keeps no versions"
         if not any(
             rule["status"] == "Enabled" and rule.get("noncurrentVersionExpiration")
-            for one in graph.of("BucketLifecycleConfiguration")
-            if one.inputs["bucket"] == name
-            for rule in one.inputs["rules"]
+            for resource in graph.of("BucketLifecycleConfiguration")
+            if resource.inputs["bucket"] == name
+            for rule in resource.inputs["rules"]
         ):
             yield f"{name}: keeps old versions for ever"
 

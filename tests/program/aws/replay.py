@@ -97,12 +97,12 @@ class Replay:
 
     def run(self, resources: list[Registered]) -> None:
         """Make all resources that moto answers for."""
-        for one in resources:
-            kind = one.type.rpartition(":")[2]
+        for resource in resources:
+            kind = resource.type.rpartition(":")[2]
             if kind not in NOT_ANSWERED:
-                real, undo = getattr(self, f"make_{kind}")(self.translated(one.inputs))
-                self.real[f"{kind}-{one.name}-id"] = real
-                self.made.append((one.urn, undo))
+                real, undo = getattr(self, f"make_{kind}")(self.translated(resource.inputs))
+                self.real[f"{kind}-{resource.name}-id"] = real
+                self.made.append((resource.urn, undo))
 
     def undo(self) -> None:
         """Take everything down, the last first."""
@@ -115,8 +115,8 @@ class Replay:
         # The longest first: one id may begin like another.
         for recorded in sorted(self.real, key=len, reverse=True):
             text = text.replace(recorded, self.real[recorded])
-        found: Inputs = json.loads(text)
-        return found
+        result: Inputs = json.loads(text)
+        return result
 
     def tags(self, kind: str, inputs: Inputs) -> list[Inputs]:
         """Return tags as EC2 takes them."""
@@ -218,8 +218,8 @@ class Replay:
             VpcId=inputs["vpcId"],
             TagSpecifications=self.tags("security-group", inputs),
         )["GroupId"]
-        (found,) = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-        self.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=found["IpPermissionsEgress"])
+        (result,) = self.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+        self.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=result["IpPermissionsEgress"])
         return group, lambda: self.ec2.delete_security_group(GroupId=group)
 
     def _rule(self, inputs: Inputs) -> Inputs:

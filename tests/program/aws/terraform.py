@@ -53,11 +53,14 @@ def as_json(graph: Graph, schemas: Schema) -> dict[str, Any]:
     """
     resources: dict[str, dict[str, Any]] = {}
     # Ids become references, so that what refers to nothing is seen.
-    real = {identity(one.type, one.name): f"${{{type_of(one.type)}.{_label(one.name)}.id}}" for one in graph.all()}
-    for one in graph.all():
-        kind = type_of(one.type)
-        found = _block(_referring(one.inputs, real), schemas[kind]["block"], NEWER.get(kind, set()), "")
-        resources.setdefault(kind, {})[_label(one.name)] = found
+    real = {
+        identity(resource.type, resource.name): f"${{{type_of(resource.type)}.{_label(resource.name)}.id}}"
+        for resource in graph.all()
+    }
+    for resource in graph.all():
+        kind = type_of(resource.type)
+        result = _block(_referring(resource.inputs, real), schemas[kind]["block"], NEWER.get(kind, set()), "")
+        resources.setdefault(kind, {})[_label(resource.name)] = result
     provider = {"region": graph.provider().inputs["region"]}
     required = {"aws": {"source": "hashicorp/aws"}}
     return {"terraform": {"required_providers": required}, "provider": {"aws": provider}, "resource": resources}

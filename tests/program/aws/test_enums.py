@@ -65,32 +65,37 @@ def at(value: Any, path: list[str]) -> list[Any]:
         return [value]
     head, *rest = path
     if head == "*":
-        return [found for item in value for found in at(item, rest)]
+        return [result for item in value for result in at(item, rest)]
     return at(value[head], rest) if head in value else []
 
 
 @pytest.mark.parametrize(
     ("kind", "path", "service", "shape"), WORDS, ids=[f"{kind}.{path}" for kind, path, *_ in WORDS]
 )
-def test_every_word_is_on_awss_list(kind: str, path: str, service: str, shape: str, graphs: dict[str, Graph]) -> None:
-    found = {word for graph in graphs.values() for one in graph.of(kind) for word in at(one.inputs, path.split("."))}
-    assert found <= words(service, shape)
+def test_enum_values_are_known_to_aws(kind: str, path: str, service: str, shape: str, graphs: dict[str, Graph]) -> None:
+    result = {
+        word
+        for graph in graphs.values()
+        for resource in graph.of(kind)
+        for word in at(resource.inputs, path.split("."))
+    }
+    assert result <= words(service, shape)
     # Only Capacity Blocks have these, and no stack of ours buys one.
-    assert found or path in ("instanceType", "instanceMarketOptions.marketType")
+    assert result or path in ("instanceType", "instanceMarketOptions.marketType")
 
 
 def test_interfaces_are_of_types_that_ec2_has(prod: Graph) -> None:
     # EC2 says so of interfaces in general: a launch template's own field is a plain string.
-    found = {
+    result = {
         word
-        for one in prod.of("LaunchTemplate")
-        for word in at(one.inputs, ["networkInterfaces", "*", "interfaceType"])
+        for resource in prod.of("LaunchTemplate")
+        for word in at(resource.inputs, ["networkInterfaces", "*", "interfaceType"])
     }
-    assert found == {"interface", "efa-only"}
-    assert found <= words("ec2", "NetworkInterfaceType")
+    assert result == {"interface", "efa-only"}
+    assert result <= words("ec2", "NetworkInterfaceType")
 
 
-def test_what_a_stack_may_choose_is_what_aws_offers() -> None:
+def test_choices_of_settings_are_offered_by_aws() -> None:
     assert {member.value for member in settings.Capacity} == words("eks", "CapacityTypes")
     assert set(typing.get_args(settings.LogType)) == words("eks", "LogType")
     assert {"STANDARD", "EXTENDED"} == words("eks", "SupportType")

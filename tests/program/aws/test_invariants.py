@@ -70,10 +70,10 @@ def forget(kind: str, name: str, *lost: str) -> Spoil:
     """Return the loss of those dependencies of a resource whose URN has one of ``lost`` in it."""
 
     def spoil(graph: Graph) -> None:
-        one = graph.one(kind, name)
-        kept = frozenset(urn for urn in one.dependencies if not any(part in urn for part in lost))
-        assert kept != one.dependencies
-        graph.recording.resources[one.urn] = dataclasses.replace(one, dependencies=kept)
+        resource = graph.one(kind, name)
+        kept = frozenset(urn for urn in resource.dependencies if not any(part in urn for part in lost))
+        assert kept != resource.dependencies
+        graph.recording.resources[resource.urn] = dataclasses.replace(resource, dependencies=kept)
 
     return spoil
 
@@ -106,8 +106,8 @@ def provider(key: str, value: str) -> Spoil:
 
 def elsewhere(graph: Graph) -> None:
     """Register a resource with the default provider."""
-    one = graph.one("Vpc", "vpc")
-    graph.recording.resources[one.urn] = dataclasses.replace(one, provider="")
+    resource = graph.one("Vpc", "vpc")
+    graph.recording.resources[resource.urn] = dataclasses.replace(resource, provider="")
 
 
 def second_account(statements: list[dict[str, Any]]) -> None:
@@ -291,7 +291,7 @@ SPOILT: dict[str, dict[str, Spoil]] = {
 
 
 @pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda one: one.__name__)
-def test_it_holds_of_every_stack(invariant: Invariant, graph: Graph) -> None:
+def test_invariant_holds_for_every_stack(invariant: Invariant, graph: Graph) -> None:
     assert list(invariant(graph)) == []
 
 
@@ -299,7 +299,7 @@ CASES = [(name, how) for name, changes in SPOILT.items() for how in changes]
 
 
 @pytest.mark.parametrize(("name", "how"), CASES, ids=[f"{name}: {how}" for name, how in CASES])
-def test_a_change_that_breaks_it_is_seen(name: str, how: str, prod: Graph) -> None:
+def test_change_that_breaks_invariant_is_detected(name: str, how: str, prod: Graph) -> None:
     invariant: Invariant = getattr(invariants, name)
     spoilt = prod.copied()
     SPOILT[name][how](spoilt)
@@ -316,8 +316,8 @@ def test_spoiling_a_copy_leaves_the_graph(prod: Graph) -> None:
     assert prod.one("Key", "models").inputs["enableKeyRotation"] is True
 
 
-def _names(found: list[Registered]) -> set[str]:
-    return {one.name for one in found}
+def _names(result: list[Registered]) -> set[str]:
+    return {one.name for one in result}
 
 
 def test_the_groups_of_each_stack(graphs: dict[str, Graph]) -> None:

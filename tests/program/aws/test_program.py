@@ -48,7 +48,7 @@ def test_the_outputs(prod: Graph) -> None:
 
 def test_every_kind_and_output_is_on_the_page(graphs: dict[str, Graph]) -> None:
     page = (project_root() / "docs" / "roles" / "cluster.md").read_text().partition("## Variables")[0]
-    named = {one.type.rpartition(":")[2] for graph in graphs.values() for one in graph.all()}
+    named = {resource.type.rpartition(":")[2] for graph in graphs.values() for resource in graph.all()}
     named |= {key for graph in graphs.values() for key in graph.outputs()} | {"inferstack:cluster:AwsCluster"}
     assert sorted(name for name in named if f"`{name}`" not in page) == []
 
@@ -58,7 +58,9 @@ def test_the_runbook_says_how_many_invariants_there_are() -> None:
 
 
 def test_the_kubernetes_provider_takes_the_content(prod: Graph) -> None:
-    (provider,) = [one for one in prod.recording.resources.values() if one.type == "pulumi:providers:kubernetes"]
+    (provider,) = [
+        resource for resource in prod.recording.resources.values() if resource.type == "pulumi:providers:kubernetes"
+    ]
     assert provider.inputs["kubeconfig"] == prod.outputs()["kubeconfig"]
     assert prod.recording.exports()["kubeconfig"] == prod.outputs()["kubeconfig"]
 
@@ -93,7 +95,9 @@ def test_no_registries_and_no_roles_for_them() -> None:
 
 def test_a_single_nat_gateway_serves_all_zones(graphs: dict[str, Graph]) -> None:
     assert len(graphs["dev"].of("NatGateway")) == 1
-    routes = [one.inputs["natGatewayId"] for one in graphs["dev"].of("Route") if "natGatewayId" in one.inputs]
+    routes = [
+        resource.inputs["natGatewayId"] for resource in graphs["dev"].of("Route") if "natGatewayId" in resource.inputs
+    ]
     assert routes == ["NatGateway-nat-us-west-2a-id"] * 3
     assert len(graphs["prod"].of("NatGateway")) == 3
 
@@ -130,15 +134,17 @@ def test_the_settings_of_the_stacks_are_those_of_the_graph() -> None:
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_the_whole_program_comes_after_the_nodes(machine: Machine, stack: str) -> None:
     recording = machine.run(stack)
-    nodes = {one.urn for one in recording.resources.values() if one.type == "aws:eks/nodeGroup:NodeGroup"}
-    addons = {one.urn for one in recording.resources.values() if one.type == "aws:eks/addon:Addon"}
+    nodes = {
+        resource.urn for resource in recording.resources.values() if resource.type == "aws:eks/nodeGroup:NodeGroup"
+    }
+    addons = {resource.urn for resource in recording.resources.values() if resource.type == "aws:eks/addon:Addon"}
     assert nodes
-    for one in recording.objects():
-        assert nodes | addons <= recording.before(one), one.urn
+    for resource in recording.objects():
+        assert nodes | addons <= recording.before(resource), resource.urn
     assert recording.exports()["kubeconfig"] == Graph(stack, recording).outputs()["kubeconfig"]
 
 
-def test_a_wrong_setting_ends_the_program_before_anything_is_registered(machine: Machine) -> None:
+def test_invalid_setting_ends_program_before_registration(machine: Machine) -> None:
     given = changed("prod", gpu={"h100": {"instanceTypes": ["p5.48xlarge"], "migLayout": "all-1g.5gb"}})
     told = machine.refusal("prod", cluster=given)
     assert told.startswith(f'{FULL}.h100.migLayout: layout "all-1g.5gb" does not fit a H100')

@@ -58,7 +58,7 @@ def replay(graph: Graph, session: boto3.Session) -> Replay:
 
 
 def test_which_kinds_are_replayed_and_which_not(graphs: dict[str, Graph]) -> None:
-    kinds = {one.type.rpartition(":")[2] for graph in graphs.values() for one in graph.all()}
+    kinds = {resource.type.rpartition(":")[2] for graph in graphs.values() for resource in graph.all()}
     assert kinds == REPLAYED | NOT_ANSWERED.keys()
 
 
@@ -67,17 +67,17 @@ def test_moto_does_not_know_the_others_yet(kind: str, graphs: dict[str, Graph], 
     # When this fails, moto has learned it: move it over.
     service, operation, parameters = NOT_ANSWERED[kind]
     client: Any = boto3.Session(region_name="us-east-1").client(service)  # type: ignore[call-overload]
-    (one, *_) = graphs["prod"].of(kind)
+    (resource, *_) = graphs["prod"].of(kind)
     with pytest.raises((NotImplementedError, ClientError)) as caught:
-        getattr(client, xform_name(operation))(**parameters(one.inputs))
+        getattr(client, xform_name(operation))(**parameters(resource.inputs))
     assert "not been implemented" in str(caught.value) or "404" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", NOT_ANSWERED)
 def test_the_others_are_what_the_service_model_says(kind: str, graph: Graph) -> None:
     service, operation, parameters = NOT_ANSWERED[kind]
-    for one in graph.of(kind):
-        validate_parameters(parameters(one.inputs), _shape(service, operation))
+    for resource in graph.of(kind):
+        validate_parameters(parameters(resource.inputs), _shape(service, operation))
 
 
 def _shape(service: str, operation: str) -> Shape:
@@ -92,7 +92,7 @@ def test_the_service_model_sees_a_wrong_parameter(prod: Graph) -> None:
         validate_parameters(wrong, _shape("eks", "CreateAddon"))
 
 
-def test_the_stack_is_made_found_and_taken_down(graph: Graph, replay: Replay, session: boto3.Session) -> None:
+def test_stack_is_created_read_and_deleted(graph: Graph, replay: Replay, session: boto3.Session) -> None:
     _check_what_is_there(graph, replay, session)
     region = graph.provider().inputs["region"]
     kinds = {one.kind for one in leftovers.find(region, graph.stack)}
@@ -105,7 +105,7 @@ def test_the_stack_is_made_found_and_taken_down(graph: Graph, replay: Replay, se
 def _check_what_is_there(graph: Graph, replay: Replay, session: boto3.Session) -> None:
     eks, name = session.client("eks"), f"inferstack-{graph.stack}"
     groups = eks.list_nodegroups(clusterName=name)["nodegroups"]
-    assert set(groups) == {one.inputs["nodeGroupName"] for one in graph.of("NodeGroup")}
+    assert set(groups) == {resource.inputs["nodeGroupName"] for resource in graph.of("NodeGroup")}
     for template in graph.of("LaunchTemplate"):
         data = _template(session, template.inputs["name"])
         assert data["MetadataOptions"]["HttpTokens"] == "required"

@@ -59,8 +59,8 @@ class Terraform:
     def schemas(self) -> Schema:
         """Return the provider's resource types."""
         (provider,) = json.loads(self.run("providers", "schema", "-json"))["provider_schemas"].values()
-        found: Schema = provider["resource_schemas"]
-        return found
+        result: Schema = provider["resource_schemas"]
+        return result
 
     def complaints(self, content: dict[str, Any]) -> list[str]:
         """Return what Terraform has against a configuration."""
@@ -80,10 +80,10 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     plugins = [Path(folder).expanduser() for folder in FOLDERS if folder]
-    found = next((folder for folder in plugins if (folder / PROVIDER).is_dir()), None)
-    if found is None:
+    result = next((folder for folder in plugins if (folder / PROVIDER).is_dir()), None)
+    if result is None:
         pytest.skip(f"no AWS provider for terraform in {', '.join(map(str, plugins))}")
-    return Terraform(tmp_path_factory.mktemp("terraform"), found)
+    return Terraform(tmp_path_factory.mktemp("terraform"), result)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +108,7 @@ def test_it_sees_what_is_wrong(terraform: Terraform, schemas: Schema, prod: Grap
 
 
 def test_every_kind_has_a_type(schemas: Schema, graphs: dict[str, Graph]) -> None:
-    kinds = {type_of(one.type) for graph in graphs.values() for one in graph.all()}
+    kinds = {type_of(resource.type) for graph in graphs.values() for resource in graph.all()}
     assert kinds <= schemas.keys()
 
 
