@@ -1,4 +1,4 @@
-"""How replicas follow the load."""
+"""Autoscaling of a job's replicas."""
 
 from __future__ import annotations
 
@@ -25,47 +25,48 @@ class MetricType(enum.StrEnum):
 
 
 class Metric(ApiModel):
-    """One measure and its wanted average over the replicas."""
+    """One metric and its target average over the replicas."""
 
     type: MetricType
-    """RequestsPerSecond: finished requests a second. ConcurrentRequests: requests in work.
-    QueueDepth: requests that wait. OutstandingRequests: both together. TimeToFirstTokenMilliseconds: 95th percentile,
-    language models only. GpuUtilizationPercent: share of time the streaming multiprocessors are busy, 1 to 100."""
+    """RequestsPerSecond: completed requests per second. ConcurrentRequests: requests in progress.
+    QueueDepth: requests in the queue. OutstandingRequests: in progress or in the queue.
+    TimeToFirstTokenMilliseconds: 95th percentile, language models only. GpuUtilizationPercent: percentage of time in
+    which the streaming multiprocessors are busy, 1 to 100."""
     target: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-    """Average over the replicas that the autoscaler aims at, in the unit of the type."""
+    """Target average over the replicas, in the unit of the type."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.type is MetricType.GPU_UTILIZATION_PERCENT and self.target > 100:
-            raise ValueError(f"target: is {self.target}; GpuUtilizationPercent goes from 1 to 100")
+            raise ValueError(f"target: is {self.target}; GpuUtilizationPercent must be between 1 and 100")
         return self
 
 
 class Autoscale(ApiModel):
-    """Bounds and measures of a HorizontalPodAutoscaler. Where several measures disagree, the largest answer wins."""
+    """Bounds and metrics of a HorizontalPodAutoscaler. With several metrics, the highest number of replicas applies."""
 
     min_replicas: Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS)] = 1
-    """Fewest replicas while the job is scaled automatically."""
+    """Minimum number of replicas."""
     max_replicas: Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS)] | None = None
-    """Most replicas. Twice spec.replicas where it is left out."""
+    """Maximum number of replicas. Default: twice spec.replicas."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=5)]
-    """What to scale by; each type at most once."""
+    """Metrics to scale by, each type at most once."""
     predictive: Predictive | None = None
-    """Set to have replicas ready before the load comes."""
+    """Predictive scaling, which starts replicas before the load arrives."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.max_replicas is not None and self.min_replicas > self.max_replicas:
             raise ValueError(f"minReplicas: {self.min_replicas} exceeds maxReplicas {self.max_replicas}")
         types = [metric.type for metric in self.metrics]
-        for found in types:
-            if types.count(found) > 1:
-                raise ValueError(f"metrics: type {found.value} is there twice; each type at most once")
+        for kind in types:
+            if types.count(kind) > 1:
+                raise ValueError(f"metrics: duplicate type {kind.value}")
         ahead = self.predictive
         if ahead is not None and self.max_replicas is not None and ahead.warm_replicas >= self.max_replicas:
             raise ValueError(
-                f"predictive.warmReplicas: is {ahead.warm_replicas}, maxReplicas {self.max_replicas}: all replicas "
-                "would always be there; give fewer"
+                f"predictive.warmReplicas: is {ahead.warm_replicas}, maxReplicas {self.max_replicas}: it must "
+                "be lower, otherwise all replicas would always run"
             )
         return self
 
@@ -74,11 +75,11 @@ RULES: dict[type[ApiModel], list[Rule]] = {
     Metric: [
         Rule(
             "self.type != 'GpuUtilizationPercent' || self.target <= 100",
-            "target: GpuUtilizationPercent goes from 1 to 100",
+            "target: GpuUtilizationPercent must be between 1 and 100",
             field=".target",
         )
     ],
-    # That types are unique is the list's own business: its schema says x-kubernetes-list-map-keys: [type].
+    # The list's schema keeps types unique: x-kubernetes-list-map-keys: [type].
     Autoscale: [
         Rule(
             "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
@@ -87,7 +88,7 @@ RULES: dict[type[ApiModel], list[Rule]] = {
         ),
         Rule(
             "!has(self.predictive) || !has(self.maxReplicas) || self.predictive.warmReplicas < self.maxReplicas",
-            "predictive.warmReplicas: must be below maxReplicas, else all replicas would always be there",
+            "predictive.warmReplicas: must be lower than maxReplicas, otherwise all replicas would always run",
             field=".predictive.warmReplicas",
         ),
     ],

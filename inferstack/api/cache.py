@@ -1,4 +1,4 @@
-"""Where a job's model is cached, and what to do while it is not."""
+"""The cached copy of a job's model, and what the job does while the cache is cold."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ class WhenCold(enum.StrEnum):
 
 
 class Cache(ApiModel):
-    """A Dataset of Fluid in the job's namespace, mounted read-only at /models in each replica."""
+    """A Fluid Dataset in the job's namespace, mounted read-only at /models in each replica."""
 
     dataset: Annotated[StrictStr, StringConstraints(pattern=constants.NAME_PATTERN, max_length=constants.NAME_LENGTH)]
-    """Name of the Dataset, which is also that of the volume claim that Fluid makes for it."""
+    """Name of the Dataset and of the PersistentVolumeClaim that Fluid creates for it."""
     path: Annotated[StrictStr, StringConstraints(pattern=constants.CACHE_PATH_PATTERN, max_length=512)] = "/"
-    """The model's directory in the Dataset; / where the Dataset holds one model only. The server is given
-    /models and this path in place of the model's name."""
+    """Directory of the model in the Dataset. Use / if the Dataset holds only one model. The server loads the model
+    from /models followed by this path."""
     when_cold: WhenCold = WhenCold.WAIT
     """Wait: no replica starts before the Dataset is Bound and its latest DataLoad is complete.
-    StartDegraded: replicas start at once, from the Dataset where it is Bound, else from the model hub; those go
-    over to the cache with the next change of the job, not by themselves."""
+    StartDegraded: replicas start at once, from the Dataset if it is Bound, otherwise from the model hub. Replicas
+    that started from the model hub switch to the cache at the next change of the job."""
     timeout_seconds: Annotated[StrictInt, Field(ge=1, le=604_800)] | None = None
-    """Seconds that a cold cache may take. Wait: then the job is Degraded (CacheTimeout) and goes on waiting; without
-    a time it never is. StartDegraded: so long it waits as well; without a time it does not wait."""
+    """Seconds that the cache may stay cold. Wait: afterwards the job is Degraded (CacheTimeout) and keeps waiting;
+    without a timeout it never becomes Degraded. StartDegraded: replicas wait this long before they start without the
+    cache; without a timeout they do not wait."""

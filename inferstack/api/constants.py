@@ -1,4 +1,4 @@
-"""Names, patterns and bounds that the models, the generated CRD and the operator share."""
+"""Names, patterns and bounds of the API."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ GPU_RESOURCES: Final[tuple[str, ...]] = (
     GPU_RESOURCE,
     *map(mig_resource, catalogue.profile_names()),
 )
-"""What counts as a GPU: the whole one, or a slice of each MIG profile that some GPU has."""
+"""GPU resources: the whole GPU, and one for each MIG profile of the catalogue."""
 NATIVE_RESOURCES: Final = ("cpu", "memory", "ephemeral-storage", "hugepages-2Mi", "hugepages-1Gi")
-"""Resources without a domain that a container may ask for."""
+"""Native resources that a container may request."""
 MAX_GPUS: Final = 16
-"""GPUs or slices of one replica: no machine has more."""
+"""Maximum number of GPUs or slices of one replica: no machine has more."""
 MAX_REPLICAS: Final = 1000
 MAX_RESOURCES: Final = 8
-"""Entries of requests or limits; bounds the cost of the rules over them."""
+"""Maximum number of entries in requests or limits; it bounds the cost of the CEL rules."""
 MAX_AMOUNT: Final = 10**15
-"""Of a resource, as a plain number: a petabyte. Far beyond it the API server reads a number as a fraction."""
+"""Maximum amount as a plain number: a petabyte. The API server reads much larger numbers as fractions."""
 
-# A model is named as on the Hugging Face hub, name or organisation/name, or as the server of the job knows it.
+# The name of a model on the Hugging Face hub, name or organisation/name, or a name that the server knows.
 MODEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$"
-# The job's name becomes its Service's, which must be a DNS-1035 label: no leading digit, no dots.
+# The Service of a job has the same name, which must be a DNS-1035 label: no leading digit, no dots.
 NAME_PATTERN: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_LENGTH: Final = 63
 SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -41,7 +41,7 @@ ENV_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*$"
 DATA_KEY_PATTERN: Final = r"^[-._a-zA-Z0-9]+$"
 IMAGE_PATTERN: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"
 PERCENT_PATTERN: Final = r"^([1-9][0-9]?|100)%$"
-# Kubernetes' quantities without a sign: nothing can be asked for a negative amount of.
+# Quantities without a sign or exponent.
 QUANTITY_PATTERN: Final = r"^([0-9]+|[0-9]+\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 # A device plugin's resource, domain/name. [.] for a dot: in a CEL rule a backslash would need another.
 DEVICE_PATTERN: Final = (
@@ -51,8 +51,8 @@ DEVICE_LENGTH: Final = 244
 """Kubernetes' 253, less the prefix "requests." that it puts before the name in a quota."""
 GPU_COUNT_PATTERN: Final = rf"^([1-9]|1[0-{MAX_GPUS - 10}])$"
 DEVICE_COUNT_PATTERN: Final = r"^[1-9][0-9]{0,3}$"
-"""Other devices, NICs for instance: whole numbers."""
-# Of a condition, as the API conventions have it.
+"""Whole numbers of other devices, for example NICs."""
+# Reason of a condition, as in the API conventions.
 REASON_PATTERN: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 _SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 LABEL_KEY_PATTERN: Final = rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
@@ -65,14 +65,14 @@ TRITON_REPOSITORY: Final = "--model-repository="
 # A directory of a Dataset: absolute, without "." and ".." and empty parts.
 CACHE_PATH_PATTERN: Final = r"^/([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$"
 CACHE_MOUNT: Final = "/models"
-"""Where a replica finds the Dataset that its job names."""
+"""Mount path of the Dataset in a replica."""
 
 
 def is_native(resource: str) -> bool:
-    """Tell whether Kubernetes itself counts this resource; all others are devices."""
+    """Return whether a resource is native to Kubernetes; all others are devices."""
     return "/" not in resource
 
 
 def is_shared(resource: str) -> bool:
-    """Tell whether replicas may share this resource, so that requests may lie below limits."""
+    """Return whether a resource can be overcommitted, so that requests may be lower than limits."""
     return is_native(resource) and not resource.startswith("hugepages-")

@@ -22,9 +22,9 @@ _COLUMNS = (
         "name": "Ready",
         "type": "string",
         "jsonPath": ".status.ready",
-        "description": "Replicas that serve, of those wanted",
+        "description": "Ready replicas of desired replicas",
     },
-    {"name": "GPUs", "type": "integer", "jsonPath": ".status.gpus", "description": "GPUs or MIG slices together"},
+    {"name": "GPUs", "type": "integer", "jsonPath": ".status.gpus", "description": "Total GPUs or MIG slices"},
     {"name": "Profile", "type": "string", "jsonPath": ".status.profile", "description": "MIG profile, or whole"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Model", "type": "string", "jsonPath": ".spec.model", "priority": 1},
@@ -33,14 +33,14 @@ _COLUMNS = (
         "name": "Reason",
         "type": "string",
         "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
-        "description": "Why the job is ready or not",
+        "description": "Reason of the Ready condition",
         "priority": 1,
     },
 )
 _ROLLOUT_COLUMNS = (
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
-    {"name": "Done", "type": "string", "jsonPath": ".status.done", "description": "Nodes that have their layout"},
-    {"name": "Node", "type": "string", "jsonPath": ".status.current", "description": "Nodes that are worked on"},
+    {"name": "Done", "type": "string", "jsonPath": ".status.done", "description": "Nodes with their new layout"},
+    {"name": "Node", "type": "string", "jsonPath": ".status.current", "description": "Nodes in progress"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Failed", "type": "integer", "jsonPath": ".status.failed", "priority": 1},
     {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
@@ -77,7 +77,7 @@ def _crd(
 ) -> dict[str, Any]:
     schema = structural(model, _RULES, _MAP_KEYS)
     properties = schema["properties"]
-    # The API server has these three itself and takes no restrictions on them in a schema.
+    # The API server defines these three and accepts no restrictions on them in a schema.
     properties["apiVersion"] = {"type": "string", "description": properties["apiVersion"]["description"]}
     properties["kind"] = {"type": "string", "description": properties["kind"]["description"]}
     properties["metadata"] = {"type": "object"}

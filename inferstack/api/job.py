@@ -21,7 +21,7 @@ Text = Annotated[StrictStr, StringConstraints(max_length=4096)]
 
 
 class RuntimeName(enum.StrEnum):
-    """Servers that the operator knows how to start."""
+    """Inference servers that the operator supports."""
 
     TEXT_EMBEDDINGS_INFERENCE = "text-embeddings-inference"
     VLLM = "vllm"
@@ -43,9 +43,9 @@ class EnvVar(ApiModel):
     name: Annotated[StrictStr, StringConstraints(pattern=constants.ENV_NAME_PATTERN, max_length=128)]
     """Name of the variable."""
     value: Text | None = None
-    """Plain value. Anyone who may read the job can read it."""
+    """Plain value, visible to everyone who can read the job."""
     secret_key_ref: SecretKey | None = None
-    """Where a secret value is, a token of the model hub for instance."""
+    """Secret key that holds the value, for example a token of the model hub."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -55,33 +55,33 @@ class EnvVar(ApiModel):
 
 
 class Disruption(ApiModel):
-    """What maintenance and rollouts may take away at a time."""
+    """Limits on voluntary disruption."""
 
     max_unavailable: (
         Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS)]
         | Annotated[StrictStr, StringConstraints(pattern=constants.PERCENT_PATTERN, max_length=4)]
     ) = 1
-    """Replicas that drains and rollouts may take down at the same time: a number or a percentage (25%)."""
+    """Maximum number or percentage (25%) of replicas that drains and rollouts may stop at the same time."""
 
 
 class InferenceJobSpec(ApiModel):
-    """What is to run."""
+    """Desired state of the job."""
 
     model: Annotated[StrictStr, StringConstraints(pattern=constants.MODEL_PATTERN, max_length=193)]
-    """The model: name or organisation/name on the model hub. A change rolls out."""
+    """Model to serve: name or organisation/name on the model hub. A change starts a rollout."""
     runtime: RuntimeName | None = None
-    """The server. Where it is left out, the operator's table of models chooses: text-embeddings-inference for
-    BERT-like encoders, vllm for language models. triton is taken only where it is named."""
+    """Inference server. Default: chosen by the model, text-embeddings-inference for BERT-like encoders and vllm for
+    language models. triton is never chosen by default."""
     replicas: Annotated[StrictInt, Field(ge=0, le=constants.MAX_REPLICAS)] = 1
-    """Replicas at the start, and until they are changed where autoscale is not set. 0 pauses the job."""
+    """Number of replicas; with autoscale, the initial number. 0 pauses the job."""
     resources: Resources
     """Resources of one replica."""
     autoscale: Autoscale | None = None
-    """Set to let the number of replicas follow the load."""
+    """Autoscaling of the replicas. Default: a fixed number of replicas."""
     cache: Cache | None = None
-    """Set to load the model from a cached Dataset instead of the model hub."""
+    """Dataset from which the model is loaded. Default: the model hub."""
     placement: Placement | None = None
-    """Set to place replicas by the switches above their nodes, and not only on different nodes."""
+    """Placement of replicas in the network topology. Default: on different nodes."""
     networks: Annotated[
         tuple[
             Annotated[StrictStr, StringConstraints(pattern=constants.SUBDOMAIN_PATTERN, max_length=253)],
@@ -89,22 +89,22 @@ class InferenceJobSpec(ApiModel):
         ],
         Field(max_length=8),
     ] = ()
-    """NetworkAttachmentDefinitions of the job's namespace that each replica is attached to, besides the cluster's own
-    network. Their devices must be among the resources too."""
+    """NetworkAttachmentDefinitions in the job's namespace that each replica is attached to, in addition to the cluster
+    network. The resources must include their devices."""
     priority_class_name: (
         Annotated[StrictStr, StringConstraints(pattern=constants.SUBDOMAIN_PATTERN, max_length=253)] | None
     ) = None
-    """PriorityClass of the replicas: who gives way when GPUs are short."""
+    """PriorityClass of the replicas, which decides about preemption if GPUs are scarce."""
     disruption: Disruption = Disruption()
-    """Limits on how many replicas may be away at a time."""
+    """Limits on voluntary disruption."""
     image: Annotated[StrictStr, StringConstraints(pattern=constants.IMAGE_PATTERN, max_length=512)] | None = None
-    """Container image in place of the runtime's own."""
+    """Container image of the server. Default: the image of the runtime."""
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] | None = None
-    """Port that the server listens on. The runtime's own where it is left out."""
+    """Port on which the server listens. Default: the port of the runtime."""
     args: Annotated[tuple[Annotated[StrictStr, StringConstraints(max_length=1024)], ...], Field(max_length=64)] = ()
-    """Arguments of the server, after those that the runtime's table gives."""
+    """Arguments of the server, after those of the runtime."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=64)] = ()
-    """Environment of the server, each name at most once."""
+    """Environment variables of the server, each name at most once."""
 
     @field_validator("env")
     @classmethod
@@ -112,7 +112,7 @@ class InferenceJobSpec(ApiModel):
         names = [variable.name for variable in env]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{name} is there twice")
+                raise ValueError(f"duplicate name {name}")
         return env
 
     @model_validator(mode="after")
@@ -125,18 +125,18 @@ class InferenceJobSpec(ApiModel):
                     f"replicas: {self.replicas} is not between autoscale.minReplicas {scale.min_replicas} and "
                     f"maxReplicas {highest} (0 pauses the job)"
                 )
-        ahead = scale.predictive if scale is not None else None
-        if scale is not None and ahead is not None and ahead.budget_gpus is not None:
-            most = max(scale.min_replicas, self.replicas)
-            if ahead.budget_gpus < most * self.resources.gpus:
+        predictive = scale.predictive if scale is not None else None
+        if scale is not None and predictive is not None and predictive.budget_gpus is not None:
+            minimum = max(scale.min_replicas, self.replicas)
+            if predictive.budget_gpus < minimum * self.resources.gpus:
                 raise ValueError(
-                    f"autoscale.predictive.budgetGpus: is {ahead.budget_gpus}, which does not hold {most} replicas of "
-                    f"{self.resources.gpus} GPUs, the larger of replicas and autoscale.minReplicas"
+                    f"autoscale.predictive.budgetGpus: is {predictive.budget_gpus}, which does not cover "
+                    f"{minimum} replicas (replicas or autoscale.minReplicas) of {self.resources.gpus} GPUs"
                 )
         if self.runtime is RuntimeName.TRITON and not any(
             argument.startswith(constants.TRITON_REPOSITORY) for argument in self.args
         ):
-            raise ValueError(f"args: triton needs {constants.TRITON_REPOSITORY}<where the models are>")
+            raise ValueError(f"args: triton needs {constants.TRITON_REPOSITORY}<path of the models>")
         return self
 
 
@@ -148,23 +148,23 @@ class InferenceJob(ApiModel):
     kind: Literal["InferenceJob"]
     """Kind of this object."""
     metadata: dict[str, Any]
-    """Standard object metadata. The name becomes the Service's: letters, digits and dashes, a letter first."""
+    """Standard object metadata. The Service has the same name, so it must be a DNS-1035 label."""
     spec: InferenceJobSpec
-    """What is to run."""
+    """Desired state of the job."""
     status: InferenceJobStatus | None = None
-    """What the operator observes."""
+    """Observed state of the job."""
 
     @field_validator("metadata")
     @classmethod
     def _named(cls, metadata: dict[str, Any]) -> dict[str, Any]:
         name = metadata.get("name")
-        good = (
+        valid = (
             isinstance(name, str) and len(name) <= constants.NAME_LENGTH and re.fullmatch(constants.NAME_PATTERN, name)
         )
-        if not good:
+        if not valid:
             raise ValueError(
-                f"name: {name!r} does not do for a Service: at most {constants.NAME_LENGTH} lower-case letters, digits "
-                "and dashes, a letter first"
+                f"name: {name!r} is not a name of at most {constants.NAME_LENGTH} lower-case letters, digits and "
+                "dashes that starts with a letter, as its Service needs"
             )
         return metadata
 
@@ -185,19 +185,19 @@ RULES: dict[type[ApiModel], list[Rule]] = {
             field=".replicas",
         ),
         Rule(
-            # What is no count of GPUs is the resources' business.
+            # Values that are not a count of GPUs are rejected by the rules of the resources.
             "!has(self.autoscale) || !has(self.autoscale.predictive) || !has(self.autoscale.predictive.budgetGpus) || "
             f"self.resources.limits.all(k, !(k in {list(constants.GPU_RESOURCES)}) || "
             f"!string(self.resources.limits[k]).matches('{constants.GPU_COUNT_PATTERN}') || "
             "int(string(self.resources.limits[k])) * (self.replicas > self.autoscale.minReplicas ? self.replicas : "
             "self.autoscale.minReplicas) <= self.autoscale.predictive.budgetGpus)",
-            "autoscale.predictive.budgetGpus: must hold replicas and autoscale.minReplicas",
+            "autoscale.predictive.budgetGpus: must cover replicas and autoscale.minReplicas",
             field=".autoscale.predictive.budgetGpus",
         ),
         Rule(
             "!has(self.runtime) || self.runtime != 'triton' || "
             f"(has(self.args) && self.args.exists(a, a.startsWith('{constants.TRITON_REPOSITORY}')))",
-            f"args: triton needs {constants.TRITON_REPOSITORY}<where the models are>",
+            f"args: triton needs {constants.TRITON_REPOSITORY}<path of the models>",
             field=".args",
         ),
     ],
@@ -205,8 +205,8 @@ RULES: dict[type[ApiModel], list[Rule]] = {
         Rule(
             f"self.metadata.name.matches('{constants.NAME_PATTERN}') && "
             f"size(self.metadata.name) <= {constants.NAME_LENGTH}",
-            f"metadata.name: does not do for a Service: at most {constants.NAME_LENGTH} lower-case letters, digits and "
-            "dashes, a letter first",
+            f"metadata.name: must have at most {constants.NAME_LENGTH} lower-case letters, digits and dashes and "
+            "start with a letter, as its Service needs",
         )
     ],
 }

@@ -1,4 +1,4 @@
-"""MigRollout: nodes that get other MIG layouts, one after the other and without hurting what runs on them."""
+"""MigRollout: changes the MIG layouts of nodes, one after the other, within disruption budgets."""
 
 from __future__ import annotations
 
@@ -29,79 +29,79 @@ class Weekday(enum.StrEnum):
 
 
 class Window(ApiModel):
-    """A time, each week anew, in which nodes may be begun."""
+    """A weekly maintenance window in which work on nodes may start."""
 
     days: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7)]
     """Days on which the window opens, in UTC."""
     start: Annotated[StrictStr, StringConstraints(pattern=constants.TIME_OF_DAY_PATTERN, max_length=5)]
-    """When it opens, HH:MM in UTC."""
+    """Time at which the window opens, HH:MM in UTC."""
     duration_minutes: Annotated[StrictInt, Field(ge=1, le=1440)]
-    """Minutes after which it closes, be it on the next day."""
+    """Length of the window in minutes. It may end on the next day."""
 
 
 class RolloutNode(ApiModel):
-    """One node and what it is to become."""
+    """One node and its new layout."""
 
     name: NodeName
     """Name of the node."""
     layout: Annotated[StrictStr, StringConstraints(pattern=constants.LABEL_VALUE_PATTERN, max_length=63)]
-    """Layout in the MIG manager's configuration: value of the label nvidia.com/mig.config."""
+    """Name of a layout in the MIG manager's configuration: the value of the label nvidia.com/mig.config."""
 
 
 class MigRolloutSpec(ApiModel):
-    """What is to be done, and how carefully. Only paused and aborted may be changed."""
+    """Nodes, their new layouts and the limits of the rollout. Only paused and aborted can be changed."""
 
     nodes: Annotated[tuple[RolloutNode, ...], Field(min_length=1, max_length=constants.MAX_ROLLOUT_NODES)]
-    """The nodes in the order in which they are begun."""
+    """Nodes in the order in which the rollout starts on them."""
     max_unavailable_nodes: Annotated[StrictInt, Field(ge=1, le=100)] = 1
-    """Nodes that may be cordoned at a time."""
+    """Maximum number of nodes that are cordoned at the same time."""
     max_failed_nodes: Annotated[StrictInt, Field(ge=0, le=constants.MAX_ROLLOUT_NODES)] = 0
-    """Nodes that may fail before no other is begun. 0 stops at the first."""
+    """Number of nodes that may fail before the rollout stops. 0 stops it at the first failure."""
     windows: Annotated[tuple[Window, ...], Field(max_length=14)] = ()
-    """When nodes may be begun; at any time where it is left out. A node that was begun is finished."""
+    """Windows in which work on nodes may start; at any time if empty. A node that was started is finished."""
     drain_timeout_seconds: Seconds = 900
-    """Seconds that the pods of a node may take to leave; then the node is given back unchanged."""
+    """Seconds in which the pods of a node must terminate. Afterwards the node is uncordoned unchanged."""
     state_timeout_seconds: Seconds = 600
-    """Seconds that the MIG manager may take, and after it the device plugin; then the node gets its old layout back."""
+    """Seconds that the MIG manager, and then the device plugin, may take. Afterwards the old layout is restored."""
     paused: StrictBool = False
-    """True: no other node is begun; what was begun is finished."""
+    """If true, no further node is started. Nodes that were started are finished."""
     aborted: StrictBool = False
-    """True: no other node is begun, for good; nodes whose GPUs are not touched yet are given back. Cannot be undone."""
+    """If true, the rollout ends for good: no further node is started, nodes with untouched GPUs are uncordoned."""
 
     @field_validator("nodes")
     @classmethod
     def _unique_names(cls, nodes: tuple[RolloutNode, ...]) -> tuple[RolloutNode, ...]:
-        seen: set[str] = set()
+        names: set[str] = set()
         for node in nodes:
-            if node.name in seen:
-                raise ValueError(f"{node.name} is there twice")
-            seen.add(node.name)
+            if node.name in names:
+                raise ValueError(f"duplicate node {node.name}")
+            names.add(node.name)
         return nodes
 
 
 class MigRollout(ApiModel):
-    """Nodes that get other MIG layouts: each is cordoned, drained within budgets, cut, checked and given back."""
+    """Changes MIG layouts: each node is cordoned, drained within budgets, reconfigured, verified and uncordoned."""
 
     api_version: Literal["deepseek.ai/v1"]
     """APIVersion of this object."""
     kind: Literal["MigRollout"]
     """Kind of this object."""
     metadata: dict[str, Any]
-    """Standard object metadata. The name becomes the value of a label of the nodes that are worked on."""
+    """Standard object metadata. The name is a label value on the nodes that the rollout cordons."""
     spec: MigRolloutSpec
-    """What is to be done."""
+    """Desired layouts and limits."""
     status: MigRolloutStatus | None = None
-    """How far it is."""
+    """Observed progress of the rollout."""
 
     @field_validator("metadata")
     @classmethod
     def _named(cls, metadata: dict[str, Any]) -> dict[str, Any]:
         name = metadata.get("name")
-        good = isinstance(name, str) and re.fullmatch(constants.NAME_PATTERN, name)
-        if not good or len(name or "") > constants.NAME_LENGTH:
+        valid = isinstance(name, str) and re.fullmatch(constants.NAME_PATTERN, name)
+        if not valid or len(name or "") > constants.NAME_LENGTH:
             raise ValueError(
-                f"name: {name!r} does not do for a label: at most {constants.NAME_LENGTH} lower-case letters, digits "
-                "and dashes, a letter first"
+                f"name: {name!r} is not a label value of at most {constants.NAME_LENGTH} lower-case letters, digits "
+                "and dashes that starts with a letter"
             )
         return metadata
 
@@ -113,24 +113,24 @@ RULES: dict[type[ApiModel], list[Rule]] = {
         *(
             Rule(
                 f"self.{name} == oldSelf.{name}",
-                f"{name}: cannot be changed while it is carried out; abort this rollout and make another",
+                f"{name}: immutable; abort this rollout and create another",
                 field=f".{name}",
             )
             for name in _FIXED
         ),
         Rule(
             "has(self.windows) == has(oldSelf.windows) && (!has(self.windows) || self.windows == oldSelf.windows)",
-            "windows: cannot be changed while it is carried out; abort this rollout and make another",
+            "windows: immutable; abort this rollout and create another",
             field=".windows",
         ),
-        Rule("self.aborted || !oldSelf.aborted", "aborted: cannot be undone; make another rollout", field=".aborted"),
+        Rule("self.aborted || !oldSelf.aborted", "aborted: cannot be undone; create another rollout", field=".aborted"),
     ],
     MigRollout: [
         Rule(
             f"self.metadata.name.matches('{constants.NAME_PATTERN}') && "
             f"size(self.metadata.name) <= {constants.NAME_LENGTH}",
-            f"metadata.name: does not do for a label: at most {constants.NAME_LENGTH} lower-case letters, digits and "
-            "dashes, a letter first",
+            f"metadata.name: must be a label value of at most {constants.NAME_LENGTH} lower-case letters, digits and "
+            "dashes that starts with a letter",
         )
     ],
 }

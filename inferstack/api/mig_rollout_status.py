@@ -1,4 +1,4 @@
-"""What the operator says of a MigRollout, and all that it needs to go on after it was killed."""
+"""Status of a MigRollout. It holds all that the operator needs to continue after a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sentence = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class Phase(enum.StrEnum):
-    """Where a rollout is."""
+    """Phase of a rollout."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -30,12 +30,12 @@ class Phase(enum.StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is done."""
+        """Whether the rollout has ended."""
         return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED)
 
 
 class Step(enum.StrEnum):
-    """Where one node is. A step is written down before it is taken, so that a new operator takes it again."""
+    """Step of one node. The operator records a step before it acts, so that a restarted operator repeats it."""
 
     WAITING = "Waiting"
     BLOCKED = "Blocked"
@@ -53,12 +53,12 @@ class Step(enum.StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is done on the node."""
+        """Whether the work on the node has ended."""
         return self in ENDS
 
     @property
     def active(self) -> bool:
-        """Whether the node is, or is about to be, cordoned."""
+        """Whether the node is cordoned or about to be."""
         return not self.ended and self not in (Step.WAITING, Step.BLOCKED)
 
 
@@ -66,45 +66,45 @@ ENDS = frozenset({Step.DONE, Step.ROLLED_BACK, Step.SKIPPED, Step.FAILED})
 
 
 class NodeStatus(ApiModel):
-    """How far one node is."""
+    """Progress of one node."""
 
     name: NodeName
     """Name of the node."""
     step: Step
-    """Waiting: not begun. Blocked: something stands in the way of beginning. Cordoning, Draining, Labelling,
-    Configuring (the MIG manager works), Verifying (the device plugin publishes), Restoring (the old layout comes back),
-    Releasing (uncordoned): under way. Done, RolledBack, Skipped (nothing was changed) and Failed: ended."""
+    """Waiting: not started. Blocked: cannot start, see message. In progress: Cordoning, Draining, Labelling,
+    Configuring (by the MIG manager), Verifying (that the device plugin publishes the devices), Restoring (the old
+    layout), Releasing (uncordoning). Ended: Done, RolledBack, Skipped (unchanged), Failed."""
     message: Sentence = ""
-    """Why, or what it waits for."""
+    """Reason for the step, or what the node waits for."""
     since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
-    """When the step began."""
+    """Time at which the step started."""
     outcome: Step | None = None
-    """While Releasing: the step that follows."""
+    """During Releasing: the step that follows."""
     previous_layout: Annotated[str, StringConstraints(max_length=63)] | None = None
-    """The label's value before; left out where the node had no such label."""
+    """Previous value of the label. Omitted if the node had no such label."""
     previous_devices: Devices | None = None
-    """What the node published before, by resource."""
+    """Devices that the node published before, by resource."""
     devices: Devices | None = None
-    """What the node must publish under its new layout, by resource."""
+    """Devices that the node must publish with the new layout, by resource."""
 
 
 class MigRolloutStatus(ApiModel):
-    """How far a rollout is."""
+    """Progress of a rollout."""
 
     observed_generation: Count | None = None
-    """metadata.generation that the operator has acted on."""
+    """Generation of the spec that the operator last acted on."""
     phase: Phase = Phase.PENDING
-    """Pending, Running, Waiting (for a window, or for what stands in the way), Paused, Stopping (what was begun is
-    finished), Succeeded, Failed or Aborted."""
+    """Pending, Running, Waiting (for a window, or because nodes are blocked), Paused, Stopping (nodes that were
+    started are finished), Succeeded, Failed or Aborted."""
     message: Sentence = ""
-    """Why, in one sentence."""
+    """Human-readable reason for the phase."""
     done: Annotated[str, StringConstraints(max_length=16)] | None = None
-    """Nodes that have their layout, of all: 3/4."""
+    """Nodes that have their new layout, of all nodes: 3/4."""
     failed: Count | None = None
-    """Nodes that were rolled back, skipped or failed."""
+    """Number of nodes that were rolled back, were skipped or failed."""
     current: Annotated[str, StringConstraints(max_length=1024)] | None = None
-    """Nodes that are worked on now."""
+    """Nodes that are in progress."""
     nodes: Annotated[tuple[NodeStatus, ...], Field(max_length=constants.MAX_ROLLOUT_NODES)] | None = None
-    """Each node, in the order of the spec."""
+    """Status of each node, in the order of the spec."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] | None = None
-    """Complete: True when all nodes have their layout, False when not all get it, Unknown before that is known."""
+    """Complete: True once all nodes have their layout, False if some will not get it, otherwise Unknown."""

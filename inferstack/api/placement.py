@@ -1,4 +1,4 @@
-"""Where a job's replicas go, relative to each other."""
+"""Placement of a job's replicas relative to each other."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Level = Annotated[
 
 
 class Prefer(enum.StrEnum):
-    """How replicas lie in the network."""
+    """How replicas are placed in the network topology."""
 
     SPREAD = "Spread"
     PACK = "Pack"
 
 
 class Placement(ApiModel):
-    """How replicas lie below the switches of the network. A preference: a full switch stops no replica."""
+    """Placement of replicas in the network topology. A preference: replicas also run where it cannot be met."""
 
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=8)]
     """Node labels that name the switches above a node, nearest first, such as topology.k8s.aws/network-node-layer-3."""
     prefer: Prefer = Prefer.SPREAD
-    """Spread: evenly over the switches of each level, so that one of them takes few replicas with it.
-    Pack: below the nearest common switch, for replicas that talk to each other; still on different nodes."""
+    """Spread: evenly over the switches of each level, so that the failure of one affects few replicas.
+    Pack: below the nearest common switch, for replicas that communicate; still on different nodes."""

@@ -1,4 +1,4 @@
-"""How replicas go ahead of the load."""
+"""Predictive scaling of a job's replicas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inferstack.api.base import ApiModel
 
 
 class SloMeasure(enum.StrEnum):
-    """What the service level is about."""
+    """What the service level objective measures."""
 
     TIME_TO_FIRST_TOKEN = "TimeToFirstToken"  # noqa: S105  # language models count in tokens
     LATENCY = "Latency"
@@ -20,31 +20,31 @@ class SloMeasure(enum.StrEnum):
 
 
 class Slo(ApiModel):
-    """The service level: a share of requests that stay within a time."""
+    """Service level objective: the percentage of requests that complete within a time."""
 
     measure: SloMeasure = SloMeasure.TIME_TO_FIRST_TOKEN
-    """TimeToFirstToken: until the first token, language models only. Latency: until the whole answer. Queue: until a
-    replica begins."""
+    """TimeToFirstToken: time to the first token, language models only. Latency: time to the complete response.
+    Queue: time until a replica starts to process the request."""
     milliseconds: Annotated[StrictInt, Field(ge=1, le=3_600_000)]
-    """The time that a request may take, measured on the servers."""
+    """Maximum time of a request in milliseconds, measured on the servers."""
     percentile: Annotated[StrictInt, Field(ge=50, le=99)] = 99
-    """Percent of the requests that must stay within it."""
+    """Percentage of requests that must meet it."""
     confidence_percent: Annotated[StrictInt, Field(ge=50, le=99)] = 95
-    """Percent of the times at which the replicas must suffice. The higher, the more are held for what may come."""
+    """Probability, in percent, that the replicas suffice. A higher value keeps more replicas in reserve."""
 
 
 class Predictive(ApiModel):
-    """Replicas by forecast and service level, ahead of the load.
+    """Scales replicas by forecast and service level objective, ahead of the load.
 
-    The metrics beside it hold all the while: a forecast adds replicas to what they ask for and takes none away.
+    The metrics still apply: a forecast adds replicas to what they require and removes none.
     """
 
     slo: Slo
-    """What the replicas must achieve."""
+    """Service level objective of the job."""
     warm_replicas: Annotated[StrictInt, Field(ge=0, le=constants.MAX_REPLICAS)] = 0
-    """Replicas beyond what the forecast needs, for what no forecast sees."""
+    """Replicas beyond the forecast, as a reserve for unexpected load."""
     budget_gpus: Annotated[StrictInt, Field(ge=1, le=constants.MAX_REPLICAS * constants.MAX_GPUS)] | None = None
-    """Most GPUs, or slices, of all replicas together. Left out: what maxReplicas allows."""
+    """Maximum number of GPUs or MIG slices of all replicas together. Default: what maxReplicas allows."""
     idle_seconds: Annotated[StrictInt, Field(ge=60, le=604_800)] | None = None
-    """Seconds without a request after which no replica stays; the next request, or the forecast of one, brings them
-    back. Left out: minReplicas stay."""
+    """Seconds without a request after which the job scales to zero. The next request, or a forecast of one, scales it
+    up again. Default: never below minReplicas."""

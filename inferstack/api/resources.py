@@ -1,4 +1,4 @@
-"""What one replica asks the cluster for."""
+"""Resource requests and limits of one replica."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Resources(ApiModel):
     """CPU, memory and devices of one replica: exactly one kind of GPU, whole or MIG slice, in whole numbers."""
 
     requests: Annotated[dict[str, Quantity], Field(min_length=1, max_length=constants.MAX_RESOURCES)]
-    """What the scheduler sets aside for one replica, at most what limits name. Devices, GPUs among them, and huge pages
-    must be asked for as in limits."""
+    """Resources that the scheduler reserves for one replica, at most the limits. Devices, including GPUs, and huge
+    pages must be equal to the limits."""
     limits: Annotated[dict[str, Quantity], Field(min_length=1, max_length=constants.MAX_RESOURCES)]
-    """What one replica may use at most. One GPU resource: nvidia.com/gpu, or one of nvidia.com/mig-<profile>."""
+    """Maximum resources of one replica, with exactly one GPU resource: nvidia.com/gpu or nvidia.com/mig-<profile>."""
 
     @property
     def gpu(self) -> str:
@@ -85,9 +85,9 @@ def _check_names(field: str, amounts: dict[str, Any]) -> None:
 
 
 def _is_device(name: str) -> bool:
-    """Tell whether a name is another device plugin's; NVIDIA's are all known."""
-    good = len(name) <= constants.DEVICE_LENGTH and re.fullmatch(constants.DEVICE_PATTERN, name)
-    return bool(good) and not name.startswith("nvidia.com/")
+    """Return whether a resource is another vendor's device; those of NVIDIA are listed."""
+    valid = len(name) <= constants.DEVICE_LENGTH and re.fullmatch(constants.DEVICE_PATTERN, name)
+    return bool(valid) and not name.startswith("nvidia.com/")
 
 
 def _check_counts(field: str, amounts: dict[str, Any]) -> None:
@@ -134,11 +134,11 @@ RULES: dict[type[ApiModel], list[Rule]] = {
         ),
         Rule(
             f"self.limits.all(k, !{_UNSHARED} || k in self.requests)",
-            "requests: lacks what limits names; devices and huge pages must be equal in requests and limits",
+            "requests: must name the devices and huge pages of limits",
             field=".requests",
         ),
         Rule(
-            # A value that is no quantity is the pattern's business.
+            # The pattern rejects values that are not quantities.
             f"self.requests.all(k, {_UNSHARED} || !(k in self.limits) || !isQuantity(string(self.requests[k])) || "
             "!isQuantity(string(self.limits[k])) || "
             "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",

@@ -1,4 +1,4 @@
-"""A validation rule in CEL, as it stands in a CRD."""
+"""A CEL validation rule of a CRD."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Rule:
     """One entry of ``x-kubernetes-validations``."""
 
     rule: str
-    """CEL expression over ``self``; true where the value is good."""
+    """CEL expression over ``self`` that is true for valid values."""
     message: str
-    """Sentence for the user; begins with the field."""
+    """Message for the user, which begins with the field."""
     field: str | None = None
-    """Path of the field at fault, relative to the schema that carries the rule (``.limits``)."""
+    """Path of the invalid field, relative to the schema of the rule (``.limits``)."""
 
     def manifest(self) -> dict[str, Any]:
-        """Return the CRD's form."""
+        """Return the rule as an entry of the CRD."""
         entry = {"rule": self.rule, "message": self.message, "reason": "FieldValueInvalid"}
         if self.field:
             entry["fieldPath"] = self.field

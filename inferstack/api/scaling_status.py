@@ -1,4 +1,4 @@
-"""What the predictive scaler says of a job, and what the operator makes its HorizontalPodAutoscaler of."""
+"""Decision of the predictive scaler, from which the operator builds the HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from inferstack.api.base import ApiModel
 Count = Annotated[int, Field(ge=0)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Decimal = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?$", max_length=24)]
-"""A number that need not be whole. As text, for Kubernetes' conventions want no floating point in an API."""
+"""A decimal number as text: Kubernetes API conventions discourage floating-point fields."""
 
 
 class ScalingPolicy(ApiModel):
-    """At most so much change within a period, as in autoscaling/v2."""
+    """Maximum change within a period, as in autoscaling/v2."""
 
     type: Literal["Pods", "Percent"]
     """Unit of the value."""
     value: Count
-    """Most change within the period."""
+    """Maximum change within the period."""
     period_seconds: Count
-    """Seconds over which it counts."""
+    """Length of the period in seconds."""
 
 
 class ScalingRules(ApiModel):
     """One direction of a HorizontalPodAutoscaler's behavior, as in autoscaling/v2."""
 
     stabilization_window_seconds: Count
-    """Seconds over which the most careful answer counts."""
+    """Seconds over which the most conservative recommendation applies."""
     select_policy: Literal["Max", "Min", "Disabled"]
-    """Which policy counts."""
+    """Policy that applies."""
     policies: Annotated[tuple[ScalingPolicy, ...], Field(min_length=1, max_length=4)]
     """Limits on the change."""
 
@@ -41,69 +41,69 @@ class Behavior(ApiModel):
     """How fast the HorizontalPodAutoscaler may change the replicas, as in autoscaling/v2."""
 
     scale_up: ScalingRules
-    """On the way up."""
+    """Scaling up."""
     scale_down: ScalingRules
-    """On the way down."""
+    """Scaling down."""
 
 
 class ForecastStatus(ApiModel):
-    """Arrivals as they are foreseen, in requests a second."""
+    """Forecast of the arrival rate, in requests per second."""
 
     model: Annotated[str, StringConstraints(max_length=64)]
-    """Which model foresees them."""
+    """Forecasting model."""
     lower: Decimal
-    """Fewer are not expected."""
+    """Lower bound of the prediction interval."""
     mean: Decimal
-    """What is expected."""
+    """Expected value."""
     upper: Decimal
-    """More are not expected, at the confidence of the service level. Replicas are planned for it."""
+    """Upper bound of the prediction interval at the confidence of the objective. Replicas are planned for it."""
     horizon_seconds: Count
-    """Of all times within so many seconds, the one with the highest upper end is told: as long as a replica takes to
-    start."""
+    """Length of the forecast in seconds: the time that a replica takes to start. The values are those of the time
+    with the highest upper bound."""
 
 
 class ServiceStatus(ApiModel):
-    """What one replica can do."""
+    """Capacity of one replica."""
 
     requests_per_second: Decimal
-    """Requests that it finishes a second while all its slots are in use."""
+    """Requests that it completes per second when all slots are in use."""
     slots: Count
-    """Requests that it works on at once."""
+    """Requests that it processes at the same time."""
     cold_start_seconds: Count
-    """Seconds from its creation until it is Ready, at the confidence of the service level."""
+    """Seconds from its creation until it is Ready, at the confidence of the objective."""
     source: Literal["Saturation", "Concurrency", "Target"]
-    """How the rate is known. Saturation: measured while requests waited. Concurrency: extrapolated from fewer requests
-    at once. Target: the job's own RequestsPerSecond, as nothing has been measured yet."""
+    """Source of the rate. Saturation: measured while requests were queued. Concurrency: extrapolated from fewer
+    concurrent requests. Target: the job's target of RequestsPerSecond, because nothing has been measured yet."""
 
 
 class ScalingStatus(ApiModel):
-    """The latest decision. While it is valid the autoscaler has these bounds, afterwards those of spec.autoscale."""
+    """The latest decision. Its bounds replace those of spec.autoscale until it expires."""
 
     observed_generation: Count | None = None
-    """metadata.generation that was decided on."""
+    """Generation of the spec that the decision is based on."""
     min_replicas: Count | None = None
-    """Fewest replicas."""
+    """Minimum number of replicas."""
     max_replicas: Count | None = None
-    """Most replicas, by maxReplicas, the budget and the job's share of the GPUs."""
+    """Maximum number of replicas, limited by maxReplicas, the budget and the job's share of the GPUs."""
     target: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*m$", max_length=16)] | None = None
-    """Outstanding requests of a replica that the autoscaler aims at, as a quantity in thousandths: 12500m."""
+    """Target of outstanding requests per replica, as a quantity in thousandths: 12500m."""
     behavior: Behavior | None = None
-    """How fast the autoscaler may change the replicas."""
+    """Rate at which the autoscaler may change the number of replicas."""
     replicas: Count | None = None
-    """Set where the operator sets the number of replicas itself: to 0, and up from 0."""
+    """Number of replicas that the operator sets itself, to scale to zero and up from zero."""
     needed: Count | None = None
-    """Replicas that forecast and service level ask for, before all bounds."""
+    """Replicas that the forecast and the objective require, before bounds apply."""
     reactive: Count | None = None
-    """Replicas that the same autoscaler would hold without a forecast."""
+    """Replicas that the same autoscaler would keep without a forecast."""
     reason: Annotated[str, StringConstraints(max_length=64, pattern=constants.REASON_PATTERN)]
-    """Why the bounds are what they are, or why there is no new decision, in one word for programs."""
+    """Machine-readable reason for the bounds, or for the lack of a new decision."""
     message: Annotated[str, StringConstraints(max_length=1024)]
-    """The same in one sentence for people."""
+    """Human-readable reason."""
     forecast: ForecastStatus | None = None
-    """What is foreseen; left out where the history is too short."""
+    """Forecast of the load. Omitted if the history is too short."""
     service: ServiceStatus | None = None
-    """What one replica can do."""
+    """Capacity of one replica."""
     observed_time: Time
-    """When this was written."""
+    """Time at which this status was written."""
     valid_until: Time | None = None
-    """Until when the decision holds."""
+    """Time at which the decision expires."""

@@ -1,7 +1,7 @@
-"""From pydantic's JSON schema to the structural OpenAPI v3 schema that a CRD may carry.
+"""Converts pydantic's JSON schema to the structural OpenAPI v3 schema of a CRD.
 
-A CRD's schema knows no ``$ref``, no titles, no ``additionalProperties: false`` and no ``anyOf`` with types, except for
-int-or-string. What this module does not know how to say, it refuses: nothing is dropped silently.
+A structural schema has no ``$ref``, no titles, no ``additionalProperties: false`` and no ``anyOf`` with types, except
+for int-or-string. The conversion rejects what it cannot express; it drops nothing silently.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEPT = (
     "enum",
     "default",
 )
-_MADE_HERE = {
+_CONVERTED = {
     "title",
     "description",
     "properties",
@@ -43,7 +43,7 @@ _MADE_HERE = {
 
 
 class SchemaError(Exception):
-    """A model uses a form that no structural schema can express."""
+    """A model uses a construct that no structural schema can express."""
 
 
 def structural(
@@ -53,7 +53,7 @@ def structural(
 
     Args:
         model: root of the kind.
-        rules: CEL rules by the model whose schema carries them.
+        rules: CEL rules by model.
         map_keys: for a list, named by its path (``.spec.env``), the keys that make an entry unique.
     """
     source = model.model_json_schema(by_alias=True)
@@ -69,41 +69,41 @@ def _convert(
     map_keys: Mapping[str, Sequence[str]],
 ) -> Schema:
     node = _resolve(node, definitions)
-    if unknown := set(node) - set(_KEPT) - _MADE_HERE - {"$defs"}:
+    if unknown := set(node) - set(_KEPT) - _CONVERTED - {"$defs"}:
         raise SchemaError(f"{path or '.'}: cannot express {', '.join(sorted(unknown))}")
-    made: Schema = {}
+    schema: Schema = {}
     if text := " ".join(str(node.get("description", "")).split()):
-        made["description"] = text
+        schema["description"] = text
     if "anyOf" in node:
-        return {**made, **_int_or_string(node, path)}
-    made |= {key: node[key] for key in _KEPT if key in node}
-    if made.get("default") == []:
-        del made["default"]  # says nothing, and would be written into each object
+        return {**schema, **_int_or_string(node, path)}
+    schema |= {key: node[key] for key in _KEPT if key in node}
+    if schema.get("default") == []:
+        del schema["default"]  # no effect, but it would be written into each object
     if "const" in node:
-        made["enum"] = [node["const"]]
+        schema["enum"] = [node["const"]]
     match node.get("type"):
         case "object":
-            _object(made, node, path, definitions, rules, map_keys)
-            if found := rules.get(str(node.get("title"))):
-                made["x-kubernetes-validations"] = [rule.manifest() for rule in found]
+            _object(schema, node, path, definitions, rules, map_keys)
+            if validations := rules.get(str(node.get("title"))):
+                schema["x-kubernetes-validations"] = [rule.manifest() for rule in validations]
         case "array":
-            made["items"] = _convert(node["items"], f"{path}[]", definitions, rules, map_keys)
+            schema["items"] = _convert(node["items"], f"{path}[]", definitions, rules, map_keys)
             if keys := map_keys.get(path):
-                made |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+                schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
             else:
-                made["x-kubernetes-list-type"] = "atomic"
+                schema["x-kubernetes-list-type"] = "atomic"
         case "string":
-            if not {"enum", "maxLength", "format"} & made.keys():
-                raise SchemaError(f"{path}: a string needs maxLength, else rules over it cost too much")
+            if not {"enum", "maxLength", "format"} & schema.keys():
+                raise SchemaError(f"{path}: a string needs maxLength, otherwise CEL rules over it are too expensive")
         case "integer" | "boolean":
             pass
         case other:
             raise SchemaError(f"{path or '.'}: cannot express type {other!r}")
-    return made
+    return schema
 
 
 def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace a reference by what it names, and an optional type by the type; the outer description wins."""
+    """Resolve a reference, and replace an optional type by the type; the outer description wins."""
     node = dict(node)
     if "anyOf" in node:
         kept = [option for option in node["anyOf"] if option.get("type") != "null"]
@@ -122,7 +122,7 @@ def _resolve(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[st
 
 
 def _object(
-    made: Schema,
+    schema: Schema,
     node: Mapping[str, Any],
     path: str,
     definitions: Mapping[str, Any],
@@ -130,26 +130,26 @@ def _object(
     map_keys: Mapping[str, Sequence[str]],
 ) -> None:
     if "properties" in node:
-        made["properties"] = {
+        schema["properties"] = {
             name: _convert(child, f"{path}.{name}", definitions, rules, map_keys)
             for name, child in node["properties"].items()
         }
         if node.get("required"):
-            made["required"] = list(node["required"])
+            schema["required"] = list(node["required"])
     elif isinstance(node.get("additionalProperties"), dict):
-        made["additionalProperties"] = _convert(
+        schema["additionalProperties"] = _convert(
             node["additionalProperties"], f"{path}[*]", definitions, rules, map_keys
         )
 
 
 def _int_or_string(node: Mapping[str, Any], path: str) -> Schema:
-    """Return the one union that a CRD may have; bounds of both sides stand beside it, each bites on its own type."""
+    """Return int-or-string, the only union of a structural schema. The bounds of each type apply to that type only."""
     options = {option.get("type"): option for option in node["anyOf"]}
     if set(options) != {"integer", "string"}:
         raise SchemaError(f"{path}: cannot express a union of {', '.join(map(str, options))}")
-    made: Schema = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+    schema: Schema = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
     for option in options.values():
-        made |= {key: option[key] for key in _KEPT if key in option and key != "type"}
+        schema |= {key: option[key] for key in _KEPT if key in option and key != "type"}
     if "default" in node:
-        made["default"] = node["default"]
-    return made
+        schema["default"] = node["default"]
+    return schema

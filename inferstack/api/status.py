@@ -1,4 +1,4 @@
-"""What the operator says of a job."""
+"""Status of an InferenceJob."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class ConditionType(enum.StrEnum):
-    """The sides of a job's state."""
+    """Types of a job's conditions."""
 
     READY = "Ready"
     PROGRESSING = "Progressing"
@@ -24,43 +24,43 @@ class ConditionType(enum.StrEnum):
 
 
 class Condition(ApiModel):
-    """One side of the job's state, after the API conventions."""
+    """A condition of the job, as in the Kubernetes API conventions."""
 
     type: Annotated[str, StringConstraints(max_length=316)]
-    """Ready: all replicas serve the latest spec. Progressing: a change is on its way. Degraded: something stands in
-    the way that needs a person or more hardware. CacheReady: the Dataset of spec.cache is bound and loaded."""
+    """Ready: all replicas serve the latest spec. Progressing: a change is in progress. Degraded: the job needs an
+    operator's attention or more hardware. CacheReady: the Dataset of spec.cache is bound and loaded."""
     status: Literal["True", "False", "Unknown"]
-    """True, False or Unknown."""
+    """Status of the condition."""
     reason: Annotated[str, StringConstraints(max_length=1024, pattern=constants.REASON_PATTERN)]
-    """Why, in one word for programs."""
+    """Machine-readable reason for the status."""
     message: Annotated[str, StringConstraints(max_length=32768)] = ""
-    """Why, in one sentence for people."""
+    """Human-readable details."""
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When status last changed."""
+    """Time at which the status last changed."""
     observed_generation: Count | None = None
-    """metadata.generation that this was said of."""
+    """Generation of the spec that the condition describes."""
 
 
 class InferenceJobStatus(ApiModel):
-    """What the operator observes."""
+    """Observed state of the job."""
 
     observed_generation: Count | None = None
-    """metadata.generation that the operator has acted on."""
+    """Generation of the spec that the operator last acted on."""
     ready: Annotated[str, StringConstraints(max_length=16)] | None = None
-    """Replicas that serve, of those wanted now: 8/8."""
+    """Ready replicas of desired replicas: 8/8."""
     replicas: Count | None = None
-    """Replicas that exist."""
+    """Number of replicas."""
     ready_replicas: Count | None = None
-    """Replicas that serve."""
+    """Number of ready replicas."""
     gpus: Count | None = None
-    """GPUs, or MIG slices, of all wanted replicas together."""
+    """GPUs or MIG slices of all desired replicas."""
     profile: Annotated[str, StringConstraints(max_length=32)] | None = None
-    """The MIG profile of the slices, whole for whole GPUs."""
+    """MIG profile of the slices; whole for whole GPUs."""
     runtime: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """The server that was chosen."""
+    """Runtime of the job."""
     selector: Annotated[str, StringConstraints(max_length=256)] | None = None
     """Label selector of the replicas, for the scale subresource."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=8)] | None = None
-    """Ready, Progressing and Degraded, and CacheReady where the job has a cache."""
+    """Ready, Progressing and Degraded; CacheReady if the job has a cache."""
     scaling: ScalingStatus | None = None
-    """What the predictive scaler says; only on jobs with autoscale.predictive."""
+    """Decision of the predictive scaler, for jobs with autoscale.predictive."""

@@ -63,8 +63,8 @@ def test_what_is_malformed_is_named(patch: Object, field: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Upper", "1st", "a.b", "a" * 64, None])
-def test_the_name_must_do_for_a_label(name: str | None) -> None:
-    with pytest.raises(ValidationError, match="does not do for a label"):
+def test_an_invalid_name_is_rejected(name: str | None) -> None:
+    with pytest.raises(ValidationError, match=r"metadata\n.*name: "):
         MigRollout.model_validate({**GOOD, "metadata": {"name": name}})
 
 

@@ -67,8 +67,8 @@ def test_all_forms() -> None:
             }
         ],
     }
-    made = structural(Outer, {Inner: [rule]}, {".inners": ("someNumber",)})
-    assert made == {
+    schema = structural(Outer, {Inner: [rule]}, {".inners": ("someNumber",)})
+    assert schema == {
         "description": "All forms.",
         "type": "object",
         "required": ["kind", "inner", "amounts"],

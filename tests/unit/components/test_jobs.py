@@ -70,7 +70,7 @@ def test_the_namespace_of_a_job(given: Object, job_namespace: str | None, tenant
         ([job()], {"jobNamespace": "c"}, [], 'jobNamespace: no tenant "c"; there are none.'),
         ([job(), job("x"), job()], {}, ["a"], 'jobs[2].metadata.name: "bert" in namespace a is also inferstack:'),
         # Its Service could not have this name.
-        ([job("1st")], {}, ["a"], "jobs[0].metadata: name: '1st' does not do for a Service"),
+        ([job("1st")], {}, ["a"], "jobs[0].metadata: name: '1st'"),
         ([{**job(), "spec": {}}], {}, ["a"], "jobs[0].spec.model: is required."),
         (
             [{**job(), "spec": {**job()["spec"], "replica": 2}}],
