@@ -126,7 +126,7 @@ def gone(obj: Object | None) -> bool:
     return obj is None
 
 
-def there(obj: Object | None) -> bool:
+def exists(obj: Object | None) -> bool:
     """Tell whether an object is there and stays."""
     return obj is not None and "deletionTimestamp" not in obj["metadata"]
 
@@ -151,7 +151,7 @@ async def test_job_becomes_ready_with_its_children(jobs: Jobs) -> None:
         "runtime": "text-embeddings-inference",
     }
     for kind in VERSIONS:
-        child = await jobs.until(kind, "nlp-model-001", there)
+        child = await jobs.until(kind, "nlp-model-001", exists)
         assert child is not None
         owner = child["metadata"]["ownerReferences"]
         assert [(o["uid"], o["controller"], o["blockOwnerDeletion"]) for o in owner] == [
@@ -194,7 +194,7 @@ async def test_children_of_a_deleted_job_are_removed(jobs: Jobs) -> None:
     await jobs.create("gone", autoscale=AUTOSCALE)
     await jobs.ready("gone", "2/2")
     for kind in VERSIONS:
-        await jobs.until(kind, "gone", there)
+        await jobs.until(kind, "gone", exists)
     await jobs.delete(constants.KIND, "gone")
     for kind in VERSIONS:
         await jobs.until(kind, "gone", gone)
@@ -204,7 +204,7 @@ async def test_autoscaler_is_added_and_removed_and_owns_the_replicas(jobs: Jobs)
     await jobs.create("scaled")
     await jobs.ready("scaled", "2/2")
     await jobs.edit("scaled", autoscale=AUTOSCALE)
-    await jobs.until("HorizontalPodAutoscaler", "scaled", there)
+    await jobs.until("HorizontalPodAutoscaler", "scaled", exists)
     await jobs.patch("Deployment", "scaled", {"spec": {"replicas": 3}}, subresource="scale")  # as the autoscaler does
     await jobs.ready("scaled", "3/3")
     await jobs.edit("scaled", replicas=1)
@@ -217,11 +217,11 @@ async def test_changed_and_deleted_children_are_repaired(jobs: Jobs) -> None:
     await jobs.create("mended")
     await jobs.ready("mended", "2/2")
     for kind in ("Service", "PodDisruptionBudget", "Deployment"):
-        old = await jobs.until(kind, "mended", there)
+        old = await jobs.until(kind, "mended", exists)
         assert old is not None
         uid = old["metadata"]["uid"]
         await jobs.delete(kind, "mended")
-        await jobs.until(kind, "mended", lambda obj, uid=uid: there(obj) and obj["metadata"]["uid"] != uid)  # type: ignore[misc]  # the default binds the loop's value
+        await jobs.until(kind, "mended", lambda obj, uid=uid: exists(obj) and obj["metadata"]["uid"] != uid)  # type: ignore[misc]  # the default binds the loop's value
     await jobs.ready("mended", "2/2")
     await jobs.patch(
         "Deployment", "mended", {"spec": {"replicas": 1, "template": {"spec": {"priorityClassName": "x"}}}}
@@ -275,7 +275,7 @@ async def test_service_of_another_owner_sets_name_taken(jobs: Jobs) -> None:
 async def test_killed_operator_resumes(operator: Operator, jobs: Jobs) -> None:
     await jobs.create("old")
     await jobs.ready("old", "2/2")
-    before = {kind: await jobs.until(kind, "old", there) for kind in ("Deployment", "Service", "PodDisruptionBudget")}
+    before = {kind: await jobs.until(kind, "old", exists) for kind in ("Deployment", "Service", "PodDisruptionBudget")}
     await jobs.create("half-done")
     assert operator.end(signal.SIGKILL) == -signal.SIGKILL
     await jobs.create("meanwhile")
@@ -284,7 +284,7 @@ async def test_killed_operator_resumes(operator: Operator, jobs: Jobs) -> None:
     await operator.healthy()
     for name in ("half-done", "meanwhile", "old"):
         await jobs.ready(name, "2/2")
-    await jobs.until("PodDisruptionBudget", "old", there)
+    await jobs.until("PodDisruptionBudget", "old", exists)
     for kind in ("Deployment", "Service"):
         was, now = before[kind], await jobs.child(kind, "old")
         assert was is not None

@@ -1,8 +1,7 @@
 """The operator's rights are what it needs, no less and no more.
 
 An operator lives through all that a job's life can bring, on an API server that writes down each of its requests.
-Whatever it asks for must be granted, whatever is granted must have been asked for, and without any one grant a request
-of that life is refused.
+Each request must be allowed, each permission must have been used, and without any one permission a request is refused.
 """
 
 from __future__ import annotations
@@ -27,28 +26,37 @@ from inferstack.k8s.auth import Access, load_kubeconfig
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal import mig_fleet
 from tests.rehearsal.audited import Audited, audited
-from tests.rehearsal.grants import Grant, Request, again, beyond, grants_of, requests_in, rules_for, unused
 from tests.rehearsal.kinds import crds_of, served
 from tests.rehearsal.operator_process import MANAGER, serving
-from tests.rehearsal.test_operator import AUTOSCALE, VERSIONS, Jobs, there
+from tests.rehearsal.permissions import (
+    Permission,
+    Request,
+    make_replayable,
+    missing_permissions,
+    permissions_of,
+    requests_in,
+    rules_of,
+    unused_permissions,
+)
+from tests.rehearsal.test_operator import AUTOSCALE, VERSIONS, Jobs, exists
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
 
 RBAC = "rbac.authorization.k8s.io"
-GRANTS = sorted(grants_of(rules()))
-FINALIZERS = Grant(constants.GROUP, f"{constants.PLURAL}/finalizers", "update")
+PERMISSIONS = sorted(permissions_of(rules()))
+FINALIZERS = Permission(constants.GROUP, f"{constants.PLURAL}/finalizers", "update")
 """No request: admission looks for this right when a child is made whose owner reference blocks the owner's deletion."""
-CHILD = Grant("apps", "deployments", "create")
+CHILD = Permission("apps", "deployments", "create")
 """The request that needs it."""
-READ = Grant("", "pods", "list")
-OTHER_READ = Grant("", "services", "list")
+READ = Permission("", "pods", "list")
+OTHER_READ = Permission("", "services", "list")
 """By which it is seen that a role is in effect."""
 MARK = "inferstack.dev/rights-test"
 KEPT = "kept"
 
 
 @dataclass(frozen=True)
-class Life:
+class OperatorTrace:
     """What an operator has asked for."""
 
     server: Audited
@@ -56,15 +64,15 @@ class Life:
     """Name of the operator's ServiceAccount, its namespace and what binds its rights."""
     requests: list[Request]
 
-    def request(self, grant: Grant) -> Request:
-        """A request that needed a grant, of the job that is still there if there is one."""
-        matches = [request for request in self.requests if request.grant == grant and request.code < 400]
-        assert matches, f"nothing in the operator's life needed: {grant}"
+    def request(self, permission: Permission) -> Request:
+        """A request that needed a permission, of the job that is still there if there is one."""
+        matches = [request for request in self.requests if request.permission == permission and request.code < 400]
+        assert matches, f"nothing in the operator's life needed: {permission}"
         return max(matches, key=lambda request: request.name == KEPT)
 
 
 @pytest.fixture(scope="module")
-def life(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+def trace(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorTrace]:
     """An operator that has seen everything, and is still there."""
     folder = tmp_path_factory.mktemp("rights")
     own = tmp_path_factory.mktemp("operator")
@@ -78,15 +86,15 @@ def life(plane: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         collector = next(part.pid for part in plane.status() if part.name == "kube-controller-manager")
         assert collector
         try:
-            asyncio.run(live(server.kubeconfig, namespace, psutil.Process(collector)))
+            asyncio.run(exercise_operator(server.kubeconfig, namespace, psutil.Process(collector)))
             assert "forbidden" not in operator.log.read_text()
             account = load_kubeconfig(own / "kubeconfig")["contexts"][0]["context"]["namespace"]
-            yield Life(server, account, requests_in(server.log, f"system:serviceaccount:{account}:{account}"))
+            yield OperatorTrace(server, account, requests_in(server.log, f"system:serviceaccount:{account}:{account}"))
         finally:
             asyncio.run(_delete(plane.kubeconfig, namespace))
 
 
-async def live(kubeconfig: Path, namespace: str, collector: psutil.Process) -> None:
+async def exercise_operator(kubeconfig: Path, namespace: str, collector: psutil.Process) -> None:
     """Do to jobs what users, clusters and bad luck do to them.
 
     Args:
@@ -136,7 +144,7 @@ async def _roll_out(jobs: Jobs) -> None:
 async def _repair(jobs: Jobs) -> None:
     """Take away an object, and the label by which another is found."""
     await jobs.delete("PodDisruptionBudget", KEPT)
-    await jobs.until("PodDisruptionBudget", KEPT, there)
+    await jobs.until("PodDisruptionBudget", KEPT, exists)
     await jobs.patch("Service", KEPT, {"metadata": {"labels": {"inferstack.dev/job": None}}})
     await jobs.until("Service", KEPT, lambda obj: obj is not None and "inferstack.dev/job" in obj["metadata"]["labels"])
 
@@ -156,7 +164,7 @@ async def _take_the_collectors_place(jobs: Jobs, collector: psutil.Process) -> N
         await jobs.delete(constants.KIND, "twin")
         await jobs.create("twin", autoscale=AUTOSCALE)
         for kind, uid in old.items():
-            await jobs.until(kind, "twin", lambda obj, uid=uid: there(obj) and obj["metadata"]["uid"] != uid)  # type: ignore[misc]  # the default binds the loop's value
+            await jobs.until(kind, "twin", lambda obj, uid=uid: exists(obj) and obj["metadata"]["uid"] != uid)  # type: ignore[misc]  # the default binds the loop's value
     finally:
         collector.send_signal(signal.SIGCONT)
     await jobs.ready("twin", "2/2")
@@ -174,26 +182,26 @@ async def _delete(kubeconfig: Path, namespace: str) -> None:
         await kube.delete("v1", "Namespace", namespace, propagation="Background")
 
 
-def test_all_requests_are_granted(life: Life) -> None:
-    assert beyond(GRANTS, life.requests, life.account) == set()
-    assert not [request for request in life.requests if request.code in (401, 403)]
+def test_all_requests_are_granted(trace: OperatorTrace) -> None:
+    assert missing_permissions(PERMISSIONS, trace.requests, trace.account) == set()
+    assert not [request for request in trace.requests if request.code in (401, 403)]
 
 
-def test_all_granted_rights_are_used(life: Life) -> None:
-    assert unused(GRANTS, life.requests) == {FINALIZERS}
+def test_all_granted_rights_are_used(trace: OperatorTrace) -> None:
+    assert unused_permissions(PERMISSIONS, trace.requests) == {FINALIZERS}
 
 
-def test_excess_and_missing_rights_are_detected(life: Life) -> None:
-    greedy = Grant("", "secrets", "list")
-    assert greedy in unused([*GRANTS, greedy], life.requests)
-    for grant in set(GRANTS) - {FINALIZERS}:
-        assert beyond(set(GRANTS) - {grant}, life.requests, life.account) == {grant}
+def test_excess_and_missing_rights_are_detected(trace: OperatorTrace) -> None:
+    greedy = Permission("", "secrets", "list")
+    assert greedy in unused_permissions([*PERMISSIONS, greedy], trace.requests)
+    for permission in set(PERMISSIONS) - {FINALIZERS}:
+        assert missing_permissions(set(PERMISSIONS) - {permission}, trace.requests, trace.account) == {permission}
 
 
 def test_the_platform_binds_these_rights_to_the_operator_only() -> None:
     account, role, binding = make_rights(rules())
-    assert grants_of(role["rules"]) == set(GRANTS)
-    assert not [part for grant in GRANTS for part in grant if part == "*" or part.startswith("secrets")]
+    assert permissions_of(role["rules"]) == set(PERMISSIONS)
+    assert not [part for permission in PERMISSIONS for part in permission if part == "*" or part.startswith("secrets")]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     [subject] = binding["subjects"]
     meta = account["metadata"]
@@ -205,30 +213,33 @@ def test_the_platform_binds_these_rights_to_the_operator_only() -> None:
 
 
 @pytest.fixture(scope="module")
-def reduced(life: Life, plane: Rehearsal) -> Iterator[dict[Grant, str]]:
-    """For each grant a user who has all the others; ``all`` has all."""
-    users = {grant: f"without-{index}" for index, grant in enumerate(GRANTS)}
+def reduced(trace: OperatorTrace, plane: Rehearsal) -> Iterator[dict[Permission, str]]:
+    """For each permission a user who has all the others; ``all`` has all."""
+    users = {permission: f"without-{index}" for index, permission in enumerate(PERMISSIONS)}
     asyncio.run(
-        _bind(plane.kubeconfig, {**{user: set(GRANTS) - {grant} for grant, user in users.items()}, "all": set(GRANTS)})
+        _bind(
+            plane.kubeconfig,
+            {**{user: set(PERMISSIONS) - {permission} for permission, user in users.items()}, "all": set(PERMISSIONS)},
+        )
     )
     yield users
     asyncio.run(_unbind(plane.kubeconfig))
 
 
-async def _bind(kubeconfig: Path, rights: dict[str, set[Grant]]) -> None:
-    async def bind(kube: KubeClient, user: str, grants: set[Grant]) -> None:
+async def _bind(kubeconfig: Path, rights: dict[str, set[Permission]]) -> None:
+    async def bind(kube: KubeClient, user: str, permissions: set[Permission]) -> None:
         name = f"rights-{user}"
         meta = {"name": name, "labels": {MARK: "true"}}
         role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
         subject = {"apiGroup": RBAC, "kind": "User", "name": user}
         for obj in (
-            {"kind": "ClusterRole", "rules": rules_for(grants)},
+            {"kind": "ClusterRole", "rules": rules_of(permissions)},
             {"kind": "ClusterRoleBinding", "roleRef": role, "subjects": [subject]},
         ):
             await kube.create({"apiVersion": f"{RBAC}/v1", "metadata": meta, **obj}, field_manager=MANAGER)
 
     async with await KubeClient.connect(kubeconfig) as kube:
-        await asyncio.gather(*(bind(kube, user, grants) for user, grants in rights.items()))
+        await asyncio.gather(*(bind(kube, user, permissions) for user, permissions in rights.items()))
 
 
 async def _unbind(kubeconfig: Path) -> None:
@@ -237,20 +248,24 @@ async def _unbind(kubeconfig: Path) -> None:
             await kube.request("DELETE", f"/apis/{RBAC}/v1/{plural}", params={"labelSelector": MARK})
 
 
-@pytest.mark.parametrize("grant", GRANTS, ids=str)
+@pytest.mark.parametrize("permission", PERMISSIONS, ids=str)
 async def test_without_any_single_right_a_request_is_refused(
-    life: Life, reduced: dict[Grant, str], grant: Grant
+    trace: OperatorTrace, reduced: dict[Permission, str], permission: Permission
 ) -> None:
-    asked = again(life.request(CHILD if grant == FINALIZERS else grant), KEPT)
-    async with await KubeClient.connect(life.server.kubeconfig) as kube, aiohttp.ClientSession() as http:
-        await _in_effect(http, kube.access, reduced[grant], life.request(OTHER_READ if grant == READ else READ))
-        await _in_effect(http, kube.access, "all", life.request(READ))
+    asked = make_replayable(trace.request(CHILD if permission == FINALIZERS else permission), KEPT)
+    async with await KubeClient.connect(trace.server.kubeconfig) as kube, aiohttp.ClientSession() as http:
+        await _in_effect(
+            http, kube.access, reduced[permission], trace.request(OTHER_READ if permission == READ else READ)
+        )
+        await _in_effect(http, kube.access, "all", trace.request(READ))
         with_it = await _send(http, kube.access, "all", asked)
-        without = await _send(http, kube.access, reduced[grant], asked)
+        without = await _send(http, kube.access, reduced[permission], asked)
     assert with_it[0] < 300, with_it[1]
     assert without[0] == 403, without[1]
     message = (
-        "cannot set blockOwnerDeletion" if grant == FINALIZERS else f'cannot {grant.verb} resource "{grant.resource}"'
+        "cannot set blockOwnerDeletion"
+        if permission == FINALIZERS
+        else f'cannot {permission.verb} resource "{permission.resource}"'
     )
     assert message in without[1]
 
@@ -273,6 +288,6 @@ async def _send(http: aiohttp.ClientSession, access: Access, user: str, asked: R
         headers={"Impersonate-User": user, "Content-Type": asked.content_type},
         ssl=access.tls,
     ) as answer:
-        if asked.grant.verb == "watch" and answer.status < 400:
+        if asked.permission.verb == "watch" and answer.status < 400:
             return answer.status, ""  # it goes on for a while
         return answer.status, (await answer.text()).replace('\\"', '"')

@@ -1,7 +1,7 @@
 """The scaler's rights are what it needs, no less and no more.
 
 It looks at a job on an API server that writes down each of its requests. That Prometheus does not answer is enough of a
-life: it watches all that it ever does, says so in the job's status and tells of it by an Event.
+trace: it watches all that it ever does, says so in the job's status and tells of it by an Event.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import load_kubeconfig
 from rehearsal.control_plane import Rehearsal
 from tests.rehearsal.audited import audited
-from tests.rehearsal.grants import Grant, beyond, grants_of, requests_in, unused
 from tests.rehearsal.operator_process import MANAGER
+from tests.rehearsal.permissions import Permission, missing_permissions, permissions_of, requests_in, unused_permissions
 from tests.rehearsal.scaler_process import scaling
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]
 
-GRANTS = grants_of(rules())
+PERMISSIONS = permissions_of(rules())
 NOBODY = "http://127.0.0.1:1"
 ONE = {"nvidia.com/gpu": 1}
 SPEC = {
@@ -36,7 +36,7 @@ SPEC = {
 }
 
 
-async def live(kubeconfig: Path) -> None:
+async def exercise_operator(kubeconfig: Path) -> None:
     """Have a job that asks for predictive scaling, until the scaler has said and told why there is none."""
     namespace = "scaler-rights"
     meta = {"name": "chat", "namespace": namespace}
@@ -70,13 +70,15 @@ def test_granted_permissions_are_those_used(plane: Rehearsal, tmp_path_factory: 
         audited(plane, tmp_path_factory.mktemp("rights")) as server,
         scaling(server.kubeconfig, own, NOBODY, "--interval=1", "--validity=3"),
     ):
-        asyncio.run(live(server.kubeconfig))
+        asyncio.run(exercise_operator(server.kubeconfig))
         account = load_kubeconfig(own / "kubeconfig")["contexts"][0]["context"]["namespace"]
         requests = requests_in(server.log, f"system:serviceaccount:{account}:{account}")
-    assert beyond(GRANTS, requests, account) == set()
-    assert unused(GRANTS, requests) == set()
+    assert missing_permissions(PERMISSIONS, requests, account) == set()
+    assert unused_permissions(PERMISSIONS, requests) == set()
     assert not [request for request in requests if request.code in (401, 403)]
     # A right too many and one too few would be noticed.
-    assert unused([*GRANTS, Grant("", "secrets", "list")], requests) == {Grant("", "secrets", "list")}
-    for grant in GRANTS:
-        assert beyond(GRANTS - {grant}, requests, account) == {grant}
+    assert unused_permissions([*PERMISSIONS, Permission("", "secrets", "list")], requests) == {
+        Permission("", "secrets", "list")
+    }
+    for permission in PERMISSIONS:
+        assert missing_permissions(PERMISSIONS - {permission}, requests, account) == {permission}

@@ -42,7 +42,7 @@ OWN = ("new passphrase", "administrator's key", "service accounts' key", "pod's 
 
 
 @dataclass(frozen=True)
-class Place:
+class AllowedPlace:
     """Where a secret may be, and why."""
 
     canary: str
@@ -51,16 +51,16 @@ class Place:
 
 
 ALLOWED = (
-    Place("bucket's key", "state/etcd/*", "a Kubernetes Secret; etcd holds it, here as it is, on EKS under a KMS key"),
-    Place("hub's token", "state/etcd/*", "likewise"),
-    Place("option", "stacks/Pulumi.plain.yaml", "what a user has written into a file of theirs, in plain"),
-    Place("passphrase", f"state/passphrases/{STACK}", "its own file"),
-    Place("new passphrase", f"state/passphrases/{STACK}", "its own file"),
-    Place("administrator's key", "state/pki/admin.key", "its own file"),
-    Place("administrator's key", "state/kubeconfig", "what kubectl takes it from"),
-    Place("service accounts' key", "state/pki/service-account.key", "its own file"),
-    Place("pod's token", "state/run/pods/*/token", "its own file, as a kubelet makes one"),
-    Place("pod's token", "state/run/pods/*/kubeconfig", "what the operator takes it from"),
+    AllowedPlace("bucket's key", "state/etcd/*", "a Kubernetes Secret: plain in this etcd, under a KMS key on EKS"),
+    AllowedPlace("hub's token", "state/etcd/*", "likewise"),
+    AllowedPlace("option", "stacks/Pulumi.plain.yaml", "what a user has written into a file of theirs, in plain"),
+    AllowedPlace("passphrase", f"state/passphrases/{STACK}", "its own file"),
+    AllowedPlace("new passphrase", f"state/passphrases/{STACK}", "its own file"),
+    AllowedPlace("administrator's key", "state/pki/admin.key", "its own file"),
+    AllowedPlace("administrator's key", "state/kubeconfig", "what kubectl takes it from"),
+    AllowedPlace("service accounts' key", "state/pki/service-account.key", "its own file"),
+    AllowedPlace("pod's token", "state/run/pods/*/token", "its own file, as a kubelet makes one"),
+    AllowedPlace("pod's token", "state/run/pods/*/kubeconfig", "what the operator takes it from"),
 )
 
 
@@ -79,7 +79,7 @@ class Traces:
     modes: dict[str, int] = field(default_factory=dict)
     """Of the files in which something was found."""
 
-    def look(self, command: InferstackCommand, stacks: Path) -> None:
+    def scan(self, command: InferstackCommand, stacks: Path) -> None:
         """Search all that there is now."""
         for folder, name in ((command.state, "state"), (stacks, "stacks"), (stacks.parent / "tmp", "tmp")):
             findings = search(folder, name, self.canaries)
@@ -138,7 +138,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     try:
         with sampled() as traces.seen:
             live(stack, stacks)
-        traces.look(command, stacks)
+        traces.scan(command, stacks)
         yield traces
     finally:
         Rehearsal(command.state).stop(purge=True)
@@ -186,7 +186,7 @@ def live(stack: Stack, stacks: Path) -> None:
     for arguments in (("settings", "-o", "json"), ("outputs", "-o", "json"), ("state", "verify")):
         stack.run(*arguments)
     traces.findings |= asyncio.run(_in_objects(stack.command.kubeconfig, traces.canaries))
-    traces.look(stack.command, stacks)
+    traces.scan(stack.command, stacks)
     stack.run("state", "rotate")
     traces.canaries.append(caught("new passphrase", own.read_text()))
     stack.run("state", "backup", "--to", str(state / "backups"))
@@ -300,5 +300,5 @@ def _allowed(finding: Finding) -> bool:
     return any(_fits(place, finding) for place in ALLOWED)
 
 
-def _fits(place: Place, finding: Finding) -> bool:
+def _fits(place: AllowedPlace, finding: Finding) -> bool:
     return place.canary == finding.canary and fnmatch.fnmatchcase(finding.place, place.pattern)

@@ -47,7 +47,7 @@ class Context:
 
 
 @dataclass
-class Made:
+class ProviderResource:
     """A resource as the engine would remember it."""
 
     urn: str
@@ -56,7 +56,7 @@ class Made:
     state: Properties
 
 
-class Direct:
+class ProviderClient:
     """The provider's service without an engine: each method makes one message and reads the answer."""
 
     def __init__(self, service: KubernetesProvider) -> None:
@@ -66,9 +66,9 @@ class Direct:
     def urn(token: str, name: str) -> str:
         return f"urn:pulumi:test::project::{token}::{name}"
 
-    def made(self, token: str, name: str, identity: str, inputs: Properties, state: Properties) -> Made:
+    def made(self, token: str, name: str, identity: str, inputs: Properties, state: Properties) -> ProviderResource:
         """A resource that another way than `create` has brought into the state."""
-        return Made(self.urn(token, name), identity, inputs, state)
+        return ProviderResource(self.urn(token, name), identity, inputs, state)
 
     async def check(self, token: str, name: str, inputs: Properties, old: Properties | None = None) -> Properties:
         request = provider_pb2.CheckRequest(urn=self.urn(token, name), news=encode(inputs), olds=encode(old or {}))
@@ -79,16 +79,16 @@ class Direct:
 
     async def create(
         self, token: str, name: str, inputs: Properties, *, preview: bool = False, seconds: float = 0
-    ) -> Made:
+    ) -> ProviderResource:
         checked = await self.check(token, name, inputs)
         request = provider_pb2.CreateRequest(
             urn=self.urn(token, name), properties=encode(checked), preview=preview, timeout=seconds
         )
         answer = await self.service.Create(request, Context())
-        return Made(request.urn, answer.id, checked, decode(answer.properties))
+        return ProviderResource(request.urn, answer.id, checked, decode(answer.properties))
 
     async def diff(
-        self, resource: Made, inputs: Properties, ignored: tuple[str, ...] = ()
+        self, resource: ProviderResource, inputs: Properties, ignored: tuple[str, ...] = ()
     ) -> provider_pb2.DiffResponse:
         token, name = resource.urn.split("::")[2:4]
         checked = await self.check(token, name, inputs, resource.inputs)
@@ -105,13 +105,13 @@ class Direct:
 
     async def update(
         self,
-        resource: Made,
+        resource: ProviderResource,
         inputs: Properties,
         *,
         preview: bool = False,
         seconds: float = 0,
         ignored: tuple[str, ...] = (),
-    ) -> Made:
+    ) -> ProviderResource:
         token, name = resource.urn.split("::")[2:4]
         checked = await self.check(token, name, inputs, resource.inputs)
         request = provider_pb2.UpdateRequest(
@@ -124,16 +124,20 @@ class Direct:
             ignoreChanges=ignored,
         )
         answer = await self.service.Update(request, Context())
-        return Made(resource.urn, resource.id, checked, decode(answer.properties))
+        return ProviderResource(resource.urn, resource.id, checked, decode(answer.properties))
 
-    async def read(self, resource: Made) -> Made | None:
+    async def read(self, resource: ProviderResource) -> ProviderResource | None:
         request = provider_pb2.ReadRequest(
             urn=resource.urn, id=resource.id, properties=encode(resource.state), inputs=encode(resource.inputs)
         )
         answer = await self.service.Read(request, Context())
-        return Made(resource.urn, answer.id, decode(answer.inputs), decode(answer.properties)) if answer.id else None
+        return (
+            ProviderResource(resource.urn, answer.id, decode(answer.inputs), decode(answer.properties))
+            if answer.id
+            else None
+        )
 
-    async def delete(self, resource: Made, *, seconds: float = 0) -> None:
+    async def delete(self, resource: ProviderResource, *, seconds: float = 0) -> None:
         request = provider_pb2.DeleteRequest(
             urn=resource.urn, id=resource.id, properties=encode(resource.state), timeout=seconds
         )
@@ -148,13 +152,13 @@ async def configured(kubeconfig: Path) -> AsyncIterator[Configure]:
     """Makes providers with settings such as ``namespace="x"``."""
     services = []
 
-    async def make(**settings: str) -> Direct:
+    async def make(**settings: str) -> ProviderClient:
         service = KubernetesProvider("127.0.0.1:1")  # nobody listens there: status lines are dropped
         variables = {"kubernetes:config:kubeconfig": str(kubeconfig)}
         variables |= {f"kubernetes:config:{key}": value for key, value in settings.items()}
         await service.Configure(provider_pb2.ConfigureRequest(variables=variables), Context())  # type: ignore[arg-type]
         services.append(service)
-        return Direct(service)
+        return ProviderClient(service)
 
     yield make
     for service in services:
@@ -162,9 +166,9 @@ async def configured(kubeconfig: Path) -> AsyncIterator[Configure]:
 
 
 @pytest.fixture
-async def direct(configured: Configure, namespace: str) -> Direct:
+async def direct(configured: Configure, namespace: str) -> ProviderClient:
     """A provider whose default namespace is the test's own."""
-    client: Direct = await configured(namespace=namespace)
+    client: ProviderClient = await configured(namespace=namespace)
     return client
 
 

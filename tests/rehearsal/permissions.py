@@ -16,7 +16,7 @@ TYPES = {"apply": "application/apply-patch+yaml", "patch": "application/merge-pa
 """Of the bodies of patches; the log does not keep them, but an apply names a field manager and forces."""
 
 
-class Grant(NamedTuple):
+class Permission(NamedTuple):
     """One verb on one resource."""
 
     group: str
@@ -32,7 +32,7 @@ class Grant(NamedTuple):
 class Request:
     """One request that the API server has answered."""
 
-    grant: Grant
+    permission: Permission
     path: str
     query: Mapping[str, str]
     name: str
@@ -44,7 +44,9 @@ class Request:
     @property
     def method(self) -> str:
         """The HTTP method of the verb."""
-        return {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(self.grant.verb, "GET")
+        return {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(
+            self.permission.verb, "GET"
+        )
 
     @property
     def content_type(self) -> str:
@@ -54,10 +56,10 @@ class Request:
         return TYPES["apply" if "force" in self.query else "patch"]
 
 
-def grants_of(rules: Iterable[Object]) -> set[Grant]:
-    """Return what PolicyRules grant."""
+def permissions_of(rules: Iterable[Object]) -> set[Permission]:
+    """Return the permissions of PolicyRules."""
     return {
-        Grant(group, resource, verb)
+        Permission(group, resource, verb)
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -65,10 +67,11 @@ def grants_of(rules: Iterable[Object]) -> set[Grant]:
     }
 
 
-def rules_for(grants: Iterable[Grant]) -> list[Object]:
-    """Return PolicyRules that grant just this."""
+def rules_of(permissions: Iterable[Permission]) -> list[Object]:
+    """Return PolicyRules with these permissions only."""
     return [
-        {"apiGroups": [grant.group], "resources": [grant.resource], "verbs": [grant.verb]} for grant in sorted(grants)
+        {"apiGroups": [permission.group], "resources": [permission.resource], "verbs": [permission.verb]}
+        for permission in sorted(permissions)
     ]
 
 
@@ -88,7 +91,7 @@ def _request(event: Object) -> Request:
     resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
     url = urlsplit(event["requestURI"])
     return Request(
-        grant=Grant(target.get("apiGroup", ""), resource, event["verb"]),
+        permission=Permission(target.get("apiGroup", ""), resource, event["verb"]),
         path=url.path,
         query=dict(parse_qsl(url.query)),
         name=target.get("name", ""),
@@ -98,20 +101,22 @@ def _request(event: Object) -> Request:
     )
 
 
-def unused(granted: Iterable[Grant], requests: Sequence[Request]) -> set[Grant]:
-    """Return the grants that no request that succeeded needed."""
-    return set(granted) - {request.grant for request in requests if request.code < 400}
+def unused_permissions(granted: Iterable[Permission], requests: Sequence[Request]) -> set[Permission]:
+    """Return the permissions that no request that succeeded needed."""
+    return set(granted) - {request.permission for request in requests if request.code < 400}
 
 
-def beyond(granted: Iterable[Grant], requests: Sequence[Request], binding: str) -> set[Grant]:
+def missing_permissions(granted: Iterable[Permission], requests: Sequence[Request], binding: str) -> set[Permission]:
     """Return what was asked for and is not granted, or was let through by another binding."""
     allowed = set(granted)
     return {
-        request.grant for request in requests if request.grant not in allowed or f'"{binding}"' not in request.reason
+        request.permission
+        for request in requests
+        if request.permission not in allowed or f'"{binding}"' not in request.reason
     }
 
 
-def again(request: Request, kept: str) -> Request:
+def make_replayable(request: Request, kept: str) -> Request:
     """Return a request that may be sent once more and changes nothing.
 
     Args:
@@ -119,12 +124,12 @@ def again(request: Request, kept: str) -> Request:
         kept: name of what is there to be deleted or evicted.
     """
     path, query, body = request.path, dict(request.query), copy.deepcopy(request.body)
-    verb = request.grant.verb
+    verb = request.permission.verb
     if verb == "watch":
         query = {key: value for key, value in query.items() if key != "resourceVersion"} | {"timeoutSeconds": "1"}
     elif verb not in ("get", "list"):
         query["dryRun"] = "All"
-    if body and request.grant.resource == "pods/eviction":
+    if body and request.permission.resource == "pods/eviction":
         path = f"{path.removesuffix('/eviction').rpartition('/')[0]}/{kept}/eviction"
         body["metadata"]["name"] = kept
         body.pop("deleteOptions", None)
