@@ -57,6 +57,7 @@ bench: test-venv ## Benchmarks against named peers; prints ratios
 	@$(BIN)/python -m benchmarks.policies
 	@$(BIN)/python -m benchmarks.planner
 	@$(BIN)/python -m benchmarks.scaling
+	@$(BIN)/python -m benchmarks.startup
 
 clean: ## Remove the virtual environment and caches of checks; keeps the rehearsal's state and the tools
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from components.settings import PROJECT, defaults_file, key_path
+from inferstack.apimachinery import yamltext
 from inferstack.project import project_root
 
 Keys = tuple[str, ...]
@@ -53,7 +54,7 @@ def settings_of(role: str, stack_file: Path, over: Mapping[str, Any] | None = No
 def place_of(stack_file: Path) -> Setting:
     """Return the one key that is no role's."""
     node = _below(_below(_node(stack_file), "config"), f"{PROJECT}:place")
-    value = None if node is None else yaml.safe_load(yaml.serialize(node))
+    value = None if node is None else yamltext.construct(node)
     source = _name(stack_file) if node is None else f"{_name(stack_file)}:{node.start_mark.line + 1}"
     return Setting(f"{PROJECT}:place", value, source)
 
@@ -77,7 +78,7 @@ def _leaves(node: yaml.Node | None, file: str, at: Keys) -> Iterator[tuple[Keys,
         for key, below in node.value:
             yield from _leaves(below, file, (*at, str(key.value)))
     elif node is not None and at:
-        shown = "[secret]" if _is_secret(node) else yaml.safe_load(yaml.serialize(node))
+        shown = "[secret]" if _is_secret(node) else yamltext.construct(node)
         yield at, _Leaf(shown, f"{file}:{node.start_mark.line + 1}")
 
 
@@ -95,7 +96,7 @@ def _is_secret(node: yaml.Node) -> bool:
 
 
 def _node(file: Path) -> yaml.Node | None:
-    return yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
+    return yamltext.compose(file.read_text())
 
 
 def _below(node: yaml.Node | None, key: str) -> yaml.Node | None:

@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import CamelModel
 from inferstack.errors import UserError
 
@@ -68,9 +69,8 @@ def load_role(role: str, model: type[Model], given: Mapping[str, Any] | None) ->
     """
     if given is not None and not isinstance(given, Mapping):
         raise UserError(f"{PROJECT}:{role}: expected a mapping of settings, got {_shown(given)}.")
-    defaults = yaml.safe_load(defaults_file(role).read_text()) or {}
-    texts = {variable.path: variable.text for variable in variables(role)}
-    return validate(model, merge(defaults, given or {}), f"{PROJECT}:{role}", texts)
+    defaults = yamltext.parse(defaults_file(role).read_text()) or {}
+    return validate(model, merge(defaults, given or {}), f"{PROJECT}:{role}", role)
 
 
 def defaults_file(role: str) -> Path:
@@ -90,10 +90,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(
-    model: type[Model], value: Mapping[str, Any], prefix: str, texts: Mapping[str, str] | None = None
-) -> Model:
+def validate(model: type[Model], value: Mapping[str, Any], prefix: str, role: str | None = None) -> Model:
     """Return ``value`` as a ``model``; ``prefix`` is the key path of ``value`` itself.
+
+    With ``role``, errors quote the comments in its ``defaults.yaml``.
 
     Raises:
         UserError: one line for each wrong key.
@@ -104,7 +104,8 @@ def validate(
         wrong: dict[Location, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):
             wrong.setdefault(_written(detail, value), []).append(detail)
-    raise UserError("\n".join(_explain(model, at, found, prefix, texts or {}) for at, found in wrong.items()))
+    texts = {variable.path: variable.text for variable in variables(role)} if role else {}
+    raise UserError("\n".join(_explain(model, at, found, prefix, texts) for at, found in wrong.items()))
 
 
 def find_encrypted(value: Any, key: str) -> Iterator[str]:
@@ -244,7 +245,7 @@ def _field_text(model: type[BaseModel], location: Location) -> str | None:
 def variables(role: str) -> list[Variable]:
     """Return the variables of a role's ``defaults.yaml`` in the file's order, each with the comment above it."""
     text = defaults_file(role).read_text()
-    return list(_documented(yaml.compose(text), yaml.safe_load(text) or {}, text.splitlines(), ()))
+    return list(_documented(yamltext.compose(text), yamltext.parse(text) or {}, text.splitlines(), ()))
 
 
 def _documented(node: yaml.Node | None, value: Any, lines: list[str], above: tuple[str, ...]) -> Iterator[Variable]:

@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, TypeAdapter, model_validator
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import StrictModel
 
 AddonName = Literal[
@@ -68,7 +68,7 @@ def _reference(given: dict[str, str]) -> dict[str, Any]:
 @functools.cache
 def load() -> dict[AddonName, Facts]:
     """Return all add-ons."""
-    content = yaml.safe_load((Path(__file__).parent / "catalogue.yaml").read_text())
+    content = yamltext.parse((Path(__file__).parent / "catalogue.yaml").read_text())
     known = TypeAdapter(dict[AddonName, Facts]).validate_python(content)
     assert tuple(known) == get_args(AddonName)  # noqa: S101  # our own file, checked by a test
     return known

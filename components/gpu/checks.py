@@ -14,7 +14,6 @@ from inferstack.errors import UserError, hint
 from inferstack.mig import catalogue
 from inferstack.mig.resources import GPU_RESOURCE, is_gpu
 from inferstack.mig.sharing import CONFIG_LABEL
-from inferstack.toolchain.charts import pins
 from inferstack.versions import load as load_versions
 
 
@@ -69,7 +68,7 @@ def make_asked(
 ) -> Asked:
     """Return what the preflight looks at; arguments as of `check_gpu`."""
     return Asked(
-        operator=pins()["gpu-operator"].version if operator_is_ours else None,
+        operator=load_versions()["charts"]["gpu-operator"]["version"] if operator_is_ours else None,
         driver=settings.driver.version or (None if settings.driver.installed else _driver_of_image(groups)),
         installs_driver=settings.driver.installed and operator_is_ours,
         proprietary=settings.driver.kernel_module_type is Modules.PROPRIETARY,

@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import CamelModel
 
 Minor = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
@@ -113,4 +113,4 @@ def parse(text: str) -> Table:
     Raises:
         ValueError: a row lacks a field, has one too many, or names no source; the message names the row.
     """
-    return Table.model_validate(yaml.safe_load(text))
+    return Table.model_validate(yamltext.parse(text))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import StringConstraints, TypeAdapter
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import StrictModel
 
 Group = Literal[
@@ -42,7 +42,7 @@ class Counter(StrictModel):
 @functools.cache
 def load() -> dict[Group, tuple[Counter, ...]]:
     """Return the counters by group."""
-    content = yaml.safe_load((Path(__file__).parent / "counters.yaml").read_text())
+    content = yamltext.parse((Path(__file__).parent / "counters.yaml").read_text())
     return TypeAdapter(dict[Group, tuple[Counter, ...]]).validate_python(content)
 
 

@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, StrictInt, model_validator
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import CamelModel, StrictModel
 
 Value = int | str
@@ -73,7 +73,7 @@ class Row(CamelModel):
 @functools.cache
 def load() -> dict[str, Row]:
     """Return all rows by key, in the file's order."""
-    content = yaml.safe_load((Path(__file__).parent / "table.yaml").read_text())
+    content = yamltext.parse((Path(__file__).parent / "table.yaml").read_text())
     rows = [Row.model_validate(row) for row in content]
     known = {row.key: row for row in rows}
     assert len(known) == len(rows)  # noqa: S101  # our own file, checked by a test

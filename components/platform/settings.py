@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.addon.catalogue import AddonName
-from components.addon.plan import Addons, make_addons
 from components.addon.settings import AddonSettings, Mode
 from components.autoscaling import builders as autoscaling_builders
 from components.autoscaling.checks import check as check_autoscaling
@@ -46,6 +45,9 @@ from components.tenancy.settings import TenancySettings
 from components.wasm.checks import check_wasm
 from components.wasm.settings import WasmSettings
 from inferstack.errors import UserError, hint
+
+if TYPE_CHECKING:
+    from components.addon.plan import Addons
 
 ROLES = (
     "cluster",
@@ -207,8 +209,9 @@ class PlatformSettings:
         Raises:
             UserError: a chart cannot be had, does not know a value, or the cluster does not answer.
         """
-        # The Kubernetes client takes half a second to import, and reading settings does without it.
+        # The Kubernetes client and the toolchain are slow to import, and reading settings does without them.
         from components.addon import detect  # noqa: PLC0415  # see above
+        from components.addon.plan import make_addons  # noqa: PLC0415  # see above
 
         wanted = self.charts()
         unsettled = [name for name in wanted if self.addon.mode_of(name) is Mode.AUTO]

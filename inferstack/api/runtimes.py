@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
 from inferstack.api import InferenceJobSpec, MetricType, RuntimeName
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import StrictModel
 from inferstack.versions import load as load_versions
 
@@ -61,7 +61,7 @@ class Table(StrictModel):
 def load() -> Table:
     """Return the table of this package, with the images of ``versions.yaml``."""
     text = (importlib.resources.files("inferstack.api") / "runtimes.yaml").read_text()
-    return parse(yaml.safe_load(text), load_versions()["images"])
+    return parse(yamltext.parse(text), load_versions()["images"])
 
 
 def parse(content: Mapping[str, object], images: Mapping[str, str]) -> Table:

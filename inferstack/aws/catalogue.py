@@ -9,9 +9,9 @@ import importlib.resources
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 
+from inferstack.apimachinery import yamltext
 from inferstack.apimachinery.model import CamelModel, StrictModel
 from inferstack.errors import UserError
 from inferstack.mig import catalogue as mig
@@ -75,7 +75,7 @@ class Catalogue(StrictModel):
 @functools.cache
 def load() -> Catalogue:
     """Return the checked catalogue of this package."""
-    return parse(yaml.safe_load((importlib.resources.files("inferstack.aws") / "catalogue.yaml").read_text()))
+    return parse(yamltext.parse((importlib.resources.files("inferstack.aws") / "catalogue.yaml").read_text()))
 
 
 def parse(content: Mapping[str, Any]) -> Catalogue:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+from inferstack.apimachinery import yamltext
 
 AMAZON = "1d0f"
 """PCI vendor ID of Amazon's network interfaces, which the SR-IOV network operator does not configure."""
@@ -44,7 +44,7 @@ class Nic:
 def load() -> Mapping[str, Nic]:
     """Return all models by name."""
     text = (importlib.resources.files("inferstack.network") / "nics.yaml").read_text()
-    content = yaml.safe_load(text)
+    content = yamltext.parse(text)
     return {name: _nic(name, entry, content["sources"]) for name, entry in content["nics"].items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from inferstack.apimachinery import yamltext
 from inferstack.errors import UserError
 from inferstack.project import project_root, stacks_dir
 
@@ -37,7 +38,7 @@ def read_file(path: Path) -> dict[str, Any]:
         UserError: the file is no YAML, or has no mapping there.
     """
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yamltext.parse(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("config") or {}, dict):
@@ -74,7 +75,7 @@ def with_salt(source: str, kept: str) -> str:
         kept: the earlier copy, or empty.
     """
     salt = _SALT.search(kept)
-    if not salt or _has_encrypted(yaml.safe_load(source)):
+    if not salt or _has_encrypted(yamltext.parse(source)):
         return source
     return _SALT.sub("", source).rstrip("\n") + "\n" + salt[0]
 
@@ -86,7 +87,7 @@ def to_keep(source: str, copy: str) -> str:
         source: the user's file, which stays as it is where only the salt is another.
         copy: the engine's; its salt comes along with values that are encrypted.
     """
-    before, after = (yaml.safe_load(_PROVIDER.sub("", _SALT.sub("", text))) or {} for text in (source, copy))
+    before, after = (yamltext.parse(_PROVIDER.sub("", _SALT.sub("", text))) or {} for text in (source, copy))
     if before == after:
         return source
     named = _PROVIDER.search(source)
