@@ -70,9 +70,9 @@ def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
 
 def secrets_provider(deployment: Json) -> str:
     """Return the type of a state's secrets provider: ``passphrase``, a scheme such as ``awskms``, or nothing."""
-    found = deployment.get("secrets_providers") or {}
-    url = str((found.get("state") or {}).get("url", ""))
-    return url.partition("://")[0] if url else str(found.get("type", ""))
+    providers = deployment.get("secrets_providers") or {}
+    url = str((providers.get("state") or {}).get("url", ""))
+    return url.partition("://")[0] if url else str(providers.get("type", ""))
 
 
 def _is_resource(one: Any) -> bool:
@@ -80,12 +80,12 @@ def _is_resource(one: Any) -> bool:
 
 
 def _provider_faults(deployment: Json, resources: list[Json], provider: str | None) -> Iterator[Fault]:
-    found = secrets_provider(deployment)
-    if not found and resources:
+    providers = secrets_provider(deployment)
+    if not providers and resources:
         yield Fault(WHOLE, "names no secrets provider: its secrets cannot be told from plain values")
-    elif provider is not None and found and found != provider:
+    elif provider is not None and providers and providers != provider:
         yield Fault(
-            WHOLE, f"secrets are encrypted by {found}, the stack is to use {provider}: `inferstack state rotate`"
+            WHOLE, f"secrets are encrypted by {providers}, the stack is to use {provider}: `inferstack state rotate`"
         )
 
 
@@ -140,7 +140,7 @@ def _secret_faults(resource: Json) -> Iterator[Fault]:
 
 
 def has_credential(kubeconfig: Any) -> bool:
-    """Tell whether what a provider was given as its kubeconfig holds a credential in plain.
+    """Return whether what a provider was given as its kubeconfig holds a credential in plain.
 
     It may be the path of a file, which holds none, or a content: that of EKS only says which command gives a token.
     """
@@ -149,18 +149,18 @@ def has_credential(kubeconfig: Any) -> bool:
     except yaml.YAMLError:
         return True  # neither a path nor a content that could be looked through
     users = content.get("users") if isinstance(content, dict) else None
-    found = [one.get("user") for one in users or [] if isinstance(one, dict)] if isinstance(users, list) else []
-    return any(isinstance(user, dict) and (_CREDENTIALS & user.keys() or _has_variables(user)) for user in found)
+    providers = [one.get("user") for one in users or [] if isinstance(one, dict)] if isinstance(users, list) else []
+    return any(isinstance(user, dict) and (_CREDENTIALS & user.keys() or _has_variables(user)) for user in providers)
 
 
 def _has_variables(user: Json) -> bool:
-    """Tell whether a user's command is given variables: what is in them nobody knows."""
+    """Return whether a user's command is given variables: what is in them nobody knows."""
     command = user.get("exec")
     return isinstance(command, dict) and bool(command.get("env"))
 
 
 def is_encrypted(value: Any) -> bool:
-    """Tell whether a value is a secret in its encrypted form, or a container of such values only."""
+    """Return whether a value is a secret in its encrypted form, or a container of such values only."""
     if isinstance(value, dict):
         if value.get(SIGNATURE) == SECRET:
             return isinstance(value.get("ciphertext"), str) and "plaintext" not in value

@@ -47,7 +47,7 @@ class Stack(Protocol):
         """Encrypt configuration and state anew."""
 
     def readable(self, passphrase: Path | None) -> bool:
-        """Tell whether all secrets can be read; with the stack's own passphrase where none is given."""
+        """Return whether all secrets can be read; with the stack's own passphrase where none is given."""
 
 
 def _nothing(_: str) -> None:
@@ -112,7 +112,7 @@ class Rotation:
         self._reached("verify")
 
     def settle(self) -> bool:
-        """Go on with what an interrupted rotation left, forwards or back; tell whether the new key is in use.
+        """Go on with what an interrupted rotation left, forwards or back; return whether the new key is in use.
 
         Raises:
             UserError: neither is possible.
@@ -159,7 +159,7 @@ class Rotation:
             )
 
     def _forward(self) -> bool:
-        """Tell whether the new key is that of the state and reads all; a state without a secret is read by any key."""
+        """Return whether the new key is that of the state and reads all; any key reads one without secrets."""
         then, now = (_key(text) for text in ((self._folder / "state.json").read_text(), self._stack.export()))
         return then != now and self._stack.readable(self._new())
 

@@ -25,7 +25,7 @@ def unique_suffix(seed: bytes, name: str) -> str:
 
 
 def is_named(inputs: Properties) -> bool:
-    """Tell whether inputs have a name, known or not yet known."""
+    """Return whether inputs have a name, known or not yet known."""
     return bool(metadata(inputs).get("name"))
 
 

@@ -65,7 +65,7 @@ class Cluster:
             await self._client.close()
 
     async def namespaced(self, gvk: tokens.Gvk) -> bool:
-        """Tell whether a kind is namespaced: as every server has it, as the program's CRD says, else as served.
+        """Return whether a kind is namespaced: as every server has it, as the program's CRD says, else as served.
 
         A kind that nobody knows yet is taken to be namespaced; its creation puts that right.
         """
@@ -91,7 +91,7 @@ class Cluster:
             self._scopes[(group, kind)] = scope == "Namespaced"
 
     async def serves(self, gvk: tokens.Gvk) -> bool:
-        """Tell whether the server knows a kind."""
+        """Return whether the server knows a kind."""
         try:
             await (await self.client()).resource(gvk.api_version, gvk.kind)
         except UnknownKindError:

@@ -211,7 +211,7 @@ def _walk(path: Path, old: Any, new: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _covers(force: str, path: Path) -> bool:
-    """Tell whether a path is a force-new field, lies in one, or holds one."""
+    """Return whether a path is a force-new field, lies in one, or holds one."""
     wanted = force.replace("[*]", ".*").split(".")
     return all(want in ("*", str(have)) for want, have in zip(wanted, path, strict=False))
 

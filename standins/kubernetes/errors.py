@@ -45,7 +45,7 @@ REACHING = (aiohttp.ClientError, TimeoutError)
 
 
 def is_uncertain(error: Exception) -> bool:
-    """Tell whether a request may have been carried out all the same.
+    """Return whether a request may have been carried out all the same.
 
     True without an answer, and with an answer 5xx: an API server that loses etcd while it writes says 500 or 504 and
     does not know itself.

@@ -64,18 +64,18 @@ def _merge(left: Fields, right: Fields) -> Fields:
 
 def owners(live: Mapping[str, Any], path: tuple[str | int, ...]) -> set[str]:
     """Return the managers of a field; paths through lists are not resolved and belong to nobody."""
-    found = set()
+    paths = set()
     for entry in live["metadata"].get("managedFields") or []:
         node: Any = entry.get("fieldsV1") or {}
         for part in path:
             node = node.get(f"f:{part}") if isinstance(node, dict) else None
         if node is not None:
-            found.add(str(entry.get("manager")))
-    return found
+            paths.add(str(entry.get("manager")))
+    return paths
 
 
 def created_by_us(live: Mapping[str, Any]) -> bool:
-    """Tell whether an object still carries the manager of a creation."""
+    """Return whether an object still carries the manager of a creation."""
     return any(
         entry.get("operation") == "Update" and entry.get("manager") == CREATOR
         for entry in live["metadata"].get("managedFields") or []

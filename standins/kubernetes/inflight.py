@@ -39,7 +39,7 @@ class InFlight:
             file.write_text(urn)
 
     def interrupted(self, urn: str) -> bool:
-        """Tell whether an earlier creation of a resource got no answer."""
+        """Return whether an earlier creation of a resource got no answer."""
         file = self._file(urn)
         return file is not None and file.exists()
 

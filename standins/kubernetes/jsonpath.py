@@ -65,7 +65,7 @@ def _text(value: Any) -> str:
 
 
 def matches(expression: str, obj: Any) -> bool:
-    """Tell whether ``EXPRESSION=VALUE`` holds for any value found, or (no VALUE) whether the path leads anywhere.
+    """Return whether ``EXPRESSION=VALUE`` holds for any value found, or (no VALUE) whether the path leads anywhere.
 
     Raises:
         ExpressionError: the expression is malformed.
@@ -75,9 +75,9 @@ def matches(expression: str, obj: Any) -> bool:
     if end < 0 and "=" in expression and "==" not in expression:
         path, _, value = expression.partition("=")
         wanted = f"={value}"
-    found = find(path, obj)
+    values = find(path, obj)
     if not wanted:
-        return bool(found)
+        return bool(values)
     if not wanted.startswith("="):
         raise ExpressionError(f"JSONPath {expression!r}: expected {{path}}=value")
-    return any(_text(value) == wanted[1:].strip("'\"") for value in found)
+    return any(_text(value) == wanted[1:].strip("'\"") for value in values)

@@ -116,8 +116,8 @@ async def _create(cluster: Cluster, target: Target) -> Object:
 
 async def _placed(cluster: Cluster, inputs: Object) -> Object:
     """Take the namespace off an object whose kind turns out to have none."""
-    found = await (await cluster.client()).resource(inputs["apiVersion"], inputs["kind"])
-    if found.namespaced or "namespace" not in inputs["metadata"]:
+    resource = await (await cluster.client()).resource(inputs["apiVersion"], inputs["kind"])
+    if resource.namespaced or "namespace" not in inputs["metadata"]:
         return inputs
     return {**inputs, "metadata": {k: v for k, v in inputs["metadata"].items() if k != "namespace"}}
 
@@ -280,7 +280,7 @@ async def delete(cluster: Cluster, target: Target, live: Object, tell: waiting.T
     cluster.in_flight.end(target.urn)
     try:
         client = await cluster.client()
-        found = await client.resource(live["apiVersion"], live["kind"])
+        resource = await client.resource(live["apiVersion"], live["kind"])
         if target.is_patch:
             await _relinquish(cluster, live, target.manager)
             return
@@ -293,7 +293,7 @@ async def delete(cluster: Cluster, target: Target, live: Object, tell: waiting.T
         )
         if answer is None or answer.get("kind") == "Status":
             return
-        await _gone(cluster, target, answer, found.namespaced, tell)
+        await _gone(cluster, target, answer, resource.namespaced, tell)
     except UnknownKindError:
         return  # with the kind, all its objects went
     except (ApiError, *REACHING) as error:
@@ -346,10 +346,10 @@ async def _gone(cluster: Cluster, target: Target, answer: Object, namespaced: bo
                 answer["apiVersion"], answer["kind"], meta.get("namespace") if namespaced else None, meta["name"], gone
             )
     except TimeoutError:
-        held = ", ".join(newest["metadata"].get("finalizers") or []) or "none"
+        finalizers = ", ".join(newest["metadata"].get("finalizers") or []) or "none"
         text = (
             f"{answer['kind']} {meta['name']!r} is still being deleted after {seconds:g} s; "
-            f"finalizers it waits for: {held}"
+            f"finalizers it waits for: {finalizers}"
         )
         raise PartialError(text, live=newest, reasons=[text]) from None
     await tell("")

@@ -45,7 +45,7 @@ class Manifests:
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else objects.inputs_of(state)
         new = reveal(decode(request.news))
-        found = diff.difference(
+        gvk = diff.difference(
             without_nulls(old), without_nulls(new), self._forcing(request.urn, new), tuple(request.ignoreChanges)
         )
         also: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Manifests:
             live = await self._read(objects.live_of(state))
             if live is not None and await lifecycle.unreadiness(self.cluster, new, live):
                 also = ('.metadata.annotations["pulumi.com/replaceUnready"]',)
-        return differences(found.changes, delete_first=found.delete_first, also_replaces=also)
+        return differences(gvk.changes, delete_first=gvk.delete_first, also_replaces=also)
 
     def _forcing(self, urn: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         gvk = tokens.gvk_of(dict(inputs))

@@ -34,8 +34,8 @@ _SERVER_FIELDS = (
 
 def metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object's metadata, empty where it has none (or none that is known)."""
-    found = obj.get("metadata")
-    return found if isinstance(found, dict) else {}
+    value = obj.get("metadata")
+    return value if isinstance(value, dict) else {}
 
 
 def annotation(obj: Mapping[str, Any], name: str) -> str | None:

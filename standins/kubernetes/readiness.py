@@ -224,7 +224,7 @@ def _load_balancer(obj: ReadOnlyObject) -> Progress:
 
 
 def selects_pods(service: ReadOnlyObject) -> bool:
-    """Tell whether a Service is waited for until it has endpoints: not if headless, external or without selector."""
+    """Return whether a Service is waited for until it has endpoints: not if headless, external or without selector."""
     spec = service["spec"]
     return bool(spec.get("selector")) and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None"
 

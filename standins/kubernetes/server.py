@@ -93,10 +93,10 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     ) -> provider_pb2.ConfigureResponse:
         """Resolve the settings; the cluster is connected to when it is first needed."""
         try:
-            found = settings.resolve(dict(request.variables))
+            configuration = settings.resolve(dict(request.variables))
         except settings.ConfigurationError as error:
             await fail(context, f"provider kubernetes: {error}", grpc.StatusCode.INVALID_ARGUMENT)
-        self._manifests = Manifests(Cluster(found), self.host)
+        self._manifests = Manifests(Cluster(configuration), self.host)
         self._releases = None
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True

@@ -99,23 +99,23 @@ def gvk_of(obj: dict[str, Any]) -> Gvk:
 
 
 def is_patch(urn: str, kind: str) -> bool:
-    """Tell whether a resource is a ``*Patch``: its token says Patch and the kind of its object does not."""
+    """Return whether a resource is a ``*Patch``: its token says Patch and the kind of its object does not."""
     return type_of(urn).endswith("Patch") and not kind.endswith("Patch")
 
 
 def is_list(urn: str) -> bool:
-    """Tell whether a resource is a list of objects of a built-in group (``ConfigMapList``)."""
-    found = gvk_of_token(type_of(urn))
-    return is_built_in(found.group) and found.kind.endswith("List")
+    """Return whether a resource is a list of objects of a built-in group (``ConfigMapList``)."""
+    gvk = gvk_of_token(type_of(urn))
+    return is_built_in(gvk.group) and gvk.kind.endswith("List")
 
 
 def is_built_in(group: str) -> bool:
-    """Tell whether a group comes with every API server."""
+    """Return whether a group comes with every API server."""
     return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
 
 
 def known_scope(gvk: Gvk) -> bool | None:
-    """Tell whether a kind is namespaced, or None where only the server can know."""
+    """Return whether a kind is namespaced, or None where only the server can know."""
     if gvk.group in _BUILT_IN_GROUPS or (gvk.group.endswith(".k8s.io") and gvk.kind in _CLUSTER_SCOPED):
         return gvk.kind not in _CLUSTER_SCOPED
     return None

@@ -81,18 +81,18 @@ async def _adapted(cluster: Cluster, live: Object, rule: readiness.Rule) -> read
 
 async def _watch(cluster: Cluster, live: Object, rule: readiness.Rule, tell: Tell) -> Object:
     meta = live["metadata"]
-    told = ""
+    reported = ""
 
     def over(obj: Object | None) -> bool:
-        nonlocal told
+        nonlocal reported
         if obj is None:
             raise PartialError("it was deleted while it was waited for", live=live, reasons=["deleted meanwhile"])
         progress = rule(obj)
         if progress.failed:
             raise PartialError(progress.message, live=obj, reasons=[progress.message])
-        if progress.message and progress.message != told:
-            told = progress.message
-            telling.add(task := asyncio.ensure_future(tell(told)))
+        if progress.message and progress.message != reported:
+            reported = progress.message
+            telling.add(task := asyncio.ensure_future(tell(reported)))
             task.add_done_callback(telling.discard)
         return progress.ready
 

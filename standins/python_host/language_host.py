@@ -98,11 +98,11 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     ) -> language_pb2.GetProgramDependenciesResponse:
         """List the installed Pulumi packages."""
         del request, context
-        found = {
+        versions = {
             d.name.lower(): d.version for d in importlib.metadata.distributions() if d.name.lower()[:6] == "pulumi"
         }
         return language_pb2.GetProgramDependenciesResponse(
-            dependencies=[language_pb2.DependencyInfo(name=n, version=v) for n, v in sorted(found.items())]
+            dependencies=[language_pb2.DependencyInfo(name=n, version=v) for n, v in sorted(versions.items())]
         )
 
     def RunPlugin(  # noqa: N802

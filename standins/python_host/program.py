@@ -119,7 +119,7 @@ def _as_script(folder: Path, program: Path, args: list[str]) -> Iterator[None]:
 
 
 def is_own(module: Any, home: Path) -> bool:
-    """Tell whether a module is the program's: its file lies below ``home`` and not in installed packages."""
+    """Return whether a module is the program's: its file lies below ``home`` and not in installed packages."""
     places = [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
     return any(
         str(place).startswith(f"{home}{os.sep}") and "site-packages" not in Path(str(place)).parts for place in places
@@ -127,7 +127,7 @@ def is_own(module: Any, home: Path) -> bool:
 
 
 def _engine_left(error: BaseException) -> bool:
-    """Tell whether the engine went away first (a resource failed and it has said so already)."""
+    """Return whether the engine went away first (a resource failed and it has said so already)."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, grpc.RpcError) and seen.code() in (

@@ -72,17 +72,17 @@ class Preview:
         if not case.rule.of_stack:
             return True
         more = Preview(self.stack, [*self.cases, case])
-        held = PolicySettings.strict(more.config)
+        rule_settings = PolicySettings.strict(more.config)
         # The order in which a program registers what does not wait for one another is not fixed.
         return all(
-            more.judges(rule, stack, held)
+            more.judges(rule, stack, rule_settings)
             for stack in (more.seen, dataclasses.replace(more.seen, resources=more.seen.resources[::-1]))
             for rule in {taken.rule.id: taken.rule for taken in more.cases if taken.rule.of_stack}.values()
         )
 
-    def judges(self, rule: Rule, stack: Stack, held: PolicySettings) -> bool:
+    def judges(self, rule: Rule, stack: Stack, rule_settings: PolicySettings) -> bool:
         """Tell whether a rule of the whole stack says of each of its cases what it should."""
-        findings = [finding for finding in apply(rule, stack, held, TODAY) if isinstance(finding, Finding)]
+        findings = [finding for finding in apply(rule, stack, rule_settings, TODAY) if isinstance(finding, Finding)]
         mine = [case for case in self.cases if case.rule is rule]
         # What is said of the stack as a whole is of the one case that it shows.
         if len(mine) > 1 and any(finding.resource is None for finding in findings):

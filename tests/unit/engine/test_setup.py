@@ -22,14 +22,14 @@ from standins.kubernetes.releases import resource_names
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of the test's own, and a PATH without plugins."""
-    found = tmp_path / "home"
-    found.mkdir()
-    monkeypatch.setenv("HOME", str(found))
+    result = tmp_path / "home"
+    result.mkdir()
+    monkeypatch.setenv("HOME", str(result))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     for name in list(os.environ):
         if name.startswith("PULUMI_"):
             monkeypatch.delenv(name)
-    return found
+    return result
 
 
 def _install(folder: Path, plugin: plugins.Plugin) -> Path:
@@ -41,28 +41,28 @@ def _install(folder: Path, plugin: plugins.Plugin) -> Path:
 
 
 def test_without_the_vendors_plugins_stand_ins_are_written_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    made = plugins.prepare(tmp_path / "p h", said.append)
-    assert [choice.origin for choice in made] == ["stand-in", "stand-in"]
-    assert len(said) == 2
-    for choice in made:
+    messages: list[str] = []
+    choices = plugins.prepare(tmp_path / "p h", messages.append)
+    assert [choice.origin for choice in choices] == ["stand-in", "stand-in"]
+    assert len(messages) == 2
+    for choice in choices:
         assert os.access(choice.path, os.X_OK)
-    assert [c.path for c in plugins.choices(tmp_path / "p h")] == [c.path for c in made]
-    plugins.prepare(tmp_path / "p h", said.append)
-    assert len(said) == 2, "nothing to write the second time"
+    assert [c.path for c in plugins.choices(tmp_path / "p h")] == [c.path for c in choices]
+    plugins.prepare(tmp_path / "p h", messages.append)
+    assert len(messages) == 2, "nothing to write the second time"
 
 
 def test_the_vendors_plugin_goes_before_the_stand_in(tmp_path: Path, home: Path) -> None:
     _, kubernetes = plugins.PLUGINS
     plugins.prepare(tmp_path / "ph", lambda _: None)
     theirs = _install(home / ".pulumi" / "plugins" / kubernetes.folder, kubernetes)
-    said: list[str] = []
-    made = plugins.prepare(tmp_path / "ph", said.append)
-    assert [(c.name, c.origin, c.path) for c in made][1] == ("resource kubernetes", "vendor", theirs)
+    messages: list[str] = []
+    choices = plugins.prepare(tmp_path / "ph", messages.append)
+    assert [(c.name, c.origin, c.path) for c in choices][1] == ("resource kubernetes", "vendor", theirs)
     assert (tmp_path / "ph" / "plugins" / kubernetes.folder).resolve() == theirs.parent
-    assert said == [f"resource kubernetes {kubernetes.version}: the vendor's, {theirs}"]
+    assert messages == [f"resource kubernetes {kubernetes.version}: the vendor's, {theirs}"]
     theirs.unlink()
-    assert plugins.prepare(tmp_path / "ph", said.append)[1].origin == "stand-in"
+    assert plugins.prepare(tmp_path / "ph", messages.append)[1].origin == "stand-in"
     assert os.access(tmp_path / "ph" / "plugins" / kubernetes.folder / kubernetes.binary, os.X_OK)
 
 
@@ -70,8 +70,8 @@ def test_a_language_host_beside_the_engine_is_used_where_it_is(tmp_path: Path) -
     language, _ = plugins.PLUGINS
     engine = tmp_path / "bin" / "pulumi"
     theirs = _install(engine.parent, language)
-    found = plugins.prepare(tmp_path / "ph", lambda _: None, engine)[0]
-    assert (found.origin, found.path) == ("vendor", theirs)
+    result = plugins.prepare(tmp_path / "ph", lambda _: None, engine)[0]
+    assert (result.origin, result.path) == ("vendor", theirs)
 
 
 def test_a_launcher_starts_in_a_folder_that_shadows_modules(tmp_path: Path) -> None:
@@ -158,11 +158,11 @@ def test_interrupted_operations_are_settled() -> None:
             updating,
         ],
     }
-    found, urns = recovery.adopt_pending(deployment)
+    result, urns = recovery.adopt_pending(deployment)
     assert urns == ["u1", "u3", "u0"]
-    assert [(r["urn"], r.get("id")) for r in found["resources"]] == [("u0", None), ("u1", "n/p"), ("u3", "n/r")]
-    assert found["resources"][1]["outputs"]["__inputs"] == pod
-    assert found["pending_operations"] == [other], "another provider's operations are left to the engine"
+    assert [(r["urn"], r.get("id")) for r in result["resources"]] == [("u0", None), ("u1", "n/p"), ("u3", "n/r")]
+    assert result["resources"][1]["outputs"]["__inputs"] == pod
+    assert result["pending_operations"] == [other], "another provider's operations are left to the engine"
 
 
 def test_a_process_that_is_no_engine_holds_no_lock(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def replayed(base: Json, *entries: Json) -> Json:
     return replayer.deployment()
 
 
-def names(made: Json) -> list[str]:
-    return [item["urn"].rpartition("::")[2] for item in made["deployment"].get("resources", [])]
+def names(state: Json) -> list[str]:
+    return [item["urn"].rpartition("::")[2] for item in state["deployment"].get("resources", [])]
 
 
 def entry(kind: int, number: int = 0, **more: Any) -> Json:
@@ -40,39 +40,39 @@ BASE = {"resources": [resource("a"), resource("b"), resource("c")], "manifest": 
 
 
 def test_what_succeeded_comes_first_and_the_rest_of_the_base_after_it() -> None:
-    made = replayed(
+    state = replayed(
         BASE,
         entry(BEGIN, 1, operation={"type": "creating", "resource": resource("new")}),
         entry(SUCCESS, 1, state=resource("new")),
         entry(SUCCESS, 2, state=resource("b", outputs={"x": 1}), removeOld=1),
         entry(SUCCESS, 3, removeOld=2),
     )
-    assert names(made) == ["new", "b", "a"]
-    assert made["deployment"]["resources"][1]["outputs"] == {"x": 1}
-    assert "pending_operations" not in made["deployment"]
-    assert made["version"] == 3
+    assert names(state) == ["new", "b", "a"]
+    assert state["deployment"]["resources"][1]["outputs"] == {"x": 1}
+    assert "pending_operations" not in state["deployment"]
+    assert state["version"] == 3
 
 
 def test_what_has_no_end_is_pending_and_pending_creations_stay() -> None:
     old = {"type": "creating", "resource": resource("lost")}
     updating = {"type": "updating", "resource": resource("x")}
     creating = {"type": "creating", "resource": resource("new")}
-    made = replayed(
+    state = replayed(
         {**BASE, "pending_operations": [old, updating]},
         entry(BEGIN, 1, operation=creating),
         entry(BEGIN, 2, operation={"type": "deleting", "resource": resource("a")}),
         entry(FAILURE, 2),
     )
-    assert made["deployment"]["pending_operations"] == [creating, old]
+    assert state["deployment"]["pending_operations"] == [creating, old]
 
 
 def test_replacements() -> None:
-    made = replayed(
+    state = replayed(
         BASE, entry(SUCCESS, 1, state=resource("a", id="2"), deleteOld=0), entry(SUCCESS, 2, pendingReplacementOld=1)
     )
-    assert names(made) == ["a", "a", "b", "c"]
-    assert [r.get("delete") for r in made["deployment"]["resources"]] == [None, True, None, None]
-    assert made["deployment"]["resources"][2]["pendingReplacement"] is True
+    assert names(state) == ["a", "a", "b", "c"]
+    assert [r.get("delete") for r in state["deployment"]["resources"]] == [None, True, None, None]
+    assert state["deployment"]["resources"][2]["pendingReplacement"] is True
     gone = replayed(BASE, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, removeNew=1))
     assert names(gone) == ["a", "b", "c"]
     marked = replayed({}, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, deleteNew=1))
@@ -81,10 +81,10 @@ def test_replacements() -> None:
 
 def test_a_refresh_replaces_and_removes_and_leaves_nothing_dangling() -> None:
     a, b = resource("a"), resource("b", dependencies=[resource("a")["urn"]], parent=resource("a")["urn"])
-    made = replayed({"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0))
-    assert names(made) == ["b"]
-    assert made["deployment"]["resources"][0]["dependencies"] == []
-    assert "parent" not in made["deployment"]["resources"][0]
+    state = replayed({"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0))
+    assert names(state) == ["b"]
+    assert state["deployment"]["resources"][0]["dependencies"] == []
+    assert "parent" not in state["deployment"]["resources"][0]
     seen = replayed({"resources": [a]}, entry(REFRESHED, 1, removeOld=0, state=resource("a", outputs={"live": 1})))
     assert seen["deployment"]["resources"][0]["outputs"] == {"live": 1}
     rebased = replayed(
@@ -94,20 +94,20 @@ def test_a_refresh_replaces_and_removes_and_leaves_nothing_dangling() -> None:
 
 
 def test_outputs_secrets_and_a_new_snapshot() -> None:
-    made = replayed(
+    state = replayed(
         BASE,
         entry(SUCCESS, 1, state=resource("n")),
         entry(OUTPUTS, 1, removeNew=1, state=resource("n", outputs={"o": 1})),
         entry(SECRETS, secretsProvider={"type": "passphrase"}),
     )
-    assert made["deployment"]["resources"][0]["outputs"] == {"o": 1}
-    assert made["deployment"]["secrets_providers"] == {"type": "passphrase"}
+    assert state["deployment"]["resources"][0]["outputs"] == {"o": 1}
+    assert state["deployment"]["secrets_providers"] == {"type": "passphrase"}
     assert names(replayed(BASE, entry(WRITE, newSnapshot={"resources": [resource("w")]}))) == ["w"]
 
 
 def test_features_raise_the_version_and_unknown_entries_are_refused() -> None:
-    made = replayed({}, entry(SUCCESS, 1, state=resource("n", resourceHooks={"beforeCreate": ["h"]})))
-    assert (made["version"], made["features"]) == (4, ["hooks"])
+    state = replayed({}, entry(SUCCESS, 1, state=resource("n", resourceHooks={"beforeCreate": ["h"]})))
+    assert (state["version"], state["features"]) == (4, ["hooks"])
     with pytest.raises(JournalError, match="unknown kind 99"):
         replayed({}, entry(99))
 
@@ -135,10 +135,10 @@ def test_aliases_are_resolved_everywhere_and_dropped() -> None:
 @pytest.fixture
 def stack(tmp_path: Path) -> StackFile:
     """A stack of one resource."""
-    found = StackFile(tmp_path / ".pulumi", "project", "dev")
-    found.checkpoint.parent.mkdir(parents=True)
-    found.write({"version": 3, "features": [], "deployment": {"resources": [resource("a")]}})
-    return found
+    file = StackFile(tmp_path / ".pulumi", "project", "dev")
+    file.checkpoint.parent.mkdir(parents=True)
+    file.write({"version": 3, "features": [], "deployment": {"resources": [resource("a")]}})
+    return file
 
 
 def batch(*entries: Json) -> bytes:
@@ -150,9 +150,9 @@ def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
     journal.append(batch(entry(SUCCESS, 1, state=resource("n"))))
     left = stack.journal.read_bytes()
     journal.close()
-    made = stack.read()
-    assert made is not None
-    assert names(made) == ["n", "a"]
+    state = stack.read()
+    assert state is not None
+    assert names(state) == ["n", "a"]
     assert stack.checkpoint.with_name("dev.json.bak").read_bytes() == stack.checkpoint.read_bytes()
     assert not apply_journal(stack)
     # Killed between writing the state and removing the journal: it must not be played a second time.
@@ -173,9 +173,9 @@ def test_a_journal_cut_short_counts_up_to_its_last_whole_batch(stack: StackFile,
     whole = stack.journal.read_bytes()
     stack.journal.write_bytes(whole[:-cut])
     apply_journal(stack)
-    made = stack.read()
-    assert made is not None
-    assert names(made) == (["n", "m", "a"] if cut == 1 else ["n", "a"])
+    state = stack.read()
+    assert state is not None
+    assert names(state) == (["n", "m", "a"] if cut == 1 else ["n", "a"])
 
 
 def test_an_update_locks_journals_and_completes(stack: StackFile) -> None:
@@ -190,9 +190,9 @@ def test_an_update_locks_journals_and_completes(stack: StackFile) -> None:
     entries = {"entries": [entry(SUCCESS, 1, state=resource("n"))]}
     service.answer("PATCH", [*update, "journalentries"], json.dumps(entries).encode())
     service.answer("POST", [*update, "complete"], b"{}")
-    made = stack.read()
-    assert made is not None
-    assert names(made) == ["n", "a"]
+    state = stack.read()
+    assert state is not None
+    assert names(state) == ["n", "a"]
     assert not list(stack.locks.glob("*"))
     with pytest.raises(ServiceError, match="no update is running"):
         service.answer("PATCH", [*update, "journalentries"], b'{"entries": []}')

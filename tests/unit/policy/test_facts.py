@@ -33,8 +33,8 @@ def test_drivers_are_those_that_the_operator_was_tested_with_and_that_are_suppor
     table = compatibility.load()
     (operator,) = table.operators.values()
     now = f"{TODAY:%Y-%m}"
-    wanted = {name for name in operator.drivers if name in table.branches and table.branches[name].end >= now}
-    assert set(find("gpu-driver-supported").defaults["branches"]) == wanted
+    expected = {name for name in operator.drivers if name in table.branches and table.branches[name].end >= now}
+    assert set(find("gpu-driver-supported").defaults["branches"]) == expected
 
 
 def test_images_with_a_driver_are_known_to_the_rule() -> None:
@@ -116,8 +116,8 @@ def test_a_chart_is_found_wherever_it_comes_from(chart: str, found: bool) -> Non
 
 def test_what_a_job_is_made_into_asks_for_nothing_more() -> None:
     job, pod = (resource_of(find("gpu-kind-is-on-the-fleet").bad[at].resources[-1], "prod") for at in (0, 1))
-    made = type(pod)(pod.urn, pod.type, pod.name, pod.properties, origin=job.urn)
-    assert [one.label for one, _ in requests(Stack("prod", (job, made)))] == [job.label]
+    child = type(pod)(pod.urn, pod.type, pod.name, pod.properties, origin=job.urn)
+    assert [one.label for one, _ in requests(Stack("prod", (job, child)))] == [job.label]
 
 
 def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() -> None:
@@ -130,5 +130,5 @@ def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() ->
 
 def test_a_bill_that_rests_on_an_unknown_number_is_not_judged() -> None:
     for unknown in ({"desiredSize": UNKNOWN}, UNKNOWN):
-        said = list(apply(find("aws-cost-capped"), stack(group(scalingConfig=unknown)), settings(), TODAY))
-        assert [type(one) for one in said] == [Undecided]
+        results = list(apply(find("aws-cost-capped"), stack(group(scalingConfig=unknown)), settings(), TODAY))
+        assert [type(one) for one in results] == [Undecided]

@@ -21,9 +21,9 @@ def settings(**given: Any) -> PolicySettings:
 
 
 def findings(rule: Rule, example: Example) -> list[Finding]:
-    said = evaluate_example(rule, example, TODAY)
-    assert all(isinstance(one, Finding) for one in said), "an example leaves nothing unknown"
-    return [one for one in said if isinstance(one, Finding)]
+    results = evaluate_example(rule, example, TODAY)
+    assert all(isinstance(one, Finding) for one in results), "an example leaves nothing unknown"
+    return [one for one in results if isinstance(one, Finding)]
 
 
 def examples(kind: str) -> list[Any]:
@@ -41,10 +41,10 @@ def test_nothing_is_said_of_what_is_right(rule: Rule, example: Example) -> None:
 
 @pytest.mark.parametrize(("rule", "example"), examples("bad"))
 def test_what_is_wrong_is_found(rule: Rule, example: Example) -> None:
-    found = findings(rule, example)
-    assert found, f"{rule.id} says nothing of: {example.title}"
-    assert all(one.rule is rule and one.message for one in found)
-    assert "cannot be evaluated" not in " ".join(one.message for one in found), found
+    violations = findings(rule, example)
+    assert violations, f"{rule.id} says nothing of: {example.title}"
+    assert all(one.rule is rule and one.message for one in violations)
+    assert "cannot be evaluated" not in " ".join(one.message for one in violations), violations
 
 
 @pytest.mark.parametrize("rule", list(rules().values()), ids=list(rules()))

@@ -26,8 +26,8 @@ LEAVE = {
 
 
 def messages(**given: Any) -> list[str]:
-    held = settings(**given)
-    return [type(one).__name__ for one in apply(RULE, stack_of(RULE.bad[0]), held, TODAY)]
+    stack_settings = settings(**given)
+    return [type(one).__name__ for one in apply(RULE, stack_of(RULE.bad[0]), stack_settings, TODAY)]
 
 
 def test_an_exception_holds_to_its_last_day_and_not_longer() -> None:
@@ -43,7 +43,7 @@ def test_an_exception_is_for_what_it_names(resource: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"levels": {"pods-not-priviliged": "advisory"}}, "did you mean pods-not-privileged"),
         ({"levels": {RULE.id: "remediate"}}, "no safe remedy"),
@@ -59,8 +59,8 @@ def test_an_exception_is_for_what_it_names(resource: str) -> None:
         ({"exceptions": [{key: value for key, value in LEAVE.items() if key != "owner"}]}, "owner"),
     ],
 )
-def test_what_does_not_fit_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_what_does_not_fit_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         settings(**given)
 
 
@@ -71,14 +71,14 @@ def test_a_day_needs_no_quotes_in_a_stacks_file(written: Any) -> None:
 
 
 def test_a_stack_sets_levels_and_configuration() -> None:
-    held = settings(
+    stack_settings = settings(
         enforcement="advisory",
         levels={RULE.id: "mandatory"},
         config={RULE.id: {"systemNamespaces": ["nlp"]}},
     )
-    assert held.level(RULE) is Level.MANDATORY
+    assert stack_settings.level(RULE) is Level.MANDATORY
     others = [rule for rule in rules().values() if rule is not RULE]
-    assert {held.level(rule) for rule in others} == {Level.ADVISORY}
+    assert {stack_settings.level(rule) for rule in others} == {Level.ADVISORY}
     assert messages(config={RULE.id: {"systemNamespaces": ["nlp"]}}) == []
 
 

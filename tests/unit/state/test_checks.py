@@ -86,16 +86,16 @@ def test_a_fault_is_told_with_its_resource(spoil: Callable[[Json], None], resour
     state = copy.deepcopy(make_state())
     spoil(state)
 
-    found = find_faults(state, provider=None)
+    faults = find_faults(state, provider=None)
 
-    assert any(one.resource == resource and fault in one.fault for one in found), found
+    assert any(one.resource == resource and fault in one.fault for one in faults), faults
 
 
 def test_another_provider_than_the_stacks_is_a_fault() -> None:
-    [found] = find_faults(make_state(), provider="awskms")
+    [faults] = find_faults(make_state(), provider="awskms")
 
-    assert found.resource == WHOLE
-    assert "encrypted by passphrase, the stack is to use awskms" in found.fault
+    assert faults.resource == WHOLE
+    assert "encrypted by passphrase, the stack is to use awskms" in faults.fault
 
 
 def test_what_is_being_replaced_may_be_there_twice() -> None:

@@ -17,8 +17,8 @@ ROOT = "urn:pulumi:local::inferstack::pulumi:pulumi:Stack::inferstack-local"
 
 
 def _export(command: InferstackCommand) -> dict[str, Any]:
-    told = command.run_checked("pulumi", "stack", "export")
-    content: dict[str, Any] = json.loads(told[told.index("\n{") if not told.startswith("{") else 0 :])
+    output = command.run_checked("pulumi", "stack", "export")
+    content: dict[str, Any] = json.loads(output[output.index("\n{") if not output.startswith("{") else 0 :])
     return content
 
 
@@ -48,7 +48,7 @@ def test_a_backup_comes_back(tmp_path: Path) -> None:
     assert (back["urn"], back["outputs"]) == (ROOT, {"endpoint": "here"})
 
     Path(made["file"]).write_text(Path(made["file"]).read_text() + " ")
-    code, told = command.run("state", "verify", made["file"])
+    code, output = command.run("state", "verify", made["file"])
     assert code == 1
-    assert "by its manifest" in told
+    assert "by its manifest" in output
     assert not (command.state / "kubeconfig").exists(), "a state is put back without a control plane"

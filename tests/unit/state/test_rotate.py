@@ -25,12 +25,12 @@ VALUE = "canary-of-a-rotation"
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InferstackCommand:
     """A stack with one secret in its configuration."""
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
-    made = InferstackCommand(tmp_path / "state")
-    made.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
+    command = InferstackCommand(tmp_path / "state")
+    command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
     for name in ("INFERSTACK_STACKS", "INFERSTACK_STATE"):
-        monkeypatch.setenv(name, made.environment[name])
-    made.run_checked("pulumi", "config", "set", "--secret", "token", VALUE)
-    return made
+        monkeypatch.setenv(name, command.environment[name])
+    command.run_checked("pulumi", "config", "set", "--secret", "token", VALUE)
+    return command
 
 
 READ = ("config", "get", "token", "--stack", "local", "--non-interactive")

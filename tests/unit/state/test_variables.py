@@ -58,7 +58,7 @@ def test_a_text_goes_before_a_file(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         (FILE, "passphrases/a", f"`unset {FILE}`"),
         (FILE, "passphrase", f"`unset {FILE}`"),
@@ -67,10 +67,10 @@ def test_a_text_goes_before_a_file(state: Path) -> None:
     ],
 )
 def test_a_variable_that_would_hide_a_new_passphrase_is_refused(
-    state: Path, variable: str, value: str, said: str
+    state: Path, variable: str, value: str, message: str
 ) -> None:
     environment = {variable: str(state / value) if variable == FILE else value}
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         refuse_hiding(environment, state, "a")
 
 
@@ -103,15 +103,15 @@ def test_a_rotation_in_a_shell_with_our_variables_changes_nothing(tmp_path: Path
     before = {path: path.read_bytes() for path in _kept(command, tmp_path)}
     command.environment |= exported
 
-    code, told = command.run("state", "rotate")
+    code, output = command.run("state", "rotate")
 
     assert code == 1
-    assert f"would hide the new one: `unset {FILE}`" in told
+    assert f"would hide the new one: `unset {FILE}`" in output
     assert {path: path.read_bytes() for path in _kept(command, tmp_path)} == before
 
 
 def _kept(command: InferstackCommand, stacks: Path) -> list[Path]:
     """Return the files that a rotation changes, makes or removes."""
-    found = [stacks / "Pulumi.local.yaml", *command.state.glob("passphrase*"), *command.state.glob("rotation.*")]
-    found += [*(command.state / "stacks").iterdir(), *(command.state / "pulumi").rglob("local.json")]
-    return [path for path in found if path.is_file()]
+    files = [stacks / "Pulumi.local.yaml", *command.state.glob("passphrase*"), *command.state.glob("rotation.*")]
+    files += [*(command.state / "stacks").iterdir(), *(command.state / "pulumi").rglob("local.json")]
+    return [path for path in files if path.is_file()]
