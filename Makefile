@@ -42,6 +42,7 @@ lint: test-venv ## Format, lint, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/prose.py
 
 lock: test-venv ## Pin what requirements/*.in asks for (LOCK_FLAGS=--upgrade: newer versions)
 	@for name in run operator scaler test bench; do $(COMPILE) $(LOCK_FLAGS) -o requirements/$$name.lock requirements/$$name.in || exit 1; done

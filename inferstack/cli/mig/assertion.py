@@ -55,8 +55,8 @@ def drift(state: ClusterState, desired: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def _row(node: str, what: str, wanted: str, found: str) -> Row:
-    return {"node": node, "what": what, "wanted": wanted, "found": found}
+def _row(node: str, what: str, desired: str, actual: str) -> Row:
+    return {"node": node, "what": what, "wanted": desired, "found": actual}
 
 
 def assert_layouts(
