@@ -1,1 +1,4 @@
-"""Add-ons: other people's operators, installed, found or rehearsed."""
+"""Add-ons: third-party operators as Helm releases, found in the cluster, or as CRDs only in the rehearsal.
+
+The plan is pure; `detect` reads the cluster through the Kubernetes client, `component` registers resources.
+"""

@@ -1,1 +1,4 @@
-"""Autoscaling: KEDA, the metrics that HorizontalPodAutoscalers read, and the jobs that KEDA scales."""
+"""Autoscaling: KEDA, prometheus-adapter for the custom metrics API, and the predictive scaler.
+
+Other roles use `triggers` and the settings; only `component` registers resources.
+"""

@@ -1,1 +1,4 @@
-"""The cluster: where the program's objects go, and in the rehearsal its nodes."""
+"""The cluster: access to an existing one, EKS on AWS in ``aws``, or simulated nodes in the rehearsal.
+
+Settings, checks and builders are pure; `component` registers resources and provides the cluster's access.
+"""

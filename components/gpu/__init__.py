@@ -1,1 +1,4 @@
-"""GPUs: the operator that makes them usable, how they are cut, which layouts there are."""
+"""GPUs: the GPU operator, its MIG layouts, and the compatibility of drivers, kernels and GPUs.
+
+All modules but `component` are pure. Facts about GPUs come from `inferstack.mig`.
+"""

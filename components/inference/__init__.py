@@ -1,1 +1,4 @@
-"""Inference: the InferenceJob kind, the operator that serves it, and the stack's own jobs."""
+"""Inference: the InferenceJob CRD, the operator that reconciles it, and the jobs of the stack.
+
+The operator's code is in `inferstack.controllers`; this package only deploys it.
+"""

@@ -1,1 +1,4 @@
-"""Kernel: settings of the nodes for low network latency, with a dry run and a way back."""
+"""Kernel: node settings for low network latency, with a dry run and a restore.
+
+The program in ``agent`` runs on nodes with the standard library only. All other modules but `component` are pure.
+"""

@@ -1,1 +1,4 @@
-"""Mesh: Istio, with mutual TLS, the 12 core metrics, and how requests find a replica that answers."""
+"""Mesh: Istio, with mutual TLS, the core metrics, and load balancing to the replicas of jobs.
+
+All modules but `component` are pure.
+"""

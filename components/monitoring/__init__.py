@@ -1,1 +1,4 @@
-"""Monitoring: the Prometheus stack, its kinds first."""
+"""Monitoring: the Prometheus stack, its CRDs first, with rules, alerts and dashboards.
+
+All modules but `component` are pure.
+"""

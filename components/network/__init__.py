@@ -1,1 +1,4 @@
-"""Network: SR-IOV virtual functions and EFA devices for pods, and the switches above their nodes."""
+"""Network: SR-IOV virtual functions, EFA devices, and the topology labels of nodes.
+
+All modules but `component` are pure. Facts about NICs come from `inferstack.network`.
+"""

@@ -1,1 +1,4 @@
-"""Security: what pods may do, encryption between nodes, and what a cluster needs for it."""
+"""Security: Pod Security Standards, admission policies, encryption between nodes, and their prerequisites.
+
+The rules are in `inferstack.policy`. All modules but `component` are pure.
+"""

@@ -1,1 +1,4 @@
-"""Storage: models from buckets, cached on the nodes by Alluxio through Fluid."""
+"""Storage: models in buckets, cached on the nodes by Alluxio through Fluid.
+
+All modules but `component` are pure.
+"""

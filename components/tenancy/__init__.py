@@ -1,1 +1,4 @@
-"""Tenants: a namespace each, with limits, quotas, a closed network and rights."""
+"""Tenants: a namespace each, with limits, quotas, network policies and RBAC.
+
+All modules but `component` are pure.
+"""

@@ -1,1 +1,4 @@
-"""The place aws: an EKS cluster from nothing."""
+"""EKS: networks, node groups, IAM roles and keys as inputs of AWS resources.
+
+Builders and checks are pure; `build` and its callers register resources. The AWS API is read by `inferstack.aws`.
+"""
