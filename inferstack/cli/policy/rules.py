@@ -28,7 +28,7 @@ def list_rules(form: FormatOption = Format.TABLE) -> None:
 
 
 def explain(
-    rule: Annotated[str, typer.Argument(help="Id of a rule, as `inferstack policy list` shows it.")],
+    rule: Annotated[str, typer.Argument(help="Rule ID (see `inferstack policy list`).")],
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Show the reason, remedy and examples of a rule.
@@ -43,7 +43,7 @@ def explain(
 
 
 def try_rules(
-    names: Annotated[list[str] | None, typer.Argument(help="Ids of rules; by default all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Rule IDs (default: all).")] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Test rules on their own examples.

@@ -28,17 +28,17 @@ def start(
         bool | None,
         typer.Option(
             "--metrics/--no-metrics",
-            help="Prometheus, prometheus-adapter and the load simulator; else as at the last start.",
+            help="Run Prometheus, prometheus-adapter and the load simulator (default: as at the last start).",
             show_default=False,
         ),
     ] = None,
     hpa_sync_seconds: Annotated[
         float | None,
-        typer.Option(help="Time between two looks of autoscalers; at first Kubernetes' 15.", min=0.2, max=600),
+        typer.Option(help="Sync period of autoscalers in seconds (initially 15).", min=0.2, max=600),
     ] = None,
     hpa_downscale_seconds: Annotated[
         float | None,
-        typer.Option(help="Time for which autoscalers hold their highest answer; at first 300.", min=0, max=3600),
+        typer.Option(help="Downscale stabilization of autoscalers in seconds (initially 300).", min=0, max=3600),
     ] = None,
 ) -> None:
     """Start the components that are not running.
@@ -94,9 +94,9 @@ def _row(component: ComponentStatus, form: Format) -> dict[str, object]:
 
 
 def logs(
-    component: Annotated[str, typer.Argument(help="Name as `status` shows it.")],
-    lines: Annotated[int, typer.Option("--lines", "-n", help="Lines from the end.", min=1)] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")] = False,
+    component: Annotated[str, typer.Argument(help="Component name (see `inferstack rehearsal status`).")],
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines.", min=1)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
 ) -> None:
     """Print the end of a component's log."""
     path = Rehearsal(state_dir()).log_path(component)

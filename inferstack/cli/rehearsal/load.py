@@ -26,8 +26,8 @@ ScenarioArgument = Annotated[Path, typer.Argument(help="YAML file; `inferstack l
 
 def run(
     scenario: ScenarioArgument,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same requests.")] = 1,
-    seconds: Annotated[float | None, typer.Option(help="End after that time; without, until Ctrl-C.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Random seed; equal seeds give equal requests.")] = 1,
+    seconds: Annotated[float | None, typer.Option(help="Duration in seconds (default: until Ctrl-C).", min=1)] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return at once; `inferstack load stop` ends it.")
     ] = False,

@@ -1,4 +1,4 @@
-"""Print the CRDs generated from the models."""
+"""``inferstack crd``: the CRDs generated from the models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from inferstack.api import crds
 
 
 class CrdFormat(enum.StrEnum):
-    """Forms that ``kubectl apply -f -`` reads."""
+    """Output formats that ``kubectl apply -f -`` reads."""
 
     YAML = "yaml"
     JSON = "json"
 
 
-def crd(form: Annotated[CrdFormat, typer.Option("--output", "-o", help="Form on stdout.")] = CrdFormat.YAML) -> None:
+def crd(form: Annotated[CrdFormat, typer.Option("--output", "-o", help="Output format.")] = CrdFormat.YAML) -> None:
     """Print the CustomResourceDefinitions for kubectl apply.
 
     Example: inferstack crd | kubectl apply --server-side -f -

@@ -1,4 +1,4 @@
-"""All charts and images of a stack for a site without a way out: listed, packed, pushed to a registry."""
+"""``inferstack mirror``: the charts and images of a stack for an air-gapped site."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from inferstack.toolchain import binaries
 from inferstack.toolchain.charts import find, images_of, mirror, pins, pull, render
 from inferstack.versions import load as load_versions
 
-FolderOption = Annotated[Path, typer.Option("--to", help="The mirror folder; made where it is missing.")]
-ImagesOption = Annotated[bool, typer.Option("--images", help="The images as well, tens of GiB.")]
+FolderOption = Annotated[Path, typer.Option("--to", help="Mirror folder; created if missing.")]
+ImagesOption = Annotated[bool, typer.Option("--images", help="Also download the images (tens of GiB).")]
 Row = dict[str, Any]
 
 
@@ -75,8 +75,8 @@ def pack(
 
 
 def push(
-    registry: Annotated[str, typer.Argument(help="Host of the registry, with port and path, such as registry:5000.")],
-    folder: Annotated[Path, typer.Option("--from", help="The mirror folder, packed with --images.")],
+    registry: Annotated[str, typer.Argument(help="Registry host with port and path, such as registry:5000.")],
+    folder: Annotated[Path, typer.Option("--from", help="Mirror folder, packed with --images.")],
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Push the images of a mirror folder to a registry.

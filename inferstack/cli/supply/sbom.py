@@ -1,4 +1,4 @@
-"""The bill of materials."""
+"""``inferstack sbom``: the software bill of materials."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from inferstack.versions import load
 
 
 def sbom(
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Where to; without it to stdout.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Output file (default: stdout).")] = None,
     form: Annotated[
-        Format, typer.Option("--output", "-o", help="Form on stdout: json is CycloneDX, the others are a list.")
+        Format, typer.Option("--output", "-o", help="Output format: json is CycloneDX, the others are a list.")
     ] = Format.JSON,
 ) -> None:
     """Write the software bill of materials (CycloneDX JSON).

@@ -1,4 +1,4 @@
-"""Which pins are behind."""
+"""``inferstack versions check``: pinned versions that are behind their registries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _OURS = "localhost/"
 
 
 def check(
-    kind: Annotated[list[str] | None, typer.Option("--kind", help="python, go, chart, image; again for more.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="python, go, chart or image; repeatable (default: all).")
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Check pinned versions against the registries.
