@@ -1,8 +1,9 @@
-"""What a simulated node is made of, and what is broken on it: read from its annotations.
+"""Hardware and faults of a simulated node, read from its annotations.
 
-``rehearsal.inferstack.dev/hardware`` is JSON: ``{"instanceType", "cpu", "memory", "pods", "gpu", "gpus", "nics"}``;
-each of nics is {"resource", "vfs"}, offered as it is, or {"vendor", "deviceID", "pfNames", "maxVfs", "linkType"}, for
-SR-IOV policies. ``ephemeralStorage`` (quantity) and ``migSeconds`` (how long the MIG manager takes) may be added.
+``rehearsal.inferstack.dev/hardware`` is JSON: ``{"instanceType", "cpu", "memory", "pods", "gpu", "gpus", "nics"}``.
+An entry of nics is {"resource", "vfs"}, advertised as it is, or {"vendor", "deviceID", "pfNames", "maxVfs",
+"linkType"}, configured by SR-IOV policies. ``ephemeralStorage`` (quantity) and ``migSeconds`` (duration of a MIG
+reconfiguration) are optional.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from inferstack.mig.layout import GpuState, load_states, mig_disabled
 LOST_GPUS = "rehearsal.inferstack.dev/lost-gpus"
 NOT_READY = "rehearsal.inferstack.dev/not-ready"
 MIG_DEVICES = "rehearsal.inferstack.dev/mig-devices"
-"""How the GPUs are cut: the simulated machine's memory."""
+"""The MIG devices of the GPUs: the state of the simulated machine."""
 
 _REQUIRED = frozenset({"instanceType", "cpu", "memory", "pods"})
 _OPTIONAL = frozenset({"gpu", "gpus", "nics", "ephemeralStorage", "migSeconds"})
 
 
 class HardwareError(Exception):
-    """The annotation does not describe a machine; the message begins with the key at fault."""
+    """The annotation is invalid; the message begins with the invalid key."""
 
 
 @dataclass(frozen=True)
 class Nic:
-    """Devices that a plugin offers as they are, without a policy (EFA)."""
+    """Devices that a device plugin advertises without a policy (EFA)."""
 
     resource: str
     vfs: int
@@ -41,7 +42,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class Port:
-    """One physical function of a NIC that an SR-IOV policy may cut."""
+    """One physical function of a NIC, on which an SR-IOV policy may create virtual functions."""
 
     vendor: str
     device_id: str
@@ -70,22 +71,22 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Faults:
-    """What is broken on purpose."""
+    """Injected faults."""
 
     lost_gpus: int = 0
     not_ready: bool = False
 
 
 def annotations_of(node: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return a node's annotations, empty where it has none."""
+    """Return a node's annotations, empty if there are none."""
     return node["metadata"].get("annotations") or {}
 
 
 def hardware_of(node: Mapping[str, Any]) -> Hardware | None:
-    """Return a node's hardware, None where it has no such annotation (then it is not ours to play).
+    """Return a node's hardware, None if the annotation is missing (the node is not simulated).
 
     Raises:
-        HardwareError: the annotation is wrong.
+        HardwareError: the annotation is invalid.
     """
     text = annotations_of(node).get(HARDWARE)
     return None if text is None else parse_hardware(text)
@@ -95,7 +96,7 @@ def parse_hardware(text: str) -> Hardware:
     """Parse the annotation's value.
 
     Raises:
-        HardwareError: not JSON, a key missing or unknown, or a value out of range.
+        HardwareError: the text is not JSON, a key is missing or unknown, or a value is out of range.
     """
     try:
         content = json.loads(text)
@@ -144,7 +145,7 @@ def _count(key: str, value: Any) -> int:
 
 
 def _nics(entries: Any) -> tuple[tuple[Nic, ...], tuple[Port, ...]]:
-    """Return devices that are offered as they are, and ports that a policy may cut."""
+    """Return the devices that need no policy, and the ports that SR-IOV policies configure."""
     nics: list[Nic] = []
     ports: list[Port] = []
     if not isinstance(entries, list):
@@ -166,19 +167,19 @@ def _nics(entries: Any) -> tuple[tuple[Nic, ...], tuple[Port, ...]]:
                 'nics: not a list of {"resource", "vfs"} or {"vendor", "deviceID", "pfNames", "maxVfs", "linkType"}'
             )
     if len({port.name for port in ports}) < len(ports):
-        raise HardwareError("nics.pfNames: a name is there twice")
+        raise HardwareError("nics.pfNames: duplicate name")
     return tuple(nics), tuple(ports)
 
 
 def faults_of(node: Mapping[str, Any]) -> Faults:
-    """Return what is broken; a lost-gpus value that is no number counts as none."""
+    """Return the injected faults; a lost-gpus value that is not a number counts as 0."""
     annotations = annotations_of(node)
     lost = annotations.get(LOST_GPUS, "0")
     return Faults(lost_gpus=int(lost) if lost.isdecimal() else 0, not_ready=annotations.get(NOT_READY) == "true")
 
 
 def current_states(node: Mapping[str, Any], hardware: Hardware) -> tuple[GpuState, ...]:
-    """Return how the node's GPUs are cut; whole where the memory is missing or speaks of other hardware."""
+    """Return the MIG state of the node's GPUs; MIG is disabled if the annotation is missing or does not match."""
     text = annotations_of(node).get(MIG_DEVICES)
     if text is None or hardware.gpu is None:
         return mig_disabled(hardware.gpus)
@@ -186,5 +187,5 @@ def current_states(node: Mapping[str, Any], hardware: Hardware) -> tuple[GpuStat
         states = load_states(text)
     except LayoutError:
         return mig_disabled(hardware.gpus)
-    known = all(name in hardware.gpu.profiles for state in states for name in state.profiles)
-    return states if known and len(states) == hardware.gpus else mig_disabled(hardware.gpus)
+    valid = all(name in hardware.gpu.profiles for state in states for name in state.profiles)
+    return states if valid and len(states) == hardware.gpus else mig_disabled(hardware.gpus)

@@ -1,4 +1,4 @@
-"""Where the metrics of a rehearsal are: names that its control plane, its agent and its load simulator share."""
+"""Names for metrics that the control plane, the agent and the load simulator share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Final
 
 METRICS_NAMESPACE: Final = "kube-system"
 METRICS_SERVICE: Final = "rehearsal-metrics-adapter"
-"""The Service, a name for loopback, behind which the API server finds prometheus-adapter."""
+"""The Service, an alias for localhost, through which the API server reaches prometheus-adapter."""
 APISERVICE: Final = "v1beta1.custom.metrics.k8s.io"
 
 PODS_PATH: Final = "/discovery/pods"
-"""Of the load simulator: the ports of inference pods, as targets of Prometheus' http_sd_configs."""
+"""Path of the load simulator that lists the ports of inference pods as http_sd_configs targets."""
 GPUS_PATH: Final = "/discovery/gpus"
-"""The nodes' dcgm-exporters, in the same form."""
+"""Path that lists the dcgm-exporters of the nodes as targets."""
 PROXIES_PATH: Final = "/discovery/proxies"
-"""The pods' and the gateway's Envoys, in the same form."""
+"""Path that lists the Envoys of pods and gateway as targets."""

@@ -1,6 +1,6 @@
-"""What Linux shows of a process, read so that a process in the midst of an exec is not overlooked.
+"""Read the command line and the environment of processes, including processes during an exec.
 
-While a process executes its program, Linux shows its command line and its environment as empty for an instant.
+During an exec, Linux briefly shows both as empty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import psutil
 
-Shown = TypeVar("Shown", bound=Sized)
+Content = TypeVar("Content", bound=Sized)
 
 _EXEC_SECONDS = 0.5
 
@@ -27,7 +27,7 @@ def command_line(process: psutil.Process) -> list[str]:
 
 
 def environment(process: psutil.Process) -> dict[str, str]:
-    """Return the environment with which a process was started.
+    """Return the environment of a process at its start.
 
     Raises:
         psutil.Error: the process has ended, or is another user's.
@@ -36,7 +36,7 @@ def environment(process: psutil.Process) -> dict[str, str]:
 
 
 def leads_session(process: psutil.Process) -> bool:
-    """Return whether a process leads a session, as each process does that outlives the command that started it.
+    """Return whether a process leads a session. Each process that outlives the command that started it does.
 
     Raises:
         ProcessLookupError: the process has ended.
@@ -44,9 +44,9 @@ def leads_session(process: psutil.Process) -> bool:
     return os.getsid(process.pid) == process.pid
 
 
-def _after_exec(process: psutil.Process, read: Callable[[], Shown]) -> Shown:
-    """Read until there is something, for at most as long as an exec takes; a zombie has nothing to wait for."""
+def _after_exec(process: psutil.Process, read: Callable[[], Content]) -> Content:
+    """Read until the result is not empty, at most for `_EXEC_SECONDS`; do not wait for a zombie."""
     deadline = time.monotonic() + _EXEC_SECONDS
-    while not (shown := read()) and time.monotonic() < deadline and process.status() != psutil.STATUS_ZOMBIE:
+    while not (content := read()) and time.monotonic() < deadline and process.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.005)
-    return shown
+    return content

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inferstack.engine.plugins import PLUGINS
 from inferstack.project import project_root
-from rehearsal.control_plane.components import build_all
+from rehearsal.control_plane.components import build_enabled
 from rehearsal.control_plane.model import PlaneConfig, Ports
 
 BEGIN, END = "<!-- picture: made by tools/picture.py -->", "<!-- end of picture -->"
@@ -56,13 +56,13 @@ def draw(root: Path) -> str:
         lines.append(f'    {plugin.kind}["{plugin.kind} {plugin.name}<br/>vendor\'s, else stand-in"]')
         lines.append(f"    engine --> {plugin.kind}")
     lines += ["  end", "  language --> program", '  subgraph plane["rehearsal: processes on loopback"]']
-    components = build_all(PlaneConfig(Path("/"), Ports(*range(8))))
+    components = build_enabled(PlaneConfig(Path("/"), Ports(*range(8))))
     identifiers = {component.name: component.name.replace("-", "_") for component in components}
     for component in components:
         kind = "simulated" if component.name in ("kwok", "agent") else "real"
         lines.append(f'    {identifiers[component.name]}["{component.name}<br/>{kind}"]')
     for component in components:
-        lines += [f"    {identifiers[component.name]} --> {identifiers[need]}" for need in component.needs]
+        lines += [f"    {identifiers[component.name]} --> {identifiers[need]}" for need in component.depends_on]
     lines += [
         '    job_operator["InferenceJob operator<br/>real, a process of its pod"]',
         "    agent -- runs --> job_operator",

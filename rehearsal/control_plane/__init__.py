@@ -1,8 +1,12 @@
-"""The rehearsal's control plane: real Kubernetes components on loopback, started, watched and stopped as processes."""
+"""The rehearsal's control plane: real Kubernetes components that run as processes and listen on loopback only.
 
-from rehearsal.control_plane.components import PLANE_TOOLS, tools_of
-from rehearsal.control_plane.keeper import Keeper
+The package starts, restarts and stops them, and writes their certificates, kubeconfigs and ports. It touches only the
+state folder and the processes that it started.
+"""
+
+from rehearsal.control_plane.components import PLANE_TOOLS, required_tools
 from rehearsal.control_plane.model import Adapter, ComponentStatus, PlaneOptions
 from rehearsal.control_plane.rehearsal import Rehearsal
+from rehearsal.control_plane.supervisor import Supervisor
 
-__all__ = ["PLANE_TOOLS", "Adapter", "ComponentStatus", "Keeper", "PlaneOptions", "Rehearsal", "tools_of"]
+__all__ = ["PLANE_TOOLS", "Adapter", "ComponentStatus", "PlaneOptions", "Rehearsal", "Supervisor", "required_tools"]

@@ -1,4 +1,4 @@
-"""Processes that outlive the command that started them, and are known again by pid and start time."""
+"""Processes that outlive the command that started them, and are identified by pid and start time."""
 
 from __future__ import annotations
 
@@ -19,101 +19,101 @@ _LOG_LIMIT = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is kept of a started process, as ``run/<component>.json``."""
+class ProcessRecord:
+    """The record of a started process, stored as ``run/<component>.json``."""
 
     pid: int
     created: float
-    """Start time of the process, seconds since the epoch: with the pid it names one process for good."""
+    """Start time of the process, in seconds since the epoch."""
     argv: list[str]
     ports: list[int]
 
     def process(self) -> psutil.Process | None:
-        """Return the process if it is still this one and no zombie."""
+        """Return the process if it still runs."""
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)  # reaps it where it is our own child
+            os.waitpid(self.pid, os.WNOHANG)  # reap it if it is a child of this process
         try:
-            found = psutil.Process(self.pid)
-            if abs(found.create_time() - self.created) < 1 and found.status() != psutil.STATUS_ZOMBIE:
-                return found
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
         except psutil.NoSuchProcess:
             pass
         return None
 
 
-def read(path: Path) -> Record | None:
-    """Return the record of a component that was started and not stopped."""
+def read(path: Path) -> ProcessRecord | None:
+    """Return the record of a component, None if the component was not started or was stopped."""
     try:
-        return Record(**json.loads(path.read_text()))
+        return ProcessRecord(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
 
 
-def start(argv: Sequence[str], *, cwd: Path, log: Path, record: Path, ports: Sequence[int]) -> Record:
-    """Start a process in a session of its own, its output appended to ``log``, and write its record.
+def start(argv: Sequence[str], *, cwd: Path, log: Path, record_path: Path, ports: Sequence[int]) -> ProcessRecord:
+    """Start a process in a new session, append its output to ``log``, and write its record.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the program cannot be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    record.parent.mkdir(parents=True, exist_ok=True)
+    record_path.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
-        # A session of its own: a terminal's Ctrl-C does not reach it.
+        # In a new session, Ctrl-C in the terminal does not reach the process.
         child = subprocess.Popen(
             argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     try:
         created = psutil.Process(child.pid).create_time()
     except psutil.NoSuchProcess:
-        created = time.time()  # ended already; the probe's loop will tell
-    made = Record(child.pid, created, list(argv), list(ports))
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(made), indent=1) + "\n")
-    partial.replace(record)
-    # The process is known by its record from here on; the object's own bookkeeping would warn of a running child.
+        created = time.time()  # it has ended; the readiness loop reports that
+    started = ProcessRecord(child.pid, created, list(argv), list(ports))
+    partial = record_path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(started), indent=1) + "\n")
+    partial.replace(record_path)
+    # From here on, the record identifies the process. Without an exit code, Popen warns of a running child.
     child.returncode = 0
-    return made
+    return started
 
 
-def end_strays(mark: str, known: Collection[int]) -> None:
-    """End processes that a killed command started and had no time to record.
+def stop_unrecorded(mark: str, recorded: Collection[int]) -> None:
+    """Stop processes that a command started and did not record because it was killed.
 
     Args:
-        mark: stands in an option of every component of this rehearsal and of no other program: its state folder.
-        known: pids that have a record.
+        mark: the state folder, which occurs in an option of each component of this rehearsal and of no other program.
+        recorded: pids that have a record.
     """
     for process in psutil.process_iter():
         try:
-            if process.pid in known or not procfs.leads_session(process):
+            if process.pid in recorded or not procfs.leads_session(process):
                 continue
-            # Options only, after a "=": an editor or a shell may well have a file below the folder open.
+            # Match options only, after "=": an editor or a shell may have a file of the folder as an argument.
             if any(part.startswith("--") and f"={mark}" in part for part in procfs.command_line(process)):
                 stop(process, 10)
         except (psutil.Error, ProcessLookupError):
-            continue  # it ended while we looked, or is another user's
+            continue  # it has ended, or belongs to another user
 
 
 def stop(process: psutil.Process, seconds: float) -> None:
-    """SIGTERM, and SIGKILL where it has not ended after ``seconds``; returns when it is gone."""
+    """Send SIGTERM, then SIGKILL after ``seconds``; return when the process has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
         try:
-            _wait(process, seconds)
+            _wait_exit(process, seconds)
         except psutil.TimeoutExpired:
             process.kill()
-            _wait(process, 10)
+            _wait_exit(process, 10)
 
 
-def _wait(process: psutil.Process, seconds: float) -> None:
-    """Wait for its end; a zombie has ended, whoever has yet to reap it."""
-    until = time.monotonic() + seconds
+def _wait_exit(process: psutil.Process, seconds: float) -> None:
+    """Wait until the process has ended. A zombie has ended, even if its parent did not reap it yet."""
+    deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, os.WNOHANG)
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
             return
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise psutil.TimeoutExpired(seconds, process.pid)
         time.sleep(0.02)

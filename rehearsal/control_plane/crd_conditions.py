@@ -1,9 +1,9 @@
-"""Kinds that an API server left half installed when it died.
+"""CustomResourceDefinitions that an API server left unestablished when it ended.
 
-A CustomResourceDefinition becomes Established by a queue that the API server fills as a definition changes
+The API server sets the condition Established from a queue, to which it adds a definition when the definition changes
 (``updateCustomResourceDefinition`` in ``pkg/apiserver/customresource_handler.go`` of k8s.io/apiextensions-apiserver).
-One whose names were accepted just before the server died is not queued by the next server until its informer tells of
-all objects again, which is every five minutes: who waits for the kind waits as long.
+If the server ends just after it accepted the names, the next server adds the definition only at its informer's resync,
+up to five minutes later. Clients that wait for the kind wait as long.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ _API = "apiextensions.k8s.io/v1"
 _KIND = "CustomResourceDefinition"
 
 
-def finish_kinds(config: PlaneConfig) -> None:
-    """Have the API server finish the kinds that it left half installed: a change of their status queues them."""
+def requeue_unestablished(config: PlaneConfig) -> None:
+    """Change the status of unestablished definitions, so that the API server adds them to its queue."""
 
     async def run() -> None:
         async with await KubeClient.connect(config.state / "kubeconfig") as kube:
-            for found in (await kube.list(_API, _KIND))["items"]:
-                if is_half_installed(found):
-                    await _touch(kube, found)
+            for definition in (await kube.list(_API, _KIND))["items"]:
+                if is_unestablished(definition):
+                    await _touch(kube, definition)
 
     asyncio.run(run())
 
 
-def is_half_installed(definition: dict[str, Any]) -> bool:
-    """Tell whether a kind has its names and is not served."""
-    said = [conditions.condition_status(definition, kind) for kind in ("NamesAccepted", "Established")]
-    return said[0] == "True" and said[1] != "True"
+def is_unestablished(definition: dict[str, Any]) -> bool:
+    """Return whether a definition's names are accepted but the kind is not served."""
+    accepted, established = (conditions.condition_status(definition, kind) for kind in ("NamesAccepted", "Established"))
+    return accepted == "True" and established != "True"
 
 
 async def _touch(kube: KubeClient, definition: dict[str, Any]) -> None:
     meta = definition["metadata"]
-    kept = [one for one in definition["status"]["conditions"] if one["type"] != "Established"]
-    # With its version: who changes it meanwhile has queued it.
+    kept = [condition for condition in definition["status"]["conditions"] if condition["type"] != "Established"]
+    # With the resourceVersion: a concurrent change has queued the definition, and the conflict is ignored below.
     body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": {"conditions": kept}}
     try:
         await kube.patch(_API, _KIND, meta["name"], body, subresource="status", field_manager="inferstack-rehearsal")

@@ -1,4 +1,4 @@
-"""kubeconfigs of the administrator and of the components."""
+"""The kubeconfigs of the administrator and of the components."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rehearsal.control_plane.pki import CLIENTS, write_private
 
 
 def make_kubeconfig(server: str, authority: bytes, certificate: bytes, key: bytes, user: str) -> dict[str, Any]:
-    """Return a kubeconfig that carries its credentials in itself.
+    """Return a kubeconfig with embedded credentials.
 
     Args:
         server: URL of the API server.
         authority: PEM of the CA.
         certificate: PEM of the user's certificate.
         key: PEM of its private key.
-        user: name shown by ``kubectl config view``.
+        user: user name in the kubeconfig.
     """
 
     def encode(content: bytes) -> str:
@@ -42,7 +42,7 @@ def write_all(config: PlaneConfig) -> None:
     authority = (config.pki / "ca.crt").read_bytes()
     for name, (user, _) in CLIENTS.items():
         certificate, key = ((config.pki / f"{name}.{kind}").read_bytes() for kind in ("crt", "key"))
-        # JSON is YAML, and is written and read many times faster.
+        # JSON is valid YAML, and much faster to read and write.
         text = json.dumps(make_kubeconfig(server, authority, certificate, key, user), indent=1) + "\n"
         path = config.state / "kubeconfig" if name == "admin" else config.pki / f"{name}.kubeconfig"
         if not path.exists() or path.read_text() != text:

@@ -1,20 +1,15 @@
-"""A component as data, and what its builders are given."""
+"""The data model of the control plane: components, their ports, the options of a rehearsal."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Probe:
-    """How to ask a component whether it is ready: an HTTP GET that answers 200."""
-
-    url: str
-    secure: bool = False
-    """Use our CA and the administrator's certificate."""
+from rehearsal.control_plane.probe import Probe
 
 
 @dataclass(frozen=True)
@@ -27,15 +22,15 @@ class Component:
     args: tuple[str, ...]
     probe: Probe
     ports: tuple[int, ...]
-    """TCP ports it listens on, all on loopback; the first is shown to people."""
-    needs: tuple[str, ...] = ()
-    """Components that must be ready before this one is started."""
-    restart_with_needs: bool = False
-    """Start it again where one of those is younger: after an outage its own watches come back half a minute later."""
-    prepare: Callable[[PlaneConfig], None] | None = None
-    """What is to be done right before each start."""
+    """TCP ports that it listens on, all on loopback; `status` shows the first."""
+    depends_on: tuple[str, ...] = ()
+    """Components that must be ready before this one starts."""
+    restart_with_dependencies: bool = False
+    """Restart when a dependency was restarted: after an outage, its watches resume only half a minute later."""
+    pre_start: Callable[[PlaneConfig], None] | None = None
+    """Hook that runs before each start."""
     stop_seconds: float = 10
-    """Time for an orderly end before SIGKILL."""
+    """Grace period between SIGTERM and SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Ports:
     scheduler: int
     kwok: int
     agent: int
-    # Newer than the rehearsals of some users: 0 until their next start.
+    # Rehearsals of earlier versions lack these ports: 0 until their next start.
     load: int = 0
     prometheus: int = 0
     adapter: int = 0
@@ -58,41 +53,41 @@ class Ports:
 
 @dataclass(frozen=True)
 class Adapter:
-    """How prometheus-adapter is run, which serves custom.metrics.k8s.io."""
+    """Options of prometheus-adapter, which serves custom.metrics.k8s.io."""
 
     rules: tuple[Mapping[str, Any], ...] = ()
-    """Entries of `rules` of its configuration: which series it offers under which name."""
+    """Entries of `rules` in its configuration: the metrics that it derives from series."""
     relist_seconds: int = 30
-    """Time between two looks at which series there are: a new one is found within that."""
+    """Interval of series discovery (`--metrics-relist-interval`)."""
 
 
 @dataclass(frozen=True)
 class PlaneOptions:
-    """What one rehearsal has and another has not; kept in ``run/options.json`` until a start is given others."""
+    """Options of one rehearsal, stored in ``run/options.json`` until a start changes them."""
 
     metrics: bool = False
-    """Whether there are Prometheus and the load simulator that it scrapes."""
+    """Whether to run Prometheus and the load simulator that it scrapes."""
     adapter: Adapter | None = None
-    """Of prometheus-adapter; None: nobody serves custom.metrics.k8s.io. Of no effect without `metrics`."""
+    """None: no prometheus-adapter, so custom.metrics.k8s.io is not served. Has no effect without `metrics`."""
     hpa_sync_seconds: float = 15
-    """Time between two looks of the HorizontalPodAutoscalers' controller; 15 is Kubernetes' default."""
+    """Sync period of the HorizontalPodAutoscaler controller; 15 is Kubernetes' default."""
     hpa_downscale_seconds: float = 300
-    """Time over which that controller takes the highest of its answers before it scales down; Kubernetes' default."""
+    """Downscale stabilization window of that controller; 300 is Kubernetes' default."""
 
 
 @dataclass(frozen=True)
 class PlaneConfig:
-    """What every builder knows: where things are."""
+    """Locations and ports of one control plane: the input of every component builder."""
 
     state: Path
     ports: Ports
     options: PlaneOptions = field(default_factory=PlaneOptions)
     host: str = field(default="127.0.0.1")
-    """Loopback, always: the rehearsal is nobody else's business."""
+    """Always loopback: nothing outside this machine can reach the rehearsal."""
 
     @property
     def prometheus_url(self) -> str | None:
-        """Where Prometheus answers; None where the rehearsal has none."""
+        """URL of Prometheus, None if the rehearsal runs none."""
         return f"http://{self.host}:{self.ports.prometheus}" if self.options.metrics else None
 
     @property
@@ -120,11 +115,11 @@ class PlaneConfig:
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """What `status` says of one component."""
+    """Status of one component."""
 
     name: str
     state: str
-    """``running``, ``unhealthy`` (alive, but its probe fails), ``dead`` (was started and is gone) or ``stopped``."""
+    """``running``, ``unhealthy`` (the probe fails), ``dead`` (ended without being stopped) or ``stopped``."""
     pid: int | None = None
     port: int | None = None
     since: float | None = None
@@ -132,3 +127,23 @@ class ComponentStatus:
     memory: int | None = None
     """Resident memory, bytes."""
     detail: str = ""
+
+
+def read_options(path: Path) -> PlaneOptions:
+    """Return the stored options, or the defaults if there are none."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return PlaneOptions()
+    adapter = content.pop("adapter")
+    if adapter is not None:
+        adapter = Adapter(tuple(adapter["rules"]), adapter["relist_seconds"])
+    return PlaneOptions(adapter=adapter, **content)
+
+
+def write_options(path: Path, options: PlaneOptions) -> None:
+    """Store options atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(dataclasses.asdict(options), indent=1) + "\n")
+    partial.replace(path)

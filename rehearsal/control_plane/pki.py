@@ -1,4 +1,4 @@
-"""Keys and certificates of one rehearsal: an own CA that signs two servers and a few clients."""
+"""Keys and certificates of one rehearsal: a CA, two server certificates and the client certificates."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rehearsal.control_plane.components.apiserver import FRONT_PROXY_NAME, SERVICE_ADDRESS
 from rehearsal.metrics import METRICS_NAMESPACE, METRICS_SERVICE
 
-# Client name -> (common name, organisation): the user and group that RBAC sees. The API server's own roles cover the
-# first two; kwok and the agent play nodes and their devices, and are administrators for that.
+# Client name -> (common name, organisation): the user and the group for RBAC. Built-in roles cover the controller
+# manager and the scheduler. kwok and the agent simulate nodes and their devices, for which they are administrators.
 CLIENTS: Mapping[str, tuple[str, str]] = {
     "admin": ("inferstack-admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -27,9 +27,9 @@ CLIENTS: Mapping[str, tuple[str, str]] = {
     "load": ("inferstack-load", "system:masters"),
     "metrics-adapter": ("inferstack-metrics-adapter", "system:masters"),
 }
-# What the API server shows to the servers behind it, with the user's name in a header: no user of its own.
+# The API server's client certificate for aggregated API servers; the user's name is in a header.
 FRONT_PROXY = ("front-proxy", FRONT_PROXY_NAME)
-# Server -> (common name, names beside the addresses of loopback).
+# Server -> (common name, DNS names); loopback addresses are added to each.
 SERVERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "server": (
         "kube-apiserver",
@@ -41,7 +41,7 @@ SERVERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "kubernetes.default.svc.cluster.local",
         ),
     ),
-    # The API server checks the name of the Service behind which it finds the adapter.
+    # The API server verifies the name of the Service through which it reaches the adapter.
     "metrics-server": ("metrics-adapter", ("localhost", f"{METRICS_SERVICE}.{METRICS_NAMESPACE}.svc")),
 }
 _ADDRESSES = ("127.0.0.1", "::1", SERVICE_ADDRESS)
@@ -50,37 +50,37 @@ _RENEW = dt.timedelta(days=30)
 
 
 def ensure(folder: Path, now: dt.datetime) -> bool:
-    """Make what is missing or about to expire; return whether anything was made.
+    """Create keys and certificates that are missing or about to expire; return whether anything changed.
 
-    A CA that expires within 30 days is replaced, and with it all that it signed. Files are written with mode 0600
-    under another name first, so that a kill leaves no half of a key.
+    A CA that expires within 30 days is replaced together with all certificates that it signed. Files have mode 0600
+    and are written atomically.
 
     Args:
-        folder: where to; made with mode 0700.
+        folder: target folder, created with mode 0700.
         now: the current time, with a time zone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    made = False
-    if not _good(folder, "ca", now):
+    changed = False
+    if not _is_valid(folder, "ca", now):
         for old in folder.glob("*.crt"):
             old.unlink()
         _make_authority(folder, now)
-        made = True
+        changed = True
     authority = (_load_certificate(folder / "ca.crt"), _load_key(folder / "ca.key"))
     servers = {name: (common_name, "") for name, (common_name, _) in SERVERS.items()}
     proxy, proxy_name = FRONT_PROXY
     for name, (common_name, organisation) in {**servers, proxy: (proxy_name, ""), **CLIENTS}.items():
-        if not _good(folder, name, now):
+        if not _is_valid(folder, name, now):
             _make_leaf(folder, name, common_name, organisation, authority, now)
-            made = True
+            changed = True
     if not (folder / "service-account.key").exists():
         _write(folder / "service-account.key", _pem(ec.generate_private_key(ec.SECP256R1())))
-        made = True
-    return made
+        changed = True
+    return changed
 
 
-def _good(folder: Path, name: str, now: dt.datetime) -> bool:
+def _is_valid(folder: Path, name: str, now: dt.datetime) -> bool:
     certificate = folder / f"{name}.crt"
     if not certificate.exists() or not (folder / f"{name}.key").exists():
         return False
@@ -105,7 +105,7 @@ def _make_authority(folder: Path, now: dt.datetime) -> None:
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    # The key goes first: a certificate is there only with its key.
+    # The key goes first: a certificate exists only together with its key.
     _write(folder / "ca.key", _pem(key))
     _write(folder / "ca.crt", builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
@@ -144,7 +144,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        # An hour back: clocks on one machine agree, but the kernel may step them.
+        # One hour back, in case the clock is set back.
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + valid)
     )
@@ -170,18 +170,18 @@ def _load_certificate(path: Path) -> x509.Certificate:
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{path} holds no elliptic-curve key; delete the folder {path.parent} to have all made anew")
+        raise TypeError(f"{path} is not an elliptic-curve key; delete the folder {path.parent} to recreate all keys")
     return key
 
 
 def _write(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-    fresh.replace(path)
+    partial.replace(path)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+    """Write a file atomically with mode 0600."""
     _write(path, text.encode())

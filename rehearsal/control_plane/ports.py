@@ -1,4 +1,4 @@
-"""TCP ports of a rehearsal: chosen once, kept, checked before use."""
+"""TCP ports of a rehearsal: allocated once, stored, and checked before each start."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from inferstack.errors import UserError
 from rehearsal.control_plane.model import Ports
 
-# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so that none of
-# those ever sits on a port of ours between a stop and the next start.
+# Below the ephemeral port range (32768 and up on Linux), so that no outgoing connection takes one of these ports
+# between a stop and the next start.
 _RANGE = range(20000, 32000)
 
-_LAST_THREAD = 2.0
-"""Seconds to wait for that; seen with an API server that was killed on a busy machine."""
+_RELEASE_SECONDS = 2.0
+"""A killed process holds its ports until its last thread has ended; measured with an API server on a busy machine."""
 
 
 def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a loopback port."""
+    """Return whether no process listens on a loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,56 +33,56 @@ def is_free(port: int) -> bool:
 
 
 def read(path: Path) -> Ports:
-    """Return the kept ports."""
+    """Return the stored ports."""
     return Ports(**json.loads(path.read_text()))
 
 
-def propose() -> Ports:
-    """Return free ports without keeping them."""
-    taken: set[int] = set()
+def propose_free() -> Ports:
+    """Return free ports without storing them."""
+    reserved: set[int] = set()
     for _ in dataclasses.fields(Ports):
-        taken.add(_fresh(taken))
-    return Ports(*sorted(taken))
+        reserved.add(_free_port(reserved))
+    return Ports(*sorted(reserved))
 
 
-def choose(path: Path, *, running: Collection[int], apiserver: int | None = None) -> Ports:
-    """Return the rehearsal's ports: those kept in ``path``, with new ones for those taken by others meanwhile.
+def allocate(path: Path, *, running: Collection[int], apiserver: int | None = None) -> Ports:
+    """Return the ports stored in ``path``, with a new port for each one that another program uses now.
 
-    The API server's port is part of its address, which users and stacks know, so it is never changed silently.
+    The API server's port never changes without the user's request: kubeconfigs and stacks contain it.
 
     Args:
-        path: JSON file; written when anything changed.
-        running: ports on which our own processes listen right now.
-        apiserver: the port that the user wants for the API server.
+        path: JSON file; written if anything changed.
+        running: ports on which the rehearsal's own processes listen.
+        apiserver: port of the API server, if the user chose one.
 
     Raises:
-        UserError: the API server's port is taken by another program.
+        UserError: another program uses the API server's port.
     """
-    kept: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-    chosen: dict[str, int] = {}
+    stored: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    allocated: dict[str, int] = {}
     for field in dataclasses.fields(Ports):
-        port = kept.get(field.name)
+        port = stored.get(field.name)
         if field.name == "apiserver":
             port = apiserver or port
-            if port and port not in running and _stays_taken(port):
+            if port and port not in running and _remains_in_use(port):
                 raise UserError(
-                    f"port {port}, the API server's, is taken by another program: end that program, or choose "
-                    "another one with `inferstack rehearsal start --port N`"
+                    f"another program uses port {port} of the API server: stop that program, or choose "
+                    "another port with `inferstack rehearsal start --port N`"
                 )
-        if port is None or (port not in running and _stays_taken(port)):
-            port = _fresh({*chosen.values(), *kept.values()})
-        chosen[field.name] = port
-    if chosen != kept:
-        fresh = path.with_suffix(".partial")
+        if port is None or (port not in running and _remains_in_use(port)):
+            port = _free_port({*allocated.values(), *stored.values()})
+        allocated[field.name] = port
+    if allocated != stored:
+        partial = path.with_suffix(".partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(chosen, indent=1) + "\n")
-        fresh.replace(path)
-    return Ports(**chosen)
+        partial.write_text(json.dumps(allocated, indent=1) + "\n")
+        partial.replace(path)
+    return Ports(**allocated)
 
 
-def _stays_taken(port: int) -> bool:
-    """Tell whether a port is still taken after a while: a killed process holds it until its last thread has ended."""
-    deadline = time.monotonic() + _LAST_THREAD
+def _remains_in_use(port: int) -> bool:
+    """Return whether a port is still in use after `_RELEASE_SECONDS`."""
+    deadline = time.monotonic() + _RELEASE_SECONDS
     while not is_free(port):
         if time.monotonic() > deadline:
             return True
@@ -90,9 +90,9 @@ def _stays_taken(port: int) -> bool:
     return False
 
 
-def _fresh(taken: set[int]) -> int:
-    # Random, so that rehearsals that start at the same time hardly ever look at the same port.
+def _free_port(reserved: set[int]) -> int:
+    # Random, so that rehearsals that start at the same time rarely try the same port.
     for port in random.SystemRandom().sample(_RANGE, 200):
-        if port not in taken and is_free(port):
+        if port not in reserved and is_free(port):
             return port
-    raise UserError(f"no free port was found between {_RANGE.start} and {_RANGE.stop}: end some programs and try again")
+    raise UserError(f"no free port between {_RANGE.start} and {_RANGE.stop}: stop some programs and try again")

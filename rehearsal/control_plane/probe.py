@@ -1,4 +1,4 @@
-"""Asking a component whether it is ready."""
+"""Readiness probes of components."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.control_plane.model import Probe
+
+@dataclass(frozen=True)
+class Probe:
+    """An HTTP GET that returns status 200 when the component is ready."""
+
+    url: str
+    secure: bool = False
+    """Use the rehearsal's CA and the administrator's certificate."""
 
 
-def ask(probe: Probe, pki: Path, *, seconds: float = 2) -> str | None:
-    """Return None when the component answers 200, else why not, in a few words."""
+def check(probe: Probe, pki: Path, *, seconds: float = 2) -> str | None:
+    """Return None if the component is ready, else the reason in a few words."""
     context = None
     if probe.secure:
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
@@ -22,9 +30,9 @@ def ask(probe: Probe, pki: Path, *, seconds: float = 2) -> str | None:
             return None
     except urllib.error.HTTPError as error:
         with error:
-            first = error.read(300).decode(errors="replace").strip().splitlines()
-        return f"answers {error.code}: {first[0] if first else error.reason}"
+            lines = error.read(300).decode(errors="replace").strip().splitlines()
+        return f"returns status {error.code}: {lines[0] if lines else error.reason}"
     except urllib.error.URLError as error:
-        return f"does not answer: {error.reason}"
+        return f"does not respond: {error.reason}"
     except (OSError, http.client.HTTPException) as error:
-        return f"does not answer: {error}"
+        return f"does not respond: {error}"

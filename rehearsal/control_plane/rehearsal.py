@@ -1,4 +1,4 @@
-"""Start, stop and look at one rehearsal."""
+"""Start, stop and inspect one rehearsal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ from inferstack.project import project_root
 from inferstack.toolchain.binaries import ensure
 from rehearsal import pod_process as pods
 from rehearsal.control_plane import component_process as process
-from rehearsal.control_plane import kubeconfig, options, pki, ports, probe
-from rehearsal.control_plane.components import build_all, build_any
-from rehearsal.control_plane.model import Component, ComponentStatus, PlaneConfig, PlaneOptions
+from rehearsal.control_plane import kubeconfig, pki, ports, probe
+from rehearsal.control_plane.components import build_enabled, build_every
+from rehearsal.control_plane.model import (
+    Component,
+    ComponentStatus,
+    PlaneConfig,
+    PlaneOptions,
+    read_options,
+    write_options,
+)
 
 Report = Callable[[str], None]
 Resolve = Callable[[Sequence[str], Report], Mapping[str, Path]]
 
-# A cold API server on a busy machine of two cores has taken 15 s; four times that is a failure.
+# A cold start of the API server took 15 s on a busy machine with two cores; four times that is a failure.
 _START_SECONDS = 60.0
 
 
@@ -38,11 +45,11 @@ def _tools(names: Sequence[str], report: Report) -> Mapping[str, Path]:
 
 
 class Rehearsal:
-    """The control plane below one state folder.
+    """The control plane of one state folder.
 
     Args:
-        state: the folder; made by `start`.
-        resolve: from names of tools to their binaries; downloads or builds what is missing.
+        state: the folder; `start` creates it.
+        resolve: maps names of tools to binaries; downloads or builds missing ones.
     """
 
     def __init__(self, state: Path, *, resolve: Resolve = _tools) -> None:
@@ -56,81 +63,81 @@ class Rehearsal:
         return self.state / "kubeconfig"
 
     def log_path(self, component: str) -> Path:
-        """The file that a component writes its output to."""
+        """The file with a component's output."""
         return self.state / "logs" / f"{component}.log"
 
     @property
     def prometheus_url(self) -> str | None:
-        """Address of the rehearsal's Prometheus; None where it has none, or was never started."""
+        """URL of Prometheus; None if the rehearsal runs none or was never started."""
         path = self._run / "ports.json"
         return self._config_or_default().prometheus_url if path.exists() else None
 
     @property
     def options(self) -> PlaneOptions:
-        """What it was started with last; the defaults before the first start."""
-        return options.read(self._run / "options.json")
+        """The options of the last start; the defaults before the first start."""
+        return read_options(self._run / "options.json")
 
-    def start(self, report: Report, *, port: int | None = None, wanted: PlaneOptions | None = None) -> None:
-        """Bring all components up that are not; those that are healthy stay as they are, data is kept.
+    def start(self, report: Report, *, port: int | None = None, options: PlaneOptions | None = None) -> None:
+        """Start all components that are not healthy. Healthy components and all data stay.
 
-        Safe to repeat, to interrupt and to run twice at once: the second waits for the first.
+        Safe to repeat and to interrupt. Of two concurrent calls, the second waits for the first.
 
         Args:
-            report: takes a line for each step.
-            port: for the API server, instead of the one that was chosen at first.
-            wanted: what it is to have, instead of what it had at the last start; what it is not to have is stopped.
+            report: called with one line per step.
+            port: new port of the API server; None keeps the present one.
+            options: new options; None keeps those of the last start. Components that they disable are stopped.
 
         Raises:
-            UserError: a component does not come up (with the end of its log), or a port is taken.
+            UserError: a component does not become ready (the message ends with its log), or a port is in use.
         """
         with self._locked(report):
-            if wanted is not None:
-                options.write(self._run / "options.json", wanted)
+            if options is not None:
+                write_options(self._run / "options.json", options)
             self._start_all(report, port)
 
-    def revive(self, report: Report) -> None:
-        """Start again what died of a rehearsal that runs; does nothing where all live, or where it was stopped.
+    def restart_dead_components(self, report: Report) -> None:
+        """Restart the components of a running rehearsal that have ended; do nothing in a stopped rehearsal.
 
         Raises:
             UserError: as `start`.
         """
-        if not self._has_died():
+        if not self._has_dead_components():
             return
         with self._locked(report):
-            if self._has_died():  # nobody has stopped it, or brought it back, meanwhile
+            if self._has_dead_components():  # another command may have stopped or restarted it meanwhile
                 self._start_all(report, None)
 
-    def commands(self, wanted: PlaneOptions | None = None) -> list[list[str]]:
-        """Return the commands that `start` would run, without running or writing anything."""
+    def commands(self, options: PlaneOptions | None = None) -> list[list[str]]:
+        """Return the commands that `start` would run; nothing is run or written."""
         config = self._config_or_default()
-        components = build_all(config if wanted is None else replace(config, options=wanted))
-        places = {component.tool: Path(component.tool) for component in components if component.tool}
-        return [self._argv(component, places) for component in components]
+        components = build_enabled(config if options is None else replace(config, options=options))
+        binaries = {component.tool: Path(component.tool) for component in components if component.tool}
+        return [self._argv(component, binaries) for component in components]
 
     def stop(self, report: Report = lambda _: None, *, purge: bool = False) -> None:
-        """End all components, last started first, and what the agent runs for pods.
+        """Stop all components in reverse start order, and the processes of pods.
 
         Args:
-            report: takes a line for each step.
-            purge: also remove everything below the state folder that belongs to the control plane.
+            report: called with one line per step.
+            purge: also remove the control plane's data from the state folder.
         """
         if not self.state.exists():
             return
         with self._locked(report):
-            for component in reversed(build_any(self._config_or_default())):
+            for component in reversed(build_every(self._config_or_default())):
                 self._stop_one(component, report)
-            for left in pods.find_leftovers(self.state).values():
-                # The agent ends its pods' processes; these are of one that was killed.
+            for pod_process in pods.find_leftovers(self.state).values():
+                # The agent stops the processes of its pods; these belong to an agent that was killed.
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    process.stop(psutil.Process(left.pid), 10)
+                    process.stop(psutil.Process(pod_process.pid), 10)
             if purge:
                 for name in ("etcd", "pki", "run", "logs", "prometheus", "load"):
                     shutil.rmtree(self.state / name, ignore_errors=True)
                 self.kubeconfig.unlink(missing_ok=True)
 
     def status(self) -> list[ComponentStatus]:
-        """Return the state of every component, asking each that is alive."""
-        components = build_all(self._config_or_default())
+        """Return the status of every component; running components are probed."""
+        components = build_enabled(self._config_or_default())
         with ThreadPoolExecutor(len(components)) as pool:
             return list(pool.map(self._status, components))
 
@@ -148,110 +155,110 @@ class Rehearsal:
             return ComponentStatus(component.name, "stopped")
         running = record.process()
         if running is None:
-            detail = f"ended unasked; see {self.log_path(component.name)}"
+            detail = f"ended unexpectedly; see {self.log_path(component.name)}"
             return ComponentStatus(component.name, "dead", record.pid, component.ports[0], detail=detail)
-        trouble = probe.ask(component.probe, self.state / "pki")
+        probe_error = probe.check(component.probe, self.state / "pki")
         try:
             memory = running.memory_info().rss
         except psutil.NoSuchProcess:
             memory = None
-        state = "unhealthy" if trouble else "running"
+        state = "unhealthy" if probe_error else "running"
         return ComponentStatus(
-            component.name, state, record.pid, component.ports[0], record.created, memory, trouble or ""
+            component.name, state, record.pid, component.ports[0], record.created, memory, probe_error or ""
         )
 
-    def _has_died(self) -> bool:
-        names = [component.name for component in build_all(self._config_or_default())]
+    def _has_dead_components(self) -> bool:
+        names = [component.name for component in build_enabled(self._config_or_default())]
         records = [process.read(self._run / f"{name}.json") for name in names]
         return any(record is not None and record.process() is None for record in records)
 
     def _start_all(self, report: Report, port: int | None) -> None:
         binaries = self._binaries(report)
         components = self._prepare(port)
-        began = time.monotonic()
-        wanted = {component.name for component in components}
-        for component in reversed(build_any(self._config_or_default())):
-            if component.name not in wanted:
+        start_time = time.monotonic()
+        enabled = {component.name for component in components}
+        for component in reversed(build_every(self._config_or_default())):
+            if component.name not in enabled:
                 self._stop_one(component, report)
         waiting = list(components)
         ready: set[str] = set()
         started = 0
         with ThreadPoolExecutor(len(components)) as pool:
             while waiting:
-                wave = [component for component in waiting if ready.issuperset(component.needs)]
-                started += sum(pool.map(lambda component: self._bring_up(component, binaries, report), wave))
-                ready.update(component.name for component in wave)
-                waiting = [component for component in waiting if component not in wave]
+                batch = [component for component in waiting if ready.issuperset(component.depends_on)]
+                started += sum(pool.map(lambda component: self._ensure_running(component, binaries, report), batch))
+                ready.update(component.name for component in batch)
+                waiting = [component for component in waiting if component not in batch]
         if started:
-            report(f"control plane ready after {time.monotonic() - began:.1f} s: {self.kubeconfig}")
+            report(f"control plane ready after {time.monotonic() - start_time:.1f} s: {self.kubeconfig}")
 
     def _prepare(self, port: int | None) -> list[Component]:
-        """Write certificates and kubeconfigs where needed; return the components."""
-        names = [component.name for component in build_any(self._config_or_default())]
+        """Allocate ports, write certificates and kubeconfigs; return the enabled components."""
+        names = [component.name for component in build_every(self._config_or_default())]
         records = [process.read(self._run / f"{name}.json") for name in names]
-        process.end_strays(f"{self.state}/", {record.pid for record in records if record})
+        process.stop_unrecorded(f"{self.state}/", {record.pid for record in records if record})
         running = {number for record in records if record and record.process() for number in record.ports}
-        chosen = ports.choose(self._run / "ports.json", running=running, apiserver=port)
-        config = PlaneConfig(self.state, chosen, self.options)
+        allocated = ports.allocate(self._run / "ports.json", running=running, apiserver=port)
+        config = PlaneConfig(self.state, allocated, self.options)
         pki.ensure(config.pki, dt.datetime.now(dt.UTC))
         kubeconfig.write_all(config)
-        return build_all(config)
+        return build_enabled(config)
 
     def _config_or_default(self) -> PlaneConfig:
-        """The kept configuration; before the first start, one with ports that are free now."""
+        """Return the stored configuration; before the first start, one with ports that are free now."""
         path = self._run / "ports.json"
         if path.exists():
             return PlaneConfig(self.state, ports.read(path), self.options)
-        return PlaneConfig(self.state, ports.propose(), self.options)
+        return PlaneConfig(self.state, ports.propose_free(), self.options)
 
     def _binaries(self, report: Report) -> Mapping[str, Path]:
-        names = [component.tool for component in build_all(self._config_or_default()) if component.tool]
+        names = [component.tool for component in build_enabled(self._config_or_default()) if component.tool]
         return self._resolve(names, report)
 
     def _argv(self, component: Component, binaries: Mapping[str, Path]) -> list[str]:
         program = str(binaries[component.tool]) if component.tool else sys.executable
         return [program, *component.args]
 
-    def _bring_up(self, component: Component, binaries: Mapping[str, Path], report: Report) -> bool:
-        """Have one component running and ready; return whether it had to be started."""
+    def _ensure_running(self, component: Component, binaries: Mapping[str, Path], report: Report) -> bool:
+        """Ensure that a component runs and is ready; return whether it was started."""
         path = self._run / f"{component.name}.json"
         argv = self._argv(component, binaries)
         record = process.read(path)
         running = record.process() if record else None
-        renewed = self._renewed(component, record) if record else None
-        as_wanted = running and record and record.argv == argv and not renewed
-        if as_wanted and not probe.ask(component.probe, self.state / "pki"):
+        restarted = self._restarted_dependency(component, record) if record else None
+        up_to_date = running and record and record.argv == argv and not restarted
+        if up_to_date and not probe.check(component.probe, self.state / "pki"):
             return False
         if running:
-            why = "its arguments changed" if record and record.argv != argv else "it does not answer"
-            why = f"{renewed} is new" if renewed else why
-            report(f"{component.name}: restarting, {why}")
+            reason = "its arguments changed" if record and record.argv != argv else "its probe fails"
+            reason = f"{restarted} was restarted" if restarted else reason
+            report(f"{component.name}: restarting, {reason}")
             process.stop(running, component.stop_seconds)
         elif record:
-            report(f"{component.name}: it died, starting it again")
-        began = time.monotonic()
-        if component.prepare:
-            component.prepare(self._config_or_default())
+            report(f"{component.name}: ended unexpectedly, restarting")
+        start_time = time.monotonic()
+        if component.pre_start:
+            component.pre_start(self._config_or_default())
         log = self.log_path(component.name)
-        fresh = process.start(argv, cwd=project_root(), log=log, record=path, ports=component.ports)
-        while trouble := probe.ask(component.probe, self.state / "pki"):
-            if fresh.process() is None:
-                raise UserError(f"{component.name} ended at its start; the end of {log}:\n{tail(log, 12)}")
-            if time.monotonic() - began > _START_SECONDS:
+        started_record = process.start(argv, cwd=project_root(), log=log, record_path=path, ports=component.ports)
+        while probe_error := probe.check(component.probe, self.state / "pki"):
+            if started_record.process() is None:
+                raise UserError(f"{component.name} ended during start-up; the end of {log}:\n{tail(log, 12)}")
+            if time.monotonic() - start_time > _START_SECONDS:
                 raise UserError(
-                    f"{component.name} is not ready after {_START_SECONDS:.0f} s ({trouble}); the end of {log}:\n"
+                    f"{component.name} is not ready after {_START_SECONDS:.0f} s ({probe_error}); the end of {log}:\n"
                     f"{tail(log, 12)}"
                 )
             time.sleep(0.05)
-        report(f"{component.name} ready ({time.monotonic() - began:.1f} s)")
+        report(f"{component.name} ready ({time.monotonic() - start_time:.1f} s)")
         return True
 
-    def _renewed(self, component: Component, record: process.Record) -> str | None:
-        """Return what the component needs and is younger than it, where that calls for a restart."""
-        if not component.restart_with_needs:
+    def _restarted_dependency(self, component: Component, record: process.ProcessRecord) -> str | None:
+        """Return a dependency that started after the component and so requires its restart, None if there is none."""
+        if not component.restart_with_dependencies:
             return None
-        needed = {name: process.read(self._run / f"{name}.json") for name in component.needs}
-        return next((name for name, other in needed.items() if other and other.created > record.created), None)
+        dependencies = {name: process.read(self._run / f"{name}.json") for name in component.depends_on}
+        return next((name for name, other in dependencies.items() if other and other.created > record.created), None)
 
     @contextlib.contextmanager
     def _locked(self, report: Report) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A second API server on the store of the shared control plane, which writes down what it is asked.
+"""A second API server on the store of the shared control plane, which writes down what it is readiness.
 
 It also looks whether whoever sets an owner reference that blocks the owner's deletion may do so, as some clusters do
 and the rehearsal's own does not.
@@ -21,8 +21,9 @@ from inferstack.k8s.auth import load_kubeconfig
 from inferstack.toolchain import binaries
 from rehearsal.control_plane import Rehearsal, probe
 from rehearsal.control_plane.components.apiserver import ADMISSION, build_apiserver
-from rehearsal.control_plane.model import PlaneConfig, Probe
+from rehearsal.control_plane.model import PlaneConfig
 from rehearsal.control_plane.ports import is_free, read
+from rehearsal.control_plane.probe import Probe
 
 _POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -87,9 +88,9 @@ def _redirected(kubeconfig: Path, port: int) -> dict[str, Any]:
     return content
 
 
-def _wait(server: subprocess.Popen[bytes], asked: Probe, pki: Path, output: Path) -> None:
+def _wait(server: subprocess.Popen[bytes], readiness: Probe, pki: Path, output: Path) -> None:
     deadline = time.monotonic() + _STARTS_WITHIN
-    while trouble := probe.ask(asked, pki):
+    while probe_error := probe.check(readiness, pki):
         assert server.poll() is None, output.read_text()[-4000:]
-        assert time.monotonic() < deadline, f"{trouble}\n{output.read_text()[-4000:]}"
+        assert time.monotonic() < deadline, f"{probe_error}\n{output.read_text()[-4000:]}"
         time.sleep(0.1)

@@ -21,7 +21,7 @@ from inferstack.controllers.rbac import rules
 from inferstack.k8s import KubeClient
 from inferstack.k8s.auth import cluster_of
 from inferstack.project import project_root
-from rehearsal.control_plane.ports import propose
+from rehearsal.control_plane.ports import propose_free
 from rehearsal.simulators.pods.credentials import make_kubeconfig
 
 MANAGER = "test"
@@ -78,7 +78,7 @@ def serving(admin: Path, folder: Path, usage_seconds: int = 60) -> Iterator[Oper
     """
     namespace = f"operator-{secrets.token_hex(4)}"
     kubeconfig = asyncio.run(_prepare(admin, folder, namespace))
-    port = propose().agent  # a random free one: other runs on this machine look for theirs at the same time
+    port = propose_free().agent  # a random free one: other runs on this machine look for theirs at the same time
     running = Operator(kubeconfig, folder / "operator.log", port, usage_seconds)
     running.start()
     try:

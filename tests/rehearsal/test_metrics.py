@@ -21,7 +21,7 @@ from inferstack.api import MetricType, RuntimeName, constants, runtimes
 from inferstack.api.runtimes import make_adapter_rules
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, KubeClient
-from rehearsal.control_plane import Keeper, Rehearsal
+from rehearsal.control_plane import Rehearsal, Supervisor
 from rehearsal.control_plane.model import Adapter, PlaneOptions
 from rehearsal.load import control
 from rehearsal.load.scenario import parse
@@ -51,7 +51,7 @@ def quiet(_: str) -> None:
 def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """A control plane with metrics, our operator, and the monitors and rules of the monitoring role."""
     rehearsal = Rehearsal(tmp_path_factory.mktemp("metered") / "state")
-    rehearsal.start(quiet, wanted=OPTIONS)
+    rehearsal.start(quiet, options=OPTIONS)
     try:
         with (
             served(rehearsal, crds_of("kube-prometheus-stack")),
@@ -228,7 +228,7 @@ async def test_killed_metrics_component_restarts_and_namespaces_can_be_deleted_m
         await _until(lambda: _no_api(kube))
     await _until(lambda: _gone(kube, doomed), 40)
     lines: list[str] = []
-    with Keeper(metered, lines.append):
+    with Supervisor(metered, lines.append):
         await _until(lambda: _says(lines, f"{name} ready"), 60)
     assert {status.state for status in metered.status()} == {"running"}
 
@@ -247,11 +247,11 @@ async def test_disabling_metrics_stops_components_and_removes_their_objects(
     extra = {"load", "prometheus", "prometheus-adapter"}
     running = [psutil.Process(status.pid) for status in metered.status() if status.name in extra and status.pid]
     assert len(running) == len(extra)
-    await asyncio.to_thread(lambda: metered.start(quiet, wanted=PlaneOptions()))
+    await asyncio.to_thread(lambda: metered.start(quiet, options=PlaneOptions()))
     assert [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert metered.prometheus_url is None
     assert extra.isdisjoint(status.name for status in metered.status())
     await _until(lambda: _no_api(kube))
-    await asyncio.to_thread(lambda: metered.start(quiet, wanted=OPTIONS))
+    await asyncio.to_thread(lambda: metered.start(quiet, options=OPTIONS))
     assert {status.state for status in metered.status()} == {"running"}
     assert json.loads((metered.state / "run" / "options.json").read_text())["hpa_sync_seconds"] == 1

@@ -23,7 +23,7 @@ import pytest
 from inferstack.errors import UserError
 from inferstack.k8s import ApiError, KubeClient
 from inferstack.k8s.conditions import condition_status
-from rehearsal.control_plane import Keeper, Rehearsal
+from rehearsal.control_plane import Rehearsal, Supervisor
 from rehearsal.control_plane.components import BUILDERS
 
 pytestmark = pytest.mark.rehearsal
@@ -192,7 +192,7 @@ def test_half_installed_crd_becomes_established(own: Rehearsal, mended: bool, mo
             condition |= {"status": "False", "reason": "Installing"}
     etcd.write(key, stored)
     if not mended:
-        monkeypatch.setattr("rehearsal.control_plane.crd_conditions.is_half_installed", lambda _: False)
+        monkeypatch.setattr("rehearsal.control_plane.crd_conditions.is_unestablished", lambda _: False)
     own.start(quiet)
     try:
         assert asyncio.run(settled(20 if mended else 5)) == str(mended)
@@ -242,23 +242,23 @@ async def _holder(kubeconfig: Path, node: str, other_than: str | None) -> str:
 def test_keeper_restarts_dead_components(own: Rehearsal, name: str) -> None:
     pid, lines = pids(own)[name], list[str]()
     assert pid is not None
-    with Keeper(own, lines.append):
+    with Supervisor(own, lines.append):
         psutil.Process(pid).kill()
         deadline = time.monotonic() + 60
         while not any(line.startswith(f"{name} ready") for line in lines):
             assert time.monotonic() < deadline, lines
             time.sleep(0.05)
 
-    assert f"{name}: it died, starting it again" in lines
+    assert f"{name}: ended unexpectedly, restarting" in lines
     assert states(own) == dict.fromkeys(NAMES, "running")
     assert pids(own)[name] != pid
 
 
 def test_keeper_ignores_a_stopped_rehearsal(own: Rehearsal) -> None:
     lines: list[str] = []
-    with Keeper(own, lines.append):
+    with Supervisor(own, lines.append):
         Rehearsal(own.state).stop()
-        own.revive(lines.append)
+        own.restart_dead_components(lines.append)
 
     assert lines == []
     assert states(own) == dict.fromkeys(NAMES, "stopped")
@@ -296,7 +296,7 @@ def test_concurrent_starts_start_each_component_once(own: Rehearsal) -> None:
 def test_killed_start_is_resumed(own: Rehearsal) -> None:
     own.stop()
     code = (
-        "import os, sys; from pathlib import Path; from rehearsal.control_plane import Keeper, Rehearsal\n"
+        "import os, sys; from pathlib import Path; from rehearsal.control_plane import Supervisor, Rehearsal\n"
         "Rehearsal(Path(sys.argv[1])).start(lambda line: os.kill(os.getpid(), 9) if 'apiserver ready' in line else 0)"
     )
     root = Path(__file__).parents[2]
@@ -337,7 +337,7 @@ def test_failed_start_names_the_component_and_its_log(tmp_path: Path) -> None:
     false.chmod(0o700)
     rehearsal = Rehearsal(tmp_path / "state", resolve=lambda names, _: dict.fromkeys(names, false))
 
-    with pytest.raises(UserError, match=r"(?s)etcd ended at its start; the end of .*no such luck"):
+    with pytest.raises(UserError, match=r"(?s)etcd ended during start-up; the end of .*no such luck"):
         rehearsal.start(quiet)
 
     rehearsal.stop(purge=True)

@@ -58,7 +58,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A control plane with metrics, our operator, the scaler, and the monitors and rules of the monitoring role."""
     plane = Rehearsal(tmp_path_factory.mktemp("predictive") / "state")
-    plane.start(lambda _: None, wanted=OPTIONS)
+    plane.start(lambda _: None, options=OPTIONS)
     try:
         assert plane.prometheus_url
         with (

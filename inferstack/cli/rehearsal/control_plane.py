@@ -46,19 +46,19 @@ def start(
     Data and options of earlier starts are kept.
     """
     rehearsal = Rehearsal(state_dir())
-    wanted = rehearsal.options
+    options = rehearsal.options
     if metrics is not None:
-        adapter = wanted.adapter or Adapter(tuple(make_adapter_rules())) if metrics else None
-        wanted = replace(wanted, metrics=metrics, adapter=adapter)
+        adapter = options.adapter or Adapter(tuple(make_adapter_rules())) if metrics else None
+        options = replace(options, metrics=metrics, adapter=adapter)
     if hpa_sync_seconds is not None:
-        wanted = replace(wanted, hpa_sync_seconds=hpa_sync_seconds)
+        options = replace(options, hpa_sync_seconds=hpa_sync_seconds)
     if hpa_downscale_seconds is not None:
-        wanted = replace(wanted, hpa_downscale_seconds=hpa_downscale_seconds)
+        options = replace(options, hpa_downscale_seconds=hpa_downscale_seconds)
     if dry_run:
-        for command in rehearsal.commands(wanted):
+        for command in rehearsal.commands(options):
             typer.echo(shlex.join(command))
         return
-    rehearsal.start(output.say, port=port, wanted=wanted)
+    rehearsal.start(output.say, port=port, options=options)
 
 
 def stop(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import yaml
 
 from inferstack.api.runtimes import make_adapter_rules
-from rehearsal.control_plane import Adapter, ComponentStatus, Keeper, PlaneOptions, Rehearsal, tools_of
+from rehearsal.control_plane import Adapter, ComponentStatus, PlaneOptions, Rehearsal, Supervisor, required_tools
 
 Report = Callable[[str], None]
 
@@ -78,15 +78,15 @@ class LocalControlPlane:
 
     def tools(self) -> Iterable[str]:
         """Return the tools of the control plane."""
-        return tools_of(self._options())
+        return required_tools(self._options())
 
     def start(self, report: Report) -> None:
         """Start the control plane with the options that the stack needs."""
-        self._rehearsal.start(report, wanted=self._options())
+        self._rehearsal.start(report, options=self._options())
 
     def keep_up(self, report: Report) -> contextlib.AbstractContextManager[object]:
         """Restart components that end while the engine works."""
-        return Keeper(self._rehearsal, report)
+        return Supervisor(self._rehearsal, report)
 
     def remove(self, report: Report) -> None:
         """Stop the control plane and remove its data."""

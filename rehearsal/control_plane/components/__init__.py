@@ -1,4 +1,8 @@
-"""The components in the order in which they start; stopping goes the other way."""
+"""One module per component of the control plane: its arguments, ports, probe and dependencies.
+
+The builders are pure functions of the configuration; only a component's `pre_start` hook writes files or calls the
+API server.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +33,23 @@ BUILDERS = (
 PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
 
-def build_all(config: PlaneConfig) -> list[Component]:
-    """Return the components that a control plane has by its options."""
-    made = [build(config) for build in BUILDERS]
+def build_enabled(config: PlaneConfig) -> list[Component]:
+    """Return the components that the options enable, in start order."""
+    components = [build(config) for build in BUILDERS]
     if config.options.metrics:
-        made += [load.build_load(config), prometheus.build_prometheus(config)]
+        components += [load.build_load(config), prometheus.build_prometheus(config)]
         if config.options.adapter:
-            made.append(adapter.build_adapter(config))
-    return made
+            components.append(adapter.build_adapter(config))
+    return components
 
 
-def build_any(config: PlaneConfig) -> list[Component]:
-    """Return all components that a control plane may have, whatever its options: what may be running."""
+def build_every(config: PlaneConfig) -> list[Component]:
+    """Return all components, enabled or not: a disabled one may still run."""
     options = replace(config.options, metrics=True, adapter=config.options.adapter or Adapter())
-    return build_all(replace(config, options=options))
+    return build_enabled(replace(config, options=options))
 
 
-def tools_of(options: PlaneOptions) -> list[str]:
-    """Return the binaries that a control plane with such options runs."""
+def required_tools(options: PlaneOptions) -> list[str]:
+    """Return the binaries that a control plane with these options runs."""
     extra = ["prometheus", *(["prometheus-adapter"] if options.adapter else [])] if options.metrics else []
     return [*PLANE_TOOLS, *extra]

@@ -1,8 +1,9 @@
-"""The agent: plays what runs on the simulated nodes beside the kubelet."""
+"""The agent: simulates the operators and daemons of the nodes, apart from the kubelet."""
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 
 def build_agent(config: PlaneConfig) -> Component:
@@ -20,8 +21,8 @@ def build_agent(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"http://{config.host}:{config.ports.agent}/healthz"),
         ports=(config.ports.agent,),
-        needs=("kube-apiserver",),
-        # It ends the processes of its pods first, each with a grace period of its own.
+        depends_on=("kube-apiserver",),
+        # It stops the processes of its pods first, each with its own grace period.
         stop_seconds=40,
     )
 
@@ -29,5 +30,5 @@ def build_agent(config: PlaneConfig) -> Component:
 def _metrics(config: PlaneConfig) -> tuple[str, ...]:
     if not config.options.metrics:
         return ()
-    made = (f"--prometheus-port={config.ports.prometheus}", f"--load-port={config.ports.load}")
-    return (*made, f"--adapter-port={config.ports.adapter}") if config.options.adapter else made
+    flags = (f"--prometheus-port={config.ports.prometheus}", f"--load-port={config.ports.load}")
+    return (*flags, f"--adapter-port={config.ports.adapter}") if config.options.adapter else flags

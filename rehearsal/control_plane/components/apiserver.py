@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 SERVICE_RANGE = "10.96.0.0/16"
-# The first address of the range: in-cluster clients know the API server by it.
+# The first address of the range is the ClusterIP of the Service kubernetes.
 SERVICE_ADDRESS = "10.96.0.1"
-# Common name of the certificate that it shows to servers behind it.
+# Common name of the API server's client certificate for aggregated API servers.
 FRONT_PROXY_NAME = "front-proxy-client"
 
-# Those on by default, spelled out: the tests of quotas, limits and policies rest on them.
+# The default plugins, listed because the tests of quotas, limits and policies depend on them.
 ADMISSION = (
     "NamespaceLifecycle",
     "LimitRanger",
@@ -32,12 +33,12 @@ ADMISSION = (
     "ValidatingAdmissionPolicy",
     "ResourceQuota",
 )
-# What a chart registers here would be asked of pods that nobody runs: each write of its kinds would fail or wait.
+# No pod serves the webhooks that charts register: each write of the kinds they match would fail or time out.
 NO_ADMISSION = ("MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
 
 
 def build_apiserver(config: PlaneConfig) -> Component:
-    """Return the API server: own CA, RBAC on, nobody anonymous."""
+    """Return the API server, with its own CA, RBAC and no anonymous access."""
     address = f"https://{config.host}:{config.ports.apiserver}"
     return Component(
         name="kube-apiserver",
@@ -62,10 +63,10 @@ def build_apiserver(config: PlaneConfig) -> Component:
             "--allow-privileged=true",
             f"--enable-admission-plugins={','.join(ADMISSION)}",
             f"--disable-admission-plugins={','.join(NO_ADMISSION)}",
-            # There is one API server and no pod that reaches it by its service: nothing to reconcile.
+            # There is one API server, and no pod reaches it through the Service kubernetes.
             "--endpoint-reconciler-type=none",
-            # What is served beside it (custom.metrics.k8s.io) is asked in the user's name: by header, with a
-            # certificate that only the API server has.
+            # The aggregation layer (custom.metrics.k8s.io) passes the user's name in a header and authenticates
+            # with a certificate that only the API server has.
             f"--requestheader-client-ca-file={config.cert('ca')}",
             f"--requestheader-allowed-names={FRONT_PROXY_NAME}",
             "--requestheader-username-headers=X-Remote-User",
@@ -79,5 +80,5 @@ def build_apiserver(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"{address}/readyz", secure=True),
         ports=(config.ports.apiserver,),
-        needs=("etcd",),
+        depends_on=("etcd",),
     )

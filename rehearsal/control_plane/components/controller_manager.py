@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.crd_conditions import finish_kinds
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.crd_conditions import requeue_unestablished
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 
 def build_controller_manager(config: PlaneConfig) -> Component:
-    """Return the controller manager; each controller has its own service account, as on a real cluster."""
+    """Return the controller manager; each controller uses its own ServiceAccount, as in a real cluster."""
     kubeconfig = config.kubeconfig("controller-manager")
-    # Hundreds of jobs may come at once; the defaults (20 requests a second, 5 workers) are for small steady loads.
+    # Hundreds of jobs may be created at once; the defaults (20 requests per second, 5 workers) are too low for that.
     workers = ("deployment", "replicaset", "gc", "resource-quota", "namespace", "endpoint", "service-endpoint")
     return Component(
         name="kube-controller-manager",
@@ -29,7 +30,7 @@ def build_controller_manager(config: PlaneConfig) -> Component:
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
             *(f"--concurrent-{kind}-syncs=20" for kind in workers),
-            # A claim that comes before its volume was seen waits for the next look, fifteen seconds by default.
+            # A claim that precedes its volume waits for the next sync, 15 s by default.
             "--pvclaimbinder-sync-period=1s",
             f"--horizontal-pod-autoscaler-sync-period={config.options.hpa_sync_seconds:g}s",
             f"--horizontal-pod-autoscaler-downscale-stabilization={config.options.hpa_downscale_seconds:g}s",
@@ -38,8 +39,8 @@ def build_controller_manager(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"https://{config.host}:{config.ports.controller_manager}/healthz", secure=True),
         ports=(config.ports.controller_manager,),
-        needs=("kube-apiserver",),
-        restart_with_needs=True,
-        # Of its own it has nothing to do with kinds: it is the first that starts after each start of the API server.
-        prepare=finish_kinds,
+        depends_on=("kube-apiserver",),
+        restart_with_dependencies=True,
+        # The hook runs here because this component restarts after each start of the API server.
+        pre_start=requeue_unestablished,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 
 def build_etcd(config: PlaneConfig) -> Component:
-    """Return etcd with mutual TLS, so that no other user of the machine reads the Secrets in it."""
+    """Return etcd with mutual TLS, so that other users of the machine cannot read the Secrets in it."""
     client = f"https://{config.host}:{config.ports.etcd}"
     peer = f"https://{config.host}:{config.ports.etcd_peer}"
     metrics = f"http://{config.host}:{config.ports.etcd_metrics}"
@@ -22,7 +23,7 @@ def build_etcd(config: PlaneConfig) -> Component:
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=rehearsal={peer}",
-            # /health and /metrics only: no data of the store.
+            # Serves /health and /metrics only, no stored data.
             f"--listen-metrics-urls={metrics}",
             f"--cert-file={config.cert('server')}",
             f"--key-file={config.key('server')}",
@@ -32,8 +33,8 @@ def build_etcd(config: PlaneConfig) -> Component:
             f"--peer-key-file={config.key('server')}",
             "--peer-client-cert-auth",
             f"--peer-trusted-ca-file={authority}",
-            # A killed process loses nothing that it has written, fsync or not: the kernel holds it. Only a power cut
-            # would, and a rehearsal is then simply brought up again. Each write is several times faster without.
+            # Writes are several times faster without fsync. A killed process loses nothing, because the kernel holds
+            # what it wrote. A power cut may lose data; the rehearsal is then started again.
             "--unsafe-no-fsync",
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=10m",

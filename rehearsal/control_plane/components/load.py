@@ -1,8 +1,9 @@
-"""The load simulator: what inference servers, GPUs and proxies would show, and who sends requests."""
+"""The load simulator: simulated requests, and the metrics of inference servers, GPUs and proxies."""
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 
 def build_load(config: PlaneConfig) -> Component:
@@ -19,5 +20,5 @@ def build_load(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"http://{config.host}:{config.ports.load}/healthz"),
         ports=(config.ports.load,),
-        needs=("kube-apiserver",),
+        depends_on=("kube-apiserver",),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
-_EMPTY = "# Replaced by the agent, which makes it of the PodMonitors and PrometheusRules.\nglobal: {}\n"
+_EMPTY = "# The agent replaces this file with one from the PodMonitors and PrometheusRules.\nglobal: {}\n"
 
 
 def build_prometheus(config: PlaneConfig) -> Component:
-    """Return Prometheus with flags that 2.42, which Debian has, and 3.x both know."""
+    """Return Prometheus with flags that both 2.42 (Debian) and 3.x accept."""
     address = f"{config.host}:{config.ports.prometheus}"
     return Component(
         name="prometheus",
@@ -18,18 +19,18 @@ def build_prometheus(config: PlaneConfig) -> Component:
             f"--storage.tsdb.path={config.prometheus / 'data'}",
             "--storage.tsdb.retention.time=2d",
             f"--web.listen-address={address}",
-            # The agent has it read its configuration again.
+            # The agent reloads the configuration over HTTP.
             "--web.enable-lifecycle",
             "--log.level=warn",
         ),
         probe=Probe(f"http://{address}/-/ready"),
         ports=(config.ports.prometheus,),
-        prepare=write_first_configuration,
+        pre_start=write_first_configuration,
     )
 
 
 def write_first_configuration(config: PlaneConfig) -> None:
-    """Write what it can start with; a configuration that is there stays."""
+    """Write an empty configuration if there is none."""
     path = config.prometheus / "prometheus.yml"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rehearsal.control_plane.model import Component, PlaneConfig, Probe
+from rehearsal.control_plane.model import Component, PlaneConfig
+from rehearsal.control_plane.probe import Probe
 
 
 def build_scheduler(config: PlaneConfig) -> Component:
@@ -28,6 +29,6 @@ def build_scheduler(config: PlaneConfig) -> Component:
         ),
         probe=Probe(f"https://{config.host}:{config.ports.scheduler}/healthz", secure=True),
         ports=(config.ports.scheduler,),
-        needs=("kube-apiserver",),
-        restart_with_needs=True,
+        depends_on=("kube-apiserver",),
+        restart_with_dependencies=True,
     )

@@ -7,33 +7,32 @@ from pathlib import Path
 import pytest
 
 from inferstack.cli.stack.control_plane import plane_options
-from rehearsal.control_plane import Adapter, PlaneOptions, Rehearsal, tools_of
-from rehearsal.control_plane import options as kept
-from rehearsal.control_plane.components import adapter, build_all, build_any
-from rehearsal.control_plane.model import PlaneConfig, Ports
+from rehearsal.control_plane import Adapter, PlaneOptions, Rehearsal, required_tools
+from rehearsal.control_plane.components import adapter, build_enabled, build_every
+from rehearsal.control_plane.model import PlaneConfig, Ports, read_options, write_options
 
 PORTS = Ports(*range(20001, 20012))
 RULE = {"seriesQuery": "x"}
 
 
-def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
+def test_options_are_stored(tmp_path: Path) -> None:
     path = tmp_path / "run" / "options.json"
-    assert kept.read(path) == PlaneOptions()
+    assert read_options(path) == PlaneOptions()
     given = PlaneOptions(metrics=True, adapter=Adapter((RULE,), 3), hpa_sync_seconds=0.5, hpa_downscale_seconds=9)
-    kept.write(path, given)
-    assert kept.read(path) == given
+    write_options(path, given)
+    assert read_options(path) == given
     assert Rehearsal(tmp_path).options == given
 
 
-def test_a_stack_asks_for_what_its_roles_need() -> None:
-    mine = PlaneOptions(hpa_sync_seconds=1)
-    both = plane_options({}, mine)
+def test_stack_roles_determine_options() -> None:
+    current = PlaneOptions(hpa_sync_seconds=1)
+    both = plane_options({}, current)
     assert both.metrics
     assert both.hpa_sync_seconds == 1
     assert both.adapter is not None
     assert both.adapter.relist_seconds == 30
     assert {rule["name"]["as"] for rule in both.adapter.rules} >= {"inference_queue_depth"}
-    quick = plane_options({"inferstack:autoscaling": {"adapter": {"relistSeconds": 5}}}, mine).adapter
+    quick = plane_options({"inferstack:autoscaling": {"adapter": {"relistSeconds": 5}}}, current).adapter
     assert quick is not None
     assert quick.relist_seconds == 5
 
@@ -46,29 +45,29 @@ def test_a_stack_asks_for_what_its_roles_need() -> None:
         ({"inferstack:autoscaling": {"adapter": {"enabled": False}}}, True),
     ],
 )
-def test_a_role_that_is_off_asks_for_nothing(configuration: dict[str, object], metrics: bool) -> None:
-    found = plane_options(configuration, PlaneOptions(metrics=True, adapter=Adapter((RULE,))))
-    assert (found.metrics, found.adapter) == (metrics, None)
+def test_disabled_role_disables_components(configuration: dict[str, object], metrics: bool) -> None:
+    options = plane_options(configuration, PlaneOptions(metrics=True, adapter=Adapter((RULE,))))
+    assert (options.metrics, options.adapter) == (metrics, None)
 
 
-def test_components_and_tools_follow_the_options() -> None:
+def test_options_determine_components_and_tools() -> None:
     def names(options: PlaneOptions) -> set[str]:
-        return {component.name for component in build_all(PlaneConfig(Path("/state"), PORTS, options))}
+        return {component.name for component in build_enabled(PlaneConfig(Path("/state"), PORTS, options))}
 
     plain = names(PlaneOptions())
     assert names(PlaneOptions(metrics=True)) - plain == {"load", "prometheus"}
     assert names(PlaneOptions(metrics=True, adapter=Adapter())) - plain == {"load", "prometheus", "prometheus-adapter"}
     assert names(PlaneOptions(adapter=Adapter())) == plain
-    assert {c.name for c in build_any(PlaneConfig(Path("/state"), PORTS))} - plain == {
+    assert {c.name for c in build_every(PlaneConfig(Path("/state"), PORTS))} - plain == {
         "load",
         "prometheus",
         "prometheus-adapter",
     }
-    assert "prometheus-adapter" not in tools_of(PlaneOptions(metrics=True))
-    assert {"prometheus", "prometheus-adapter"} <= set(tools_of(PlaneOptions(metrics=True, adapter=Adapter())))
+    assert "prometheus-adapter" not in required_tools(PlaneOptions(metrics=True))
+    assert {"prometheus", "prometheus-adapter"} <= set(required_tools(PlaneOptions(metrics=True, adapter=Adapter())))
 
 
-def test_other_rules_are_another_argument_and_the_old_file_goes(tmp_path: Path) -> None:
+def test_changed_rules_change_argument_and_remove_old_file(tmp_path: Path) -> None:
     """The adapter reads its file once: with a changed argument it is started again."""
     configs = [
         PlaneConfig(tmp_path, PORTS, PlaneOptions(metrics=True, adapter=Adapter(rules))) for rules in ((), (RULE,))
@@ -81,7 +80,7 @@ def test_other_rules_are_another_argument_and_the_old_file_goes(tmp_path: Path) 
     assert '"seriesQuery": "x"' in file.read_text()
 
 
-def test_ports_of_an_older_rehearsal_are_read(tmp_path: Path) -> None:
+def test_ports_of_earlier_version_are_read(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "ports.json").write_text(
         '{"etcd": 1, "etcd_peer": 2, "etcd_metrics": 3, "apiserver": 4, "controller_manager": 5, "scheduler": 6, '

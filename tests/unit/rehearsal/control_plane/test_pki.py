@@ -19,7 +19,7 @@ def certificate(folder: Path, name: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
 
 
-def test_all_is_signed_by_the_authority_and_private(tmp_path: Path) -> None:
+def test_certificates_are_signed_by_ca_and_keys_are_private(tmp_path: Path) -> None:
     folder = tmp_path / "pki"
 
     assert pki.ensure(folder, NOW)
@@ -31,14 +31,14 @@ def test_all_is_signed_by_the_authority_and_private(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
-def test_users_and_groups_are_those_that_rbac_knows(tmp_path: Path) -> None:
+def test_client_certificates_carry_rbac_users_and_groups(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
 
     assert certificate(tmp_path, "scheduler").subject.rfc4514_string() == "CN=system:kube-scheduler"
     assert certificate(tmp_path, "admin").subject.rfc4514_string() == "CN=inferstack-admin,O=system:masters"
 
 
-def test_the_adapter_is_known_by_the_service_that_leads_to_it(tmp_path: Path) -> None:
+def test_adapter_certificate_names_its_service(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
 
     extension = certificate(tmp_path, "metrics-server").extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -46,7 +46,7 @@ def test_the_adapter_is_known_by_the_service_that_leads_to_it(tmp_path: Path) ->
     assert f"{service['name']}.{service['namespace']}.svc" in extension.value.get_values_for_type(x509.DNSName)
 
 
-def test_only_the_api_server_may_speak_in_a_users_name(tmp_path: Path) -> None:
+def test_only_front_proxy_certificate_may_impersonate(tmp_path: Path) -> None:
     """Clients are of the same authority: the common name alone tells the front proxy."""
     pki.ensure(tmp_path, NOW)
 
@@ -57,7 +57,7 @@ def test_only_the_api_server_may_speak_in_a_users_name(tmp_path: Path) -> None:
     assert f"--requestheader-allowed-names={common_name}" in build_apiserver(config).args
 
 
-def test_a_second_time_makes_nothing(tmp_path: Path) -> None:
+def test_second_ensure_changes_nothing(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -65,7 +65,7 @@ def test_a_second_time_makes_nothing(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_leaves_are_renewed_before_they_expire(tmp_path: Path) -> None:
+def test_leaf_certificates_are_renewed_before_expiry(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
     authority = (tmp_path / "ca.crt").read_bytes()
 
@@ -75,7 +75,7 @@ def test_leaves_are_renewed_before_they_expire(tmp_path: Path) -> None:
     assert certificate(tmp_path, "server").not_valid_after_utc > NOW + dt.timedelta(days=700)
 
 
-def test_a_new_authority_signs_all_anew(tmp_path: Path) -> None:
+def test_new_ca_reissues_all_certificates(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
 
     assert pki.ensure(tmp_path, NOW + dt.timedelta(days=710))
@@ -84,7 +84,7 @@ def test_a_new_authority_signs_all_anew(tmp_path: Path) -> None:
         certificate(tmp_path, name).verify_directly_issued_by(certificate(tmp_path, "ca"))
 
 
-def test_the_service_account_key_outlives_renewals(tmp_path: Path) -> None:
+def test_service_account_key_survives_renewals(tmp_path: Path) -> None:
     pki.ensure(tmp_path, NOW)
     key = (tmp_path / "service-account.key").read_bytes()
 

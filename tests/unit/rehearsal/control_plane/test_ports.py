@@ -23,36 +23,36 @@ def taken(port: int) -> Iterator[None]:
         yield
 
 
-def test_ports_are_kept(tmp_path: Path) -> None:
-    first = ports.choose(tmp_path / "ports.json", running=())
+def test_ports_are_stored(tmp_path: Path) -> None:
+    first = ports.allocate(tmp_path / "ports.json", running=())
 
-    assert ports.choose(tmp_path / "ports.json", running=()) == first
+    assert ports.allocate(tmp_path / "ports.json", running=()) == first
     assert ports.read(tmp_path / "ports.json") == first
     assert len(set(dataclasses.astuple(first))) == len(dataclasses.fields(first))
 
 
-def test_a_port_that_another_program_took_is_changed(tmp_path: Path) -> None:
-    first = ports.choose(tmp_path / "ports.json", running=())
+def test_port_in_use_by_another_program_is_replaced(tmp_path: Path) -> None:
+    first = ports.allocate(tmp_path / "ports.json", running=())
     with taken(first.scheduler):
-        second = ports.choose(tmp_path / "ports.json", running=())
+        second = ports.allocate(tmp_path / "ports.json", running=())
 
     assert second.scheduler != first.scheduler
     assert dataclasses.replace(second, scheduler=first.scheduler) == first
 
 
-def test_a_port_of_our_own_running_component_is_not(tmp_path: Path) -> None:
-    first = ports.choose(tmp_path / "ports.json", running=())
+def test_port_of_running_component_is_kept(tmp_path: Path) -> None:
+    first = ports.allocate(tmp_path / "ports.json", running=())
     with taken(first.scheduler), taken(first.apiserver):
-        assert ports.choose(tmp_path / "ports.json", running=dataclasses.astuple(first)) == first
+        assert ports.allocate(tmp_path / "ports.json", running=dataclasses.astuple(first)) == first
 
 
-def test_the_api_servers_port_is_never_changed_silently(tmp_path: Path) -> None:
-    first = ports.choose(tmp_path / "ports.json", running=())
-    with taken(first.apiserver), pytest.raises(UserError, match=f"port {first.apiserver}, the API server's"):
-        ports.choose(tmp_path / "ports.json", running=())
+def test_api_server_port_in_use_raises(tmp_path: Path) -> None:
+    first = ports.allocate(tmp_path / "ports.json", running=())
+    with taken(first.apiserver), pytest.raises(UserError, match=f"port {first.apiserver} of the API server"):
+        ports.allocate(tmp_path / "ports.json", running=())
 
 
-def test_the_user_may_name_the_api_servers_port(tmp_path: Path) -> None:
-    wanted = ports.propose().apiserver
+def test_user_chooses_api_server_port(tmp_path: Path) -> None:
+    wanted = ports.propose_free().apiserver
 
-    assert ports.choose(tmp_path / "ports.json", running=(), apiserver=wanted).apiserver == wanted
+    assert ports.allocate(tmp_path / "ports.json", running=(), apiserver=wanted).apiserver == wanted
