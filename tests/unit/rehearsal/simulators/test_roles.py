@@ -75,7 +75,7 @@ def node(
         (json.dumps({**HARDWARE, "nics": {}}), "nics: not a list"),
         (json.dumps({**HARDWARE, "nics": [{**NIC, "maxVfs": "8"}]}), "nics.maxVfs: '8' is not a count"),
         (json.dumps({**HARDWARE, "nics": [{**NIC, "linkType": "ETH"}]}), "nics.linkType: 'ETH' is neither eth nor ib"),
-        (json.dumps({**HARDWARE, "nics": [NIC, NIC]}), "nics.pfNames: a name is there twice"),
+        (json.dumps({**HARDWARE, "nics": [NIC, NIC]}), "nics.pfNames: duplicate name"),
         (json.dumps({**HARDWARE, "migSeconds": "1"}), "migSeconds: '1' is not a number of seconds"),
     ],
 )
