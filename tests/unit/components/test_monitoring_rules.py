@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from components.monitoring.settings import AlertName, MonitoringSettings
 from components.settings import load_role
 from inferstack.api import MetricType, RuntimeName, runtimes
 from inferstack.apimachinery.objects import Object
+from inferstack.toolchain import binaries
 
 TABLE = runtimes.load().runtimes
 
@@ -145,7 +145,7 @@ def test_dashboards_show_what_is_recorded() -> None:
     assert shown == recorded
 
 
-# --- what rules make of samples, where promtool is found
+# --- what rules make of samples
 
 _EXPORTER = 'namespace="gpu-operator",pod="exporter"'
 _USER = 'exported_namespace="nlp",exported_pod="busy"'
@@ -208,15 +208,14 @@ EXPECTED: list[Object] = [
 
 
 @pytest.fixture(scope="module")
-def promtool() -> str:
-    """Prometheus' own tool, where it is installed."""
-    found = shutil.which("promtool")
-    if not found:
-        pytest.skip("promtool is not on PATH: rules are parsed, but not run on samples")
-    return found
+def promtool() -> Path:
+    """Prometheus' own tool, built beside Prometheus."""
+    path = binaries.locate("promtool")
+    assert path is not None, "promtool is missing: `inferstack tools ensure` gets it"
+    return path
 
 
-def test_what_the_rules_make_of_samples(promtool: str, tmp_path: Path) -> None:
+def test_what_the_rules_make_of_samples(promtool: Path, tmp_path: Path) -> None:
     groups = [group for rule in make_rules(settings()) for group in rule["spec"]["groups"]]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     fired = {
