@@ -7,20 +7,18 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 
 import aiohttp
-from aiohttp import web
 
 from inferstack.api.replicas import LONGEST_VALIDITY
-from inferstack.controllers.entrypoint import add_common_options, configure_logging
+from inferstack.controllers.entrypoint import add_common_options, configure_logging, listen, run_until_signal
 from inferstack.controllers.scaling.collector import LoopSettings
 from inferstack.controllers.scaling.controller import Scaler
 from inferstack.controllers.scaling.prometheus import Prometheus
 from inferstack.errors import UserError
-from inferstack.k8s import KubeClient, KubeconfigError, health
+from inferstack.k8s import KubeClient, KubeconfigError
 
 _URL = r"https?://[^\s@/]+(/[^\s]*)?"
 _LOG = logging.getLogger("scaler")
@@ -63,37 +61,24 @@ async def serve(
         health_port: port of ``GET /healthz`` and ``GET /metrics``; None for none.
 
     Raises:
-        UserError: the health port is in use or not permitted.
+        UserError: the health port is in use or not permitted, or the credentials are no longer accepted.
         Exception: an unexpected error in the scaler, which ends the process.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # One connection for each query of a round, and some for the history.
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=16)) as http:
         scaler = Scaler(kube, Prometheus(prometheus_url, http), settings, namespace)
-        health_server = await _serve_health(health_port, scaler) if health_port is not None else None
+        server = (
+            await listen(health_port, scaler.unhealthy_reason, scaler.metrics.render)
+            if health_port is not None
+            else None
+        )
         _LOG.info("scaling %s by %s", f"namespace {namespace}" if namespace else "all namespaces", prometheus_url)
-        running, stopping = asyncio.create_task(scaler.run()), asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await run_until_signal(scaler.run())
         finally:
-            for task in (running, stopping):
-                task.cancel()
-            await asyncio.wait((running, stopping))
-            if health_server:
-                await health_server.cleanup()
-        if not running.cancelled():
-            running.result()
+            if server:
+                await server.cleanup()
     _LOG.info("stopped")
-
-
-async def _serve_health(port: int, scaler: Scaler) -> web.AppRunner:
-    try:
-        # On all addresses: the kubelet and Prometheus connect from outside the pod.
-        return await health.serve(None, port, scaler.unhealthy_reason, scaler.metrics.render)
-    except OSError as error:
-        raise UserError(f"health port {port}: {error.strerror}; set another INFERSTACK_HEALTH_PORT") from error
 
 
 def _options() -> argparse.Namespace:
