@@ -1,6 +1,5 @@
-"""The load simulator: requests that nobody sends, served by servers that nobody runs, seen in their own metrics.
+"""The load simulator: simulated requests to simulated inference servers, and the metrics of servers, GPUs and proxies.
 
-Pure: `scenario` (what is asked for), `arrivals` (when requests come), `server` (one replica), `simulation` (a job's
-replicas behind a balancer), `devices` (which pod has which GPU), `pages` (metrics in Prometheus' format). Around it:
-`cluster` (which pods there are), `app` (the process), `control` (what it is told by the command line).
+All modules are pure except `app` (the process, which watches pods and nodes and serves metrics on loopback) and
+`control` (the file in the state folder that says which scenario runs). The simulator writes nothing to the API server.
 """

@@ -1,4 +1,4 @@
-"""What the simulator is to do, as a file in the state folder: whoever may write there may say so."""
+"""The control file of the simulator, ``load/run.json`` in the state folder: the scenario that runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rehearsal.load.scenario import Scenario
 
 @dataclass(frozen=True)
 class Run:
-    """A scenario that is being played."""
+    """A running scenario."""
 
     scenario: Scenario
     seed: int
@@ -20,12 +20,12 @@ class Run:
 
 
 def path_of(state: Path) -> Path:
-    """Return where the file is."""
+    """Return the path of the control file."""
     return state / "load" / "run.json"
 
 
 def read(state: Path) -> Run | None:
-    """Return what is played; None where nothing is."""
+    """Return the running scenario, None if there is none."""
     try:
         content = json.loads(path_of(state).read_text())
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def read(state: Path) -> Run | None:
 
 
 def write(state: Path, run: Run) -> None:
-    """Have a scenario played, instead of what is played now."""
+    """Start a scenario, replacing the running one."""
     path = path_of(state)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -42,13 +42,13 @@ def write(state: Path, run: Run) -> None:
         "seed": run.seed,
         "began": run.began,
     }
-    fresh = path.with_suffix(".partial")
-    fresh.write_text(json.dumps(content, indent=1) + "\n")
-    fresh.replace(path)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
 
 
 def remove(state: Path) -> bool:
-    """Let all jobs be idle; return whether one had load."""
+    """Stop the running scenario; return whether there was one."""
     try:
         path_of(state).unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which GPU or slice a pod has: kwok's kubelet gives out none, so they are given out here."""
+"""Allocation of GPUs and MIG devices to pods, which kwok's kubelet does not do."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ from inferstack.mig.resources import GPU_RESOURCE, mig_resource
 from rehearsal.hardware import HardwareError, current_states, hardware_of
 
 _NAMES = uuid.UUID("6f2f0a52-6f0f-4f43-9f5f-6d1f0c9f0d11")
-"""So that a device has the same UUID in each run."""
+"""Namespace of device UUIDs, so that a device has the same UUID in each run."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A whole GPU or a slice of one."""
+    """A GPU or a MIG device."""
 
     gpu: int
     """Index of the GPU on its node."""
     uuid: str
-    """Of the GPU."""
+    """UUID of the GPU."""
     model: str
     memory_mib: float
     profile: str = ""
-    """MIG profile; empty: the GPU is whole."""
+    """MIG profile; empty for a GPU with MIG disabled."""
     instance: str = ""
-    """Number of the GPU instance. Numbered from 1 here; the driver's number tells of the profile too."""
+    """GPU instance ID, numbered from 1; the driver's IDs also depend on the profile."""
 
 
 def devices_of(node: Mapping[str, Any]) -> list[Device]:
-    """Return what a simulated node has to give, by GPU; empty where it has no GPUs that are described."""
+    """Return the devices of a simulated node in order of GPUs; empty without a valid hardware annotation."""
     try:
         hardware = hardware_of(node)
     except HardwareError:
-        return []  # the agent complains of it
+        return []  # the agent logs it
     if hardware is None or hardware.gpu is None:
         return []
     model = hardware.gpu
-    found: list[Device] = []
+    devices: list[Device] = []
     for index, state in enumerate(current_states(node, hardware)):
         identity = "GPU-" + str(uuid.uuid5(_NAMES, f"{node['metadata']['name']}/{index}"))
         if not state.enabled:
-            found.append(Device(index, identity, model.product, model.memory_mib))
+            devices.append(Device(index, identity, model.product, model.memory_mib))
             continue
         names = [name for name, number in state.profiles.items() for _ in range(number)]
         for number, name in enumerate(names, 1):
             share = model.profile(name).memory_slices / model.memory_slices
-            found.append(Device(index, identity, model.product, model.memory_mib * share, name, str(number)))
-    return found
+            devices.append(Device(index, identity, model.product, model.memory_mib * share, name, str(number)))
+    return devices
 
 
-def allot(devices: Sequence[Device], pods: Sequence[tuple[str, Mapping[str, int]]]) -> dict[Device, str]:
-    """Return whose each device is: first come, first served, the lowest GPU first.
+def allocate(devices: Sequence[Device], pods: Sequence[tuple[str, Mapping[str, int]]]) -> dict[Device, str]:
+    """Return the pod uid of each allocated device: first come, first served, the lowest GPU first.
 
     Args:
-        devices: of a node.
-        pods: uid and requested GPU resources of each pod on it, oldest first.
+        devices: devices of a node.
+        pods: uid and requested GPU resources of each pod on the node, oldest first.
     """
     free = list(devices)
-    given: dict[Device, str] = {}
+    allocated: dict[Device, str] = {}
     for uid, requests in pods:
         for resource, count in requests.items():
             for _ in range(count):
-                device = next((one for one in free if _offers(one, resource)), None)
+                device = next((device for device in free if _provides(device, resource)), None)
                 if device:
                     free.remove(device)
-                    given[device] = uid
-    return given
+                    allocated[device] = uid
+    return allocated
 
 
-def _offers(device: Device, resource: str) -> bool:
+def _provides(device: Device, resource: str) -> bool:
     if resource == GPU_RESOURCE:
-        return True  # under the strategy "single" slices go by this name too
+        return True  # with the MIG strategy "single", MIG devices have this resource name too
     return bool(device.profile) and resource == mig_resource(device.profile)

@@ -1,4 +1,4 @@
-"""Counts by size, as Prometheus' histograms have them."""
+"""A Prometheus histogram."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from itertools import accumulate
 
 
 class Histogram:
-    """Observations by upper bound.
+    """Observations in buckets.
 
     Args:
-        bounds: upper bounds in rising order, without infinity.
+        bounds: upper bounds in ascending order, without infinity.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -25,32 +25,32 @@ class Histogram:
         return sum(self._counts)
 
     def observe(self, value: float) -> None:
-        """Count one observation."""
+        """Add an observation."""
         self._counts[bisect.bisect_left(self._bounds, value)] += 1
         self.sum += value
 
     def add(self, other: Histogram) -> None:
-        """Add another's observations; its bounds are the same."""
-        self._counts = [one + two for one, two in zip(self._counts, other._counts, strict=True)]
+        """Add the observations of a histogram with the same bounds."""
+        self._counts = [count + added for count, added in zip(self._counts, other._counts, strict=True)]
         self.sum += other.sum
 
     def empty(self) -> Histogram:
-        """Return one with the same bounds and no observation."""
+        """Return an empty histogram with the same bounds."""
         return Histogram(self._bounds)
 
     def quantile(self, share: float) -> float | None:
-        """Return the upper bound below which a share of the observations lies; None where there are none."""
-        wanted = share * self.count
-        if not wanted:
+        """Return the upper bound of the bucket with a quantile, None without observations."""
+        rank = share * self.count
+        if not rank:
             return None
-        below = 0
+        cumulative = 0
         for bound, number in zip(self._bounds, self._counts, strict=False):
-            below += number
-            if below >= wanted:
+            cumulative += number
+            if cumulative >= rank:
                 return bound
         return self._bounds[-1]
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return the counts of all that is no larger, by the bound as text; ``+Inf`` is last."""
+        """Return the cumulative count of each bucket by its bound (``le``); ``+Inf`` is last."""
         names = [*map(str, map(float, self._bounds)), "+Inf"]
         return list(zip(names, map(float, accumulate(self._counts)), strict=True))

@@ -1,4 +1,4 @@
-"""Metrics of the simulated servers, GPUs and proxies in Prometheus' text format, under the names of the real ones."""
+"""Metrics pages of simulated servers, GPUs and proxies: the real metric names in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prometheus_client.registry import Collector
 
 from rehearsal.load.devices import Device
 from rehearsal.load.histogram import Histogram
-from rehearsal.load.server import Answers, Server
+from rehearsal.load.server import RequestStats, Server
 
 Labels = Mapping[str, str]
 Activity = tuple[str, str, str, float, float]
-"""Of a pod: namespace, name, container, share of busy multiprocessors, share of memory in use."""
+"""GPU use of a pod: namespace, name, container, SM activity (0 to 1), share of memory in use (0 to 1)."""
 
 
 class _Page(Collector):
@@ -27,55 +27,55 @@ class _Page(Collector):
 
 
 def render(families: Iterable[Metric]) -> bytes:
-    """Return metrics as a page."""
+    """Return metrics in the text format."""
     return generate_latest(_Page(families))
 
 
 def vllm(server: Server, model: str) -> Iterator[Metric]:
-    """Yield what vLLM v0.11 shows of itself, as far as it is simulated."""
+    """Yield the simulated metrics of vLLM v0.11."""
     labels = {"model_name": model, "engine": "0"}
     counts = server.counts
-    yield _gauge("vllm:num_requests_running", "Requests in work.", labels, server.running)
-    yield _gauge("vllm:num_requests_waiting", "Requests that wait.", labels, server.waiting)
-    for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"):  # the second is the name up to v0.10
-        yield _gauge(name, "Share of the KV cache in use.", labels, server.cache_share)
-    yield _counter("vllm:prompt_tokens", "Tokens of prompts.", labels, counts.prompt_tokens)
-    yield _counter("vllm:generation_tokens", "Tokens of answers.", labels, counts.output_tokens)
-    # A reason that has not come up has no series.
-    if counts.answers.ok:
+    yield _gauge("vllm:num_requests_running", "Running requests.", labels, server.running)
+    yield _gauge("vllm:num_requests_waiting", "Waiting requests.", labels, server.waiting)
+    for name in ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"):  # the second is the name before v0.11
+        yield _gauge(name, "KV cache usage (1 is full).", labels, server.cache_share)
+    yield _counter("vllm:prompt_tokens", "Prompt tokens.", labels, counts.prompt_tokens)
+    yield _counter("vllm:generation_tokens", "Generated tokens.", labels, counts.output_tokens)
+    # A reason that has not occurred has no series.
+    if counts.requests.ok:
         finished = {**labels, "finished_reason": "stop"}
-        yield _counter("vllm:request_success", "Requests that were answered.", finished, counts.answers.ok)
+        yield _counter("vllm:request_success", "Successful requests.", finished, counts.requests.ok)
     for name, text, histogram in (
         ("time_to_first_token_seconds", "Time to the first token.", counts.first_token),
         ("time_per_output_token_seconds", "Time between tokens.", counts.per_token),
         ("inter_token_latency_seconds", "Time between tokens.", counts.per_token),
-        ("e2e_request_latency_seconds", "Time to the whole answer.", counts.request),
-        ("request_queue_time_seconds", "Time of waiting.", counts.queued),
+        ("e2e_request_latency_seconds", "Request duration.", counts.request),
+        ("request_queue_time_seconds", "Time in the queue.", counts.queued),
     ):
         yield _histogram(f"vllm:{name}", text, labels, histogram)
 
 
 def text_embeddings_inference(server: Server, _: str) -> Iterator[Metric]:
-    """Yield what text-embeddings-inference shows of itself, as far as it is simulated."""
+    """Yield the simulated metrics of text-embeddings-inference."""
     counts = server.counts
     answered = {"method": "single"}
-    if counts.answers.ok:  # its counters and histograms are there from the first request on
-        # Its counters do not end in _total, which the format's types ask for: they go without a type.
-        yield _untyped("te_request_count", "Requests.", answered, counts.answers.ok)
-        yield _untyped("te_request_success", "Requests that were answered.", answered, counts.answers.ok)
-        yield _histogram("te_request_duration", "Time to the whole answer.", {}, counts.request)
-        yield _histogram("te_request_queue_duration", "Time of waiting.", {}, counts.queued)
-    yield _gauge("te_queue_size", "Requests that wait.", {}, server.waiting)
+    if counts.requests.ok:  # counters and histograms exist from the first request on
+        # Its counters lack the suffix _total that the format requires of counters, so they are untyped.
+        yield _untyped("te_request_count", "Requests.", answered, counts.requests.ok)
+        yield _untyped("te_request_success", "Successful requests.", answered, counts.requests.ok)
+        yield _histogram("te_request_duration", "Request duration.", {}, counts.request)
+        yield _histogram("te_request_queue_duration", "Time in the queue.", {}, counts.queued)
+    yield _gauge("te_queue_size", "Waiting requests.", {}, server.waiting)
 
 
 def triton(server: Server, model: str) -> Iterator[Metric]:
-    """Yield what Triton shows of itself, as far as it is simulated."""
+    """Yield the simulated metrics of Triton."""
     labels = {"model": model, "version": "1"}
     counts = server.counts
-    yield _untyped("nv_inference_request_success", "Requests that were answered.", labels, counts.answers.ok)
-    yield _untyped("nv_inference_request_duration_us", "Their time.", labels, counts.request.sum * 1e6)
-    yield _untyped("nv_inference_queue_duration_us", "Their time of waiting.", labels, counts.queued.sum * 1e6)
-    yield _gauge("nv_inference_pending_request_count", "Requests that wait.", labels, server.waiting)
+    yield _untyped("nv_inference_request_success", "Successful requests.", labels, counts.requests.ok)
+    yield _untyped("nv_inference_request_duration_us", "Cumulative duration.", labels, counts.request.sum * 1e6)
+    yield _untyped("nv_inference_queue_duration_us", "Cumulative time in the queue.", labels, counts.queued.sum * 1e6)
+    yield _gauge("nv_inference_pending_request_count", "Waiting requests.", labels, server.waiting)
 
 
 SERVERS: Final[Mapping[str, Callable[[Server, str], Iterator[Metric]]]] = {
@@ -83,22 +83,22 @@ SERVERS: Final[Mapping[str, Callable[[Server, str], Iterator[Metric]]]] = {
     "text-embeddings-inference": text_embeddings_inference,
     "triton": triton,
 }
-"""By the runtime's name, the value of the pods' label app.kubernetes.io/name."""
+"""Metrics by runtime: the value of the pod label app.kubernetes.io/name."""
 
 
 def gpus(node: str, devices: Sequence[Device], used: Mapping[Device, Activity]) -> Iterator[Metric]:
-    """Yield what a node's dcgm-exporter shows.
+    """Yield the metrics of a node's dcgm-exporter.
 
     Args:
-        node: name.
-        devices: of the node.
-        used: devices that a pod has.
+        node: name of the node.
+        devices: devices of the node.
+        used: use of the allocated devices.
     """
     fields: tuple[tuple[str, str, Callable[[Device, float, float], float | None]], ...] = (
-        # Empty on cut GPUs, as of the real driver.
+        # Missing on GPUs in MIG mode, as with the real driver.
         ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (%).", lambda d, busy, _: None if d.profile else 100 * (busy > 0)),
-        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Share of time with work.", lambda _, busy, __: float(busy > 0)),
-        ("DCGM_FI_PROF_SM_ACTIVE", "Share of busy multiprocessors.", lambda _, busy, __: busy),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Graphics engine activity.", lambda _, busy, __: float(busy > 0)),
+        ("DCGM_FI_PROF_SM_ACTIVE", "SM activity.", lambda _, busy, __: busy),
         ("DCGM_FI_DEV_FB_USED", "Memory in use (MiB).", lambda d, _, memory: round(d.memory_mib * memory)),
         ("DCGM_FI_DEV_FB_FREE", "Memory free (MiB).", lambda d, _, memory: round(d.memory_mib * (1 - memory))),
     )
@@ -106,10 +106,10 @@ def gpus(node: str, devices: Sequence[Device], used: Mapping[Device, Activity]) 
         family = Metric(name, text, "gauge")
         for device in devices:
             namespace, pod, container, busy, memory = used.get(device, ("", "", "", 0.0, 0.0))
-            shown = value(device, busy, memory)
-            if shown is not None:
+            sample = value(device, busy, memory)
+            if sample is not None:
                 labels = {**_device_labels(node, device), "namespace": namespace, "pod": pod, "container": container}
-                family.add_sample(name, labels, shown)
+                family.add_sample(name, labels, sample)
         yield family
 
 
@@ -126,29 +126,29 @@ def _device_labels(node: str, device: Device) -> dict[str, str]:
     return labels
 
 
-def proxy(jobs: Iterable[tuple[str, Answers]]) -> Iterator[Metric]:
-    """Yield Istio's standard metrics, as the gateway reports them (source) and the replicas' proxies (destination).
+def proxy(jobs: Iterable[tuple[str, RequestStats]]) -> Iterator[Metric]:
+    """Yield Istio's standard metrics of the gateway (reporter source) and of the replicas' proxies (destination).
 
     Args:
-        jobs: namespace/name of each job that is called, and what was counted.
+        jobs: namespace/name and counts of each job.
     """
     requests = CounterMetricFamily("istio_requests", "Requests.")
-    durations = HistogramMetricFamily("istio_request_duration_milliseconds", "Time to the whole answer.")
-    for name, counted in jobs:
+    durations = HistogramMetricFamily("istio_request_duration_milliseconds", "Request duration.")
+    for name, stats in jobs:
         namespace, job = name.split("/")
         for reporter in ("source", "destination"):
             labels = _proxy_labels(namespace, job, reporter)
-            # Proxies have no series of what has not happened. That there was no replica only the caller knows.
-            refused = counted.refused if reporter == "source" else 0
-            for code, number in (("200", counted.ok), ("503", refused), ("504", counted.gave_up)):
+            # A response code that has not occurred has no series. Only the client side sees that there was no replica.
+            refused = stats.refused if reporter == "source" else 0
+            for code, number in (("200", stats.ok), ("503", refused), ("504", stats.timed_out)):
                 if number:
                     requests.add_sample("istio_requests_total", {**labels, "response_code": code}, number)
-            if counted.ok:
+            if stats.ok:
                 answered = {**labels, "response_code": "200"}
-                for bound, below in counted.milliseconds.buckets():
-                    durations.add_sample(f"{durations.name}_bucket", {**answered, "le": bound}, below)
-                durations.add_sample(f"{durations.name}_sum", answered, counted.milliseconds.sum)
-                durations.add_sample(f"{durations.name}_count", answered, counted.milliseconds.count)
+                for bound, cumulative in stats.milliseconds.buckets():
+                    durations.add_sample(f"{durations.name}_bucket", {**answered, "le": bound}, cumulative)
+                durations.add_sample(f"{durations.name}_sum", answered, stats.milliseconds.sum)
+                durations.add_sample(f"{durations.name}_count", answered, stats.milliseconds.count)
     yield requests
     yield durations
 
@@ -164,7 +164,7 @@ def _proxy_labels(namespace: str, job: str, reporter: str) -> dict[str, str]:
         "destination_service_name": job,
         "destination_service_namespace": namespace,
         "request_protocol": "http",
-        # The calling proxy does not say, as Istio's documentation has it.
+        # Unknown to the client-side proxy, as Istio documents.
         "connection_security_policy": "mutual_tls" if reporter == "destination" else "unknown",
     }
 

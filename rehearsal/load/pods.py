@@ -1,4 +1,4 @@
-"""Pods as the simulator sees them, and as Prometheus' discovery would tell of them; pure functions."""
+"""Views of pods: the fields that the simulator reads, and targets for Prometheus' service discovery; pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GENERATING = ("vllm",)
 
 
 def prune(pod: Object) -> Object:
-    """Keep of a pod what is looked at: there may be thousands."""
+    """Keep only the fields that the simulator reads: there may be thousands of pods."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "creationTimestamp", "deletionTimestamp")
     containers = {
@@ -43,7 +43,7 @@ def job_of(pod: Mapping[str, Any]) -> str | None:
 
 
 def ready_since(pod: Mapping[str, Any]) -> float | None:
-    """Return since when a pod is ready, in seconds since the epoch; None where it is not, or is going."""
+    """Return when a pod became ready, in seconds since the epoch; None if it is not ready or is terminating."""
     if pod["metadata"].get("deletionTimestamp"):
         return None
     for condition in pod["status"].get("conditions") or []:
@@ -53,7 +53,7 @@ def ready_since(pod: Mapping[str, Any]) -> float | None:
 
 
 def model_of(pod: Mapping[str, Any]) -> str:
-    """Return the model that a replica serves, as its arguments say; the job's name where they do not."""
+    """Return the model from a replica's arguments, or the name of the job."""
     arguments = pod["spec"]["containers"][0].get("args") or []
     for flag, value in itertools.pairwise(arguments):
         if flag in _MODEL:
@@ -62,20 +62,20 @@ def model_of(pod: Mapping[str, Any]) -> str:
 
 
 def generates(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a replica's server writes answers token by token."""
+    """Return whether a replica's server generates tokens."""
     return (pod["metadata"].get("labels") or {}).get(APP_NAME) in _GENERATING
 
 
 def targets(pod: Mapping[str, Any], address: str, path: str | None) -> Iterator[Object]:
-    """Yield a target for each port of a pod, in the form of Prometheus' http_sd_configs.
+    """Yield a target for each port of a pod, in the format of Prometheus' http_sd_configs.
 
-    The labels are those of its ``kubernetes_sd_configs`` with the role pod; where it asks is told by ``__address__``
-    and ``__metrics_path__``, as nothing listens on a simulated pod's address.
+    The labels are those of ``kubernetes_sd_configs`` with the role pod. Nothing listens on a simulated pod's address,
+    so ``__address__`` and ``__metrics_path__`` point to the simulator.
 
     Args:
-        pod: as pruned.
-        address: host:port where its metrics are.
-        path: their path; None: the path that the monitor names.
+        pod: the pruned pod.
+        address: host:port of its metrics.
+        path: path of its metrics; None for the path of the PodMonitor.
     """
     meta, spec, status = pod["metadata"], pod["spec"], pod["status"]
     ready = ready_since(pod) is not None

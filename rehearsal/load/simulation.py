@@ -1,4 +1,4 @@
-"""One job: its requests, the balancer before its replicas, and the replicas as they come and go."""
+"""Simulation of one job: its requests, its load balancer and its replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rehearsal.load.arrivals import Arrivals, Request
 from rehearsal.load.scenario import JobLoad, ServerModel
-from rehearsal.load.server import Answers, Server
+from rehearsal.load.server import RequestStats, Server
 
 _IDLE = ServerModel()
 
@@ -18,74 +18,76 @@ class Replica:
     """One pod of a job."""
 
     server: Server
-    takes: bool = True
-    """Whether the balancer sends it requests: it is ready and its model is loaded."""
+    accepts_requests: bool = True
+    """Whether the load balancer sends requests to it: it is ready and its model is loaded."""
 
 
 class JobSimulation:
     """A job under load; times are seconds since the load began.
 
     Args:
-        load: of the job; None: it is idle and shows zeros.
-        seed: of requests and choices.
-        trace: the requests, where the load has a trace.
+        load: load of the job; None for an idle job.
+        seed: random seed of requests and routing.
+        trace: requests of the trace, if the load has one.
     """
 
     def __init__(self, load: JobLoad | None, seed: int, trace: Sequence[Request] = ()) -> None:
         self.replicas: dict[str, Replica] = {}
         """By the pod's uid."""
-        self._gone = Answers()
-        """What replicas have answered that are no more, and what none was there for."""
+        self._removed_stats = RequestStats()
+        """Counts of removed replicas, and of requests without an available replica."""
         self.arrived = 0
         self.generates = True
-        """Whether the servers write answers token by token; those of embeddings only read."""
+        """Whether the servers generate tokens; embedding servers do not."""
         self._load = load
         self._arrivals = Arrivals(load, seed, trace) if load else None
-        self._random = random.Random(f"{seed}/{load.job}/routing" if load else None)  # noqa: S311  # to be repeated
+        self._random = random.Random(f"{seed}/{load.job}/routing" if load else None)  # noqa: S311  # for reproducibility
         self._now = 0.0
 
     @property
     def load(self) -> JobLoad | None:
-        """What is asked of the job; None where it is idle."""
+        """The load of the job, None if it is idle."""
         return self._load
 
-    def answers(self) -> Answers:
-        """Return what the gateway has counted: it knows of replicas that are no more, too."""
-        found = Answers()
-        for part in (self._gone, *(replica.server.counts.answers for replica in self.replicas.values())):
-            found.add(part)
-        return found
+    def request_stats(self) -> RequestStats:
+        """Return the gateway's counts, which include removed replicas."""
+        total = RequestStats()
+        for part in (self._removed_stats, *(replica.server.counts.requests for replica in self.replicas.values())):
+            total.add(part)
+        return total
 
     def skip(self, now: float) -> None:
-        """Begin at a later moment: what came before was not seen."""
+        """Start at a later time and discard the requests before it."""
         if self._arrivals:
             self._arrivals.skip(now)
         self._now = max(self._now, now)
 
-    def set_pods(self, ready: Mapping[str, float], now: float) -> None:
-        """Take note of the pods that there are.
+    def sync_pods(self, ready: Mapping[str, float], now: float) -> None:
+        """Update the replicas from the pods.
 
         Args:
-            ready: uid of each pod that is ready, to the moment when it became so.
-            now: the current moment.
+            ready: time of readiness of each ready pod, by uid.
+            now: the current time.
         """
         self.advance(now)
         model = self._load.server if self._load else _IDLE
         timeout = self._load.timeout_seconds if self._load else 0
         for uid, since in ready.items():
             if uid not in self.replicas:
-                begins = since + model.cold_start_seconds
-                self.replicas[uid] = Replica(Server(model, timeout, max(begins, now)), takes=begins <= now)
-            elif not self.replicas[uid].takes:
-                self.replicas[uid].takes = since + model.cold_start_seconds <= now
-        lost: list[Request] = []
+                available_at = since + model.cold_start_seconds
+                self.replicas[uid] = Replica(
+                    Server(model, timeout, max(available_at, now)), accepts_requests=available_at <= now
+                )
+            elif not self.replicas[uid].accepts_requests:
+                self.replicas[uid].accepts_requests = since + model.cold_start_seconds <= now
+        retried: list[Request] = []
         for uid in [uid for uid in self.replicas if uid not in ready]:
-            lost += self._take_away(uid)
-        for request in sorted(lost, key=lambda request: request.at):
+            retried += self._remove_replica(uid)
+        for request in sorted(retried, key=lambda request: request.at):
             self._send(request)
 
     def advance(self, now: float) -> None:
-        """Let requests come and be answered until ``now``."""
+        """Advance the simulation to ``now``."""
         if now <= self._now:
             return
         for request in self._arrivals.until(now) if self._arrivals else ():
@@ -95,24 +97,24 @@ class JobSimulation:
             replica.server.advance(now)
         self._now = now
 
-    def _take_away(self, uid: str) -> list[Request]:
-        """Remove a replica; what it has answered stays counted, what it has not is sent on, as the mesh tries again."""
+    def _remove_replica(self, uid: str) -> list[Request]:
+        """Remove a replica, keep its counts, and return its unfinished requests, which the mesh retries."""
         server = self.replicas.pop(uid).server
-        self._gone.add(server.counts.answers)
-        return server.abandon()
+        self._removed_stats.add(server.counts.requests)
+        return server.take_unfinished()
 
     def _send(self, request: Request) -> None:
-        able = [replica.server for replica in self.replicas.values() if replica.takes]
-        if not able:
-            self._gone.refused += 1
+        endpoints = [replica.server for replica in self.replicas.values() if replica.accepts_requests]
+        if not endpoints:
+            self._removed_stats.refused += 1
             return
-        self._choose(able, request.at).offer(request)
+        self._choose(endpoints, request.at).enqueue(request)
 
-    def _choose(self, able: Sequence[Server], at: float) -> Server:
+    def _choose(self, endpoints: Sequence[Server], at: float) -> Server:
         if self._load and self._load.routing == "random":
-            return self._random.choice(able)
-        # Istio's LEAST_REQUEST: the less busy of two that are drawn.
-        one, other = self._random.choice(able), self._random.choice(able)
-        for server in (one, other):
+            return self._random.choice(endpoints)
+        # Istio's LEAST_REQUEST: the less loaded of two random choices.
+        first, second = self._random.choice(endpoints), self._random.choice(endpoints)
+        for server in (first, second):
             server.advance(at)
-        return one if one.running + one.waiting <= other.running + other.waiting else other
+        return first if first.running + first.waiting <= second.running + second.waiting else second

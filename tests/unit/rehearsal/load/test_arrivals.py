@@ -41,12 +41,12 @@ def between(made: JobLoad, *moments: float, seed: int = 1) -> list[int]:
         ),
     ],
 )
-def test_as_many_come_as_asked_for(made: JobLoad, moments: tuple[float, ...], expected: tuple[int, ...]) -> None:
+def test_arrivals_match_rate(made: JobLoad, moments: tuple[float, ...], expected: tuple[int, ...]) -> None:
     for found, wanted in zip(between(made, *moments), expected, strict=True):
         assert abs(found - wanted) < 5 * wanted**0.5  # five standard deviations of a Poisson variable
 
 
-def test_a_seed_fixes_all_and_another_does_not() -> None:
+def test_seed_determines_requests() -> None:
     made = load(type="constant", rate=5)
     assert Arrivals(made, 1).until(100) == Arrivals(made, 1).until(100)
     assert Arrivals(made, 1).until(100) != Arrivals(made, 2).until(100)
@@ -58,7 +58,7 @@ def test_a_seed_fixes_all_and_another_does_not() -> None:
     assert late.until(100) == [one for one in Arrivals(made, 1).until(100) if one.at >= 50]
 
 
-def test_tokens_have_the_mean_that_is_asked_for() -> None:
+def test_token_counts_have_configured_mean() -> None:
     made = JobLoad.model_validate(
         {
             "job": "a/b",
@@ -72,12 +72,12 @@ def test_tokens_have_the_mean_that_is_asked_for() -> None:
     assert {one.output for one in found} == {7}
 
 
-def test_a_rate_of_nothing_brings_nothing() -> None:
+def test_zero_rate_has_no_arrivals() -> None:
     assert between(load(type="constant", rate=0), 1000) == [0]
     assert rate_at(load(type="flashCrowd", base=1, peak=9, atSeconds=50).arrivals, 49) == 1  # type: ignore[arg-type]
 
 
-def test_a_trace_is_played_as_it_is(tmp_path: Path) -> None:
+def test_trace_is_replayed(tmp_path: Path) -> None:
     path = tmp_path / "burst.csv"
     path.write_text("Timestamp,Model,Request tokens,Response tokens\n15,ChatGPT,10,20\n12,GPT-4,3,0\n20,ChatGPT,0,5\n")
     trace = read_trace(path, speed=2)
@@ -86,11 +86,11 @@ def test_a_trace_is_played_as_it_is(tmp_path: Path) -> None:
     assert [len(source.until(moment)) for moment in (1, 2, 5, 9)] == [1, 1, 1, 0]
 
 
-def test_a_trace_without_a_column_or_with_a_wrong_line_is_refused(tmp_path: Path) -> None:
+def test_invalid_trace_raises(tmp_path: Path) -> None:
     path = tmp_path / "burst.csv"
     path.write_text("timestamp,tokens\n1,2\n")
     with pytest.raises(UserError, match=r"no column for prompt: expected one of inputtokens"):
         read_trace(path, 1)
     path.write_text("timestamp,input tokens,output tokens\n1,2,3\n2,many,3\n")
-    with pytest.raises(UserError, match=r"line 3 is no request"):
+    with pytest.raises(UserError, match=r"line 3 is not a request"):
         read_trace(path, 1)

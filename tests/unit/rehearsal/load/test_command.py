@@ -25,29 +25,29 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["load", *arguments])
 
 
-def test_a_scenario_is_checked_with_its_traces(tmp_path: Path, state: Path) -> None:
+def test_check_validates_scenario_and_traces(tmp_path: Path, state: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(GOOD)
     assert call("check", str(path)).exit_code == 0
     (tmp_path / "t.csv").write_text("when,what\n1,2\n")
     path.write_text("jobs: [{job: nlp/chat, arrivals: {type: trace, file: t.csv}}]")
-    told = call("check", str(path)).exception
-    assert isinstance(told, UserError)
-    assert "no column for at: expected one of timestamp, there are when, what" in str(told)
+    error = call("check", str(path)).exception
+    assert isinstance(error, UserError)
+    assert "no column for at: expected one of timestamp, got when, what" in str(error)
 
 
-def test_a_run_without_a_simulator_changes_nothing(tmp_path: Path, state: Path) -> None:
+def test_run_without_simulator_writes_nothing(tmp_path: Path, state: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(GOOD)
-    for told in (call("run", str(path)).exception, call("status").exception):
-        assert isinstance(told, UserError)
-        assert "`inferstack rehearsal start --metrics` starts it" in str(told)
+    for error in (call("run", str(path)).exception, call("status").exception):
+        assert isinstance(error, UserError)
+        assert "`inferstack rehearsal start --metrics` starts it" in str(error)
     assert control.read(state) is None
     stopped = call("stop")
     assert stopped.exit_code == 0
 
 
-def test_the_schema_names_the_keys_as_they_are_written() -> None:
+def test_schema_has_camel_case_keys() -> None:
     printed = json.loads(call("schema").stdout)
     assert set(printed["$defs"]["FlashCrowd"]["required"]) == {"type", "base", "peak", "atSeconds"}
     assert "coldStartSeconds" in printed["$defs"]["ServerModel"]["properties"]

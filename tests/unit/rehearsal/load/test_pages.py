@@ -14,7 +14,7 @@ from inferstack.mig.catalogue import gpu
 from inferstack.mig.layout import GpuState, dump_states
 from rehearsal.load import pages
 from rehearsal.load.arrivals import Request
-from rehearsal.load.devices import Device, allot, devices_of
+from rehearsal.load.devices import Device, allocate, devices_of
 from rehearsal.load.scenario import ServerModel
 from rehearsal.load.server import Server
 
@@ -25,7 +25,7 @@ def served() -> Server:
     """A server that has answered, and has requests in work and waiting."""
     server = Server(ServerModel(max_running=1), 1e6, 0)
     for _ in range(4):
-        server.offer(Request(0, 100, 100))
+        server.enqueue(Request(0, 100, 100))
     server.advance(3)
     return server
 
@@ -40,7 +40,7 @@ def shown(text: bytes) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 @pytest.mark.parametrize("runtime", RuntimeName)
-def test_each_series_that_a_rule_reads_is_shown(runtime: RuntimeName) -> None:
+def test_series_of_recording_rules_are_exposed(runtime: RuntimeName) -> None:
     page = shown(pages.render(pages.SERVERS[runtime.value](served(), "m")))
     for metric in runtimes.load().runtimes[runtime].metrics:
         if metric is not MetricType.GPU_UTILIZATION_PERCENT:
@@ -49,21 +49,21 @@ def test_each_series_that_a_rule_reads_is_shown(runtime: RuntimeName) -> None:
             assert set(asked) <= page.keys(), metric
 
 
-def test_vllm_whole() -> None:
+def test_vllm_page() -> None:
     server = served()
     page = shown(pages.render(pages.vllm(server, "Qwen/Qwen2.5-7B-Instruct")))
     labels = {"model_name": "Qwen/Qwen2.5-7B-Instruct", "engine": "0"}
     assert page["vllm:num_requests_running"] == [(labels, 1)]
-    assert page["vllm:num_requests_waiting"] == [(labels, 4 - 1 - server.counts.answers.ok)]
-    assert page["vllm:request_success_total"] == [({**labels, "finished_reason": "stop"}, server.counts.answers.ok)]
-    assert page["vllm:prompt_tokens_total"] == [(labels, 100 * (server.counts.answers.ok + 1))]
+    assert page["vllm:num_requests_waiting"] == [(labels, 4 - 1 - server.counts.requests.ok)]
+    assert page["vllm:request_success_total"] == [({**labels, "finished_reason": "stop"}, server.counts.requests.ok)]
+    assert page["vllm:prompt_tokens_total"] == [(labels, 100 * (server.counts.requests.ok + 1))]
     assert page["vllm:time_to_first_token_seconds_bucket"][-1] == ({**labels, "le": "+Inf"}, 3)
     assert page["vllm:kv_cache_usage_perc"] == [(labels, 200 / 400_000)]
     bounds = [sample[0]["le"] for sample in page["vllm:e2e_request_latency_seconds_bucket"]]
     assert bounds[:3] == ["0.3", "0.5", "0.8"]
 
 
-def test_embeddings_have_no_series_before_the_first_request() -> None:
+def test_embeddings_page_has_no_series_before_first_request() -> None:
     idle = shown(pages.render(pages.text_embeddings_inference(Server(ServerModel(), 1, 0), "m")))
     assert idle == {"te_queue_size": [({}, 0)]}
 
@@ -82,7 +82,7 @@ NODE = {
 }
 
 
-def test_gpus_whole_and_cut() -> None:
+def test_gpu_page_with_and_without_mig() -> None:
     devices = devices_of(NODE)
     assert [(one.gpu, one.profile, one.instance) for one in devices] == [
         (0, "", ""),
@@ -92,7 +92,7 @@ def test_gpus_whole_and_cut() -> None:
     ]
     assert devices[1].uuid == devices[2].uuid != devices[0].uuid
     assert devices_of(NODE) == devices
-    owners = allot(devices, [("a", {"nvidia.com/mig-1g.5gb": 1}), ("b", {"nvidia.com/gpu": 1})])
+    owners = allocate(devices, [("a", {"nvidia.com/mig-1g.5gb": 1}), ("b", {"nvidia.com/gpu": 1})])
     assert owners == {devices[1]: "a", devices[0]: "b"}
     used = {devices[1]: ("nlp", "chat-0", "server", 0.5, 0.9), devices[0]: ("nlp", "chat-1", "server", 1.0, 0.9)}
     page = shown(pages.render(pages.gpus("a100-0", devices, used)))
@@ -110,13 +110,13 @@ def test_gpus_whole_and_cut() -> None:
     assert free["chat-1"] == pytest.approx(whole * 0.1, abs=1)
 
 
-def test_a_node_without_a_description_has_no_gpus() -> None:
+def test_node_without_hardware_annotation_has_no_gpus() -> None:
     assert devices_of({"metadata": {"name": "n"}}) == []
-    assert allot([Device(0, "GPU-1", "A100", 1)], [("a", {"nvidia.com/mig-1g.5gb": 1})]) == {}
+    assert allocate([Device(0, "GPU-1", "A100", 1)], [("a", {"nvidia.com/mig-1g.5gb": 1})]) == {}
 
 
-def test_proxies_have_the_names_that_the_mesh_reads() -> None:
-    answers = served().counts.answers
+def test_proxy_page_has_istio_metrics() -> None:
+    answers = served().counts.requests
     answers.refused = 2
     page = shown(pages.render(pages.proxy([("nlp/chat", answers)])))
     simulated = {name for name in STANDARD if "requests" in name or "duration" in name}

@@ -1,4 +1,4 @@
-"""A scenario is taken as it is written, and what is wrong in it is told by its key."""
+"""A scenario is taken as it is written, and what is wrong in it is message by its key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOB: dict[str, Any] = {"job": "nlp/chat", "arrivals": {"type": "constant", "rate
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({}, "s.yaml: jobs: is required"),
         ({"jobs": []}, "s.yaml: jobs: "),
@@ -25,27 +25,27 @@ JOB: dict[str, Any] = {"job": "nlp/chat", "arrivals": {"type": "constant", "rate
         ({"jobs": [{**JOB, "arrivals": {"type": "wave"}}]}, r"jobs\[0\]\.arrivals: .*'wave'"),
         ({"jobs": [{**JOB, "server": {"maxRuning": 3}}]}, r"jobs\[0\]\.server\.maxRuning: unknown key"),
         ({"jobs": [{**JOB, "job": "chat"}]}, r"jobs\[0\]\.job: .*got 'chat'"),
-        ({"jobs": [JOB, JOB]}, "nlp/chat is there twice"),
+        ({"jobs": [JOB, JOB]}, "duplicate job nlp/chat"),
     ],
 )
-def test_what_is_wrong_is_named(content: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_invalid_scenario_names_key_path(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parse(content, "s.yaml")
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_unreadable_scenario_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml cannot be read: No such file"):
         read(tmp_path / "nowhere.yaml")
     path = tmp_path / "s.yaml"
     path.write_text("- 1")
-    with pytest.raises(UserError, match="no mapping"):
+    with pytest.raises(UserError, match="not a mapping"):
         read(path)
     path.write_text("jobs: [{job: nlp/chat, arrivals: {type: trace, file: t.csv}}]")
-    with pytest.raises(UserError, match=r"jobs\[0\]\.arrivals\.file: there is no file .*t\.csv"):
+    with pytest.raises(UserError, match=r"jobs\[0\]\.arrivals\.file: no such file: .*t\.csv"):
         read(path)
 
 
-def test_it_survives_being_kept(tmp_path: Path) -> None:
+def test_control_file_round_trip(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("timestamp,input tokens,output tokens\n")
     path = tmp_path / "s.yaml"
     path.write_text(

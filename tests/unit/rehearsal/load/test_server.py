@@ -15,9 +15,9 @@ from rehearsal.load.server import Server
 FAST = ServerModel(max_running=4, prefill_tokens_per_second=1000, token_seconds=0.01, token_seconds_per_request=0.001)
 
 
-def test_one_request_takes_what_prompt_and_tokens_take() -> None:
+def test_single_request_duration() -> None:
     server = Server(FAST, 100, 0)
-    server.offer(Request(1, 500, 101))
+    server.enqueue(Request(1, 500, 101))
     server.advance(1.4)
     assert (server.running, server.waiting) == (1, 0)
     assert server.counts.first_token.count == 0
@@ -30,44 +30,44 @@ def test_one_request_takes_what_prompt_and_tokens_take() -> None:
     assert server.counts.prompt_tokens == 500
 
 
-def test_a_batch_slows_each_of_its_requests() -> None:
+def test_larger_batch_slows_each_request() -> None:
     server = Server(FAST.model_copy(update={"prefill_tokens_per_second": 1e6}), 100, 0)
     for _ in range(4):
-        server.offer(Request(0, 1, 101))
+        server.enqueue(Request(0, 1, 101))
     server.advance(100)
     # All four end together, their steps take 10 + 3 ms.
     assert server.counts.request.sum / 4 == pytest.approx(100 * 0.013, rel=1e-4)
 
 
-def test_what_does_not_fit_waits_in_order_and_gives_up() -> None:
+def test_excess_requests_wait_in_order_and_time_out() -> None:
     server = Server(FAST, 0.5, 0)
     for _ in range(6):
-        server.offer(Request(0, 1, 101))
+        server.enqueue(Request(0, 1, 101))
     assert (server.running, server.waiting) == (4, 2)
     server.advance(100)
-    assert server.counts.answers.ok == 4
-    assert server.counts.answers.gave_up == 2
+    assert server.counts.requests.ok == 4
+    assert server.counts.requests.timed_out == 2
 
 
-def test_the_cache_limits_what_runs() -> None:
+def test_kv_cache_limits_running_requests() -> None:
     server = Server(FAST.model_copy(update={"kv_cache_tokens": 200}), 100, 0)
-    server.offer(Request(0, 50, 50))
-    server.offer(Request(0, 100, 50))
+    server.enqueue(Request(0, 50, 50))
+    server.enqueue(Request(0, 100, 50))
     assert (server.running, server.waiting) == (1, 1)
     assert server.cache_share == 0.5
     server.advance(100)
-    assert server.counts.answers.ok == 2
+    assert server.counts.requests.ok == 2
     assert server.cache_share == 0
 
 
-def test_it_is_the_queue_of_the_books() -> None:
+def test_waiting_time_matches_queueing_theory() -> None:
     """M/D/1: prompts one after the other at a constant time wait rho / (2 (1 - rho)) of that time on average."""
     model = ServerModel(max_running=10_000, prefill_tokens_per_second=1000)
     server, source = Server(model, 1e9, 0), random.Random(3)  # noqa: S311  # to be repeated
     at, number = 0.0, 20_000
     for _ in range(number):
         at += source.expovariate(8)  # 0.1 s each: rho is 0.8
-        server.offer(Request(at, 100, 0))
+        server.enqueue(Request(at, 100, 0))
     server.advance(at + 1000)
     mean = server.counts.first_token.sum / number
     assert mean == pytest.approx(0.1 + 0.1 * 0.8 / (2 * 0.2), rel=0.08)
@@ -79,35 +79,35 @@ requests = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 400), st.integers
 
 
 @given(requests, st.integers(1, 5), st.floats(0.1, 30), st.floats(0.01, 3))
-def test_no_request_is_lost_and_steps_do_not_matter(
+def test_requests_are_conserved_for_any_step_size(
     given_requests: list[Request], most: int, timeout: float, step: float
 ) -> None:
     model = FAST.model_copy(update={"max_running": most, "kv_cache_tokens": 600})
     coarse, fine = Server(model, timeout, 0), Server(model, timeout, 0)
     for request in given_requests:
-        coarse.offer(request)
+        coarse.enqueue(request)
         moment = 0.0
         while moment < request.at:
             fine.advance(moment)
             moment += step
-        fine.offer(request)
+        fine.enqueue(request)
         for server in (coarse, fine):
             assert server.running <= most
             assert 0 <= server.cache_share <= 1
     left = fine.running + fine.waiting
-    assert left == len(given_requests) - fine.counts.answers.ok - fine.counts.answers.gave_up
+    assert left == len(given_requests) - fine.counts.requests.ok - fine.counts.requests.timed_out
     for server in (coarse, fine):
         server.advance(10_000)
         assert server.running == server.waiting == 0
-        assert server.counts.answers.ok + server.counts.answers.gave_up == len(given_requests)
+        assert server.counts.requests.ok + server.counts.requests.timed_out == len(given_requests)
     assert fine.counts.request.sum == pytest.approx(coarse.counts.request.sum, rel=1e-3, abs=1e-3)
     assert fine.counts.busy == pytest.approx(coarse.counts.busy, rel=1e-3, abs=1e-3)
 
 
-def test_a_replica_that_goes_gives_its_requests_back() -> None:
+def test_terminated_replica_returns_unfinished_requests() -> None:
     server = Server(FAST, 100, 0)
     asked = [Request(number / 10, 100, 50) for number in range(8)]
     for request in asked:
-        server.offer(request)
-    assert sorted(server.abandon(), key=lambda request: request.at) == asked
+        server.enqueue(request)
+    assert sorted(server.take_unfinished(), key=lambda request: request.at) == asked
     assert server.running == server.waiting == 0

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from rehearsal.load.control import Run
+from rehearsal.load.fleet import FleetSimulation, make_status
 from rehearsal.load.scenario import JobLoad, Scenario
 from rehearsal.load.simulation import JobSimulation
-from rehearsal.load.status import make_status
-from rehearsal.load.world import World
 
 
 def load(rate: float, **more: Any) -> JobLoad:
     return JobLoad.model_validate({"job": "nlp/chat", "arrivals": {"type": "constant", "rate": rate}, **more})
 
 
-def play(made: JobLoad, replicas: int, seconds: float) -> JobSimulation:
-    job = JobSimulation(made, 1)
+def simulate(job_load: JobLoad, replicas: int, seconds: float) -> JobSimulation:
+    job = JobSimulation(job_load, 1)
     pods = {f"pod-{number}": 0.0 for number in range(replicas)}
     for moment in range(1, int(seconds * 10) + 1):
-        job.set_pods(pods, moment / 10)
+        job.sync_pods(pods, moment / 10)
     return job
 
 
@@ -27,41 +26,41 @@ def waiting(job: JobSimulation) -> int:
     return sum(replica.server.waiting for replica in job.replicas.values())
 
 
-def test_more_replicas_leave_fewer_waiting() -> None:
+def test_more_replicas_shorten_queue() -> None:
     # A replica can have 8 in work for about 1.9 s: some 4 a second.
-    made = load(10, server={"maxRunning": 8}, output={"mean": 130, "spread": 0})
-    queues = [waiting(play(made, replicas, 60)) for replicas in (1, 2, 3, 4)]
+    job_load = load(10, server={"maxRunning": 8}, output={"mean": 130, "spread": 0})
+    queues = [waiting(simulate(job_load, replicas, 60)) for replicas in (1, 2, 3, 4)]
     assert queues == sorted(queues, reverse=True)
     assert queues[0] > 200
     assert queues[3] < 10
 
 
-def test_each_request_is_somewhere() -> None:
-    made = load(20, server={"maxRunning": 4}, timeoutSeconds=5)
-    job = JobSimulation(made, 1)
+def test_requests_are_conserved() -> None:
+    job_load = load(20, server={"maxRunning": 4}, timeoutSeconds=5)
+    job = JobSimulation(job_load, 1)
     pods = {"a": 0.0, "b": 0.0}
     for moment in range(1, 601):
         at = moment / 10
         now = {} if 20 < at < 25 else {"b": 0.0, "c": 30.0} if at > 40 else pods
-        job.set_pods(now, at)
-        answers = job.answers()
-        there = sum(replica.server.running + replica.server.waiting for replica in job.replicas.values())
-        assert job.arrived == answers.ok + answers.gave_up + answers.refused + there
-    assert answers.refused > 50  # while there was no replica
-    assert answers.gave_up > 50
-    assert answers.milliseconds.count == answers.ok
+        job.sync_pods(now, at)
+        stats = job.request_stats()
+        queued = sum(replica.server.running + replica.server.waiting for replica in job.replicas.values())
+        assert job.arrived == stats.ok + stats.timed_out + stats.refused + queued
+    assert stats.refused > 50  # while queued was no replica
+    assert stats.timed_out > 50
+    assert stats.milliseconds.count == stats.ok
 
 
-def test_a_replica_that_loads_gets_nothing() -> None:
-    made = load(5, server={"coldStartSeconds": 10})
-    job = JobSimulation(made, 1)
-    job.set_pods({"old": -60.0}, 1)
-    job.set_pods({"old": -60.0, "new": 1.0}, 5)
-    assert [replica.takes for replica in job.replicas.values()] == [True, False]
-    job.set_pods({"old": -60.0, "new": 1.0}, 10.9)
+def test_loading_replica_gets_no_requests() -> None:
+    job_load = load(5, server={"coldStartSeconds": 10})
+    job = JobSimulation(job_load, 1)
+    job.sync_pods({"old": -60.0}, 1)
+    job.sync_pods({"old": -60.0, "new": 1.0}, 5)
+    assert [replica.accepts_requests for replica in job.replicas.values()] == [True, False]
+    job.sync_pods({"old": -60.0, "new": 1.0}, 10.9)
     assert job.replicas["new"].server.counts.prompt_tokens == 0
-    job.set_pods({"old": -60.0, "new": 1.0}, 11.1)
-    job.set_pods({"old": -60.0, "new": 1.0}, 30)
+    job.sync_pods({"old": -60.0, "new": 1.0}, 11.1)
+    job.sync_pods({"old": -60.0, "new": 1.0}, 30)
     assert job.replicas["new"].server.counts.prompt_tokens > 0
 
 
@@ -87,14 +86,14 @@ def pod(name: str, job: str, node: str = "n", ready: bool = True, **limits: str)
     }
 
 
-def test_the_world_follows_the_pods() -> None:
-    world = World(Run(Scenario(jobs=(load(5),)), 1, 1000), {}, 1000)
+def test_fleet_follows_pods() -> None:
+    fleet = FleetSimulation(Run(Scenario(jobs=(load(5),)), 1, 1000), {}, 1000)
     pods = {"nlp/chat-0": pod("chat-0", "chat"), "nlp/idle-0": pod("idle-0", "idle")}
     for tick in range(1, 101):
-        world.step(pods, 1000 + tick / 10)
-    by_name = {job["job"]: job for job in make_status(world, 1010, 0)["jobs"]}
+        fleet.step(pods, 1000 + tick / 10)
+    by_name = {job["job"]: job for job in make_status(fleet, 1010, 0)["jobs"]}
     assert by_name["nlp/chat"]["arrived"] > 20
     assert by_name["nlp/chat"]["replicas"] == by_name["nlp/idle"]["replicas"] == 1
     assert by_name["nlp/idle"]["arrived"] == 0
-    world.step({"nlp/chat-0": pod("chat-0", "chat", ready=False)}, 1011)
-    assert [(job["job"], job["replicas"]) for job in make_status(world, 1011, 0)["jobs"]] == [("nlp/chat", 0)]
+    fleet.step({"nlp/chat-0": pod("chat-0", "chat", ready=False)}, 1011)
+    assert [(job["job"], job["replicas"]) for job in make_status(fleet, 1011, 0)["jobs"]] == [("nlp/chat", 0)]
