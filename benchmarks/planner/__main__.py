@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.planner import bounds, contest, optimal, scale
-from benchmarks.planner.contest import DEFAULT, OURS, OURS_ROOM, OURS_TIDY, Churned, Span
+from benchmarks.planner.contest import DEFAULT, PLANNER, PLANNER_DEFRAGMENT, PLANNER_ROOM, ChurnResult, Span
 from benchmarks.planner.scale import Timing
 from benchmarks.planner.workload import MIXES, MODEL, mean_memory
 
@@ -37,11 +37,11 @@ def main(
 
 def show_optimal(seed: int, instances: int) -> None:
     """Print how many small instances equal the brute force."""
-    found = optimal.check(seed, instances)
+    counts = optimal.check(seed, instances)
     table = Table(
         "instances", "equal to the brute force", "worse", "proven optimal", title="Exact search, small instances"
     )
-    table.add_row(*map(str, (instances, found.equal, found.worse, found.proven)))
+    table.add_row(*map(str, (instances, counts.equal, counts.worse, counts.proven)))
     console.print(table)
 
 
@@ -60,13 +60,13 @@ def show_batch(seed: int, count: int) -> None:
                 shares = (f"{share:.1%}" for share in (row.memory, row.compute, row.unusable))
                 table.add_row(who, str(row.gpus), f"{row.gpus / least:.2f}", *shares)
         console.print(table)
-        whole, mine = rows[f"{DEFAULT}whole GPUs"], rows["planner"]
+        whole, planner = rows[f"{DEFAULT}whole GPUs"], rows["planner"]
         assert whole is not None
-        assert mine is not None
-        top = mine.memory * mine.gpus / least
+        assert planner is not None
+        top = planner.memory * planner.gpus / least
         console.print(
-            f"memory in use: whole GPUs {whole.memory:.1%}, planner {mine.memory:.1%}, bound {top:.1%}; "
-            f"goal {UTILISATION_GOAL:.0%}: {_verdict(mine.memory, UTILISATION_GOAL, top)}\n"
+            f"memory in use: whole GPUs {whole.memory:.1%}, planner {planner.memory:.1%}, bound {top:.1%}; "
+            f"goal {UTILISATION_GOAL:.0%}: {_verdict(planner.memory, UTILISATION_GOAL, top)}\n"
         )
 
 
@@ -82,41 +82,43 @@ def show_churn(seed: int, gpus: int, span: Span) -> None:
             who: contest.run_churn(make(), seed, load, mix, span)
             for who, make in contest.contestants(gpus, seed, mix).items()
         }
-        for who, one in results.items():
-            table.add_row(who, *_cells(one))
+        for who, result in results.items():
+            table.add_row(who, *_cells(result))
         console.print(table)
         _reductions(results)
 
 
-def _cells(one: Churned) -> Sequence[str]:
-    free = one.mean(lambda look: look.slices - look.used)
-    unusable = one.mean(lambda look: look.unusable)
-    blocked = "" if one.looks[0].blocked is None else f"{one.mean(lambda look: look.blocked or 0):.0f}"
+def _cells(result: ChurnResult) -> Sequence[str]:
+    free = result.mean(lambda usage: usage.slices - usage.used)
+    unusable = result.mean(lambda usage: usage.unusable)
+    blocked = "" if result.samples[0].blocked is None else f"{result.mean(lambda usage: usage.blocked or 0):.0f}"
     return (
-        f"{one.accepted / one.offered:.1%}",
-        f"{one.mean(lambda look: look.used / look.slices):.1%}",
-        f"{one.mean(lambda look: look.unusable / look.slices):.1%}",
+        f"{result.accepted / result.offered:.1%}",
+        f"{result.mean(lambda usage: usage.used / usage.slices):.1%}",
+        f"{result.mean(lambda usage: usage.unusable / usage.slices):.1%}",
         f"{unusable / free:.1%}",
         blocked,
-        f"{one.moved / max(1, one.accepted):.2f}",
+        f"{result.moved / max(1, result.accepted):.2f}",
     )
 
 
-def _reductions(results: dict[str, Churned]) -> None:
+def _reductions(results: dict[str, ChurnResult]) -> None:
     """Print by how much fragmentation is below the default scheduler's, by both measures."""
-    told = []
-    measures: dict[str, Callable[[Churned], float]] = {
-        "unusable": lambda one: one.mean(lambda look: look.unusable),
-        "blocked starts": lambda one: one.mean(lambda look: look.blocked or 0),
+    lines = []
+    measures: dict[str, Callable[[ChurnResult], float]] = {
+        "unusable": lambda result: result.mean(lambda usage: usage.unusable),
+        "blocked starts": lambda result: result.mean(lambda usage: usage.blocked or 0),
     }
-    for who in (OURS, OURS_ROOM, OURS_TIDY):
-        for peer in (one for one in results if one.startswith(DEFAULT)):
+    for who in (PLANNER, PLANNER_ROOM, PLANNER_DEFRAGMENT):
+        for peer in (result for result in results if result.startswith(DEFAULT)):
             for what, value in measures.items():
-                theirs = value(results[peer])
-                if theirs:
-                    less = 1 - value(results[who]) / theirs
-                    told.append(f"{who} against {peer}, {what}: {-less:+.0%} {_verdict(less, FRAGMENTATION_GOAL, 1)}")
-    console.print("\n".join(told) + f"\n(goal {-FRAGMENTATION_GOAL:.0%}; the bound is -100%)\n")
+                baseline = value(results[peer])
+                if baseline:
+                    reduction = 1 - value(results[who]) / baseline
+                    lines.append(
+                        f"{who} against {peer}, {what}: {-reduction:+.0%} {_verdict(reduction, FRAGMENTATION_GOAL, 1)}"
+                    )
+    console.print("\n".join(lines) + f"\n(goal {-FRAGMENTATION_GOAL:.0%}; the bound is -100%)\n")
 
 
 def _verdict(value: float, goal: float, most: float) -> str:
@@ -127,24 +129,26 @@ def _verdict(value: float, goal: float, most: float) -> str:
 
 def show_large(seed: int, gpus: int, demands: int, rounds: int) -> None:
     """Print the time of a large plan beside first fit's."""
-    found = scale.large(seed, gpus, demands, rounds)
-    served = sum(found.plan.served.values())
+    result = scale.large(seed, gpus, demands, rounds)
+    served = sum(result.plan.served.values())
     table = Table(
         "", "CPU, median", "least", "most", "served", title=f"{gpus:,} GPUs, {demands:,} demands of one instance"
     )
     for who, took, count in (
-        ("planner, Budget(0)", found.without_search, served),
-        ("planner, Budget()", found.with_search, served),
-        ("first fit", found.by_first_fit, found.first_fit),
+        ("planner, Budget(0)", result.without_search, served),
+        ("planner, Budget()", result.with_search, served),
+        ("first fit", result.by_first_fit, result.first_fit),
     ):
-        told = (f"{value:.2f} s" for value in (statistics.median(took), min(took), max(took)))
-        table.add_row(who, *told, f"{count:,}")
+        times = (f"{value:.2f} s" for value in (statistics.median(took), min(took), max(took)))
+        table.add_row(who, *times, f"{count:,}")
     console.print(table)
-    ratio = statistics.median(mine / peer for mine, peer in zip(found.without_search, found.by_first_fit, strict=True))
-    most = math.floor(bounds.most_used(Counter(found.pods), gpus, by_memory=False))
-    console.print(f"planner / first fit: time {ratio:.1f}, served {served / found.first_fit:.3f}")
+    ratio = statistics.median(
+        planner / first_fit for planner, first_fit in zip(result.without_search, result.by_first_fit, strict=True)
+    )
+    most = math.floor(bounds.most_used(Counter(result.pods), gpus, by_memory=False))
+    console.print(f"planner / first fit: time {ratio:.1f}, served {served / result.first_fit:.3f}")
     console.print(
-        f"served at most {most:,} (linear programme), {sum(found.plan.bounds.served):,} (the plan's own bound)\n"
+        f"served at most {most:,} (linear programme), {sum(result.plan.bounds.served):,} (the plan's own bound)\n"
     )
 
 
@@ -153,13 +157,15 @@ def show_growth(seed: int, *, quick: bool) -> None:
     many = [100, 316, 1_000] if quick else [100, 316, 1_000, 3_162, 10_000]
     series: dict[str, list[Timing]] = {
         "GPUs, 5 demands each": scale.by_gpus(seed, many),
-        "demands, 1,000 GPUs": scale.by_demands(seed, 1_000, [5 * one for one in many]),
+        "demands, 1,000 GPUs": scale.by_demands(seed, 1_000, [5 * timing for timing in many]),
         "kinds of demand, 1,000 GPUs": scale.by_shapes(1_000, [6, 12, 24] if quick else [6, 12, 24, 48, 96]),
-        "kinds of GPU in use, 1,000 GPUs": scale.by_looks(seed, 1_000, [10, 30, 100] if quick else [10, 30, 100, 300]),
+        "kinds of GPU in use, 1,000 GPUs": scale.by_gpu_states(
+            seed, 1_000, [10, 30, 100] if quick else [10, 30, 100, 300]
+        ),
     }
     table = Table("grows", "size: CPU seconds", "exponent", title="How time grows, without exact search")
     for what, timings in series.items():
-        runs = "  ".join(f"{one.size:,}: {one.seconds:.3f}" for one in timings)
+        runs = "  ".join(f"{timing.size:,}: {timing.seconds:.3f}" for timing in timings)
         table.add_row(what, runs, f"{scale.exponent(timings):.2f}")
     console.print(table)
 

@@ -22,8 +22,8 @@ _TINY = 1e-6
 @functools.cache
 def patterns(profiles: tuple[str, ...]) -> tuple[Mapping[str, int], ...]:
     """Return what one GPU can carry of these profiles, by counts; only what no further instance fits beside."""
-    found: set[tuple[tuple[str, int], ...]] = set()
-    seen: set[tuple[int, int, tuple[tuple[str, int], ...]]] = set()
+    maximal: set[tuple[tuple[str, int], ...]] = set()
+    visited: set[tuple[int, int, tuple[tuple[str, int], ...]]] = set()
     stack: list[tuple[int, int, tuple[tuple[str, int], ...]]] = [(0, 0, ())]
     while stack:
         mask, compute, counts = stack.pop()
@@ -35,21 +35,21 @@ def patterns(profiles: tuple[str, ...]) -> tuple[Mapping[str, int], ...]:
                 more[name] += 1
                 bits = ((1 << memory_slices(name)) - 1) << start
                 state = mask | bits, compute + compute_slices(name), tuple(sorted(more.items()))
-                if state not in seen:
-                    seen.add(state)
+                if state not in visited:
+                    visited.add(state)
                     stack.append(state)
         if full:
-            found.add(counts)
-    return tuple(dict(counts) for counts in sorted(found))
+            maximal.add(counts)
+    return tuple(dict(counts) for counts in sorted(maximal))
 
 
 def least_gpus(pods: Mapping[str, int]) -> int:
     """Return a number of GPUs below which these pods, by profile, never fit."""
-    wanted = {name: count for name, count in pods.items() if count}
+    demanded = {name: count for name, count in pods.items() if count}
     model = model_builder.Model()  # type: ignore[no-untyped-call]  # OR-tools gives it none
-    ways = patterns(tuple(sorted(wanted)))
+    ways = patterns(tuple(sorted(demanded)))
     times = [model.new_num_var(0, math.inf, "") for _ in ways]
-    for name, count in wanted.items():
+    for name, count in demanded.items():
         model.add(sum(way.get(name, 0) * x for way, x in zip(ways, times, strict=True)) >= count)
     model.minimize(sum(times))
     return math.ceil(_solve(model) - _TINY)
@@ -57,13 +57,13 @@ def least_gpus(pods: Mapping[str, int]) -> int:
 
 def most_used(pods: Mapping[str, int], gpus: int, *, by_memory: bool) -> float:
     """Return the most memory slices, or pods, of these that GPUs can ever hold at once."""
-    wanted = {name: count for name, count in pods.items() if count}
-    if not wanted:
+    demanded = {name: count for name, count in pods.items() if count}
+    if not demanded:
         return 0.0
     model = model_builder.Model()  # type: ignore[no-untyped-call]  # OR-tools gives it none
-    ways = patterns(tuple(sorted(wanted)))
+    ways = patterns(tuple(sorted(demanded)))
     times = [model.new_num_var(0, math.inf, "") for _ in ways]
-    held = {name: model.new_num_var(0, count, "") for name, count in wanted.items()}
+    held = {name: model.new_num_var(0, count, "") for name, count in demanded.items()}
     model.add(sum(times) <= gpus)
     for name, amount in held.items():
         model.add(sum(way.get(name, 0) * x for way, x in zip(ways, times, strict=True)) >= amount)

@@ -1,4 +1,4 @@
-"""What every contestant is: something that takes pods and lets them go, and is measured alike."""
+"""The interface of a contestant: it places pods, removes them, and is measured the same way as the others."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.planner.workload import MODEL, compute_slices, memory_slices
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import Mix, has_room, measure_slices
 
-BOARD = catalogue.gpu(MODEL)
+GPU_MODEL = catalogue.gpu(MODEL)
 
 
 @dataclass(frozen=True)
-class Look:
-    """A fleet at one moment; slices are memory slices."""
+class FleetUsage:
+    """The usage of a fleet at one moment; slices are memory slices."""
 
     slices: int
     used: int
@@ -40,14 +40,14 @@ class Contestant(abc.ABC):
 
     @abc.abstractmethod
     def arrive(self, pod: int, profile: str) -> bool:
-        """Place a pod; False: it is turned away, and nothing has changed for the others."""
+        """Place a pod and return whether it was accepted; a rejected pod changes nothing for the others."""
 
     @abc.abstractmethod
     def leave(self, pod: int) -> None:
-        """Let a pod go; nothing happens where it was turned away."""
+        """Remove a pod; a pod that was rejected is ignored."""
 
     @abc.abstractmethod
-    def look(self, mix: Mix) -> Look:
+    def usage(self, mix: Mix) -> FleetUsage:
         """Measure."""
 
 
@@ -58,7 +58,7 @@ class Cluster(Contestant):
         super().__init__(gpus)
         self.masks = [0] * gpus
         self.computes = [0] * gpus
-        self.seats: dict[int, tuple[int, int]] = {}
+        self.placements: dict[int, tuple[int, int]] = {}
         """GPU and start of each pod."""
 
     @abc.abstractmethod
@@ -67,17 +67,17 @@ class Cluster(Contestant):
 
     def arrive(self, pod: int, profile: str) -> bool:
         """Ask the policy and place the pod; a policy that places illegally is a bug."""
-        found = self.choose(profile)
-        if found is None:
+        placement = self.choose(profile)
+        if placement is None:
             return False
-        gpu, start = found
+        gpu, start = placement
         bits = ((1 << memory_slices(profile)) - 1) << start
-        assert start in BOARD.profiles[profile].starts
+        assert start in GPU_MODEL.profiles[profile].starts
         assert not self.masks[gpu] & bits
-        assert self.computes[gpu] + compute_slices(profile) <= BOARD.compute_slices
+        assert self.computes[gpu] + compute_slices(profile) <= GPU_MODEL.compute_slices
         self.masks[gpu] |= bits
         self.computes[gpu] += compute_slices(profile)
-        self.seats[pod], self.pods[pod] = found, profile
+        self.placements[pod], self.pods[pod] = placement, profile
         return True
 
     def leave(self, pod: int) -> None:
@@ -85,23 +85,23 @@ class Cluster(Contestant):
         if pod not in self.pods:
             return
         profile = self.pods.pop(pod)
-        gpu, start = self.seats.pop(pod)
+        gpu, start = self.placements.pop(pod)
         self.masks[gpu] &= ~(((1 << memory_slices(profile)) - 1) << start)
         self.computes[gpu] -= compute_slices(profile)
 
-    def look(self, mix: Mix) -> Look:
+    def usage(self, mix: Mix) -> FleetUsage:
         """Measure by the slices in use."""
-        return look_at(zip(self.masks, self.computes, strict=True), mix)
+        return measure_fleet(zip(self.masks, self.computes, strict=True), mix)
 
     def states(self) -> dict[tuple[int, int], int]:
-        """Return the first GPU of each kind of use: equal ones need not be looked at twice."""
-        found: dict[tuple[int, int], int] = {}
+        """Return the first GPU in each state: GPUs in the same state are equivalent."""
+        first_gpus: dict[tuple[int, int], int] = {}
         for gpu, state in enumerate(zip(self.masks, self.computes, strict=True)):
-            found.setdefault(state, gpu)
-        return found
+            first_gpus.setdefault(state, gpu)
+        return first_gpus
 
 
-def look_at(states: Iterable[tuple[int, int]], mix: Mix) -> Look:
+def measure_fleet(states: Iterable[tuple[int, int]], mix: Mix) -> FleetUsage:
     """Measure GPUs by memory mask and compute slices in use."""
     counts: dict[tuple[int, int], int] = {}
     for state in states:
@@ -109,18 +109,18 @@ def look_at(states: Iterable[tuple[int, int]], mix: Mix) -> Look:
     slices = used = compute = busy = blocked = 0
     unusable = 0.0
     for (mask, taken), count in counts.items():
-        found = measure_slices(MODEL, mask, taken, mix)
-        slices += count * found.memory_slices
-        used += count * found.memory_used
+        slice_usage = measure_slices(MODEL, mask, taken, mix)
+        slices += count * slice_usage.memory_slices
+        used += count * slice_usage.memory_used
         compute += count * taken
         busy += count * bool(mask)
-        blocked += count * found.blocked
-        unusable += count * found.unusable
-    return Look(slices, used, compute, busy, unusable, blocked)
+        blocked += count * slice_usage.blocked
+        unusable += count * slice_usage.unusable
+    return FleetUsage(slices, used, compute, busy, unusable, blocked)
 
 
 def room(state: tuple[int, int], profile: str) -> bool:
-    """Tell whether a GPU in this use has room for a profile."""
+    """Return whether a GPU in this state has room for a profile."""
     return has_room(MODEL, *state, profile)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from benchmarks.planner import bounds, ours
-from benchmarks.planner.cluster import Contestant, Look, look_at
+from benchmarks.planner import bounds, planner
+from benchmarks.planner.cluster import Contestant, FleetUsage, measure_fleet
 from benchmarks.planner.kube import BALANCED, DynamicMig, Layout, StaticMig, WholeGpus
-from benchmarks.planner.ours import Moves, Planner
 from benchmarks.planner.peers import BestFit, FirstFit, GradientDescent, LeastBlocked
+from benchmarks.planner.planner import Moves, Planner
 from benchmarks.planner.serving import gpus_of
 from benchmarks.planner.workload import MODEL, batch, churn, compute_slices, memory_slices
 from inferstack.mig import catalogue
@@ -19,7 +19,7 @@ from inferstack.mig.fragmentation import Mix, used_slices
 from inferstack.mig.placement import find_placement
 
 DEFAULT = "default, "
-OURS, OURS_ROOM, OURS_TIDY = "planner, pods stay", "planner, moves for room", "planner, moves to tidy up"
+PLANNER, PLANNER_ROOM, PLANNER_DEFRAGMENT = "planner, pods stay", "planner, moves for room", "planner, moves to tidy up"
 _ALL = 64
 """Pods that a fixed layout is fitted to: the mix in whole numbers."""
 
@@ -28,8 +28,8 @@ def fitted(mix: Mix) -> list[Layout]:
     """Return the layouts that the planner gives the mix: for a fleet that is cut once, by what is expected."""
     total = sum(mix.values())
     pods = {name: round(share / total * _ALL) for name, share in mix.items()}
-    _, fleet = ours.gpus_needed(pods, bounds.least_gpus(pods))
-    return [[(seat.start, seat.profile) for seat in gpu.instances] for gpu in fleet.gpus]
+    _, fleet = planner.gpus_needed(pods, bounds.least_gpus(pods))
+    return [[(instance.start, instance.profile) for instance in gpu.instances] for gpu in fleet.gpus]
 
 
 def contestants(gpus: int, seed: int, mix: Mix) -> dict[str, Callable[[], Contestant]]:
@@ -44,24 +44,24 @@ def contestants(gpus: int, seed: int, mix: Mix) -> dict[str, Callable[[], Contes
         "best fit": lambda: BestFit(gpus),
         "least blocked (2511.18906)": lambda: LeastBlocked(gpus),
         "gradient descent (FGD)": lambda: GradientDescent(gpus, mix),
-        OURS: lambda: Planner(gpus, Moves.NONE),
-        OURS_ROOM: lambda: Planner(gpus, Moves.FOR_ROOM),
-        OURS_TIDY: lambda: Planner(gpus, Moves.TO_TIDY),
+        PLANNER: lambda: Planner(gpus, Moves.NONE),
+        PLANNER_ROOM: lambda: Planner(gpus, Moves.FOR_ROOM),
+        PLANNER_DEFRAGMENT: lambda: Planner(gpus, Moves.TO_TIDY),
     }
 
 
 @dataclass
-class Churned:
-    """What one contestant made of pods that come and go."""
+class ChurnResult:
+    """The result of one contestant for pods that come and go."""
 
     offered: int = 0
     accepted: int = 0
     moved: int = 0
-    looks: list[Look] = field(default_factory=list)
+    samples: list[FleetUsage] = field(default_factory=list)
 
-    def mean(self, value: Callable[[Look], float]) -> float:
-        """Return the mean over the looks."""
-        return sum(map(value, self.looks)) / len(self.looks)
+    def mean(self, value: Callable[[FleetUsage], float]) -> float:
+        """Return the mean over the samples."""
+        return sum(map(value, self.samples)) / len(self.samples)
 
 
 class Span(NamedTuple):
@@ -70,18 +70,18 @@ class Span(NamedTuple):
     warm: float
     end: float
     every: float
-    """Between two looks."""
+    """Between two samples."""
 
 
-def run_churn(contestant: Contestant, seed: int, load: float, mix: Mix, span: Span) -> Churned:
+def run_churn(contestant: Contestant, seed: int, load: float, mix: Mix, span: Span) -> ChurnResult:
     """Let pods come and go; what happens while the fleet fills up is not counted."""
-    found = Churned()
-    look_next = span.warm
+    result = ChurnResult()
+    sample_next = span.warm
     moved_before = 0
     for event in churn(seed, contestant.gpus, load, mix, span.end):
-        while event.time >= look_next:
-            found.looks.append(contestant.look(mix))
-            look_next += span.every
+        while event.time >= sample_next:
+            result.samples.append(contestant.usage(mix))
+            sample_next += span.every
         if event.time < span.warm:
             moved_before = contestant.moved
         if not event.comes:
@@ -89,21 +89,21 @@ def run_churn(contestant: Contestant, seed: int, load: float, mix: Mix, span: Sp
             continue
         taken = contestant.arrive(event.pod, event.profile)
         if event.time >= span.warm:
-            found.offered += 1
-            found.accepted += taken
-    found.moved = contestant.moved - moved_before
-    return found
+            result.offered += 1
+            result.accepted += taken
+    result.moved = contestant.moved - moved_before
+    return result
 
 
 def churn_bound(gpus: int, seed: int, load: float, mix: Mix, span: Span) -> float:
     """Return a mean utilisation that nobody can exceed: the most that GPUs could hold of all pods not yet gone."""
     alive: dict[int, str] = {}
-    look_next = span.warm
+    sample_next = span.warm
     most = []
     for event in churn(seed, gpus, load, mix, span.end):
-        while event.time >= look_next:
+        while event.time >= sample_next:
             most.append(bounds.most_used(Counter(alive.values()), gpus, by_memory=True))
-            look_next += span.every
+            sample_next += span.every
         if event.comes:
             alive[event.pod] = event.profile
         else:
@@ -123,14 +123,14 @@ class Needed:
     """Of all memory slices."""
 
 
-def needed(gpus: int, pods: Sequence[str], look: Look) -> Needed:
+def needed(gpus: int, pods: Sequence[str], usage: FleetUsage) -> Needed:
     """Return the row of a contestant."""
-    board = catalogue.gpu(MODEL)
+    gpu_model = catalogue.gpu(MODEL)
     return Needed(
         gpus,
-        sum(map(memory_slices, pods)) / (gpus * board.memory_slices),
-        sum(map(compute_slices, pods)) / (gpus * board.compute_slices),
-        look.unusable / look.slices,
+        sum(map(memory_slices, pods)) / (gpus * gpu_model.memory_slices),
+        sum(map(compute_slices, pods)) / (gpus * gpu_model.compute_slices),
+        usage.unusable / usage.slices,
     )
 
 
@@ -149,7 +149,7 @@ def smallest(make: Callable[[int], Contestant], pods: Sequence[str], least: int,
             low = middle + 1
     last = make(high)
     _takes(last, pods)
-    return needed(high, pods, last.look(mix))
+    return needed(high, pods, last.usage(mix))
 
 
 def _takes(contestant: Contestant, pods: Sequence[str]) -> bool:
@@ -162,20 +162,20 @@ def all_at_once(seed: int, count: int, mix: Mix) -> tuple[int, dict[str, Needed 
     least = bounds.least_gpus(Counter(pods))
     rows: dict[str, Needed | None] = {}
     for name in contestants(1, seed, mix):
-        if name in (OURS, OURS_ROOM, OURS_TIDY):
+        if name in (PLANNER, PLANNER_ROOM, PLANNER_DEFRAGMENT):
             continue
         rows[name] = smallest(lambda gpus, name=name: contestants(gpus, seed, mix)[name](), pods, least, mix)  # type: ignore[misc]  # mypy knows no types of defaults
     ways = bounds.patterns(tuple(sorted(set(pods))))
     chosen = gpus_of(Counter(pods), ways)
     states = [_state(way) for way in chosen]
-    rows["MIG-serving (2109.11067)"] = needed(len(chosen), pods, look_at(states, mix))
-    gpus, fleet = ours.gpus_needed(dict(Counter(pods)), least)
+    rows["MIG-serving (2109.11067)"] = needed(len(chosen), pods, measure_fleet(states, mix))
+    gpus, fleet = planner.gpus_needed(dict(Counter(pods)), least)
     used = [used_slices(MODEL, [(s.start, s.profile) for s in gpu.instances if not s.idle]) for gpu in fleet.gpus]
-    rows["planner"] = needed(gpus, pods, look_at(used, mix))
+    rows["planner"] = needed(gpus, pods, measure_fleet(used, mix))
     return least, rows
 
 
 def _state(way: Mapping[str, int]) -> tuple[int, int]:
     placed = find_placement(catalogue.gpu(MODEL), way)
     assert placed is not None
-    return used_slices(MODEL, [(one.start, one.profile) for one in placed])
+    return used_slices(MODEL, [(placement.start, placement.profile) for placement in placed])

@@ -16,7 +16,7 @@ import abc
 import random
 from collections.abc import Sequence
 
-from benchmarks.planner.cluster import BOARD, Cluster, Contestant, Look, used_slices
+from benchmarks.planner.cluster import GPU_MODEL, Cluster, Contestant, FleetUsage, used_slices
 from benchmarks.planner.workload import GPUS_PER_NODE, MODEL, compute_slices, memory_slices
 from inferstack.mig.fragmentation import Mix, open_starts
 
@@ -94,10 +94,10 @@ class _Devices(Contestant):
         self.nodes.book(gpu // GPUS_PER_NODE, profile, -1)
         self.free[gpu // GPUS_PER_NODE][kind].append((gpu, start))
 
-    def look(self, mix: Mix) -> Look:
+    def usage(self, mix: Mix) -> FleetUsage:
         """Measure: a GPU is of use to a profile where one of its devices is free and is what the profile asks for."""
         used, compute = used_slices(self.pods)
-        by_gpu = [BOARD.memory_slices] * self.gpus
+        by_gpu = [GPU_MODEL.memory_slices] * self.gpus
         for pod, profile in self.pods.items():
             by_gpu[self.held[pod][0]] -= memory_slices(profile)
         offers: list[set[str]] = [set() for _ in range(self.gpus)]
@@ -111,7 +111,7 @@ class _Devices(Contestant):
             for free, kinds in zip(by_gpu, offers, strict=True)
         )
         busy = len({gpu for gpu, _, _ in self.held.values()})
-        return Look(self.gpus * BOARD.memory_slices, used, compute, busy, unusable, None)
+        return FleetUsage(self.gpus * GPU_MODEL.memory_slices, used, compute, busy, unusable, None)
 
 
 class WholeGpus(_Devices):
@@ -163,13 +163,13 @@ class DynamicMig(Cluster):
         """Place, and book cpu and memory."""
         if not super().arrive(pod, profile):
             return False
-        self.nodes.book(self.seats[pod][0] // GPUS_PER_NODE, profile, 1)
+        self.nodes.book(self.placements[pod][0] // GPUS_PER_NODE, profile, 1)
         return True
 
     def leave(self, pod: int) -> None:
         """Give all back."""
         if pod in self.pods:
-            self.nodes.book(self.seats[pod][0] // GPUS_PER_NODE, self.pods[pod], -1)
+            self.nodes.book(self.placements[pod][0] // GPUS_PER_NODE, self.pods[pod], -1)
         super().leave(pod)
 
 

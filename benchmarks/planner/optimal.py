@@ -46,8 +46,8 @@ def check(seed: int, instances: int) -> Count:
     jobs = [(seed * 1_000_003 + at, min(share, instances - at)) for at in range(0, instances, share)]
     total = Count()
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(_check, jobs):
-            total = total.plus(found)
+        for count in pool.map(_check, jobs):
+            total = total.plus(count)
     return total
 
 
@@ -57,9 +57,9 @@ def _check(job: tuple[int, int]) -> Count:
     total = Count()
     for _ in range(instances):
         fleet, demands = draw(numbers)
-        found = plan(fleet, demands)
-        equal = found.objective.key == brute_force(fleet, demands)
-        total = total.plus(Count(int(equal), int(not equal), int(found.optimal)))
+        result = plan(fleet, demands)
+        equal = result.objective.key == brute_force(fleet, demands)
+        total = total.plus(Count(int(equal), int(not equal), int(result.optimal)))
     return total
 
 
@@ -67,24 +67,24 @@ def draw(numbers: random.Random) -> tuple[Fleet, list[Demand]]:
     """Return an instance whose brute force is short."""
     while True:
         fleet = _fleet(numbers)
-        wanted = _demands(numbers, sorted({gpu.model for gpu in fleet.gpus}))
-        if effort(fleet, wanted) <= _MOST:
-            return fleet, wanted
+        demands = _demands(numbers, sorted({gpu.model for gpu in fleet.gpus}))
+        if effort(fleet, demands) <= _MOST:
+            return fleet, demands
 
 
 def effort(fleet: Fleet, demands: list[Demand]) -> int:
-    """Return how many assignments the brute force looks at."""
+    """Return how many assignments the brute force evaluates."""
     total = 1
     for gpu in fleet.gpus:
-        for seat in gpu.instances:
-            if seat.pod and not seat.pinned:
+        for instance in gpu.instances:
+            if instance.pod and not instance.pinned:
                 alike = sum(other.model == gpu.model for other in fleet.gpus)
-                total *= alike * len(catalogue.gpu(gpu.model).profiles[seat.profile].starts)
+                total *= alike * len(catalogue.gpu(gpu.model).profiles[instance.profile].starts)
     for demand in demands:
-        seats = sum(
+        starts = sum(
             len(catalogue.gpu(gpu.model).profiles[name].starts) for gpu in fleet.gpus if (name := demand.on(gpu.model))
         )
-        total *= sum(math.comb(seats, count) for count in range(demand.count + 1))
+        total *= sum(math.comb(starts, count) for count in range(demand.count + 1))
     return total
 
 
@@ -92,30 +92,30 @@ def _fleet(numbers: random.Random) -> Fleet:
     gpus = []
     for index in range(numbers.randint(1, 2)):
         model = numbers.choice(sorted(_PROFILES))
-        seats: list[tuple[int, str]] = []
+        placements: list[tuple[int, str]] = []
         instances = []
         for _ in range(numbers.randint(0, 4)):
             name = numbers.choice(_PROFILES[model])
-            seat = numbers.choice(catalogue.gpu(model).profiles[name].starts), name
-            if not fits(model, [*seats, seat]):
+            placement = numbers.choice(catalogue.gpu(model).profiles[name].starts), name
+            if not fits(model, [*placements, placement]):
                 continue
-            seats.append(seat)
+            placements.append(placement)
             use = numbers.choice(["idle", "pinned", "movable"])
-            pod = "" if use == "idle" else f"pod-{index}-{seat[0]}"
-            instances.append(Instance(*seat, pod, numbers.choice(["", "a"]) if pod else "", use == "pinned"))
+            pod = "" if use == "idle" else f"pod-{index}-{placement[0]}"
+            instances.append(Instance(*placement, pod, numbers.choice(["", "a"]) if pod else "", use == "pinned"))
         gpus.append(FleetGpu(f"gpu-{index}", f"node-{numbers.randint(0, 1)}", model, tuple(sorted(instances))))
     return Fleet(tuple(gpus), numbers.choice(["gpu", "node", "instance"]))
 
 
 def _demands(numbers: random.Random, models: list[str]) -> list[Demand]:
-    found = []
+    demands = []
     for name in "ab"[: numbers.randint(1, 2)]:
         count, priority = numbers.randint(1, 2), numbers.randint(0, 1)
         limit = numbers.choice([None, None, 1])
         if numbers.random() < 0.7:
             profile = numbers.choice(_PROFILES[numbers.choice(models)])
-            found.append(Demand(name, count, priority, profile, max_per_node=limit))
+            demands.append(Demand(name, count, priority, profile, max_per_node=limit))
         else:
             need = numbers.choice([4000, 9000, 20000])
-            found.append(Demand(name, count, priority, "", need, numbers.randint(1, 4), limit))
-    return found
+            demands.append(Demand(name, count, priority, "", need, numbers.randint(1, 4), limit))
+    return demands

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 from typing import Any
 
-from benchmarks.planner.cluster import BOARD, Cluster
+from benchmarks.planner.cluster import GPU_MODEL, Cluster
 from benchmarks.planner.workload import MODEL, compute_slices, memory_slices
 from inferstack.mig.fragmentation import Mix, fragmentation_score, open_starts, unusable
 
@@ -22,12 +22,12 @@ class _Ranked(Cluster):
 
     def choose(self, profile: str) -> tuple[int, int] | None:
         """Return the best place, or None."""
-        found = [
+        candidates = [
             (self.rank(*state, profile, start), gpu, start)
             for state, gpu in self.states().items()
             for start in open_starts(MODEL, *state, profile)
         ]
-        return min(found)[1:] if found else None
+        return min(candidates)[1:] if candidates else None
 
 
 def after(mask: int, compute: int, profile: str, start: int) -> tuple[int, int]:
@@ -48,7 +48,7 @@ class BestFit(_Ranked):
 
     def rank(self, mask: int, compute: int, profile: str, start: int) -> int:  # noqa: ARG002  # free slices count
         """Return the free slices."""
-        return BOARD.memory_slices - mask.bit_count()
+        return GPU_MODEL.memory_slices - mask.bit_count()
 
 
 class LeastBlocked(_Ranked):
@@ -75,12 +75,12 @@ class GradientDescent(_Ranked):
     def __init__(self, gpus: int, mix: Mix) -> None:
         super().__init__(gpus)
         self._mix = mix
-        self._known: dict[tuple[int, int], float] = {}
+        self._unusable: dict[tuple[int, int], float] = {}
 
     def _amount(self, state: tuple[int, int]) -> float:
-        if state not in self._known:
-            self._known[state] = unusable(MODEL, *state, self._mix)
-        return self._known[state]
+        if state not in self._unusable:
+            self._unusable[state] = unusable(MODEL, *state, self._mix)
+        return self._unusable[state]
 
     def rank(self, mask: int, compute: int, profile: str, start: int) -> float:
         """Return by how much F_n(M) grows."""

@@ -41,8 +41,8 @@ def each(pods: Sequence[str]) -> list[Demand]:
 def cpu(work: Callable[[], Plan]) -> tuple[float, Plan]:
     """Return the CPU seconds of a piece of work, and its plan."""
     began = time.process_time()
-    found = work()
-    return time.process_time() - began, found
+    result = work()
+    return time.process_time() - began, result
 
 
 def first_fit(gpus: int, pods: Sequence[str]) -> tuple[float, int]:
@@ -80,24 +80,24 @@ class Large:
 def large(seed: int, gpus: int, demands: int, rounds: int) -> Large:
     """Time the planner, without and with its exact search (which has no hope here), and first fit, in turns."""
     pods = batch(seed, demands, SERVING)
-    fleet, wanted = empty(gpus), each(pods)
-    found = Large(pods, plan(fleet, wanted, Budget(0)), 0, [], [], [])
+    fleet, requested = empty(gpus), each(pods)
+    result = Large(pods, plan(fleet, requested, Budget(0)), 0, [], [], [])
     for _ in range(rounds):
-        seconds, found.plan = cpu(lambda: plan(fleet, wanted, Budget(0)))
-        found.without_search.append(seconds)
-        found.with_search.append(cpu(lambda: plan(fleet, wanted))[0])
-        seconds, found.first_fit = first_fit(gpus, pods)
-        found.by_first_fit.append(seconds)
-    return found
+        seconds, result.plan = cpu(lambda: plan(fleet, requested, Budget(0)))
+        result.without_search.append(seconds)
+        result.with_search.append(cpu(lambda: plan(fleet, requested))[0])
+        seconds, result.first_fit = first_fit(gpus, pods)
+        result.by_first_fit.append(seconds)
+    return result
 
 
 def by_gpus(seed: int, sizes: Sequence[int]) -> list[Timing]:
     """Time fleets of rising size, five demands of one instance for each GPU."""
-    found = []
+    timings = []
     for gpus in sizes:
-        wanted, fleet = each(batch(seed, 5 * gpus, SERVING)), empty(gpus)
-        found.append(_timing(gpus, fleet, wanted))
-    return found
+        demands, fleet = each(batch(seed, 5 * gpus, SERVING)), empty(gpus)
+        timings.append(_timing(gpus, fleet, demands))
+    return timings
 
 
 def by_demands(seed: int, gpus: int, sizes: Sequence[int]) -> list[Timing]:
@@ -109,33 +109,33 @@ def by_demands(seed: int, gpus: int, sizes: Sequence[int]) -> list[Timing]:
 def by_shapes(gpus: int, sizes: Sequence[int]) -> list[Timing]:
     """Time rising numbers of demands that differ in more than their names: by priority."""
     names, fleet = sorted(SERVING), empty(gpus)
-    found = []
+    timings = []
     for shapes in sizes:
-        wanted = [
+        demands = [
             Demand(f"s{index:04}", max(1, 5 * gpus // shapes), index // len(names), names[index % len(names)])
             for index in range(shapes)
         ]
-        found.append(_timing(shapes, fleet, wanted))
-    return found
+        timings.append(_timing(shapes, fleet, demands))
+    return timings
 
 
-def by_looks(seed: int, gpus: int, sizes: Sequence[int]) -> list[Timing]:
+def by_gpu_states(seed: int, gpus: int, sizes: Sequence[int]) -> list[Timing]:
     """Time fleets whose GPUs are in use in rising numbers of different ways, by pinned pods."""
     numbers = random.Random(seed)  # noqa: S311  # a fleet, no secret
-    wanted = [Demand(name, gpus // 4, profile=name) for name in sorted(SERVING)]
-    looks: dict[tuple[tuple[int, str], ...], None] = {}
-    while len(looks) < max(sizes):
-        seats: list[tuple[int, str]] = []
+    demands = [Demand(name, gpus // 4, profile=name) for name in sorted(SERVING)]
+    states: dict[tuple[tuple[int, str], ...], None] = {}
+    while len(states) < max(sizes):
+        instances: list[tuple[int, str]] = []
         state = (0, 0)
         for profile in numbers.choices(sorted(SERVING), k=numbers.randint(0, 5)):
             starts = open_starts(MODEL, *state, profile)
             if starts:
-                seats.append((numbers.choice(starts), profile))
-                state = after(*state, profile, seats[-1][0])
-        looks[tuple(sorted(seats))] = None
-    found = []
+                instances.append((numbers.choice(starts), profile))
+                state = after(*state, profile, instances[-1][0])
+        states[tuple(sorted(instances))] = None
+    timings = []
     for count in sizes:
-        kinds = list(looks)[:count]
+        kinds = list(states)[:count]
         fleet = Fleet(
             tuple(
                 FleetGpu(
@@ -148,18 +148,18 @@ def by_looks(seed: int, gpus: int, sizes: Sequence[int]) -> list[Timing]:
             ),
             "instance",
         )
-        found.append(_timing(count, fleet, wanted))
-    return found
+        timings.append(_timing(count, fleet, demands))
+    return timings
 
 
-def _timing(size: int, fleet: Fleet, wanted: Sequence[Demand]) -> Timing:
+def _timing(size: int, fleet: Fleet, demands: Sequence[Demand]) -> Timing:
     # No exact search: its own budget, not the size, would decide how long it takes.
-    seconds, found = min((cpu(lambda: plan(fleet, wanted, Budget(0))) for _ in range(2)), key=lambda run: run[0])
-    return Timing(size, seconds, sum(found.served.values()), sum(demand.count for demand in wanted))
+    seconds, result = min((cpu(lambda: plan(fleet, demands, Budget(0))) for _ in range(2)), key=lambda run: run[0])
+    return Timing(size, seconds, sum(result.served.values()), sum(demand.count for demand in demands))
 
 
 def exponent(timings: Sequence[Timing]) -> float:
     """Return the slope of log time over log size, by least squares: 1 is linear."""
-    points = [(math.log(one.size), math.log(max(one.seconds, 1e-4))) for one in timings]
+    points = [(math.log(timing.size), math.log(max(timing.seconds, 1e-4))) for timing in timings]
     x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
     return float(sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points))

@@ -22,8 +22,8 @@ from inferstack.mig import catalogue as mig
 def described() -> dict[str, Any]:
     """EC2's answers to DescribeInstanceTypes, as moto carries them."""
     path = Path(moto.__file__).parent / "ec2" / "resources" / "instance_types.json.gz"
-    found: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-    return found
+    instance_types: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return instance_types
 
 
 @pytest.fixture
@@ -34,33 +34,40 @@ def content() -> Any:
 
 @pytest.mark.parametrize("name", catalogue.load().instance_types)
 def test_a_row_says_what_ec2_says(name: str, described: dict[str, Any]) -> None:
-    ours, row = catalogue.instance_type(name), described[name]
+    instance, row = catalogue.instance_type(name), described[name]
     network = row["NetworkInfo"]
     gpus = row.get("GpuInfo", {}).get("Gpus", [])
     disks = row.get("InstanceStorageInfo", {}).get("Disks", [])
-    assert (ours.vcpus, ours.memory_mib) == (row["VCpuInfo"]["DefaultVCpus"], row["MemoryInfo"]["SizeInMiB"])
-    assert ours.gpus == sum(one["Count"] for one in gpus)
-    assert all(one["Name"] in (ours.gpu or "") for one in gpus)
-    assert ours.network_cards == network["MaximumNetworkCards"]
-    assert {one["MaximumNetworkInterfaces"] for one in network["NetworkCards"]} == {ours.interfaces_per_card}
-    assert ours.efa == network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0)
-    assert (ours.disks, {ours.disk_gb} - {0}) == (
-        sum(one["Count"] for one in disks),
-        {one["SizeInGB"] for one in disks},
+    assert (instance.vcpus, instance.memory_mib) == (row["VCpuInfo"]["DefaultVCpus"], row["MemoryInfo"]["SizeInMiB"])
+    assert instance.gpus == sum(part["Count"] for part in gpus)
+    assert all(part["Name"] in (instance.gpu or "") for part in gpus)
+    assert instance.network_cards == network["MaximumNetworkCards"]
+    assert {part["MaximumNetworkInterfaces"] for part in network["NetworkCards"]} == {instance.interfaces_per_card}
+    assert instance.efa == network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0)
+    assert (instance.disks, {instance.disk_gb} - {0}) == (
+        sum(part["Count"] for part in disks),
+        {part["SizeInGB"] for part in disks},
     )
-    assert ours.capacity_blocks == ("capacity-block" in row["SupportedUsageClasses"])
+    assert instance.capacity_blocks == ("capacity-block" in row["SupportedUsageClasses"])
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.load().instance_types.keys() & mig.load().instance_types.keys()))
 def test_it_agrees_with_the_catalogue_of_the_rehearsal(name: str) -> None:
-    ours, theirs = catalogue.instance_type(name), mig.instance_type(name)
-    assert (ours.vcpus, ours.gpu, ours.gpus, ours.efa) == (theirs.cpu, theirs.gpu, theirs.gpus, theirs.efa)
-    assert f"{ours.memory_mib // 1024}Gi" == theirs.memory
+    instance, simulated = catalogue.instance_type(name), mig.instance_type(name)
+    assert (instance.vcpus, instance.gpu, instance.gpus, instance.efa) == (
+        simulated.cpu,
+        simulated.gpu,
+        simulated.gpus,
+        simulated.efa,
+    )
+    assert f"{instance.memory_mib // 1024}Gi" == simulated.memory
 
 
 def test_an_efa_fits_beside_the_ordinary_interface() -> None:
     # Card 0 takes two: the node's own and an EFA-only one.
-    assert all(one.interfaces_per_card >= 2 for one in catalogue.load().instance_types.values() if one.efa)
+    assert all(
+        instance.interfaces_per_card >= 2 for instance in catalogue.load().instance_types.values() if instance.efa
+    )
 
 
 def test_all_rows_are_confirmed() -> None:
@@ -70,9 +77,9 @@ def test_all_rows_are_confirmed() -> None:
 
 def test_releases_end_in_their_order() -> None:
     releases = list(catalogue.load().releases.values())
-    assert [one.standard for one in releases] == sorted(one.standard for one in releases)
+    assert [release.standard for release in releases] == sorted(release.standard for release in releases)
     # EKS: twelve months of extended support follow.
-    assert all(one.extended == one.standard.replace(year=one.standard.year + 1) for one in releases)
+    assert all(release.extended == release.standard.replace(year=release.standard.year + 1) for release in releases)
 
 
 def test_an_unknown_type_is_told_with_near_ones() -> None:
@@ -81,7 +88,7 @@ def test_an_unknown_type_is_told_with_near_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"gpus": 0}, "contradict each other"),
         ({"diskGb": 0}, "contradict each other"),
@@ -92,8 +99,8 @@ def test_an_unknown_type_is_told_with_near_ones() -> None:
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_a_row_that_cannot_be_is_refused(content: Any, change: dict[str, Any], said: str) -> None:
+def test_a_row_that_cannot_be_is_refused(content: Any, change: dict[str, Any], message: str) -> None:
     spoilt = copy.deepcopy(content)
     spoilt["instanceTypes"]["p5.48xlarge"] |= change
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         catalogue.parse(spoilt)

@@ -31,7 +31,7 @@ def tags(kind: str, key: str, value: str) -> Any:
 
 def kinds() -> list[str]:
     """Return the kinds of what prod left."""
-    return [one.kind for one in leftovers.find(REGION, "prod")]
+    return [leftover.kind for leftover in leftovers.find(REGION, "prod")]
 
 
 def test_an_account_without_anything(session: boto3.Session) -> None:
@@ -42,11 +42,11 @@ def test_an_interface_of_the_cni(session: boto3.Session) -> None:
     ec2 = session.client("ec2")
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     given = tags("network-interface", "cluster.k8s.amazonaws.com/name", "inferstack-prod")
-    made = ec2.create_network_interface(SubnetId=subnet, TagSpecifications=given)["NetworkInterface"]
+    interface = ec2.create_network_interface(SubnetId=subnet, TagSpecifications=given)["NetworkInterface"]
     other = tags("network-interface", "cluster.k8s.amazonaws.com/name", "inferstack-dev")
     ec2.create_network_interface(SubnetId=subnet, TagSpecifications=other)
     why = "tag cluster.k8s.amazonaws.com/name=inferstack-prod"
-    assert leftovers.find(REGION, "prod") == [Leftover("ec2 network-interface", made["NetworkInterfaceId"], why)]
+    assert leftovers.find(REGION, "prod") == [Leftover("ec2 network-interface", interface["NetworkInterfaceId"], why)]
 
 
 def test_a_disk_of_a_claim_is_told_once(session: boto3.Session) -> None:
@@ -56,7 +56,7 @@ def test_a_disk_of_a_claim_is_told_once(session: boto3.Session) -> None:
 
 
 def test_a_load_balancer_of_the_controller(session: boto3.Session) -> None:
-    subnets = [one["SubnetId"] for one in session.client("ec2").describe_subnets()["Subnets"][:2]]
+    subnets = [subnet["SubnetId"] for subnet in session.client("ec2").describe_subnets()["Subnets"][:2]]
     given: Any = [{"Key": "elbv2.k8s.aws/cluster", "Value": "inferstack-prod"}]
     session.client("elbv2").create_load_balancer(Name="x", Subnets=subnets, Type="network", Tags=given)
     assert kinds() == ["elasticloadbalancing loadbalancer"]
@@ -74,8 +74,8 @@ def test_roles_are_of_a_region(session: boto3.Session) -> None:
     trust = '{"Version": "2012-10-17", "Statement": []}'
     for name in ("inferstack-prod-us-east-2-node", "inferstack-prod-eu-west-1-node", "inferstack-production"):
         session.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    (found,) = leftovers.find(REGION, "prod")
-    assert found.name.endswith(":role/inferstack-prod-us-east-2-node")
+    (leftover,) = leftovers.find(REGION, "prod")
+    assert leftover.name.endswith(":role/inferstack-prod-us-east-2-node")
 
 
 def test_what_is_going_is_no_leftover(session: boto3.Session) -> None:

@@ -52,7 +52,7 @@ def _limit_without_defaults(session: boto3.Session, asked: Requirement) -> int |
 
 def amounts(needs: list[Requirement]) -> dict[str, int]:
     """Return amounts by code."""
-    return {one.code: one.amount for one in needs}
+    return {need.code: need.amount for need in needs}
 
 
 def test_vcpus_are_counted_by_family_and_market() -> None:
@@ -62,12 +62,12 @@ def test_vcpus_are_counted_by_family_and_market() -> None:
         Group("l40s", ("g6e.2xlarge", "g6e.4xlarge"), "SPOT", 4),
         SYSTEM,
     ]
-    found = amounts(requirements(groups, nat_gateways=3, endpoints=10))
-    assert found["L-417A185B"] == 4 * 192 + 2 * 96
+    required = amounts(requirements(groups, nat_gateways=3, endpoints=10))
+    assert required["L-417A185B"] == 4 * 192 + 2 * 96
     # Of several types the largest counts: any of them may come.
-    assert found["L-3819A6DF"] == 4 * 16
-    assert found["L-1216C47A"] == 3 * 16
-    assert (found["L-0263D0A3"], found["L-F678F1CE"], found["L-29B6F2EB"]) == (3, 1, 10)
+    assert required["L-3819A6DF"] == 4 * 16
+    assert required["L-1216C47A"] == 3 * 16
+    assert (required["L-0263D0A3"], required["L-F678F1CE"], required["L-29B6F2EB"]) == (3, 1, 10)
 
 
 def test_a_capacity_block_needs_no_quota() -> None:
@@ -76,8 +76,10 @@ def test_a_capacity_block_needs_no_quota() -> None:
 
 
 def test_the_need_says_whose_it_is() -> None:
-    (wanted,) = [one for one in requirements([H100, SYSTEM], nat_gateways=1, endpoints=0) if one.code == "L-417A185B"]
-    assert wanted.why == "h100: 4 x p5.48xlarge"
+    (requirement,) = [
+        need for need in requirements([H100, SYSTEM], nat_gateways=1, endpoints=0) if need.code == "L-417A185B"
+    ]
+    assert requirement.why == "h100: 4 x p5.48xlarge"
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,11 @@ def test_limit_and_use_of_others(account: boto3.Session) -> None:
     image = ec2.describe_images()["Images"][0]["ImageId"]
     # Two of somebody else and one of ours, which does not count.
     ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=2, MaxCount=2)
-    ours: Any = [{"ResourceType": "instance", "Tags": [{"Key": "inferstack:stack", "Value": "prod"}]}]
-    ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=1, MaxCount=1, TagSpecifications=ours)
+    tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": "inferstack:stack", "Value": "prod"}]}]
+    ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=1, MaxCount=1, TagSpecifications=tags)
     ec2.allocate_address(Domain="vpc")
     needs = requirements([H100, SYSTEM], nat_gateways=5, endpoints=0)
-    answers = {one.requirement.code: one for one in check_quotas(REGION, ACCOUNT, "prod", needs)}
+    answers = {check.requirement.code: check for check in check_quotas(REGION, ACCOUNT, "prod", needs)}
     gpus = answers["L-417A185B"]
     assert gpus.others == 2 * 96
     assert (gpus.limit, gpus.requirement.amount, gpus.enough) == (768, 768, False)
@@ -123,8 +125,8 @@ def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) 
     for name in ("inferstack-prod", "somebodys"):
         account.client("eks").create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": ["s"]})
     answers = {
-        one.requirement.code: one
-        for one in check_quotas(REGION, ACCOUNT, "prod", requirements([H100], nat_gateways=1, endpoints=0))
+        check.requirement.code: check
+        for check in check_quotas(REGION, ACCOUNT, "prod", requirements([H100], nat_gateways=1, endpoints=0))
     }
     assert answers["L-417A185B"].others == 0
     assert answers["L-1194D53C"].others == 1
@@ -161,6 +163,6 @@ def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: py
 
 
 def test_enough_is_up_to_the_limit() -> None:
-    wanted = Requirement("ec2", "L-1", "x", 3, "")
-    assert QuotaCheck(wanted, 5, 2).enough
-    assert not QuotaCheck(wanted, 5, 3).enough
+    requirement = Requirement("ec2", "L-1", "x", 3, "")
+    assert QuotaCheck(requirement, 5, 2).enough
+    assert not QuotaCheck(requirement, 5, 3).enough

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.planner import contest, ours
-from benchmarks.planner.cluster import BOARD, Cluster, Contestant
+from benchmarks.planner import contest, planner
+from benchmarks.planner.cluster import GPU_MODEL, Cluster, Contestant
 from benchmarks.planner.kube import BALANCED, DynamicMig, StaticMig, WholeGpus
-from benchmarks.planner.ours import Moves, Planner
 from benchmarks.planner.peers import BestFit, FirstFit, GradientDescent, LeastBlocked
+from benchmarks.planner.planner import Moves, Planner
 from benchmarks.planner.workload import MIXES, MODEL, compute_slices, memory_slices
 from inferstack.mig import catalogue
 from inferstack.mig.fragmentation import open_starts
@@ -37,17 +37,17 @@ MAKERS: dict[str, Callable[[int], Contestant]] = {
 
 
 def by_gpu(contestant: Contestant) -> list[list[tuple[int, str]]]:
-    """Return the seats of each GPU, as the contestant's own books have them."""
-    seats: list[list[tuple[int, str]]] = [[] for _ in range(contestant.gpus)]
+    """Return the placements on each GPU, as the contestant's own books have them."""
+    placements: list[list[tuple[int, str]]] = [[] for _ in range(contestant.gpus)]
     if isinstance(contestant, Cluster):
-        for pod, (gpu, start) in contestant.seats.items():
-            seats[gpu].append((start, contestant.pods[pod]))
+        for pod, (gpu, start) in contestant.placements.items():
+            placements[gpu].append((start, contestant.pods[pod]))
     elif isinstance(contestant, Planner):
-        seats = [[(seat.start, seat.profile) for seat in one.instances] for one in contestant.fleet]
+        placements = [[(instance.start, instance.profile) for instance in gpu.instances] for gpu in contestant.fleet]
     elif isinstance(contestant, (StaticMig, WholeGpus)):
         for gpu, start, kind in contestant.held.values():
-            seats[gpu].append((start, kind or "7g.80gb"))
-    return seats
+            placements[gpu].append((start, kind or "7g.80gb"))
+    return placements
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -63,18 +63,18 @@ def test_what_comes_and_goes_is_placed_legally_and_counted_right(name: str, step
         elif pod not in alive and contestant.arrive(pod, profile):
             alive[pod] = profile
     assert contestant.pods == alive
-    seats = by_gpu(contestant)
-    assert all(fits(MODEL, found) for found in seats)
-    assert sum(map(len, seats)) == len(alive)
+    placements = by_gpu(contestant)
+    assert all(fits(MODEL, gpu) for gpu in placements)
+    assert sum(map(len, placements)) == len(alive)
     if name not in ("whole", "static"):
-        assert sorted(profile for found in seats for _, profile in found) == sorted(alive.values())
-    look = contestant.look(MIX)
-    assert (look.used, look.compute_used) == (
+        assert sorted(profile for gpu in placements for _, profile in gpu) == sorted(alive.values())
+    usage = contestant.usage(MIX)
+    assert (usage.used, usage.compute_used) == (
         sum(map(memory_slices, alive.values())),
         sum(map(compute_slices, alive.values())),
     )
-    assert look.gpus_used == sum(map(bool, seats))
-    assert 0 <= look.unusable <= look.slices - look.used + 1e-9
+    assert usage.gpus_used == sum(map(bool, placements))
+    assert 0 <= usage.unusable <= usage.slices - usage.used + 1e-9
     if not name.startswith("planner "):
         assert contestant.moved == 0
 
@@ -87,10 +87,10 @@ def test_nobody_who_cuts_gpus_turns_a_pod_away_that_has_room(name: str, profiles
     for pod, profile in enumerate(profiles):
         states = [
             (
-                sum(((1 << memory_slices(p)) - 1) << start for start, p in found),
-                sum(compute_slices(p) for _, p in found),
+                sum(((1 << memory_slices(p)) - 1) << start for start, p in gpu),
+                sum(compute_slices(p) for _, p in gpu),
             )
-            for found in by_gpu(contestant)
+            for gpu in by_gpu(contestant)
         ]
         has_room = any(open_starts(MODEL, *state, profile) for state in states)
         taken = contestant.arrive(pod, profile)
@@ -98,12 +98,12 @@ def test_nobody_who_cuts_gpus_turns_a_pod_away_that_has_room(name: str, profiles
         assert taken <= has_room or "for room" in name or "tidies" in name
 
 
-def filled(contestant: Cluster, *seats: tuple[int, int, str]) -> Cluster:
+def filled(contestant: Cluster, *placements: tuple[int, int, str]) -> Cluster:
     """Put pods where the case wants them: GPU, start, profile."""
-    for number, (gpu, start, profile) in enumerate(seats):
+    for number, (gpu, start, profile) in enumerate(placements):
         contestant.masks[gpu] |= ((1 << memory_slices(profile)) - 1) << start
         contestant.computes[gpu] += compute_slices(profile)
-        contestant.seats[-1 - number], contestant.pods[-1 - number] = (gpu, start), profile
+        contestant.placements[-1 - number], contestant.pods[-1 - number] = (gpu, start), profile
     return contestant
 
 
@@ -124,11 +124,11 @@ def test_least_blocked_leaves_the_largest_starts_open() -> None:
 
 def test_gradient_descent_looks_at_what_the_workload_asks_for() -> None:
     # Only 7g come: a GPU that is used already is lost for them, an empty one is not.
-    one = GradientDescent(2, {"1g.10gb": 0.0, "7g.80gb": 1.0})
-    assert filled(one, (1, 0, "1g.10gb")).choose("1g.10gb") == (1, 1)
+    only_7g = GradientDescent(2, {"1g.10gb": 0.0, "7g.80gb": 1.0})
+    assert filled(only_7g, (1, 0, "1g.10gb")).choose("1g.10gb") == (1, 1)
     # Only 1g come: every free slice is of use anywhere, so the first place is as good.
-    other = GradientDescent(2, {"1g.10gb": 1.0})
-    assert filled(other, (1, 0, "1g.10gb")).choose("1g.10gb") == (0, 0)
+    only_1g = GradientDescent(2, {"1g.10gb": 1.0})
+    assert filled(only_1g, (1, 0, "1g.10gb")).choose("1g.10gb") == (0, 0)
 
 
 def test_the_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
@@ -140,7 +140,7 @@ def test_the_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
     dynamic = DynamicMig(16, 3)
     for pod in range(4):
         assert dynamic.arrive(pod, "1g.10gb")
-    assert sorted(gpu for gpu, _ in dynamic.seats.values()) == [0, 0, 8, 8], "the first fit of each node"
+    assert sorted(gpu for gpu, _ in dynamic.placements.values()) == [0, 0, 8, 8], "the first fit of each node"
 
 
 def test_its_score_by_hand() -> None:
@@ -152,14 +152,14 @@ def test_its_score_by_hand() -> None:
 def test_a_whole_gpu_or_a_fixed_instance_is_of_no_use_to_others() -> None:
     whole = WholeGpus(2, 0)
     assert whole.arrive(0, "1g.10gb")
-    look = whole.look({"1g.10gb": 1.0})
-    assert (look.used, look.unusable, look.gpus_used) == (1, 7, 1)
+    usage = whole.usage({"1g.10gb": 1.0})
+    assert (usage.used, usage.unusable, usage.gpus_used) == (1, 7, 1)
     static = StaticMig(1, 0, [BALANCED])
     assert not static.arrive(0, "7g.80gb")
     assert static.arrive(1, "3g.40gb")
     assert not static.arrive(2, "3g.40gb")
     # 4 of 8 are free: of use to a 1g and a 2g, not to a 3g.
-    assert static.look({"1g.10gb": 1, "2g.20gb": 1, "3g.40gb": 2}).unusable == pytest.approx(4 / 2)
+    assert static.usage({"1g.10gb": 1, "2g.20gb": 1, "3g.40gb": 2}).unusable == pytest.approx(4 / 2)
     static.leave(1)
     assert static.arrive(3, "3g.40gb")
 
@@ -169,32 +169,34 @@ def test_the_balanced_layout_is_legal() -> None:
     placed = find_placement(catalogue.gpu(MODEL), counts)
     assert placed is not None
     assert fits(MODEL, list(BALANCED))
-    assert sorted(name for _, name in BALANCED) == sorted(one.profile for one in placed)
+    assert sorted(name for _, name in BALANCED) == sorted(placement.profile for placement in placed)
 
 
 def test_the_planner_moves_pods_only_where_it_may() -> None:
     def broken(moves: Moves) -> Planner:
-        found = Planner(2, moves)
+        contestant = Planner(2, moves)
         for pod in range(4):
-            assert found.arrive(pod, "3g.40gb")
+            assert contestant.arrive(pod, "3g.40gb")
         for pod in (0, 2):
-            found.leave(pod)
-        return found
+            contestant.leave(pod)
+        return contestant
 
-    stays, room, tidy = (broken(moves) for moves in Moves)
-    halves = [sorted({at for at, gpu in enumerate(one.fleet) if gpu.instances}) for one in (stays, room)]
+    fixed, for_room, defragments = (broken(moves) for moves in Moves)
+    halves = [
+        sorted({at for at, gpu in enumerate(contestant.fleet) if gpu.instances}) for contestant in (fixed, for_room)
+    ]
     assert halves == [[0, 1], [0, 1]], "one 3g on each GPU"
-    assert not stays.arrive(9, "7g.80gb")
-    assert room.arrive(9, "7g.80gb")
-    assert tidy.arrive(9, "7g.80gb")
-    assert (stays.moved, room.moved) == (0, 1)
-    assert tidy.moved >= 1
+    assert not fixed.arrive(9, "7g.80gb")
+    assert for_room.arrive(9, "7g.80gb")
+    assert defragments.arrive(9, "7g.80gb")
+    assert (fixed.moved, for_room.moved) == (0, 1)
+    assert defragments.moved >= 1
 
 
 def test_the_planner_serves_a_batch_on_the_least_gpus() -> None:
-    gpus, fleet = ours.gpus_needed({"3g.40gb": 3, "1g.10gb": 3}, 1)
+    gpus, fleet = planner.gpus_needed({"3g.40gb": 3, "1g.10gb": 3}, 1)
     assert gpus == 2
-    assert sum(not seat.idle for gpu in fleet.gpus for seat in gpu.instances) == 6
+    assert sum(not instance.idle for gpu in fleet.gpus for instance in gpu.instances) == 6
 
 
 def test_a_fitted_layout_is_legal() -> None:
@@ -202,4 +204,4 @@ def test_a_fitted_layout_is_legal() -> None:
     assert all(fits(MODEL, list(layout)) for layout in layouts)
     profiles = set(itertools.chain.from_iterable([name for _, name in layout] for layout in layouts))
     assert profiles == set(MIX)
-    assert BOARD.memory_slices == 8
+    assert GPU_MODEL.memory_slices == 8

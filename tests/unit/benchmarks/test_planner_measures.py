@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.planner import bounds, optimal, ours
+from benchmarks.planner import bounds, optimal, planner
 from benchmarks.planner.contest import Span, churn_bound, run_churn
 from benchmarks.planner.peers import FirstFit
 from benchmarks.planner.scale import Timing, exponent, first_fit
@@ -36,7 +36,7 @@ def test_bounds_by_hand() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(MIX)), st.integers(1, 6), min_size=1))
 def test_no_plan_beats_the_bound_and_the_rules_hold_it(pods: dict[str, int]) -> None:
     least = bounds.least_gpus(pods)
-    assert ours.gpus_needed(pods, 1)[0] >= least
+    assert planner.gpus_needed(pods, 1)[0] >= least
     chosen = gpus_of(pods, bounds.patterns(tuple(sorted(pods))))
     assert len(chosen) >= least
     served: Counter[str] = Counter()
@@ -79,11 +79,11 @@ def test_workloads_are_the_same_for_a_seed_and_have_the_load_they_say() -> None:
 def test_nobody_has_more_in_use_than_the_bound_says() -> None:
     span = Span(1, 3, 0.1)
     for load in (0.5, 1.3):
-        found = run_churn(FirstFit(8), 5, load, MIX, span)
+        result = run_churn(FirstFit(8), 5, load, MIX, span)
         bound = churn_bound(8, 5, load, MIX, span)
-        assert found.mean(lambda look: look.used / look.slices) <= bound + 1e-9 <= 1 + 2e-9
-        assert 0 < found.accepted <= found.offered
-        assert len(found.looks) == pytest.approx(20, abs=1)
+        assert result.mean(lambda usage: usage.used / usage.slices) <= bound + 1e-9 <= 1 + 2e-9
+        assert 0 < result.accepted <= result.offered
+        assert len(result.samples) == pytest.approx(20, abs=1)
 
 
 def test_the_quick_first_fit_is_first_fit() -> None:
@@ -97,8 +97,8 @@ def test_an_exponent_is_the_slope() -> None:
 
 
 def test_small_instances_are_drawn_alike_and_compared_with_the_brute_force() -> None:
-    one, two = (optimal.draw(random.Random(5)) for _ in range(2))  # noqa: S311  # instances, no secret
-    assert one == two
-    assert optimal.effort(*one) >= 1
-    found = optimal.check(11, 8)
-    assert (found.equal, found.worse) == (8, 0)
+    instance, again = (optimal.draw(random.Random(5)) for _ in range(2))  # noqa: S311  # instances, no secret
+    assert instance == again
+    assert optimal.effort(*instance) >= 1
+    result = optimal.check(11, 8)
+    assert (result.equal, result.worse) == (8, 0)

@@ -37,7 +37,7 @@ def github(text: str) -> list[str]:
     if _KEYS.search(text):
         wrong.append("it names a long-lived key of AWS")
     for name, job in flow["jobs"].items():
-        wrong += [f"job {name}: {one}" for one in _job(job, flow)]
+        wrong += [f"job {name}: {problem}" for problem in _job(job, flow)]
         writes = set(job.get("permissions", {}).values()) != {"read"} and "permissions" in job
         if "pull_request" in on and writes and _OURS not in str(job.get("if", "")):
             wrong.append(f"job {name}: a pull request from a fork gets more than to read")
@@ -99,7 +99,7 @@ def gitlab(text: str) -> list[str]:
             "environment" in job
         ):
             wrong.append(f"job {name}: identity, token and environment go together: not so")
-        on_request = [one["if"] for one in job["rules"] if "merge_request_event" in one.get("if", "")]
+        on_request = [rule["if"] for rule in job["rules"] if "merge_request_event" in rule.get("if", "")]
         if "id_tokens" in job and not all(_OURS_GITLAB in condition for condition in on_request):
             wrong.append(f"job {name}: a merge request from a fork gets an identity")
         if "timeout" not in job:
@@ -110,7 +110,7 @@ def gitlab(text: str) -> list[str]:
         if updates and job["variables"]["STACK"] == "prod" and not all(r.get("when") == "manual" for r in job["rules"]):
             wrong.append(f"job {name}: prod without approval")
         for line in [*before, *job["script"]]:
-            wrong += [f"job {name}: {one}" for one in command(line)]
+            wrong += [f"job {name}: {rule}" for rule in command(line)]
     return wrong
 
 
@@ -143,13 +143,15 @@ def command(line: str) -> Iterator[str]:
 
 def _verb(words: list[str]) -> Iterator[str]:
     """Yield what the command line does not know."""
-    found: Any = typer.main.get_command(app)
-    context = found.make_context("inferstack", [], resilient_parsing=True)
-    while words and hasattr(found, "get_command"):
+    current: Any = typer.main.get_command(app)
+    context = current.make_context("inferstack", [], resilient_parsing=True)
+    while words and hasattr(current, "get_command"):
         name, words = words[0], words[1:]
-        found = found.get_command(context, name)
-        if found is None:
+        current = current.get_command(context, name)
+        if current is None:
             yield f"inferstack has no command {name}"
             return
-    known = {option for parameter in found.loaded.params for option in parameter.opts}
-    yield from (f"{found.name} has no option {word}" for word in words if word.startswith("-") and word not in known)
+    options = {option for parameter in current.loaded.params for option in parameter.opts}
+    yield from (
+        f"{current.name} has no option {word}" for word in words if word.startswith("-") and word not in options
+    )

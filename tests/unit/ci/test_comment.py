@@ -37,7 +37,7 @@ def change(op: str, name: str) -> dict[str, Any]:
     return {"op": op, "type": "aws:eks/nodeGroup:NodeGroup", "name": name, "paths": ["scalingConfig.maxSize"]}
 
 
-def found(rule: str, level: str = "advisory") -> dict[str, str]:
+def make_finding(rule: str, level: str = "advisory") -> dict[str, str]:
     return {"level": level, "severity": "high", "rule": rule, "resource": "r", "message": "wrong"}
 
 
@@ -45,15 +45,15 @@ words = st.text(st.characters(codec="utf-8"), max_size=300)
 changes = st.lists(
     st.fixed_dictionaries(
         {"op": st.sampled_from(["create", "update", "replace", "delete"]), "type": words, "name": words}
-    ).map(lambda one: {**one, "paths": [one["name"]]}),
+    ).map(lambda entry: {**entry, "paths": [entry["name"]]}),
     max_size=30,
 )
 
 
 @given(changes, words, st.integers(min_value=600, max_value=70_000))
 @settings(max_examples=60, deadline=None)
-def test_it_is_never_too_long_and_has_its_marker(made: list[dict[str, Any]], error: str, limit: int) -> None:
-    text = comment.render([report(changes=made, errors=[error])] * 3, limit)
+def test_it_is_never_too_long_and_has_its_marker(changes: list[dict[str, Any]], error: str, limit: int) -> None:
+    text = comment.render([report(changes=changes, errors=[error])] * 3, limit)
     assert len(text) <= limit
     assert text.startswith(comment.MARKER)
     assert text.count("<details>") == text.count("</details>") or "(cut:" in text
@@ -78,8 +78,8 @@ def test_many_changes_are_folded_and_few_are_not() -> None:
 
 
 def test_what_cannot_be_undone_is_not_what_is_cut() -> None:
-    made = [*(change("create", f"new-{index}") for index in range(2000)), change("delete", "the-database")]
-    text = comment.render([report(changes=made)])
+    changes = [*(change("create", f"new-{index}") for index in range(2000)), change("delete", "the-database")]
+    text = comment.render([report(changes=changes)])
     assert len(text) <= comment.LIMIT
     assert "the-database" in text
     assert "more are in the job's artifacts" in text
@@ -109,7 +109,7 @@ def test_costs_now_and_after_and_what_has_no_price() -> None:
     ],
 )
 def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
-    finding = {**found("no-plain-secrets"), "resource": secret, "message": f"{secret} is plain"}
+    finding = {**make_finding("no-plain-secrets"), "resource": secret, "message": f"{secret} is plain"}
     leaky = {**change("create", secret), "paths": [secret]}
     text = comment.render([report(findings=[finding], errors=[f"said {secret}"], changes=[leaky])])
     assert "[hidden]" in text
@@ -127,21 +127,24 @@ def test_no_report_is_said() -> None:
 def test_no_finding_and_no_judgement_are_told_apart() -> None:
     assert "| 0 by 9 rules |" in comment.render([report()])
     assert "| **not judged** |" in comment.render([report(rules=0)])
-    both = [found("a"), found("b", "mandatory")]
+    both = [make_finding("a"), make_finding("b", "mandatory")]
     assert "| 2 (1 mandatory) by 9 rules |" in comment.render([report(findings=both)])
 
 
 def test_a_table_begins_below_an_empty_line() -> None:
-    made = [report(findings=[found("a")], errors=["x"], changes=[change("create", "n")]), report("prod", errors=["y"])]
-    lines = comment.render(made, expected=["gone"]).splitlines()
+    reports = [
+        report(findings=[make_finding("a")], errors=["x"], changes=[change("create", "n")]),
+        report("prod", errors=["y"]),
+    ]
+    lines = comment.render(reports, expected=["gone"]).splitlines()
     heads = [index for index, line in enumerate(lines) if set(line) == {"|", "-"}]
     assert len(heads) == 3
     assert all(lines[index - 2] == "" for index in heads)
 
 
 def test_findings_that_stop_an_update_are_not_what_is_cut() -> None:
-    made = [*(found(f"rule-{index}") for index in range(2000)), found("the-worst", "mandatory")]
-    text = comment.render([report(findings=made)])
+    findings = [*(make_finding(f"rule-{index}") for index in range(2000)), make_finding("the-worst", "mandatory")]
+    text = comment.render([report(findings=findings)])
     assert len(text) <= comment.LIMIT
     assert "| mandatory | high | `the-worst` | `r` | wrong |" in text
     assert "more findings are in the job's artifacts" in text
@@ -159,19 +162,19 @@ class Api:
         return self.comments if path.endswith("page=1") else []
 
 
-def said(identity: int, kind: str, body: str) -> dict[str, Any]:
+def make_comment(identity: int, kind: str, body: str) -> dict[str, Any]:
     return {"id": identity, "body": body, "user": {"type": kind}}
 
 
 def test_ours_is_written_over_and_nobody_elses() -> None:
-    mine, person = said(7, "Bot", f"{comment.MARKER}\nold"), said(6, "User", f"{comment.MARKER}\nmine")
-    api = Api(person, mine)
+    bot, person = make_comment(7, "Bot", f"{comment.MARKER}\nold"), make_comment(6, "User", f"{comment.MARKER}\nmine")
+    api = Api(person, bot)
     assert comment.post("new", "o/r", 12, api) == "updated"
     assert api.calls[-1] == ("PATCH", "/repos/o/r/issues/comments/7", {"body": "new"})
 
 
 def test_the_first_one_is_made() -> None:
-    api = Api(said(1, "Bot", "another pipeline's"))
+    api = Api(make_comment(1, "Bot", "another pipeline's"))
     assert comment.post("new", "o/r", 12, api) == "created"
     assert api.calls[-1] == ("POST", "/repos/o/r/issues/12/comments", {"body": "new"})
 

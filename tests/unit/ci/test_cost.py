@@ -64,6 +64,6 @@ def test_resources_are_counted_by_their_tokens() -> None:
 def test_all_nodes_of_the_shipped_stacks_have_a_price(stack: str) -> None:
     config = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())["config"]
     groups = config["inferstack:cluster"]["aws"]["gpu"]
-    estimate = monthly([Group(name, tuple(one["instanceTypes"]), "ON_DEMAND", 1) for name, one in groups.items()])
+    estimate = monthly([Group(name, tuple(group["instanceTypes"]), "ON_DEMAND", 1) for name, group in groups.items()])
     assert estimate.unknown == ()
     assert len(estimate.items) == len(groups)

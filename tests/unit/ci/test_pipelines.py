@@ -33,11 +33,11 @@ def test_each_action_has_one_pin_everywhere() -> None:
         for action, pin in re.findall(r"uses: ([\w/-]+)@(\S+ # \S+)", path.read_text()):
             pins.setdefault(action, set()).add(pin)
     assert pins
-    assert {action: found for action, found in pins.items() if len(found) > 1} == {}
+    assert {action: versions for action, versions in pins.items() if len(versions) > 1} == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "said"),
+    ("name", "old", "new", "message"),
     [
         ("ci", "@d23441a48e516b6c34aea4fa41551a30e30af803 # v6.1.0", "@v6", "actions/checkout is not pinned"),
         ("ci", " # v6.1.0", "", "actions/checkout is not pinned"),
@@ -89,14 +89,14 @@ def test_each_action_has_one_pin_everywhere() -> None:
         ("nightly", "inferstack drift", "inferstack drifts", "no command drifts"),
     ],
 )
-def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, said: str) -> None:
+def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, message: str) -> None:
     text = flow(name)
     assert old in text
-    assert any(said in sentence for sentence in github(text.replace(old, new)))
+    assert any(message in sentence for sentence in github(text.replace(old, new)))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("image: $INFERSTACK_CI_IMAGE", "image: python:3.12", "not pinned by digest"),
         (
@@ -118,20 +118,20 @@ def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, said: str) ->
         ("inferstack orphans", "inferstack orphan", "no command orphan"),
     ],
 )
-def test_a_spoilt_file_of_gitlab_is_found(old: str, new: str, said: str) -> None:
+def test_a_spoilt_file_of_gitlab_is_found(old: str, new: str, message: str) -> None:
     text = GITLAB.read_text()
     assert old in text
-    assert any(said in sentence for sentence in gitlab(text.replace(old, new)))
+    assert any(message in sentence for sentence in gitlab(text.replace(old, new)))
 
 
 def test_both_know_the_same_stacks_and_each_is_there() -> None:
     stacks = set(yaml.safe_load(flow("preview"))["jobs"]["aws"]["strategy"]["matrix"]["stack"])
-    theirs = yaml.safe_load(GITLAB.read_text())["preview"]["parallel"]["matrix"][0]["STACK"]
+    in_gitlab = yaml.safe_load(GITLAB.read_text())["preview"]["parallel"]["matrix"][0]["STACK"]
     nightly = yaml.safe_load(flow("nightly"))["jobs"]["stack"]["strategy"]["matrix"]["stack"]
     on_aws = {
         path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml") if "place: aws" in path.read_text()
     }
-    assert stacks == set(theirs) == set(nightly) == on_aws
+    assert stacks == set(in_gitlab) == set(nightly) == on_aws
     for text in (flow("preview"), GITLAB.read_text()):
         (expected,) = re.findall(r"--expect ([a-z ]+) --", text)
         assert set(expected.split()) == {*on_aws, "local"}

@@ -41,7 +41,7 @@ def test_changes_are_counted_once_and_named_without_values() -> None:
         ],
     )
     assert report.counts == {"same": 1, "update": 1, "replace": 1, "delete": 1}
-    assert [(one.op, one.name, one.paths) for one in report.changes] == [
+    assert [(change.op, change.name, change.paths) for change in report.changes] == [
         ("update", "grows", ("scalingConfig.desiredSize",)),
         ("replace", "new", ("nodeRoleArn",)),
         ("delete", "goes", ()),
@@ -68,7 +68,7 @@ def test_costs_are_those_of_what_was_and_of_what_will_be() -> None:
 
 
 def test_findings_and_errors_are_plain_and_said_once() -> None:
-    finding = {
+    violation = {
         "resourceUrn": urn("h100"),
         "message": "<{%fg 1%}>too dear<{%reset%}>\n",
         "policyName": "monthly-cost-cap",
@@ -77,9 +77,9 @@ def test_findings_and_errors_are_plain_and_said_once() -> None:
     }
     error = {"diagnosticEvent": {"severity": "error", "message": "<{%reset%}>no such thing\n"}}
     note = {"diagnosticEvent": {"severity": "info", "message": "hello"}}
-    report = make_report("prod", [{"policyEvent": finding}, error, error, note])
-    (found,) = report.findings
-    assert asdict(found) == {
+    report = make_report("prod", [{"policyEvent": violation}, error, error, note])
+    (finding,) = report.findings
+    assert asdict(finding) == {
         "rule": "monthly-cost-cap",
         "level": "mandatory",
         "severity": "medium",
@@ -90,9 +90,9 @@ def test_findings_and_errors_are_plain_and_said_once() -> None:
 
 
 def test_which_rules_have_judged_is_told() -> None:
-    seen = {"policyAnalyzeSummaryEvent": {"resourceUrn": urn("a"), "passed": ["b", "a"], "failed": ["c"]}}
+    summary = {"policyAnalyzeSummaryEvent": {"resourceUrn": urn("a"), "passed": ["b", "a"], "failed": ["c"]}}
     whole = {"policyAnalyzeStackSummaryEvent": {"passed": ["d"]}}
-    report = make_report("prod", [seen, seen, whole, {"policyAnalyzeStackSummaryEvent": {}}])
+    report = make_report("prod", [summary, summary, whole, {"policyAnalyzeStackSummaryEvent": {}}])
     assert report.rules == ("a", "b", "c", "d")
     assert report.content()["rules"] == 4
     assert make_report("prod", []).content()["rules"] == 0
@@ -106,29 +106,29 @@ def test_what_a_policy_mends_is_told_by_names_only() -> None:
         "after": {"name": "x", "tags": {"note": CANARY}},
     }
     report = make_report("prod", [{"policyRemediationEvent": mended}])
-    (found,) = report.findings
-    assert (found.level, found.resource, found.message) == ("remediate", "h100", "sets tags")
+    (finding,) = report.findings
+    assert (finding.level, finding.resource, finding.message) == ("remediate", "h100", "sets tags")
     assert CANARY not in json.dumps(report.content())
 
 
 def result(op: str, name: str, old: Any = None, **diff: str) -> dict[str, Any]:
     """Return the event that the engine writes after a step."""
     details = {path.replace("_", "."): {"diffKind": kind} for path, kind in diff.items()}
-    told = {"op": op, "urn": urn(name), "type": GROUP, "old": {"inputs": old or {}}, "detailedDiff": details}
-    return {"resOutputsEvent": {"metadata": told}}
+    metadata = {"op": op, "urn": urn(name), "type": GROUP, "old": {"inputs": old or {}}, "detailedDiff": details}
+    return {"resOutputsEvent": {"metadata": metadata}}
 
 
 def test_drift_is_what_changed_or_went() -> None:
-    found = find(
+    drifts = find(
         [result("same", "a"), result("update", "b", {"x": 1}, x="update"), result("delete", "c"), {"other": {}}]
     )
-    assert [(one.what, one.name, one.paths) for one in found] == [("changed", "b", ("x",)), ("gone", "c", ())]
+    assert [(drift.what, drift.name, drift.paths) for drift in drifts] == [("changed", "b", ("x",)), ("gone", "c", ())]
 
 
 def test_a_drift_is_a_row_for_people_and_a_list_for_programs() -> None:
-    (found,) = find([result("update", "b", {}, x="update", y="update")])
-    assert found.row()["properties"] == "x, y"
-    assert found.row(Format.JSON)["properties"] == ["x", "y"]
+    (drift,) = find([result("update", "b", {}, x="update", y="update")])
+    assert drift.row()["properties"] == "x, y"
+    assert drift.row(Format.JSON)["properties"] == ["x", "y"]
 
 
 def test_a_zero_value_that_an_api_server_leaves_out_is_no_drift() -> None:

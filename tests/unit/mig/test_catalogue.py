@@ -48,17 +48,23 @@ def content() -> Any:
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(("name", "board"), BOARDS.items())
-def test_agrees_with_the_reference_tables(name: str, board: str) -> None:
+@pytest.mark.parametrize(("name", "gpu_model"), BOARDS.items())
+def test_agrees_with_the_reference_tables(name: str, gpu_model: str) -> None:
     rows = yaml.safe_load(reference.file("data", "mig_profiles.yaml").read_text())["gpus"]
-    table = next(entry for entry in rows if entry["gpu"] == board)
+    table = next(entry for entry in rows if entry["gpu"] == gpu_model)
     model = catalogue.gpu(name)
     assert set(model.pci_device_ids) <= set(table["pci_ids"])
     assert (model.memory_slices, model.compute_slices) == (table["axis"], table["compute_axis"])
     assert list(model.profiles) == [row["profile"] for row in table["profiles"]]
     for row in table["profiles"]:
-        ours = model.profile(row["profile"])
-        assert (ours.gi_id, ours.compute_slices, ours.memory_slices, list(ours.starts), ours.max_count) == (
+        profile = model.profile(row["profile"])
+        assert (
+            profile.gi_id,
+            profile.compute_slices,
+            profile.memory_slices,
+            list(profile.starts),
+            profile.max_count,
+        ) == (
             row["gi_profile_id"],
             row["compute_slices"],
             row["placements"]["size"],
@@ -66,11 +72,11 @@ def test_agrees_with_the_reference_tables(name: str, board: str) -> None:
             row["max_instances"],
         )
         if row["sm_count"] is not None:
-            assert ours.multiprocessors == row["sm_count"]
+            assert profile.multiprocessors == row["sm_count"]
         if (
-            row["memory_mb"] is not None and (name, ours.name) not in OTHER_MEMORY
+            row["memory_mb"] is not None and (name, profile.name) not in OTHER_MEMORY
         ):  # the reference rounds GiB to hundredths, and took 4g from 3g unseen
-            assert abs(ours.memory_mib - row["memory_mb"]) <= 256
+            assert abs(profile.memory_mib - row["memory_mb"]) <= 256
 
 
 def test_every_gpu_of_the_list_is_there() -> None:
@@ -133,7 +139,7 @@ H200_READ = """
 
 @pytest.mark.parametrize(("name", "read"), [("H100-80GB-HBM3", H100_READ), ("H200", H200_READ)])
 def test_rows_say_what_the_card_said(name: str, read: str) -> None:
-    ours = [
+    printed = [
         [
             row.gi_id,
             row.name,
@@ -146,7 +152,7 @@ def test_rows_say_what_the_card_said(name: str, read: str) -> None:
         for row in catalogue.gpu(name).profiles.values()
     ]
     rows = [line.split() for line in read.strip().splitlines()]
-    assert ours == [[int(i), n, int(k), float(gib), *map(int, rest), at] for i, n, k, gib, *rest, at in rows]
+    assert printed == [[int(i), n, int(k), float(gib), *map(int, rest), at] for i, n, k, gib, *rest, at in rows]
 
 
 def test_instance_types_name_known_gpus() -> None:
@@ -323,18 +329,18 @@ def _changes(draw: st.DrawFn) -> tuple[str, str, str, Any]:
 @settings(max_examples=300, deadline=None)
 @given(change=_changes())
 def test_whatever_is_changed_what_is_read_is_legal(content: Any, change: tuple[str, str, str, Any]) -> None:
-    board, name, field, value = change
-    one = copy.deepcopy(content["gpus"][board])
-    one["profiles"][name][field] = value
-    used = {row["source"] for row in one["profiles"].values()}
+    gpu_model, name, field, value = change
+    entry = copy.deepcopy(content["gpus"][gpu_model])
+    entry["profiles"][name][field] = value
+    used = {row["source"] for row in entry["profiles"].values()}
     small = {
         **content,
-        "gpus": {board: one},
+        "gpus": {gpu_model: entry},
         "instance_types": {},
         "sources": {key: text for key, text in content["sources"].items() if key in used},
     }
     try:
-        gpu = catalogue.parse(small).gpus[board]
+        gpu = catalogue.parse(small).gpus[gpu_model]
     except CatalogueError:
         return
     rows = list(gpu.profiles.values())

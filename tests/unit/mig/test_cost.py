@@ -16,8 +16,8 @@ from tests.unit.mig.planner.fleets import A100, H100, RTX
 from tests.unit.mig.test_fragmentation import gpus
 
 
-def _gpu(*seats: tuple[int, str], name: str = "gpu") -> FleetGpu:
-    return FleetGpu(name, "n", H100, tuple(Instance(s, p, f"{name}-{s}", f"team-{p[0]}") for s, p in seats))
+def _gpu(*placements: tuple[int, str], name: str = "gpu") -> FleetGpu:
+    return FleetGpu(name, "n", H100, tuple(Instance(s, p, f"{name}-{s}", f"team-{p[0]}") for s, p in placements))
 
 
 def test_the_larger_share_counts() -> None:
@@ -31,7 +31,7 @@ def test_the_larger_share_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "seats",
+    "placements",
     [
         [(start, "1g.10gb") for start in range(7)],
         [(0, "3g.40gb"), (4, "3g.40gb")],
@@ -42,10 +42,10 @@ def test_the_larger_share_counts() -> None:
         [(0, "7g.80gb")],
     ],
 )
-def test_the_pods_of_a_full_gpu_pay_its_price(seats: list[tuple[int, str]]) -> None:
-    found = split_price(_gpu(*seats))
-    assert sum(found.instances.values()) == 1
-    assert found.idle == 0
+def test_the_pods_of_a_full_gpu_pay_its_price(placements: list[tuple[int, str]]) -> None:
+    allocation = split_price(_gpu(*placements))
+    assert sum(allocation.instances.values()) == 1
+    assert allocation.idle == 0
 
 
 def test_where_shares_exceed_the_gpu_they_are_cut_in_proportion() -> None:
@@ -56,14 +56,14 @@ def test_where_shares_exceed_the_gpu_they_are_cut_in_proportion() -> None:
 @given(gpus())
 def test_pods_and_idle_part_always_add_up_to_the_price(fleet: list[FleetGpu]) -> None:
     for gpu in fleet:
-        found = split_price(gpu)
-        assert sum(found.instances.values()) + found.idle == 1
-        assert 0 <= found.idle <= 1
+        allocation = split_price(gpu)
+        assert sum(allocation.instances.values()) + allocation.idle == 1
+        assert 0 <= allocation.idle <= 1
         used = measure([gpu])
         if used.memory_utilisation == 1 or used.compute_utilisation == 1:
-            assert found.idle == 0, "nobody else can use the rest"
-        assert all(part <= share(gpu.model, seat.profile) for seat, part in found.instances.items())
-    lines = allocations_by_owner(fleet, {A100: 2.0, H100: 5.0, RTX: 2.0}, lambda seat: seat.demand)
+            assert allocation.idle == 0, "nobody else can use the rest"
+        assert all(part <= share(gpu.model, instance.profile) for instance, part in allocation.instances.items())
+    lines = allocations_by_owner(fleet, {A100: 2.0, H100: 5.0, RTX: 2.0}, lambda instance: instance.demand)
     price = sum(5.0 if gpu.model == H100 else 2.0 for gpu in fleet)
     assert sum(line.usd_per_hour or 0.0 for line in lines.values()) == pytest.approx(price)
     assert sum(line.gpus for line in lines.values()) == len(fleet)
@@ -75,12 +75,12 @@ def test_lines_by_owner_by_hand() -> None:
         _gpu((0, "1g.10gb"), name="b"),
         FleetGpu("c", "n", H100, (Instance(0, "7g.80gb"),)),
     ]
-    lines = allocations_by_owner(fleet, {H100: 14.0}, lambda seat: seat.demand)
+    lines = allocations_by_owner(fleet, {H100: 14.0}, lambda instance: instance.demand)
     assert lines["team-3"] == Allocation("team-3", 1, 4, 3, Fraction(1, 2), 7.0)
     assert lines["team-1"] == Allocation("team-1", 2, 2, 2, Fraction(2, 7), 4.0)
     assert lines[""].gpus == 3 - Fraction(1, 2) - Fraction(2, 7)
     assert lines[""].instances == 0
-    assert allocations_by_owner(fleet, {}, lambda seat: seat.demand)["team-3"].usd_per_hour is None
+    assert allocations_by_owner(fleet, {}, lambda instance: instance.demand)["team-3"].usd_per_hour is None
 
 
 def test_a_quota_in_slices_and_gpus() -> None:

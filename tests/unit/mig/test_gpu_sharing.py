@@ -63,7 +63,7 @@ def test_a_file_without_time_slicing_shares_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sharing", "made"),
+    ("sharing", "advertised"),
     [
         (Sharing(), {GPU: 8, SLICE: 14}),
         (Sharing({GPU: 4}), {GPU: 32, SLICE: 14}),
@@ -72,8 +72,8 @@ def test_a_file_without_time_slicing_shares_nothing(text: str) -> None:
         (Sharing({"nvidia.com/mig-2g.10gb": 2}), {GPU: 8, SLICE: 14}),
     ],
 )
-def test_a_device_is_offered_as_often_as_it_has_replicas(sharing: Sharing, made: dict[str, int]) -> None:
-    assert share({GPU: 8, SLICE: 14}, sharing) == made
+def test_a_device_is_offered_as_often_as_it_has_replicas(sharing: Sharing, advertised: dict[str, int]) -> None:
+    assert share({GPU: 8, SLICE: 14}, sharing) == advertised
 
 
 def labels(*states: GpuState, strategy: str = "mixed") -> dict[str, str]:

@@ -85,15 +85,15 @@ def test_resources(strategy: Strategy, states: tuple[GpuState, ...], resources: 
     ],
 )
 def test_the_device_plugin_refuses(strategy: Strategy, states: tuple[GpuState, ...], problem: str) -> None:
-    found = advertised_resources(A100, states, strategy)
-    assert (found.capacity, found.allocatable) == ({}, {})
-    assert problem in (found.problem or "")
+    advertised = advertised_resources(A100, states, strategy)
+    assert (advertised.capacity, advertised.allocatable) == ({}, {})
+    assert problem in (advertised.problem or "")
 
 
 def test_lost_gpus_leave_the_allocatable_only() -> None:
-    found = advertised_resources(A100, (WHOLE, cut(_1g_5gb=7), cut(_1g_5gb=7)), "mixed", lost={0, 2})
-    assert found.capacity == {"nvidia.com/gpu": 1, "nvidia.com/mig-1g.5gb": 14}
-    assert found.allocatable == {"nvidia.com/gpu": 0, "nvidia.com/mig-1g.5gb": 7}
+    advertised = advertised_resources(A100, (WHOLE, cut(_1g_5gb=7), cut(_1g_5gb=7)), "mixed", lost={0, 2})
+    assert advertised.capacity == {"nvidia.com/gpu": 1, "nvidia.com/mig-1g.5gb": 14}
+    assert advertised.allocatable == {"nvidia.com/gpu": 0, "nvidia.com/mig-1g.5gb": 7}
 
 
 def test_states_survive_writing() -> None:

@@ -74,9 +74,9 @@ def test_reads_nvidias_own_files(name: str) -> None:
 @pytest.mark.reference
 def test_our_layouts_say_what_nvidias_say() -> None:
     upstream = parse_config(reference.file("data", "mig-parted", "config-default.yaml").read_text())
-    ours = parse_config(dump_config(make_mig_parted_config()))
+    layouts = parse_config(dump_config(make_mig_parted_config()))
     compared = 0
-    for name, layout in ours.items():
+    for name, layout in layouts.items():
         if name not in upstream:  # 1g.35gb.me and the like: the reference file lists not every +me
             continue
         for model in catalogue.load().gpus.values():

@@ -161,17 +161,17 @@ def sets(draw: st.DrawFn) -> tuple[Gpu, dict[str, int]]:
 @given(sets())
 def test_placements_never_overlap_and_hold_what_was_asked(case: tuple[Gpu, dict[str, int]]) -> None:
     model, counts = case
-    found = find_placement(model, counts)
-    if found is None:
+    placements = find_placement(model, counts)
+    if placements is None:
         return
     taken: set[int] = set()
-    for placement in found:
+    for placement in placements:
         units = set(range(placement.start, placement.start + placement.size))
         assert not taken & units
         assert placement.start in model.profile(placement.profile).starts
         assert max(units) < model.memory_slices
         taken |= units
-    names = [placement.profile for placement in found]
+    names = [placement.profile for placement in placements]
     assert {name: names.count(name) for name in names} == counts
 
 

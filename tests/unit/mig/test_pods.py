@@ -88,9 +88,9 @@ def test_the_count_is_the_largest_that_ever_runs_at_once(
         peak = max(peak, held + gpus)
         held += gpus if sidecar else 0
     peak = max(peak, held + sum(containers)) + overhead
-    made = pod(
+    manifest = pod(
         *map(container, containers),
         init=tuple(container(gpus, sidecar=sidecar) for gpus, sidecar in init),
         overhead={GPU_RESOURCE: str(overhead)},
     )
-    assert pod_requests(made)[GPU_RESOURCE] == peak
+    assert pod_requests(manifest)[GPU_RESOURCE] == peak

@@ -54,47 +54,47 @@ def small() -> Usage:
 
 
 def test_a_node_by_hand() -> None:
-    found = small()
-    (node,) = found.nodes
+    usage = small()
+    (node,) = usage.nodes
     assert (node.model, node.gpus, dict(node.used)) == (H100, 8, {"1g.10gb": 1, "3g.40gb": 2})
     assert node.idle == {"1g.10gb": 15, "2g.20gb": 8, "3g.40gb": 6}
     assert node.slices(node.used) == (1 + 8, 1 + 6)
     assert node.total == (64, 56)
-    assert found.pending == {"7g.80gb": 1}
-    assert found.mix == {"1g.10gb": 1, "3g.40gb": 2, "7g.80gb": 1}
+    assert usage.pending == {"7g.80gb": 1}
+    assert usage.mix == {"1g.10gb": 1, "3g.40gb": 2, "7g.80gb": 1}
     # Of 55 free memory slices a 1g can use 15, a 3g 24 and a 7g none.
-    assert node.unusable(found.mix) == pytest.approx(55 - (15 + 2 * 24 + 0) / 4)
-    assert node.fragmentation(found.mix) == pytest.approx((55 - 63 / 4) / 55)
+    assert node.unusable(usage.mix) == pytest.approx(55 - (15 + 2 * 24 + 0) / 4)
+    assert node.fragmentation(usage.mix) == pytest.approx((55 - 63 / 4) / 55)
 
 
 def test_what_namespaces_pay_adds_up_to_the_price_of_all_gpus() -> None:
-    found = small()
-    assert [(one.owner, one.gpus) for one in found.namespaces] == [
+    usage = small()
+    assert [(namespace.owner, namespace.gpus) for namespace in usage.namespaces] == [
         ("a", Fraction(1, 7)),
         ("b", Fraction(1)),
         ("", 8 - 1 - Fraction(1, 7)),
     ]
-    assert [one.usd_per_hour for one in found.namespaces] == pytest.approx([2.0, 14.0, 96.0])
-    assert all(one.usd_per_hour is None for one in make_usage([balanced()], []).namespaces)
+    assert [namespace.usd_per_hour for namespace in usage.namespaces] == pytest.approx([2.0, 14.0, 96.0])
+    assert all(namespace.usd_per_hour is None for namespace in make_usage([balanced()], []).namespaces)
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(BALANCED)), st.integers(1, 4), st.sampled_from("ab")), max_size=12))
 def test_shares_never_exceed_the_gpus_and_ratios_are_ratios(asked: list[tuple[str, int, str]]) -> None:
     pods = [make_pod(f"p{i}", "n", {f"mig-{name}": n}, space) for i, (name, n, space) in enumerate(asked)]
-    found = make_usage([balanced()], pods, prices={H100: 3.0})
-    assert sum(one.gpus for one in found.namespaces) == 8
-    assert sum(one.usd_per_hour or 0.0 for one in found.namespaces) == pytest.approx(24.0)
-    assert 0 <= found.nodes[0].fragmentation(found.mix) <= 1
+    usage = make_usage([balanced()], pods, prices={H100: 3.0})
+    assert sum(namespace.gpus for namespace in usage.namespaces) == 8
+    assert sum(namespace.usd_per_hour or 0.0 for namespace in usage.namespaces) == pytest.approx(24.0)
+    assert 0 <= usage.nodes[0].fragmentation(usage.mix) <= 1
 
 
 def test_whole_gpus_and_the_single_strategy() -> None:
     whole = make_node("whole", {"gpu": 8}, 8)
     single = make_node("single", {"gpu": 14}, 14, f"{PRODUCT}-MIG-1g.10gb")
     pods = [make_pod("w", "whole", {"gpu": 3}), make_pod("s", "single", {"gpu": 3})]
-    one, two = sorted(make_usage([whole, single], pods).nodes, key=lambda node: node.node)
-    assert (one.gpus, dict(one.instances), dict(one.used)) == (2, {"1g.10gb": 14}, {"1g.10gb": 3})
-    assert (two.gpus, dict(two.instances), dict(two.used)) == (8, {WHOLE: 8}, {WHOLE: 3})
-    assert two.slices(two.used) == (24, 21)
+    first, second = sorted(make_usage([whole, single], pods).nodes, key=lambda node: node.node)
+    assert (first.gpus, dict(first.instances), dict(first.used)) == (2, {"1g.10gb": 14}, {"1g.10gb": 3})
+    assert (second.gpus, dict(second.instances), dict(second.used)) == (8, {WHOLE: 8}, {WHOLE: 3})
+    assert second.slices(second.used) == (24, 21)
 
 
 def test_pods_count_as_the_scheduler_counts_them() -> None:
@@ -106,16 +106,16 @@ def test_pods_count_as_the_scheduler_counts_them() -> None:
     }
     over = make_pod("over", "n", {"mig-1g.10gb": 1})
     over["status"]["phase"] = "Succeeded"
-    found = make_usage([balanced()], [make_pod("p", "n", {"mig-1g.10gb": 1}, **more), over])
-    assert dict(found.nodes[0].used) == {"1g.10gb": 3, "2g.20gb": 1}
+    usage = make_usage([balanced()], [make_pod("p", "n", {"mig-1g.10gb": 1}, **more), over])
+    assert dict(usage.nodes[0].used) == {"1g.10gb": 3, "2g.20gb": 1}
 
 
 def test_nodes_without_known_gpus_are_named_or_left_out() -> None:
     other = make_node("t4", {"gpu": 1}, 1, "Tesla-T4")
     plain = {"metadata": {"name": "cpu"}, "status": {"allocatable": {"cpu": "4"}}}
-    found = make_usage([other, plain], [make_pod("p", "t4", {"gpu": 1})])
-    assert (found.nodes, found.unknown) == ((), {"t4": "Tesla-T4 is not in the catalogue"})
-    assert found.quotas == ()
+    usage = make_usage([other, plain], [make_pod("p", "t4", {"gpu": 1})])
+    assert (usage.nodes, usage.unknown) == ((), {"t4": "Tesla-T4 is not in the catalogue"})
+    assert usage.quotas == ()
 
 
 def test_the_tightest_quota_of_a_namespace_counts() -> None:
@@ -127,9 +127,9 @@ def test_the_tightest_quota_of_a_namespace_counts() -> None:
         quota("tight", {"requests.nvidia.com/mig-1g.10gb": "7", "pods": "4"}),
         quota("cpu", {"requests.cpu": "4"}),
     ]
-    (found,) = make_usage([balanced()], [], quotas, {H100: 7.0}).quotas
-    assert (found.owner, found.instances, found.gpus) == ("a", 7, Fraction(1))
-    assert found.usd_per_hour == pytest.approx(7.0)
+    (allocation,) = make_usage([balanced()], [], quotas, {H100: 7.0}).quotas
+    assert (allocation.owner, allocation.instances, allocation.gpus) == ("a", 7, Fraction(1))
+    assert allocation.usd_per_hour == pytest.approx(7.0)
 
 
 def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
@@ -138,10 +138,10 @@ def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
         {"metadata": {"name": "q", "namespace": space}, "spec": {"hard": {f"requests.nvidia.com/mig-{profile}": "1"}}}
         for space, profile in (("big", "3g.40gb"), ("both", "1g.10gb"), ("none", "1g.6gb"))
     ]
-    found = make_usage([balanced(), small], [], quotas)
+    usage = make_usage([balanced(), small], [], quotas)
     # 1g.10gb is on both boards: there are more of the small A100.
-    assert [(one.owner, one.gpus) for one in found.quotas] == [("big", Fraction(1, 2)), ("both", Fraction(1, 4))]
-    assert found.unknown == {"ResourceQuota none/q": "no board here has nvidia.com/mig-1g.6gb"}
+    assert [(quota.owner, quota.gpus) for quota in usage.quotas] == [("big", Fraction(1, 2)), ("both", Fraction(1, 4))]
+    assert usage.unknown == {"ResourceQuota none/q": "no board here has nvidia.com/mig-1g.6gb"}
 
 
 def test_a_wrong_quantity_is_named() -> None:

@@ -16,10 +16,10 @@ LEVELS = ("leaf", "block", "spine")
 
 
 def test_each_nic_is_there_once_and_whole() -> None:
-    known = nics.load()
-    ids = [(nic.vendor, nic.device) for nic in known.values()]
+    models = nics.load()
+    ids = [(nic.vendor, nic.device) for nic in models.values()]
     assert len(set(ids)) == len(ids)
-    for nic in known.values():
+    for nic in models.values():
         assert all(re.fullmatch("[0-9a-f]{4}", each) for each in (nic.vendor, nic.device, nic.vf_device)), nic.name
         assert 1 <= nic.max_vfs <= 256
         assert nic.max_mtu > nics.MIN_ETHERNET_MTU
@@ -35,7 +35,7 @@ def test_nics_are_found_by_what_is_said_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "vfs", "made"),
+    ("text", "vfs", "expected"),
     [
         ("ens1f0", 8, Range("ens1f0", 0, 7)),
         ("ens1f0#0-7", 8, Range("ens1f0", 0, 7)),
@@ -43,8 +43,8 @@ def test_nics_are_found_by_what_is_said_of_them() -> None:
         ("p1", 1, Range("p1", 0, 0)),
     ],
 )
-def test_names_of_ports_with_their_functions(text: str, vfs: int, made: Range) -> None:
-    assert ranges.parse(text, vfs) == made
+def test_names_of_ports_with_their_functions(text: str, vfs: int, expected: Range) -> None:
+    assert ranges.parse(text, vfs) == expected
 
 
 @pytest.mark.parametrize("text", ["", "#0-1", "a#", "a#1", "a#1-", "a#-1", "a#0-1#2", "a b", "a#x-y", "a#2-1", "a#0-8"])
@@ -61,9 +61,11 @@ SPANS = st.builds(
 
 
 @given(SPANS, SPANS)
-def test_ranges_overlap_where_they_share_a_function(one: Range, other: Range) -> None:
-    mine, theirs = ({(each.port, n) for n in range(each.first, each.last + 1)} for each in (one, other))
-    assert one.overlaps(other) == other.overlaps(one) == bool(mine & theirs)
+def test_ranges_overlap_where_they_share_a_function(first: Range, second: Range) -> None:
+    functions, other_functions = (
+        {(each.port, n) for n in range(each.first, each.last + 1)} for each in (first, second)
+    )
+    assert first.overlaps(second) == second.overlaps(first) == bool(functions & other_functions)
 
 
 NODES = st.dictionaries(
@@ -97,8 +99,8 @@ def test_no_other_choice_of_nodes_is_closer(nodes: dict[str, dict[str, str]], co
         return min(shared, default=len(LEVELS))
 
     best = min((width(names) for names in itertools.combinations(sorted(nodes), count)), default=len(LEVELS))
-    found = topology.closest(nodes, LEVELS, count)
-    if found is None:
+    closest = topology.closest(nodes, LEVELS, count)
+    if closest is None:
         assert best == len(LEVELS)
     else:
-        assert (len(set(found)), width(found)) == (count, best)
+        assert (len(set(closest)), width(closest)) == (count, best)

@@ -26,13 +26,13 @@ def test_every_package_has_hashes_and_no_line_is_anything_else(path: Path) -> No
 
 def test_all_that_is_asked_for_is_locked_and_each_list_has_its_lock() -> None:
     assert {path.stem for path in LOCKS} == {path.stem for path in (ROOT / "requirements").glob("*.in")}
-    found = {package.name for packages in locks.read(ROOT / "requirements").values() for package in packages}
-    assert set(locks.direct(ROOT / "requirements")) <= found
+    locked = {package.name for packages in locks.read(ROOT / "requirements").values() for package in packages}
+    assert set(locks.direct(ROOT / "requirements")) <= locked
 
 
 def test_the_locks_agree_on_what_a_user_the_operator_and_the_scaler_run() -> None:
     held = {
-        name: {one.name: one.version for one in packages}
+        name: {package.name: package.version for package in packages}
         for name, packages in locks.read(ROOT / "requirements").items()
     }
     for name in ("operator", "scaler", "test"):
@@ -69,7 +69,7 @@ def test_go_sum_holds_the_content_of_every_module_that_go_mod_asks_for() -> None
     tools = modules.read(ROOT / "tools")
     assert set(tools) == set(load()["tools"])
     # Go writes no hash of a module whose packages nobody imports; it is then not fetched either.
-    without = {one.path for found in tools.values() for one in found if not one.sum}
+    without = {module.path for required in tools.values() for module in required if not module.sum}
     assert without == set()
 
 
@@ -77,25 +77,25 @@ def test_a_module_is_read_with_its_hash_and_its_replacement() -> None:
     mod = "module x\n\ntool a.b/c/cmd/d\n\nrequire (\n\ta.b/c v1.2.3\n\td.e/f v0.0.0 // indirect\n)\n"
     mod += "\nreplace d.e/f => g.h/i v1.0.0\n"
     sums = "a.b/c v1.2.3 h1:AAA=\na.b/c v1.2.3/go.mod h1:BBB=\ng.h/i v1.0.0 h1:CCC=\n"
-    found = modules.parse(mod, sums)
-    assert [(one.path, one.version, one.sum) for one in found] == [
+    parsed = modules.parse(mod, sums)
+    assert [(module.path, module.version, module.sum) for module in parsed] == [
         ("a.b/c", "v1.2.3", "h1:AAA="),
         ("g.h/i", "v1.0.0", "h1:CCC="),
     ]
     (package,) = modules.built(mod)
-    assert modules.holding(package, found).path == "a.b/c"
+    assert modules.holding(package, parsed).path == "a.b/c"
     with pytest.raises(LookupError, match=r"z\.y"):
-        modules.holding("z.y/x", found)
+        modules.holding("z.y/x", parsed)
 
 
 def test_each_image_has_a_digest_or_a_reason() -> None:
-    found = images(load())
-    assert all(len(image.missing) > 20 for image in found if not image.digest)
-    assert [image.name for image in found if image.digest] == ["vllm"]
+    references = images(load())
+    assert all(len(image.missing) > 20 for image in references if not image.digest)
+    assert [image.name for image in references if image.digest] == ["vllm"]
 
 
 @pytest.mark.parametrize(
-    ("digests", "said"),
+    ("digests", "message"),
     [
         ({}, r"^digests\.a: "),
         ({"a": {"digest": "sha256:12"}}, r"^digests\.a: .*SHA-256"),
@@ -103,8 +103,8 @@ def test_each_image_has_a_digest_or_a_reason() -> None:
         ({"a": {"missing": "x"}, "b": {"missing": "x"}}, "no such image"),
     ],
 )
-def test_an_image_without_either_is_refused(digests: dict[str, dict[str, str]], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_image_without_either_is_refused(digests: dict[str, dict[str, str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         images({"images": {"a": "r.example:5000/x/y:1"}, "digests": digests})
 
 

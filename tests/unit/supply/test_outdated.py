@@ -21,7 +21,7 @@ GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v
 
 
 @pytest.mark.parametrize(
-    ("pinned", "offered", "found"),
+    ("pinned", "offered", "newest"),
     [
         ("1.2.3", ["1.2.3", "1.10.0"], "1.10.0"),
         ("1.2.3", ["1.2.2"], "1.2.3"),
@@ -33,8 +33,8 @@ GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v
         ("nothing", ["1.0"], None),
     ],
 )
-def test_the_newest_of_the_same_form(pinned: str, offered: list[str], found: str | None) -> None:
-    assert outdated.newest(pinned, offered) == found
+def test_the_newest_of_the_same_form(pinned: str, offered: list[str], newest: str | None) -> None:
+    assert outdated.newest(pinned, offered) == newest
 
 
 class Client:
@@ -122,5 +122,5 @@ def test_the_command_asks_for_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
     assert "pulumi" in asked
-    assert {one["state"] for one in rows} == {"unknown"}
-    assert {one["name"] for one in rows} == set(asked)
+    assert {row["state"] for row in rows} == {"unknown"}
+    assert {row["name"] for row in rows} == set(asked)

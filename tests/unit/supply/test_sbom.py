@@ -31,8 +31,8 @@ def test_all_of_it_is_there_once(bom: dict[str, Any]) -> None:
     kinds = {reference.partition("/")[0] for reference in references}
     assert kinds == {"pkg:pypi", "pkg:golang", "pkg:helm", "pkg:oci", "pkg:generic"}
     names = {part["name"] for part in bom["components"]}
-    packages = {one.name for found in locks.read(ROOT / "requirements").values() for one in found}
-    built = {one.path for found in modules.read(ROOT / "tools").values() for one in found}
+    packages = {entry.name for entries in locks.read(ROOT / "requirements").values() for entry in entries}
+    built = {entry.path for entries in modules.read(ROOT / "tools").values() for entry in entries}
     charts = {chart["chart"] for chart in load()["charts"].values()}
     assert packages | built | charts <= names
 
@@ -47,27 +47,31 @@ def test_it_bears_no_date_and_is_the_same_each_time(bom: dict[str, Any]) -> None
 
 
 def test_packages_have_the_hashes_of_their_lock(bom: dict[str, Any]) -> None:
-    pinned = {(one.name, one.version): one for found in locks.read(ROOT / "requirements").values() for one in found}
+    pinned = {
+        (package.name, package.version): package
+        for locked in locks.read(ROOT / "requirements").values()
+        for package in locked
+    }
     parts = [part for part in bom["components"] if part["purl"].startswith("pkg:pypi/")]
     assert len(parts) == len(pinned)
     for part in parts:
         (files,) = part["externalReferences"]
         # One package can be locked with more files in one lock than in another; it is the same version.
         assert files["hashes"]
-        assert {one["alg"] for one in files["hashes"]} == {"SHA-256"}
+        assert {item["alg"] for item in files["hashes"]} == {"SHA-256"}
     assert not re.search(r"https?://[^\"]*(pypi|pythonhosted)", json.dumps(bom))
 
 
 def test_what_uses_a_part_is_said(bom: dict[str, Any]) -> None:
     (part,) = [part for part in bom["components"] if part["name"] == "typer"]
-    users = {one["value"] for one in part["properties"] if one["name"] == "inferstack:used-by"}
+    users = {entry["value"] for entry in part["properties"] if entry["name"] == "inferstack:used-by"}
     assert users == {"requirements/run.lock", "requirements/test.lock"}
 
 
 def test_an_image_is_named_by_its_digest_or_says_why_not(bom: dict[str, Any]) -> None:
     parts = [part for part in bom["components"] if part["type"] == "container"]
     for part in parts:
-        reasons = [one for one in part["properties"] if one["name"] == "inferstack:no-digest"]
+        reasons = [entry for entry in part["properties"] if entry["name"] == "inferstack:no-digest"]
         assert ("@sha256%3A" in part["purl"]) == (not reasons)
     assert len(parts) == len(load()["images"])
 

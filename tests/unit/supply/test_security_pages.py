@@ -37,4 +37,4 @@ def test_each_command_on_the_pages_is_there() -> None:
     }
     assert len(lines) >= 5
     wrong = {line: list(command(line.replace("inferstack", ".venv/bin/inferstack", 1))) for line in lines}
-    assert {line: said for line, said in wrong.items() if said} == {}
+    assert {line: problems for line, problems in wrong.items() if problems} == {}

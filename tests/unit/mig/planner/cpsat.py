@@ -1,4 +1,4 @@
-"""The planner's rules once more, for CP-SAT: a model of seats instead of patterns, solved one criterion at a time."""
+"""The planner's rules for CP-SAT: a model of placements instead of patterns, solved one criterion at a time."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Model:
         self._uses: list[list[tuple[int, str, str, cp_model.LinearExprT]]] = [[] for _ in fleet.gpus]
         self._stays: list[tuple[int, cp_model.IntVar]] = []
         self._given: dict[str, list[cp_model.IntVar]] = {demand.name: [] for demand in demands}
-        self._seat_pods()
-        self._seat_demands()
+        self._place_pods()
+        self._place_demands()
         self._created = [self._change(index, gpu) for index, gpu in enumerate(fleet.gpus)]
         self._broken = [term for index, gpu in enumerate(fleet.gpus) for term in self._gpu(index, gpu)]
         self._moved = [self._move(index, stays) for index, stays in self._stays]
@@ -57,25 +57,27 @@ class Model:
         self._model.add(expression == value)
         return value
 
-    def _seat_pods(self) -> None:
+    def _place_pods(self) -> None:
         for index, gpu in enumerate(self._fleet.gpus):
-            for seat in gpu.instances:
-                if seat.pinned:
-                    self._uses[index].append((seat.start, seat.profile, seat.demand, 1))
-                elif seat.pod:
+            for instance in gpu.instances:
+                if instance.pinned:
+                    self._uses[index].append((instance.start, instance.profile, instance.demand, 1))
+                elif instance.pod:
                     places = []
                     for at, other in enumerate(self._fleet.gpus):
                         for start in (
-                            catalogue.gpu(gpu.model).profiles[seat.profile].starts if other.model == gpu.model else ()
+                            catalogue.gpu(gpu.model).profiles[instance.profile].starts
+                            if other.model == gpu.model
+                            else ()
                         ):
                             literal = self._model.new_bool_var("")
                             places.append(literal)
-                            self._uses[at].append((start, seat.profile, seat.demand, literal))
-                            if (at, start) == (index, seat.start):
+                            self._uses[at].append((start, instance.profile, instance.demand, literal))
+                            if (at, start) == (index, instance.start):
                                 self._stays.append((index, literal))
                     self._model.add_exactly_one(places)
 
-    def _seat_demands(self) -> None:
+    def _place_demands(self) -> None:
         for demand in self._demands:
             for index, gpu in enumerate(self._fleet.gpus):
                 profile = demand.on(gpu.model)
@@ -87,7 +89,7 @@ class Model:
 
     def _change(self, index: int, gpu: FleetGpu) -> cp_model.IntVar:
         """Return whether an instance is created."""
-        present = {(seat.start, seat.profile) for seat in gpu.instances}
+        present = {(instance.start, instance.profile) for instance in gpu.instances}
         new = [x for start, profile, _, x in self._uses[index] if (start, profile) not in present]
         created = self._model.new_bool_var("")
         self._model.add_max_equality(created, new) if new else self._model.add(created == 0)
@@ -95,27 +97,27 @@ class Model:
 
     def _gpu(self, index: int, gpu: FleetGpu) -> Iterator[cp_model.LinearExprT]:
         """Add what one GPU has in all, and yield the terms of its fragmentation."""
-        board, uses, model = catalogue.gpu(gpu.model), self._uses[index], self._model
-        rows = board.profiles
+        gpu_model, uses, model = catalogue.gpu(gpu.model), self._uses[index], self._model
+        rows = gpu_model.profiles
         taken = []
-        for unit in range(board.memory_slices):
+        for unit in range(gpu_model.memory_slices):
             over = [x for start, name, _, x in uses if start <= unit < start + rows[name].memory_slices]
             taken.append(model.new_bool_var(""))
             model.add(sum(over) == taken[-1])
         compute = sum(rows[name].compute_slices * x for _, name, _, x in uses)
-        model.add(compute <= board.compute_slices)
+        model.add(compute <= gpu_model.compute_slices)
         model.add(sum(x for _, name, _, x in uses if rows[name].media_extensions) <= 1)
         for engine in _ENGINES:
-            model.add(sum(rows[name].engines[engine] * x for _, name, _, x in uses) <= board.engines[engine])
+            model.add(sum(rows[name].engines[engine] * x for _, name, _, x in uses) <= gpu_model.engines[engine])
         for profile in rows.values():
             if not profile.name.endswith("gb"):
                 continue
             enough = model.new_bool_var("")
             slack = [
-                board.memory_slices - sum(taken) - profile.memory_slices,
-                board.compute_slices - compute - profile.compute_slices,
+                gpu_model.memory_slices - sum(taken) - profile.memory_slices,
+                gpu_model.compute_slices - compute - profile.compute_slices,
             ]
-            fits = [self._not_negative(one) for one in slack]
+            fits = [self._not_negative(difference) for difference in slack]
             model.add_min_equality(enough, fits)
             for start in profile.starts:
                 blocked = model.new_bool_var("")
@@ -125,10 +127,10 @@ class Model:
                 yield profile.memory_slices * both
 
     def _not_negative(self, expression: cp_model.LinearExprT) -> cp_model.IntVar:
-        found = self._model.new_bool_var("")
-        self._model.add(expression >= 0).only_enforce_if(found)
-        self._model.add(expression <= -1).only_enforce_if(~found)
-        return found
+        literal = self._model.new_bool_var("")
+        self._model.add(expression >= 0).only_enforce_if(literal)
+        self._model.add(expression <= -1).only_enforce_if(~literal)
+        return literal
 
     def _alike(self, index: int) -> list[int]:
         """Return the GPUs whose change stops the pods of this one."""
@@ -144,7 +146,7 @@ class Model:
 
     def _pin(self) -> None:
         for index, gpu in enumerate(self._fleet.gpus):
-            if any(seat.pinned for seat in gpu.instances):
+            if any(instance.pinned for instance in gpu.instances):
                 for at in self._alike(index):
                     self._model.add(self._created[at] == 0)
 
@@ -153,6 +155,6 @@ class Model:
         for demand in (demand for demand in self._demands if demand.max_per_node is not None):
             for node in {gpu.node for gpu in gpus}:
                 here = [index for index, gpu in enumerate(gpus) if gpu.node == node]
-                today = sum(seat.demand == demand.name for index in here for seat in gpus[index].instances)
+                today = sum(instance.demand == demand.name for index in here for instance in gpus[index].instances)
                 held = [x for index in here for _, _, name, x in self._uses[index] if name == demand.name]
                 self._model.add(sum(held) <= max(demand.max_per_node or 0, today))

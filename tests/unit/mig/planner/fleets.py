@@ -14,7 +14,7 @@ from inferstack.mig.planner import Demand, Fleet, FleetGpu, Instance
 A100 = "A100-SXM4-40GB"
 H100 = "H100-80GB-HBM3"
 RTX = "RTX-PRO-6000"
-Seat = tuple[int, int, str]
+Placement = tuple[int, int, str]
 """Index of the GPU, start, profile."""
 
 
@@ -22,32 +22,32 @@ def covers(model: str, start: int, profile: str) -> set[int]:
     return set(range(start, start + catalogue.gpu(model).profiles[profile].memory_slices))
 
 
-def fits(model: str, seats: list[tuple[int, str]]) -> bool:
+def fits(model: str, placements: list[tuple[int, str]]) -> bool:
     """Say whether instances at these starts can be together, from the catalogue alone."""
     profiles = catalogue.gpu(model).profiles
-    taken = [unit for start, profile in seats for unit in covers(model, start, profile)]
+    taken = [unit for start, profile in placements for unit in covers(model, start, profile)]
     return (
         len(taken) == len(set(taken))
-        and all(start in profiles[profile].starts for start, profile in seats)
-        and sum(profiles[profile].compute_slices for _, profile in seats) <= catalogue.gpu(model).compute_slices
-        and sum(profiles[profile].media_extensions for _, profile in seats) <= 1
+        and all(start in profiles[profile].starts for start, profile in placements)
+        and sum(profiles[profile].compute_slices for _, profile in placements) <= catalogue.gpu(model).compute_slices
+        and sum(profiles[profile].media_extensions for _, profile in placements) <= 1
         and all(
-            sum(profiles[profile].engines[engine] for _, profile in seats) <= catalogue.gpu(model).engines[engine]
+            sum(profiles[profile].engines[engine] for _, profile in placements) <= catalogue.gpu(model).engines[engine]
             for engine in ("decoder", "encoder", "jpeg", "ofa")
         )
     )
 
 
-def broken_up(model: str, seats: list[tuple[int, str]]) -> int:
+def broken_up(model: str, placements: list[tuple[int, str]]) -> int:
     """Return the fragmentation, from its definition."""
-    board = catalogue.gpu(model)
-    taken = {unit for start, profile in seats for unit in covers(model, start, profile)}
-    compute = board.compute_slices - sum(board.profiles[profile].compute_slices for _, profile in seats)
+    gpu_model = catalogue.gpu(model)
+    taken = {unit for start, profile in placements for unit in covers(model, start, profile)}
+    compute = gpu_model.compute_slices - sum(gpu_model.profiles[profile].compute_slices for _, profile in placements)
     return sum(
         profile.memory_slices
-        for profile in board.profiles.values()
+        for profile in gpu_model.profiles.values()
         if profile.name.endswith("gb")  # the other media engines change neither slices nor starts
-        and profile.memory_slices <= board.memory_slices - len(taken)
+        and profile.memory_slices <= gpu_model.memory_slices - len(taken)
         and profile.compute_slices <= compute
         for start in profile.starts
         if covers(model, start, profile.name) & taken
@@ -55,54 +55,55 @@ def broken_up(model: str, seats: list[tuple[int, str]]) -> int:
 
 
 def brute_force(fleet: Fleet, demands: list[Demand]) -> tuple[tuple[int, ...], int, int, int]:
-    """Return the least key of an objective over every assignment of movable pods and demanded instances to seats."""
+    """Return the least key of an objective over every placement of movable pods and demanded instances."""
     fixed: list[list[tuple[int, str, str]]] = [
-        [(seat.start, seat.profile, seat.demand) for seat in gpu.instances if seat.pinned] for gpu in fleet.gpus
+        [(instance.start, instance.profile, instance.demand) for instance in gpu.instances if instance.pinned]
+        for gpu in fleet.gpus
     ]
     pods = [(index, s) for index, gpu in enumerate(fleet.gpus) for s in gpu.instances if s.pod and not s.pinned]
     homes = [
         [
-            (at, start, seat.profile)
+            (at, start, instance.profile)
             for at, gpu in enumerate(fleet.gpus)
             if gpu.model == fleet.gpus[index].model
-            for start in catalogue.gpu(gpu.model).profiles[seat.profile].starts
+            for start in catalogue.gpu(gpu.model).profiles[instance.profile].starts
         ]
-        for index, seat in pods
+        for index, instance in pods
     ]
     best = []
     for chosen in itertools.product(*homes):
         for extra in itertools.product(*(list(_subsets(fleet, demand)) for demand in demands)):
-            found = _judge(fleet, demands, fixed, pods, list(chosen), list(extra))
-            if found is not None:
-                best.append(found)
+            objective = _evaluate(fleet, demands, fixed, pods, list(chosen), list(extra))
+            if objective is not None:
+                best.append(objective)
     return min(best)
 
 
-def _subsets(fleet: Fleet, demand: Demand) -> Iterator[tuple[Seat, ...]]:
-    seats = [
+def _subsets(fleet: Fleet, demand: Demand) -> Iterator[tuple[Placement, ...]]:
+    starts = [
         (index, start, profile)
         for index, gpu in enumerate(fleet.gpus)
         if (profile := demand.on(gpu.model))
         for start in catalogue.gpu(gpu.model).profiles[profile].starts
     ]
     for count in range(demand.count + 1):
-        yield from itertools.combinations(seats, count)
+        yield from itertools.combinations(starts, count)
 
 
-def _judge(
+def _evaluate(
     fleet: Fleet,
     demands: list[Demand],
     fixed: list[list[tuple[int, str, str]]],
     pods: list[tuple[int, Instance]],
-    homes: list[Seat],
-    extra: list[tuple[Seat, ...]],
+    homes: list[Placement],
+    extra: list[tuple[Placement, ...]],
 ) -> tuple[tuple[int, ...], int, int, int] | None:
-    used = [list(seats) for seats in fixed]
+    used = [list(placements) for placements in fixed]
     stays: Counter[int] = Counter()
     moved = 0
-    for (index, seat), home in zip(pods, homes, strict=True):
-        used[home[0]].append((home[1], home[2], seat.demand))
-        away = home != (index, seat.start, seat.profile)
+    for (index, instance), home in zip(pods, homes, strict=True):
+        used[home[0]].append((home[1], home[2], instance.demand))
+        away = home != (index, instance.start, instance.profile)
         moved += away
         stays[index] += not away
     for demand, given in zip(demands, extra, strict=True):
@@ -110,15 +111,15 @@ def _judge(
             used[index].append((start, profile, demand.name))
     total = 0
     created: set[int] = set()
-    for index, (gpu, seats) in enumerate(zip(fleet.gpus, used, strict=True)):
-        plain = [(start, profile) for start, profile, _ in seats]
+    for index, (gpu, placements) in enumerate(zip(fleet.gpus, used, strict=True)):
+        plain = [(start, profile) for start, profile, _ in placements]
         if not fits(gpu.model, plain):
             return None
-        if not set(plain) <= {(seat.start, seat.profile) for seat in gpu.instances}:
+        if not set(plain) <= {(instance.start, instance.profile) for instance in gpu.instances}:
             created.add(index)
         total += broken_up(gpu.model, plain)
     for index, gpu in enumerate(fleet.gpus):
-        alike = [index] if fleet.scope == "gpu" else [i for i, one in enumerate(fleet.gpus) if one.node == gpu.node]
+        alike = [index] if fleet.scope == "gpu" else [i for i, other in enumerate(fleet.gpus) if other.node == gpu.node]
         if fleet.scope != "instance" and created & set(alike):
             if fixed[index]:
                 return None
@@ -126,13 +127,13 @@ def _judge(
     for demand in demands:
         for node in {gpu.node for gpu in fleet.gpus}:
             here = [index for index, gpu in enumerate(fleet.gpus) if gpu.node == node]
-            now = sum(seat.demand == demand.name for index in here for seat in fleet.gpus[index].instances)
+            now = sum(instance.demand == demand.name for index in here for instance in fleet.gpus[index].instances)
             held = sum(name == demand.name for index in here for _, _, name in used[index])
             if demand.max_per_node is not None and held > max(demand.max_per_node, now):
                 return None
     classes = sorted({demand.priority for demand in demands}, reverse=True)
     served = tuple(
-        -sum(len(seats) for demand, seats in zip(demands, extra, strict=True) if demand.priority == priority)
+        -sum(len(placements) for demand, placements in zip(demands, extra, strict=True) if demand.priority == priority)
         for priority in classes
     )
     return served, total, len(created), moved
@@ -146,19 +147,19 @@ def fleets(draw: st.DrawFn, most_gpus: int = 2, most_movable: int = 2) -> Fleet:
     for index in range(draw(st.integers(1, most_gpus))):
         model = draw(st.sampled_from([A100, A100, H100, RTX]))
         choices = [(start, name) for name, profile in catalogue.gpu(model).profiles.items() for start in profile.starts]
-        seats: list[tuple[int, str]] = []
+        placements: list[tuple[int, str]] = []
         instances = []
-        for seat in draw(st.lists(st.sampled_from(choices), max_size=5)):
-            if not fits(model, [*seats, seat]):
+        for placement in draw(st.lists(st.sampled_from(choices), max_size=5)):
+            if not fits(model, [*placements, placement]):
                 continue
-            seats.append(seat)
+            placements.append(placement)
             use = draw(st.sampled_from(["idle", "pinned", "movable"]))
             movable += use == "movable"
             if use == "idle" or (use == "movable" and movable > most_movable):
-                instances.append(Instance(*seat))
+                instances.append(Instance(*placement))
                 continue
             demand = draw(st.sampled_from(["", "a"]))
-            instances.append(Instance(*seat, f"pod-{index}-{seat[0]}", demand, use == "pinned"))
+            instances.append(Instance(*placement, f"pod-{index}-{placement[0]}", demand, use == "pinned"))
         gpus.append(FleetGpu(f"gpu-{index}", f"node-{draw(st.integers(0, 1))}", model, tuple(instances)))
     return Fleet(tuple(gpus), draw(st.sampled_from(["gpu", "node", "instance"])))
 
@@ -168,13 +169,13 @@ def demands(draw: st.DrawFn, most: int = 2, most_each: int = 2) -> list[Demand]:
     """Draw demands by profile and by need."""
     names = ["1g.5gb", "1g.10gb", "2g.10gb", "2g.20gb", "3g.20gb", "4g.40gb", "7g.40gb"]
     names += ["1g.24gb", "1g.24gb+me.all", "2g.48gb-me"]
-    found = []
+    drawn = []
     for name in "abc"[: draw(st.integers(1, most))]:
         count, priority = draw(st.integers(0, most_each)), draw(st.integers(0, 1))
         limit = draw(st.sampled_from([None, None, 1]))
         if draw(st.booleans()):
-            found.append(Demand(name, count, priority, draw(st.sampled_from(names)), max_per_node=limit))
+            drawn.append(Demand(name, count, priority, draw(st.sampled_from(names)), max_per_node=limit))
         else:
             memory, compute = draw(st.sampled_from([4000, 9000, 20000])), draw(st.integers(1, 4))
-            found.append(Demand(name, count, priority, "", memory, compute, limit))
-    return found
+            drawn.append(Demand(name, count, priority, "", memory, compute, limit))
+    return drawn

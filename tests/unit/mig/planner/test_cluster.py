@@ -21,15 +21,15 @@ OWNED = [{"kind": "ReplicaSet", "name": "web-abc", "controller": True}]
 
 def make_node(name: str, layout: str | None = "all-balanced", gpus: int = 2, **labels: str) -> dict[str, Any]:
     """A node as GPU feature discovery, the MIG manager and the device plugin show it."""
-    board = catalogue.gpu(H100)
-    states = apply_layout(LAYOUTS[layout or "all-disabled"], board, mig_disabled(gpus))
-    found = gfd_labels(catalogue.load(), board, states, "mixed", machine="p5")
+    gpu_model = catalogue.gpu(H100)
+    states = apply_layout(LAYOUTS[layout or "all-disabled"], gpu_model, mig_disabled(gpus))
+    node_labels = gfd_labels(catalogue.load(), gpu_model, states, "mixed", machine="p5")
     if layout is not None:
-        found |= {MIG_CONFIG: layout, MIG_STATE: "success"}
+        node_labels |= {MIG_CONFIG: layout, MIG_STATE: "success"}
     capacity = {
-        resource: str(count) for resource, count in advertised_resources(board, states, "mixed").capacity.items()
+        resource: str(count) for resource, count in advertised_resources(gpu_model, states, "mixed").capacity.items()
     }
-    return {"metadata": {"name": name, "labels": found | labels}, "status": {"capacity": capacity}}
+    return {"metadata": {"name": name, "labels": node_labels | labels}, "status": {"capacity": capacity}}
 
 
 def make_pod(name: str, node: str | None, profile: str = "1g.10gb", count: int = 1, **more: Any) -> dict[str, Any]:
@@ -50,14 +50,17 @@ def _observe(nodes: list[Any], pods: list[Any], jobs: list[Any] | None = None, *
 def test_a_node_is_cut_as_its_layout_says_and_pods_have_an_instance_each() -> None:
     pods = [make_pod("one", "n"), make_pod("two", "n", "3g.40gb"), make_pod("over", "n", status="ignored")]
     pods[2]["status"] = {"phase": "Succeeded"}
-    found = _observe([make_node("n"), {"metadata": {"name": "cpu"}, "status": {"capacity": {"cpu": "8"}}}], pods)
-    assert (found.skipped, found.demands) == ({}, ())
-    assert [gpu.name for gpu in found.fleet.gpus] == ["n/0", "n/1"]
-    assert found.fleet.scope == "node"
-    for gpu in found.fleet.gpus:
-        assert sorted(seat.profile for seat in gpu.instances) == ["1g.10gb", "1g.10gb", "2g.20gb", "3g.40gb"]
+    observed = _observe([make_node("n"), {"metadata": {"name": "cpu"}, "status": {"capacity": {"cpu": "8"}}}], pods)
+    assert (observed.skipped, observed.demands) == ({}, ())
+    assert [gpu.name for gpu in observed.fleet.gpus] == ["n/0", "n/1"]
+    assert observed.fleet.scope == "node"
+    for gpu in observed.fleet.gpus:
+        assert sorted(instance.profile for instance in gpu.instances) == ["1g.10gb", "1g.10gb", "2g.20gb", "3g.40gb"]
     used = {
-        seat.pod: (seat.profile, seat.demand, seat.pinned) for g in found.fleet.gpus for seat in g.instances if seat.pod
+        instance.pod: (instance.profile, instance.demand, instance.pinned)
+        for g in observed.fleet.gpus
+        for instance in g.instances
+        if instance.pod
     }
     assert used == {"a/one": ("1g.10gb", "a/web", True), "a/two": ("3g.40gb", "a/web", True)}
 
@@ -76,17 +79,17 @@ def test_with_moves_allowed_only_pods_that_would_come_back_anywhere_move() -> No
         make_pod("both", "m", spec={"nodeSelector": {"nvidia.com/mig.strategy": "mixed"}}),
         make_pod("pair", "m", "3g.40gb", 2),
     ]
-    found = _observe([make_node("n", zone="1"), make_node("m", zone="2")], pods, moves=True)
-    movable = {s.pod for g in found.fleet.gpus for s in g.instances if s.pod and not s.pinned}
+    observed = _observe([make_node("n", zone="1"), make_node("m", zone="2")], pods, moves=True)
+    movable = {s.pod for g in observed.fleet.gpus for s in g.instances if s.pod and not s.pinned}
     assert movable == {"a/free", "a/both"}
-    assert set(found.pinned) == {"a/bare", "a/job", "a/kept", "a/tied", "a/here", "a/pair"}
-    assert "several instances" in found.pinned["a/pair"]
-    seats = [s.pod for g in found.fleet.gpus for s in g.instances if s.pod]
-    assert {"a/pair", "a/pair#2"} <= set(seats)
+    assert set(observed.pinned) == {"a/bare", "a/job", "a/kept", "a/tied", "a/here", "a/pair"}
+    assert "several instances" in observed.pinned["a/pair"]
+    pods_placed = [s.pod for g in observed.fleet.gpus for s in g.instances if s.pod]
+    assert {"a/pair", "a/pair#2"} <= set(pods_placed)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reason"),
     [
         ({"nvidia.com/gpu.product": "Other"}, "'Other' is not in the catalogue"),
         ({"nvidia.com/mig.strategy": "single"}, "only mixed is planned"),
@@ -96,13 +99,13 @@ def test_with_moves_allowed_only_pods_that_would_come_back_anywhere_move() -> No
         ({"nvidia.com/gpu.count": "x"}, "nvidia.com/gpu.count"),
     ],
 )
-def test_a_node_that_contradicts_itself_is_left_out_with_the_reason(change: dict[str, str], told: str) -> None:
+def test_a_node_that_contradicts_itself_is_left_out_with_the_reason(change: dict[str, str], reason: str) -> None:
     node = make_node("n")
     node["metadata"]["labels"] |= change
-    found = _observe([node, make_node("ok")], [])
-    assert list(found.skipped) == ["n"]
-    assert told in found.skipped["n"]
-    assert {gpu.node for gpu in found.fleet.gpus} == {"ok"}
+    observed = _observe([node, make_node("ok")], [])
+    assert list(observed.skipped) == ["n"]
+    assert reason in observed.skipped["n"]
+    assert {gpu.node for gpu in observed.fleet.gpus} == {"ok"}
 
 
 def test_nodes_in_use_as_a_whole_cordoned_or_not_ready_are_left_out() -> None:
@@ -111,14 +114,14 @@ def test_nodes_in_use_as_a_whole_cordoned_or_not_ready_are_left_out() -> None:
     broken["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
     crowded = [make_pod(f"p{n}", "crowded", "3g.40gb") for n in range(3)]
     nodes = [cordoned, broken, make_node("whole", None), make_node("crowded"), make_node("new", None)]
-    found = _observe(nodes, [make_pod("big", "whole", ""), *crowded])
-    assert {name: why.split(" ")[0] for name, why in found.skipped.items()} == {
+    observed = _observe(nodes, [make_pod("big", "whole", ""), *crowded])
+    assert {name: why.split(" ")[0] for name, why in observed.skipped.items()} == {
         "cordoned": "it",
         "broken": "it",
         "whole": "the",
         "crowded": "its",
     }
-    assert [(gpu.node, gpu.instances) for gpu in found.fleet.gpus] == [("new", ()), ("new", ())]
+    assert [(gpu.node, gpu.instances) for gpu in observed.fleet.gpus] == [("new", ()), ("new", ())]
 
 
 def test_waiting_pods_and_replicas_without_a_pod_are_demands() -> None:
@@ -144,17 +147,17 @@ def test_waiting_pods_and_replicas_without_a_pod_are_demands() -> None:
         "metadata": {"name": "chat", "namespace": "a"},
         "spec": {"replicas": 5, "resources": {"limits": {"nvidia.com/mig-1g.10gb": "1", "cpu": "4"}}},
     }
-    found = _observe([make_node("n")], pods, [job])
-    assert set(found.demands) == {
+    observed = _observe([make_node("n")], pods, [job])
+    assert set(observed.demands) == {
         Demand("a/web", 2, 7, "2g.20gb"),
         Demand("a/s", 1, 0, "1g.10gb", max_per_node=1),
         Demand("a/chat", 4, 3, "1g.10gb"),
     }
-    assert set(found.ignored) == {"a/whole", "a/twin", "a/gated"}
+    assert set(observed.ignored) == {"a/whole", "a/twin", "a/gated"}
     # The pod that runs is pinned, so the node stays as it is: three small instances are free.
-    assert plan(found.fleet, found.demands).objective.served == (2, 3, 0)
+    assert plan(observed.fleet, observed.demands).objective.served == (2, 3, 0)
 
 
 def test_names_of_media_profiles_are_read_back_from_their_resources() -> None:
-    found = _observe([], [make_pod("m", None, "1g.24gb.me.all"), make_pod("n", None, "1g.24gb-me")])
-    assert {demand.profile for demand in found.demands} == {"1g.24gb+me.all", "1g.24gb-me"}
+    observed = _observe([], [make_pod("m", None, "1g.24gb.me.all"), make_pod("n", None, "1g.24gb-me")])
+    assert {demand.profile for demand in observed.demands} == {"1g.24gb+me.all", "1g.24gb-me"}

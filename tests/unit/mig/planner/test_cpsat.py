@@ -18,34 +18,34 @@ ENOUGH = 5_000_000
 
 @settings(max_examples=25, deadline=None)
 @given(fleets(), demands())
-def test_cp_sat_is_asked_the_same_question(fleet: Fleet, wanted: list[Demand]) -> None:
-    assert Model(fleet, wanted).best() == brute_force(fleet, wanted)
+def test_cp_sat_is_asked_the_same_question(fleet: Fleet, demands: list[Demand]) -> None:
+    assert Model(fleet, demands).best() == brute_force(fleet, demands)
 
 
 def _case(seed: int) -> tuple[Fleet, list[Demand]]:
     """Draw three to five GPUs of two boards with idle, pinned and movable instances, and three demands."""
     draw = random.Random(seed)  # noqa: S311  # seeded cases, no secrets
-    boards = draw.sample([A100, H100, RTX], 2)
+    models = draw.sample([A100, H100, RTX], 2)
     gpus = []
     for index in range(draw.randint(3, 5)):
-        board = draw.choice(boards)
-        profiles = catalogue.gpu(board).profiles
-        seats: tuple[Instance, ...] = ()
+        model = draw.choice(models)
+        profiles = catalogue.gpu(model).profiles
+        instances: tuple[Instance, ...] = ()
         for _ in range(draw.randint(0, 5)):
             name = draw.choice(list(profiles))
             start = draw.choice(profiles[name].starts)
             use = draw.choice(["idle", "pod", "pod", "pinned"])
             pod = "" if use == "idle" else f"pod-{index}-{start}"
-            seat = Instance(start, name, pod, draw.choice(["", "a"]) if pod else "", use == "pinned")
-            if is_legal(board, (*seats, seat)):
-                seats = (*seats, seat)
-        gpus.append(FleetGpu(f"gpu-{index}", f"node-{index // 2}", board, seats))
-    wanted = []
+            instance = Instance(start, name, pod, draw.choice(["", "a"]) if pod else "", use == "pinned")
+            if is_legal(model, (*instances, instance)):
+                instances = (*instances, instance)
+        gpus.append(FleetGpu(f"gpu-{index}", f"node-{index // 2}", model, instances))
+    demands = []
     for name in "abc":
-        board = draw.choice(boards)
-        profile = draw.choice(list(catalogue.gpu(board).profiles))
+        model = draw.choice(models)
+        profile = draw.choice(list(catalogue.gpu(model).profiles))
         need = draw.random() < 0.3
-        wanted.append(
+        demands.append(
             Demand(
                 name,
                 draw.randint(1, 4),
@@ -56,12 +56,12 @@ def _case(seed: int) -> tuple[Fleet, list[Demand]]:
                 draw.choice([None, None, 1, 2]),
             )
         )
-    return Fleet(tuple(gpus), draw.choice(["gpu", "node", "instance"])), wanted
+    return Fleet(tuple(gpus), draw.choice(["gpu", "node", "instance"])), demands
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_the_plan_is_cp_sats_optimum(seed: int) -> None:
-    fleet, wanted = _case(seed)
-    found = plan(fleet, wanted, Budget(ENOUGH))
-    assert found.optimal
-    assert found.objective.key == Model(fleet, wanted).best()
+    fleet, demands = _case(seed)
+    result = plan(fleet, demands, Budget(ENOUGH))
+    assert result.optimal
+    assert result.objective.key == Model(fleet, demands).best()

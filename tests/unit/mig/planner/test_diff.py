@@ -16,38 +16,38 @@ from tests.unit.mig.planner.rules import carry_out
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(most_gpus=3, most_movable=4), demands())
-def test_the_steps_lead_to_the_plan_and_touch_only_what_it_counts(fleet: Fleet, wanted: list[Demand]) -> None:
-    found = plan(fleet, wanted)
-    steps = diff(fleet, found.fleet)
-    carry_out(fleet, found.fleet, steps)
-    assert len(steps.reconfigured) == found.objective.reconfigured
-    pods = [seat.pod for gpu in fleet.gpus for seat in gpu.instances if seat.pod]
-    assert len(pods) - len(steps.uninterrupted) == found.objective.moved
+def test_the_steps_lead_to_the_plan_and_touch_only_what_it_counts(fleet: Fleet, demands: list[Demand]) -> None:
+    result = plan(fleet, demands)
+    steps = diff(fleet, result.fleet)
+    carry_out(fleet, result.fleet, steps)
+    assert len(steps.reconfigured) == result.objective.reconfigured
+    pods = [instance.pod for gpu in fleet.gpus for instance in gpu.instances if instance.pod]
+    assert len(pods) - len(steps.uninterrupted) == result.objective.moved
 
 
-def _gpu(name: str, *seats: Instance) -> FleetGpu:
-    return FleetGpu(name, f"node-of-{name}", H100, seats)
+def _gpu(name: str, *instances: Instance) -> FleetGpu:
+    return FleetGpu(name, f"node-of-{name}", H100, instances)
 
 
 def test_a_gpu_is_emptied_before_it_is_changed() -> None:
     before = Fleet((_gpu("a", Instance(0, "1g.10gb", "pod")), _gpu("b", Instance(0, "1g.10gb"))))
     after = Fleet((_gpu("a", Instance(0, "7g.80gb", demand="big")), _gpu("b", Instance(0, "1g.10gb", "pod"))))
-    seat = (0, "1g.10gb")
+    placement = (0, "1g.10gb")
     assert diff(before, after).steps == (
-        Move("pod", "a", seat, "b", seat),
-        Reconfigure("a", "node-of-a", (seat,), ((0, "7g.80gb"),)),
+        Move("pod", "a", placement, "b", placement),
+        Reconfigure("a", "node-of-a", (placement,), ((0, "7g.80gb"),)),
         Start("", "big", "a", (0, "7g.80gb")),
     )
     assert diff(before, after).nodes == ("node-of-a",)
 
 
 def test_pods_that_swap_need_one_of_them_parked() -> None:
-    one, two = Instance(0, "3g.40gb", "one"), Instance(0, "3g.40gb", "two")
-    before, after = Fleet((_gpu("a", one), _gpu("b", two))), Fleet((_gpu("a", two), _gpu("b", one)))
-    found = diff(before, after)
-    carry_out(before, after, found)
-    assert found.parked == ("one",)
-    assert found.uninterrupted == ()
+    first, second = Instance(0, "3g.40gb", "one"), Instance(0, "3g.40gb", "two")
+    before, after = Fleet((_gpu("a", first), _gpu("b", second))), Fleet((_gpu("a", second), _gpu("b", first)))
+    steps = diff(before, after)
+    carry_out(before, after, steps)
+    assert steps.parked == ("one",)
+    assert steps.uninterrupted == ()
 
 
 def test_nothing_to_do_is_no_step() -> None:
@@ -59,8 +59,8 @@ def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
     pinned = Fleet((_gpu("a", Instance(0, "3g.40gb", "one", pinned=True)), _gpu("b")))
     moved = Fleet((_gpu("a"), _gpu("b", Instance(0, "3g.40gb", "one"))))
     beside = Fleet((_gpu("a", *pinned.gpus[0].instances, Instance(4, "3g.40gb")), _gpu("b")))
-    for after, told in ((moved, "pinned"), (beside, "pinned"), (Fleet((_gpu("a"), _gpu("b"))), "one of the two")):
-        with pytest.raises(LayoutError, match=told):
+    for after, reason in ((moved, "pinned"), (beside, "pinned"), (Fleet((_gpu("a"), _gpu("b"))), "one of the two")):
+        with pytest.raises(LayoutError, match=reason):
             diff(pinned, after)
     with pytest.raises(LayoutError, match="same GPUs"):
         diff(pinned, Fleet(pinned.gpus[:1]))
@@ -69,12 +69,12 @@ def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
 
 
 def test_a_pod_goes_where_it_can_start_first_rather_than_back_to_where_it_is_stopped() -> None:
-    one = Instance(0, "1g.10gb", "pod")
-    before = Fleet((FleetGpu("a-0", "a", H100, (one,)), FleetGpu("b-0", "b", H100)), "node")
-    found = plan(before, [Demand("many", 13, 0, "1g.10gb")])
-    assert (found.objective.served, found.objective.moved, found.optimal) == ((13,), 1, True)
-    steps = diff(before, found.fleet)
+    instance = Instance(0, "1g.10gb", "pod")
+    before = Fleet((FleetGpu("a-0", "a", H100, (instance,)), FleetGpu("b-0", "b", H100)), "node")
+    result = plan(before, [Demand("many", 13, 0, "1g.10gb")])
+    assert (result.objective.served, result.objective.moved, result.optimal) == ((13,), 1, True)
+    steps = diff(before, result.fleet)
     assert steps.parked == ()
     assert [type(step) for step in steps.steps[:1]] == [Reconfigure]
     assert [step.to_gpu for step in steps.steps if isinstance(step, Move)] == ["b-0"]
-    carry_out(before, found.fleet, steps)
+    carry_out(before, result.fleet, steps)

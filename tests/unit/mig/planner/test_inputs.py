@@ -19,9 +19,9 @@ def _node(**fields: Any) -> dict[str, Any]:
 
 def test_equal_nodes_are_copies_and_starts_may_be_left_out() -> None:
     three, pod = {"profile": "3g.40gb"}, {"profile": "4g.40gb", "pod": "a/b", "pinned": False}
-    found = parse_fleet(_node(gpus=[{"instances": [three, pod]}]))
-    assert found.scope == "node"
-    assert found.gpus[0].instances == (Instance(0, "4g.40gb", "a/b"), Instance(4, "3g.40gb"))
+    fleet = parse_fleet(_node(gpus=[{"instances": [three, pod]}]))
+    assert fleet.scope == "node"
+    assert fleet.gpus[0].instances == (Instance(0, "4g.40gb", "a/b"), Instance(4, "3g.40gb"))
     copies = parse_fleet({"scope": "gpu", **_node(gpus=2, copies=2)})
     assert copies == Fleet(tuple(FleetGpu(f"n-{n}/{g}", f"n-{n}", H100) for n in range(2) for g in range(2)))
     assert parse_fleet(_node(gpus=[{"instances": [{"profile": "1g.10gb", "pod": "a/b"}]}])).gpus[0].instances[0].pinned
@@ -40,7 +40,7 @@ def test_a_fleet_that_was_written_is_read_back(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ([], "not a mapping"),
         (_node(gpu=1), r"nodes\[0\]\.gpu: unknown key"),
@@ -58,8 +58,8 @@ def test_a_fleet_that_was_written_is_read_back(fleet: Fleet) -> None:
         ({"scope": "pod", **_node()}, "scope: .*'instance', 'gpu' or 'node'"),
     ],
 )
-def test_what_is_wrong_with_a_fleet_is_said_with_its_path(content: Any, told: str) -> None:
-    with pytest.raises(MigError, match=told):
+def test_what_is_wrong_with_a_fleet_is_said_with_its_path(content: Any, message: str) -> None:
+    with pytest.raises(MigError, match=message):
         parse_fleet(content)
 
 
@@ -72,13 +72,13 @@ def test_demands_by_profile_and_by_need() -> None:
         Demand("a", 2, 5, "1g.10gb", max_per_node=1),
         Demand("b", 1, 0, "", 9000, 1),
     )
-    for wrong, told in (
+    for wrong, message in (
         ({"name": "a", "count": -1, "profile": "1g.10gb"}, r"demands\[0\]\.count"),
         ({"name": "a", "count": 1}, r"demands\[0\]: a: give either a profile"),
         ({"name": "a", "count": 1, "profile": "1g.1gb"}, r"demands\[0\]\.profile: no GPU has '1g.1gb'"),
         ({"name": "a", "count": 1, "memoryMiB": 1}, r"demands\[0\]\.memoryMiB: unknown key"),
     ):
-        with pytest.raises(MigError, match=told):
+        with pytest.raises(MigError, match=message):
             parse_demands({"demands": [wrong]})
     with pytest.raises(MigError, match="a is there twice"):
         parse_demands({"demands": [given[0]] * 2})

@@ -14,14 +14,14 @@ from tests.unit.mig.planner.rules import carry_out, check_fleet
 
 @settings(max_examples=80, deadline=None)
 @given(fleets(most_gpus=4, most_movable=4), demands(3, 3))
-def test_it_is_legal_and_between_the_greedy_plan_and_the_best(fleet: Fleet, wanted: list[Demand]) -> None:
-    first = solve(fleet, wanted)
-    better = improve(fleet, first, wanted, Budget(100_000))
-    check_fleet(fleet, better, wanted)
-    best = plan(fleet, wanted, Budget(10_000_000))
+def test_it_is_legal_and_between_the_greedy_plan_and_the_best(fleet: Fleet, demands: list[Demand]) -> None:
+    first = solve(fleet, demands)
+    better = improve(fleet, first, demands, Budget(100_000))
+    check_fleet(fleet, better, demands)
+    best = plan(fleet, demands, Budget(10_000_000))
     assert best.optimal
-    found = evaluate(fleet, better, wanted)
-    assert best.objective.key <= found.key <= evaluate(fleet, first, wanted).key
+    objective = evaluate(fleet, better, demands)
+    assert best.objective.key <= objective.key <= evaluate(fleet, first, demands).key
     carry_out(fleet, better, diff(fleet, better))
 
 
@@ -37,27 +37,27 @@ def _scattered(pairs: int, *, pinned: bool = False) -> Fleet:
 
 
 def test_pods_move_where_that_serves_a_demand_on_a_fleet_beyond_the_exact_search() -> None:
-    fleet, wanted = _scattered(20), [Demand("big", 20, 0, "7g.80gb")]
-    found = plan(fleet, wanted, Budget(3_000_000))
-    assert found.objective.served == (20,)
-    assert found.objective.moved >= 20
-    carry_out(fleet, found.fleet, diff(fleet, found.fleet))
-    assert plan(fleet, wanted, Budget(0)).objective.served == (0,)
-    assert plan(_scattered(20, pinned=True), wanted).objective.served == (0,)
+    fleet, demands = _scattered(20), [Demand("big", 20, 0, "7g.80gb")]
+    result = plan(fleet, demands, Budget(3_000_000))
+    assert result.objective.served == (20,)
+    assert result.objective.moved >= 20
+    carry_out(fleet, result.fleet, diff(fleet, result.fleet))
+    assert plan(fleet, demands, Budget(0)).objective.served == (0,)
+    assert plan(_scattered(20, pinned=True), demands).objective.served == (0,)
 
 
 def test_the_same_budget_gives_the_same_plan() -> None:
-    fleet, wanted = _scattered(10), [Demand("big", 9, 0, "7g.80gb"), Demand("mid", 7, 1, "3g.40gb")]
-    assert plan(fleet, wanted, Budget(50_000)) == plan(fleet, wanted, Budget(50_000))
+    fleet, demands = _scattered(10), [Demand("big", 9, 0, "7g.80gb"), Demand("mid", 7, 1, "3g.40gb")]
+    assert plan(fleet, demands, Budget(50_000)) == plan(fleet, demands, Budget(50_000))
 
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(most_gpus=4, most_movable=5), demands(3, 3))
-def test_clearing_keeps_every_pod_and_every_rule(fleet: Fleet, wanted: list[Demand]) -> None:
-    first = solve(fleet, wanted)
-    better = drain.solve(fleet, first, wanted, Budget(1_000_000))
-    check_fleet(fleet, better, wanted)
-    assert evaluate(fleet, better, wanted).key <= evaluate(fleet, first, wanted).key
+def test_clearing_keeps_every_pod_and_every_rule(fleet: Fleet, demands: list[Demand]) -> None:
+    first = solve(fleet, demands)
+    better = drain.solve(fleet, first, demands, Budget(1_000_000))
+    check_fleet(fleet, better, demands)
+    assert evaluate(fleet, better, demands).key <= evaluate(fleet, first, demands).key
     carry_out(fleet, better, diff(fleet, better))
 
 
@@ -67,10 +67,10 @@ def test_whole_nodes_are_cleared_where_one_pod_holds_each_and_pinned_ones_are_le
         for n in range(30)
         for g in range(8)
     )
-    fleet, wanted = Fleet(gpus, "node"), [Demand("big", 40, 0, "7g.80gb")]
-    assert evaluate(fleet, solve(fleet, wanted), wanted).served == (0,)
-    found = plan(fleet, wanted)
-    check_fleet(fleet, found.fleet, wanted)
+    fleet, demands = Fleet(gpus, "node"), [Demand("big", 40, 0, "7g.80gb")]
+    assert evaluate(fleet, solve(fleet, demands), demands).served == (0,)
+    result = plan(fleet, demands)
+    check_fleet(fleet, result.fleet, demands)
     # Of the 32 GPUs of the four nodes one has to take their pods.
-    assert (found.objective.served, found.gap.served, found.objective.moved) == ((31,), (0,), 4)
-    carry_out(fleet, found.fleet, diff(fleet, found.fleet))
+    assert (result.objective.served, result.gap.served, result.objective.moved) == ((31,), (0,), 4)
+    carry_out(fleet, result.fleet, diff(fleet, result.fleet))

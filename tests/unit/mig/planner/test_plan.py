@@ -23,60 +23,62 @@ def _nodes(count: int, gpus: int = 8, model: str = H100) -> Fleet:
     return Fleet(tuple(FleetGpu(f"n{n}-{g}", f"n{n}", model) for n in range(count) for g in range(gpus)))
 
 
-def _check(fleet: Fleet, wanted: list[Demand], found: Plan) -> None:
+def _check(fleet: Fleet, demands: list[Demand], result: Plan) -> None:
     """Every plan, exact or not, is legal and drops nothing, and says of itself what is true."""
-    check_fleet(fleet, found.fleet, wanted)
-    assert found.objective == evaluate(fleet, found.fleet, wanted)
-    for most, served in zip(found.bounds.served, found.objective.served, strict=True):
+    check_fleet(fleet, result.fleet, demands)
+    assert result.objective == evaluate(fleet, result.fleet, demands)
+    for most, served in zip(result.bounds.served, result.objective.served, strict=True):
         assert served <= most
-    assert min(found.gap[1:]) >= 0
+    assert min(result.gap[1:]) >= 0
 
 
 @settings(max_examples=70, deadline=None)
 @given(fleets(), demands())
-def test_a_plan_equals_the_brute_force(fleet: Fleet, wanted: list[Demand]) -> None:
-    found = plan(fleet, wanted)
-    _check(fleet, wanted, found)
-    assert found.optimal
-    assert found.objective.key == brute_force(fleet, wanted)
+def test_a_plan_equals_the_brute_force(fleet: Fleet, demands: list[Demand]) -> None:
+    result = plan(fleet, demands)
+    _check(fleet, demands, result)
+    assert result.optimal
+    assert result.objective.key == brute_force(fleet, demands)
 
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(), demands())
-def test_without_a_search_a_plan_is_legal_and_its_bounds_hold(fleet: Fleet, wanted: list[Demand]) -> None:
-    found, best = plan(fleet, wanted, Budget(NO_SEARCH)), plan(fleet, wanted)
-    _check(fleet, wanted, found)
-    assert found.objective.moved == 0
-    assert found.objective.key >= best.objective.key
-    for most, mine, served in zip(found.bounds.served, found.objective.served, best.objective.served, strict=True):
+def test_without_a_search_a_plan_is_legal_and_its_bounds_hold(fleet: Fleet, demands: list[Demand]) -> None:
+    result, best = plan(fleet, demands, Budget(NO_SEARCH)), plan(fleet, demands)
+    _check(fleet, demands, result)
+    assert result.objective.moved == 0
+    assert result.objective.key >= best.objective.key
+    for most, without_search, served in zip(
+        result.bounds.served, result.objective.served, best.objective.served, strict=True
+    ):
         assert served <= most
-        if mine != served:
+        if without_search != served:
             break
     else:  # the other bounds hold among the plans that serve as much
-        assert found.bounds.fragmentation <= best.objective.fragmentation
-        assert found.bounds.reconfigured <= best.objective.reconfigured
-        assert found.bounds.moved <= best.objective.moved
+        assert result.bounds.fragmentation <= best.objective.fragmentation
+        assert result.bounds.reconfigured <= best.objective.reconfigured
+        assert result.bounds.moved <= best.objective.moved
 
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(), demands(), st.sampled_from([A100, H100]))
-def test_a_larger_fleet_serves_no_less(fleet: Fleet, wanted: list[Demand], model: str) -> None:
+def test_a_larger_fleet_serves_no_less(fleet: Fleet, demands: list[Demand], model: str) -> None:
     larger = dataclasses.replace(fleet, gpus=(*fleet.gpus, FleetGpu("gpu-new", "node-new", model)))
-    assert plan(larger, wanted).objective.served >= plan(fleet, wanted).objective.served
+    assert plan(larger, demands).objective.served >= plan(fleet, demands).objective.served
 
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(), demands(), st.data())
-def test_a_larger_demand_is_served_no_less(fleet: Fleet, wanted: list[Demand], data: st.DataObject) -> None:
-    at = data.draw(st.integers(0, len(wanted) - 1))
-    more = [dataclasses.replace(d, count=d.count + (index == at)) for index, d in enumerate(wanted)]
-    assert plan(fleet, more).objective.served >= plan(fleet, wanted).objective.served
+def test_a_larger_demand_is_served_no_less(fleet: Fleet, demands: list[Demand], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(demands) - 1))
+    more = [dataclasses.replace(d, count=d.count + (index == at)) for index, d in enumerate(demands)]
+    assert plan(fleet, more).objective.served >= plan(fleet, demands).objective.served
 
 
 @settings(max_examples=30, deadline=None)
 @given(fleets(), demands())
-def test_the_order_of_the_demands_does_not_matter(fleet: Fleet, wanted: list[Demand]) -> None:
-    assert plan(fleet, wanted) == plan(fleet, wanted[::-1])
+def test_the_order_of_the_demands_does_not_matter(fleet: Fleet, demands: list[Demand]) -> None:
+    assert plan(fleet, demands) == plan(fleet, demands[::-1])
 
 
 def test_demands_that_differ_in_name_only_are_planned_as_one() -> None:
@@ -87,16 +89,16 @@ def test_demands_that_differ_in_name_only_are_planned_as_one() -> None:
 
 
 def test_a_higher_class_is_served_before_more_of_a_lower_one() -> None:
-    found = plan(_nodes(1, 1), [Demand("many", 7, 0, "1g.10gb"), Demand("one", 1, 1, "7g.80gb")])
-    assert (found.priorities, found.objective.served) == ((1, 0), (1, 0))
-    assert found.optimal
+    result = plan(_nodes(1, 1), [Demand("many", 7, 0, "1g.10gb"), Demand("one", 1, 1, "7g.80gb")])
+    assert (result.priorities, result.objective.served) == ((1, 0), (1, 0))
+    assert result.optimal
 
 
 def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
     small = [Instance(0, "1g.10gb", "pod-a"), Instance(0, "1g.10gb", "pod-b")]
-    fleet = Fleet(tuple(FleetGpu(f"gpu-{i}", "n", H100, (seat,)) for i, seat in enumerate(small)))
-    found = plan(fleet, [Demand("big", 1, 0, "7g.80gb")])
-    assert (found.objective.served, found.objective.moved, found.optimal) == ((1,), 2, True)
+    fleet = Fleet(tuple(FleetGpu(f"gpu-{i}", "n", H100, (instance,)) for i, instance in enumerate(small)))
+    result = plan(fleet, [Demand("big", 1, 0, "7g.80gb")])
+    assert (result.objective.served, result.objective.moved, result.optimal) == ((1,), 2, True)
     pinned = dataclasses.replace(
         fleet,
         gpus=tuple(
@@ -109,19 +111,19 @@ def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
 @pytest.mark.parametrize("scope", ["gpu", "node", "instance"])
 def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope) -> None:
     gpu = FleetGpu("gpu", "n", H100, (Instance(0, "1g.10gb", "pod"),))
-    found = plan(Fleet((gpu,), scope), [])
-    used = [seat for seat in found.fleet.gpus[0].instances if seat.pod]
+    result = plan(Fleet((gpu,), scope), [])
+    used = [instance for instance in result.fleet.gpus[0].instances if instance.pod]
     assert used == [Instance(6, "1g.10gb", "pod")]
-    assert (found.objective.moved, found.optimal) == (1, True)
+    assert (result.objective.moved, result.optimal) == (1, True)
     pinned = dataclasses.replace(gpu, instances=(dataclasses.replace(gpu.instances[0], pinned=True),))
     assert plan(Fleet((pinned,), scope), []).fleet == Fleet((pinned,), scope)
 
 
 def test_an_idle_instance_is_used_before_a_gpu_is_changed() -> None:
     idle = FleetGpu("gpu-1", "n", H100, (Instance(0, "7g.80gb"),))
-    found = plan(Fleet((FleetGpu("gpu-0", "n", H100), idle)), [Demand("big", 1, 0, "7g.80gb")])
-    assert found.objective.reconfigured == 0
-    assert found.fleet.gpus[1].instances == (Instance(0, "7g.80gb", demand="big"),)
+    result = plan(Fleet((FleetGpu("gpu-0", "n", H100), idle)), [Demand("big", 1, 0, "7g.80gb")])
+    assert result.objective.reconfigured == 0
+    assert result.fleet.gpus[1].instances == (Instance(0, "7g.80gb", demand="big"),)
 
 
 def test_a_need_gets_the_smallest_profile_that_suffices() -> None:
@@ -131,34 +133,34 @@ def test_a_need_gets_the_smallest_profile_that_suffices() -> None:
 
 
 def test_no_node_gets_more_than_the_spread_limit() -> None:
-    found = plan(_nodes(3), [Demand("spread", 20, 0, "1g.10gb", max_per_node=2)], Budget(NO_SEARCH))
-    held = Counter(gpu.node for gpu in found.fleet.gpus for seat in gpu.instances if seat.demand)
+    result = plan(_nodes(3), [Demand("spread", 20, 0, "1g.10gb", max_per_node=2)], Budget(NO_SEARCH))
+    held = Counter(gpu.node for gpu in result.fleet.gpus for instance in gpu.instances if instance.demand)
     assert held == {"n0": 2, "n1": 2, "n2": 2}
-    assert found.gap.served == (0,)
+    assert result.gap.served == (0,)
 
 
 def test_the_callers_clock_ends_the_search_and_the_plan_says_what_is_proven() -> None:
     asked = itertools.count()
-    wanted = [Demand("a", 3, 0, "1g.10gb"), Demand("b", 2, 0, "3g.40gb")]
-    found = plan(_nodes(1, 2), wanted, Budget(10**6, lambda: next(asked) > 10))
+    demands = [Demand("a", 3, 0, "1g.10gb"), Demand("b", 2, 0, "3g.40gb")]
+    result = plan(_nodes(1, 2), demands, Budget(10**6, lambda: next(asked) > 10))
     assert next(asked) == 12
-    assert found.gap.served == (0,)
-    assert not found.optimal
-    assert plan(_nodes(1, 2), wanted).optimal
+    assert result.gap.served == (0,)
+    assert not result.optimal
+    assert plan(_nodes(1, 2), demands).optimal
 
 
 def test_ten_thousand_gpus_are_planned_by_their_kinds() -> None:
-    wanted = [Demand("two", 9000, 1, "2g.20gb"), Demand("one", 21000, 0, "1g.10gb")]
-    found = plan(_nodes(1250), wanted)
-    assert found.gap.served == (0, 0)
-    assert found.objective.served == (9000, 21000)
+    demands = [Demand("two", 9000, 1, "2g.20gb"), Demand("one", 21000, 0, "1g.10gb")]
+    result = plan(_nodes(1250), demands)
+    assert result.gap.served == (0, 0)
+    assert result.objective.served == (9000, 21000)
 
 
 def test_more_demand_than_a_large_fleet_can_hold_is_served_within_a_hundredth_of_the_bound() -> None:
-    wanted = [Demand("two", 200, 1, "2g.20gb"), Demand("one", 500, 0, "1g.10gb"), Demand("three", 200, 0, "3g.40gb")]
-    found = plan(_nodes(25), wanted, Budget(NO_SEARCH))
-    assert found.gap.served[0] == 0
-    assert 0 <= found.gap.served[1] <= found.bounds.served[1] / 100
+    demands = [Demand("two", 200, 1, "2g.20gb"), Demand("one", 500, 0, "1g.10gb"), Demand("three", 200, 0, "3g.40gb")]
+    result = plan(_nodes(25), demands, Budget(NO_SEARCH))
+    assert result.gap.served[0] == 0
+    assert 0 <= result.gap.served[1] <= result.bounds.served[1] / 100
 
 
 def test_invalid_input_raises_error_naming_it() -> None:

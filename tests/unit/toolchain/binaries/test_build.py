@@ -112,8 +112,8 @@ def test_two_starts_at_once_make_one_build(
     first = start("first")
     wait_for(builds, "the first build")
     second = start("second")
-    said = f"hello: waiting for process {first.pid}, which is getting it"
-    wait_for(lambda: said in (tmp_path / "second").read_text(), "the second to name the first")
+    message = f"hello: waiting for process {first.pid}, which is getting it"
+    wait_for(lambda: message in (tmp_path / "second").read_text(), "the second to name the first")
     (fake_go / "gate").unlink()
     assert (first.wait(20), second.wait(20)) == (0, 0)
     assert len(builds()) == 1
@@ -224,12 +224,12 @@ def test_a_failed_build_says_why_and_keeps_its_cache(
 
 def test_the_command_and_environment_of_a_build(make_hello: Callable[..., Group], cache: Path) -> None:
     build_entry = {"module": "hello", "ldflags": "", "disk_gib": 1}
-    one, two = make_hello(), make_hello(build={**build_entry, "packages": ["example.test/a", "example.test/b"]})
+    single, several = make_hello(), make_hello(build={**build_entry, "packages": ["example.test/a", "example.test/b"]})
     common = ["go", "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-gcflags=all=-dwarf=false"]
-    assert build.make_command(one, "go", Path("/t")) == [
+    assert build.make_command(single, "go", Path("/t")) == [
         *common, "-ldflags", "-s -w -X v=v1.2.3", "-o", "/t/hello", "example.test/hello"
     ]  # fmt: skip
-    assert build.make_command(two, "go", Path("/t"))[-3:] == ["/t/", "example.test/a", "example.test/b"]
+    assert build.make_command(several, "go", Path("/t"))[-3:] == ["/t/", "example.test/a", "example.test/b"]
     environment = build.make_environment({"HOME": "/h", "GOPROXY": "off", "CGO_ENABLED": "1"})
     assert environment == {
         "HOME": "/h",

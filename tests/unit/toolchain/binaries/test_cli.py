@@ -46,8 +46,8 @@ def test_list_and_path_tell_what_is_kept_and_what_is_missing(app: typer.Typer, c
     kept.mkdir(parents=True)
     rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["tools", "list", "-o", "json"]).stdout)}
     assert list(rows) == [*NAMES, *CRDS]
-    found = {"etcd": "cache", "crds/keda": "module"}
-    assert {name: row["from"] for name, row in rows.items()} == dict.fromkeys(rows, "missing") | found
+    available = {"etcd": "cache", "crds/keda": "module"}
+    assert {name: row["from"] for name, row in rows.items()} == dict.fromkeys(rows, "missing") | available
     assert rows["crds/keda"]["path"] == str(kept)
     assert CliRunner().invoke(app, ["tools", "path", "etcd"]).stdout == f"{path}\n"
     absent = CliRunner().invoke(app, ["tools", "path", "helm"])

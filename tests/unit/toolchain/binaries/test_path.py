@@ -131,8 +131,8 @@ def test_the_warm_path_starts_no_process(
 
 def test_one_of_several_ranges_is_enough() -> None:
     bounds = ">=2.42.0,<4.0.0 || >=0.316.0,<0.400.0"
-    seen = ["2.41.9", "2.42.0+ds", "3.16.0", "v0.316.0", "0.315.9", "4.0.0"]
-    assert [accepts(bounds, version) for version in seen] == [False, True, True, True, False, False]
+    versions = ["2.41.9", "2.42.0+ds", "3.16.0", "v0.316.0", "0.315.9", "4.0.0"]
+    assert [accepts(bounds, version) for version in versions] == [False, True, True, True, False, False]
     with pytest.raises(ValueError, match="' new' is not a comparison"):
         accepts(">=1.0.0 || new", "1.2.3")
 

@@ -27,7 +27,10 @@ def locked(path: Path) -> dict[str, str]:
 def test_go_mod_pins_the_version_and_the_packages_of_versions_yaml(group: Group) -> None:
     text = (group.build.module / "go.mod").read_text()
     tools = re.findall(r"^tool (\S+)$|^\t(\S+/cmd/\S+)$", text, re.MULTILINE)
-    assert tuple(one or many for one, many in tools if not (one or many).startswith("(")) == group.build.packages
+    assert (
+        tuple(single or several for single, several in tools if not (single or several).startswith("("))
+        == group.build.packages
+    )
     required = dict(re.findall(r"^\s+(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE))
     for package in group.build.packages:
         module = max((name for name in required if f"{package}/".startswith(f"{name}/")), key=len)
@@ -83,8 +86,8 @@ def test_a_lock_has_hashes_for_all_packages_and_no_address(lock: Path) -> None:
 
 @pytest.mark.parametrize("name", ["run", "operator", "test", "bench"])
 def test_a_lock_has_what_its_input_asks_for(name: str) -> None:
-    wanted = re.findall(r"^([A-Za-z0-9._-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
-    names = {word.lower().replace("_", "-") for word in wanted if not word.startswith("-")}
+    required = re.findall(r"^([A-Za-z0-9._-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
+    names = {word.lower().replace("_", "-") for word in required if not word.startswith("-")}
     assert names <= set(locked(ROOT / "requirements" / f"{name}.lock"))
 
 

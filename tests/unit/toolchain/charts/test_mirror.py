@@ -68,16 +68,16 @@ def test_an_image_goes_through_a_folder_into_another_registry(registry: str, tmp
         layer.add(__file__, "content")
     image = f"{registry}/team/server:v1"
     crane("append", "--new_layer", str(content), "--new_tag", image)
-    said: list[str] = []
+    messages: list[str] = []
 
-    place = mirror.pull_image(image, tmp_path / "m", said.append)
-    again = mirror.pull_image(image, tmp_path / "m", said.append)
-    target = mirror.push_image(image, tmp_path / "m", f"{registry}/copy", said.append)
+    place = mirror.pull_image(image, tmp_path / "m", messages.append)
+    again = mirror.pull_image(image, tmp_path / "m", messages.append)
+    target = mirror.push_image(image, tmp_path / "m", f"{registry}/copy", messages.append)
 
     assert place == again == mirror.layout_of(tmp_path / "m", image)
     assert (place / "oci-layout").is_file()
     assert target == f"{registry}/copy/team/server:v1"
-    assert said == [f"{image}: pulled", f"{image}: present", f"{image}: pushed as {target}"]
+    assert messages == [f"{image}: pulled", f"{image}: present", f"{image}: pushed as {target}"]
     config = crane("config", target)
     assert config == crane("config", image)
     assert [path.name for path in (tmp_path / "m" / "images").iterdir()] == [place.name]

@@ -68,7 +68,7 @@ def serve(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Serve
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("GOFLAGS", "-modcacherw")  # else pytest could not remove them
 
-    def make(files: Mapping[str, str] = FILES, *, pin: str | None = None, wanted: str = "crds/*.yaml") -> Source:
+    def make(files: Mapping[str, str] = FILES, *, pin: str | None = None, paths: str = "crds/*.yaml") -> Source:
         folder = proxy / MODULE / "@v"
         folder.mkdir(parents=True)
         (folder / "list").write_text(f"{VERSION}\n")
@@ -78,7 +78,7 @@ def serve(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Serve
         with zipfile.ZipFile(folder / f"{VERSION}.zip", "w") as archive:
             for name, text in members.items():
                 archive.writestr(name, text)
-        return Source("shapes", MODULE, VERSION, pin or hash_of(members), (wanted,))
+        return Source("shapes", MODULE, VERSION, pin or hash_of(members), (paths,))
 
     return make
 

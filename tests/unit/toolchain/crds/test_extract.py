@@ -51,19 +51,19 @@ status: {storedVersions: []}
 
 
 def crd() -> dict[str, Any]:
-    (found,) = crds_in(CRD)
-    return found
+    (document,) = crds_in(CRD)
+    return document
 
 
 def test_status_and_notes_of_generators_go_and_labels_and_the_approval_stay() -> None:
-    made = slim(crd(), described=True)
-    assert list(made) == ["apiVersion", "kind", "metadata", "spec"]
-    assert made["metadata"] == {
+    slimmed = slim(crd(), described=True)
+    assert list(slimmed) == ["apiVersion", "kind", "metadata", "spec"]
+    assert slimmed["metadata"] == {
         "name": "notes.example.test",
         "labels": {"app": "notes"},
         "annotations": {"api-approved.kubernetes.io": "https://example.test/approved"},
     }
-    assert made["spec"] == crd()["spec"]
+    assert slimmed["spec"] == crd()["spec"]
 
 
 def test_descriptions_of_schemas_go_and_fields_of_that_name_stay() -> None:
@@ -88,6 +88,6 @@ def test_a_version_without_a_schema_and_metadata_without_notes_are_taken_as_they
     plain = crd()
     plain["metadata"] = {"name": "notes.example.test", "labels": None, "annotations": None}
     del plain["spec"]["versions"][0]["schema"]
-    made = slim(plain, described=False)
-    assert made["metadata"] == {"name": "notes.example.test"}
-    assert made["spec"] == plain["spec"]
+    slimmed = slim(plain, described=False)
+    assert slimmed["metadata"] == {"name": "notes.example.test"}
+    assert slimmed["spec"] == plain["spec"]

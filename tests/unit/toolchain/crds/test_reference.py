@@ -33,24 +33,24 @@ ALLOWED: set[str] = set()
 """Differences that a gap between a module's version and its chart's makes; there is no gap now."""
 
 
-def differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
+def differences(actual: Any, expected: Any, path: str) -> Iterator[str]:
     """Tell the paths at which two CRDs differ, and how."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        yield from (f"{path}.{key}: only ours" for key in sorted(ours.keys() - theirs.keys()))
-        yield from (f"{path}.{key}: missing" for key in sorted(theirs.keys() - ours.keys()))
-        for key in sorted(ours.keys() & theirs.keys()):
-            yield from differences(ours[key], theirs[key], f"{path}.{key}")
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for place, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from differences(one, other, f"{path}[{place}]")
-    elif ours != theirs:
-        yield f"{path}: {ours!r}, not {theirs!r}"
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        yield from (f"{path}.{key}: only ours" for key in sorted(actual.keys() - expected.keys()))
+        yield from (f"{path}.{key}: missing" for key in sorted(expected.keys() - actual.keys()))
+        for key in sorted(actual.keys() & expected.keys()):
+            yield from differences(actual[key], expected[key], f"{path}.{key}")
+    elif isinstance(actual, list) and isinstance(expected, list) and len(actual) == len(expected):
+        for place, (item, expected_item) in enumerate(zip(actual, expected, strict=True)):
+            yield from differences(item, expected_item, f"{path}[{place}]")
+    elif actual != expected:
+        yield f"{path}: {actual!r}, not {expected!r}"
 
 
 def test_the_comparison_sees_what_differs() -> None:
-    ours = {"same": [1], "list": [{"a": 1}], "length": [1], "more": 1}
-    theirs = {"same": [1], "list": [{"a": 2}], "length": [1, 2], "less": {"b": 1}}
-    assert list(differences(ours, theirs, "x")) == [
+    actual = {"same": [1], "list": [{"a": 1}], "length": [1], "more": 1}
+    expected = {"same": [1], "list": [{"a": 2}], "length": [1, 2], "less": {"b": 1}}
+    assert list(differences(actual, expected, "x")) == [
         "x.more: only ours",
         "x.less: missing",
         "x.length: [1], not [1, 2]",
@@ -81,8 +81,8 @@ def test_crds_are_fit_for_an_api_server_without_their_operator(addon: str) -> No
 @pytest.mark.reference
 @pytest.mark.parametrize("addon", crds.sources())
 def test_crds_are_those_of_the_chart(addon: str) -> None:
-    theirs = {name: slim(crd, described=False) for name, crd in reference.crds(FOLDERS[addon]).items()}
-    ours = {crd["metadata"]["name"]: crd for crd in crds.load(addon)}
-    assert theirs
-    assert ours.keys() == theirs.keys()
-    assert set(differences(ours, theirs, addon)) == ALLOWED
+    expected = {name: slim(crd, described=False) for name, crd in reference.crds(FOLDERS[addon]).items()}
+    actual = {crd["metadata"]["name"]: crd for crd in crds.load(addon)}
+    assert expected
+    assert actual.keys() == expected.keys()
+    assert set(differences(actual, expected, addon)) == ALLOWED

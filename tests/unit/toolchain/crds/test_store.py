@@ -23,20 +23,20 @@ NAMES = ["circles.example.test", "squares.example.test"]
 NEVER = Source("shapes", "example.test/shapes", "v1.2.3", "h1:none", ("crds/*.yaml",))
 
 
-def names_of(found: list[dict[str, object]]) -> list[str]:
-    return [crd["metadata"]["name"] for crd in found]  # type: ignore[index]
+def names_of(crds_loaded: list[dict[str, object]]) -> list[str]:
+    return [crd["metadata"]["name"] for crd in crds_loaded]  # type: ignore[index]
 
 
 def test_a_module_is_downloaded_once_and_only_its_named_files_are_read(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     available = {"shapes": serve()}
-    said: list[str] = []
-    crds.ensure(available, said.append, available=available)
-    assert said == ["CRDs of shapes: getting the Go module example.test/shapes@v1.2.3"]
+    messages: list[str] = []
+    crds.ensure(available, messages.append, available=available)
+    assert messages == ["CRDs of shapes: getting the Go module example.test/shapes@v1.2.3"]
     monkeypatch.setenv("PATH", "")
-    crds.ensure(available, said.append, available=available)
-    assert len(said) == 1
+    crds.ensure(available, messages.append, available=available)
+    assert len(messages) == 1
     assert names_of(crds.load("shapes", available=available)) == NAMES
     assert names_of(crds.load("shapes", {"squares.example.test"}, available=available)) == NAMES[1:]
 
@@ -140,10 +140,10 @@ async def test_what_a_killed_start_left_is_cleared_by_the_next(serve: Serve, cac
 
 def test_two_starts_at_once_make_one_download(serve: Serve) -> None:
     available = {"shapes": serve()}
-    said: list[str] = []
+    messages: list[str] = []
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: crds.ensure(available, said.append, available=available), range(2)))
-    assert sum("getting the Go module" in line for line in said) == 1
+        list(pool.map(lambda _: crds.ensure(available, messages.append, available=available), range(2)))
+    assert sum("getting the Go module" in line for line in messages) == 1
     assert names_of(crds.load("shapes", available=available)) == NAMES
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("paths", "sentence"),
     [
         (
             "crds/*.yml",
@@ -172,10 +172,10 @@ def test_an_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
         ("go.mod", r"shapes@v1\.2\.3 has no CRD in go\.mod: correct the entry"),
     ],
 )
-def test_places_that_hold_no_crd_are_named(serve: Serve, wanted: str, sentence: str) -> None:
+def test_places_that_hold_no_crd_are_named(serve: Serve, paths: str, sentence: str) -> None:
     files = {"go.mod": FILES["go.mod"], "crds/circles.yaml": FILES["crds/circles.yaml"]}
     with pytest.raises(UserError, match=sentence):
-        crds.load("shapes", available={"shapes": serve(files, wanted=wanted)})
+        crds.load("shapes", available={"shapes": serve(files, paths=paths)})
 
 
 def test_missing_go_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from dataclasses import replace
 
-from benchmarks.planner.cluster import Contestant, Look, look_at
+from benchmarks.planner.cluster import Contestant, FleetUsage, measure_fleet
 from benchmarks.planner.workload import GPUS_PER_NODE, MODEL, memory_slices
 from inferstack.mig.fragmentation import Mix, gpu_fragmentation, used_slices
 from inferstack.mig.planner import Budget, Demand, Fleet, FleetGpu, Instance, plan
@@ -43,17 +43,17 @@ class Planner(Contestant):
         self.fleet = [FleetGpu(f"g{gpu:05}", f"n{gpu // GPUS_PER_NODE:04}", MODEL) for gpu in range(gpus)]
         self._where: dict[str, int] = {}
         """GPU of each pod."""
-        self._tired: set[frozenset[FleetGpu]] = set()
+        self._optimal_windows: set[frozenset[FleetGpu]] = set()
         """Windows in which nothing was to be gained."""
 
     def arrive(self, pod: int, profile: str) -> bool:
         """Plan for one pod."""
         served = self._place(self._candidates(), pod, profile, pinned=True)
         if not served and self._moves:
-            served = self._place(self._roomiest(memory_slices(profile)), pod, profile, pinned=False)
+            served = self._place(self._most_free(memory_slices(profile)), pod, profile, pinned=False)
         if served:
             self.pods[pod] = profile
-            self._tidy()
+            self._defragment()
         return served
 
     def leave(self, pod: int) -> None:
@@ -63,73 +63,75 @@ class Planner(Contestant):
         del self.pods[pod]
         at = self._where.pop(str(pod))
         gpu = self.fleet[at]
-        self.fleet[at] = replace(gpu, instances=tuple(seat for seat in gpu.instances if seat.pod != str(pod)))
-        self._tidy()
+        self.fleet[at] = replace(
+            gpu, instances=tuple(instance for instance in gpu.instances if instance.pod != str(pod))
+        )
+        self._defragment()
 
-    def look(self, mix: Mix) -> Look:
+    def usage(self, mix: Mix) -> FleetUsage:
         """Measure by the slices in use."""
         used = (
-            used_slices(gpu.model, [(seat.start, seat.profile) for seat in gpu.instances if seat.pod])
+            used_slices(gpu.model, [(instance.start, instance.profile) for instance in gpu.instances if instance.pod])
             for gpu in self.fleet
         )
-        return look_at(used, mix)
+        return measure_fleet(used, mix)
 
     def _candidates(self) -> list[int]:
-        """Return one GPU of each look: the planner treats those alike, so it need not see them all."""
+        """Return one GPU in each state: the planner treats GPUs in the same state alike."""
         first: dict[tuple[tuple[int, str], ...], int] = {}
         for at, gpu in enumerate(self.fleet):
-            first.setdefault(tuple((seat.start, seat.profile) for seat in gpu.instances), at)
+            first.setdefault(tuple((instance.start, instance.profile) for instance in gpu.instances), at)
         return list(first.values())
 
     def _free(self, at: int) -> int:
-        return 8 - sum(memory_slices(seat.profile) for seat in self.fleet[at].instances)
+        return 8 - sum(memory_slices(instance.profile) for instance in self.fleet[at].instances)
 
-    def _roomiest(self, size: int) -> list[int]:
+    def _most_free(self, size: int) -> list[int]:
         """Return the GPUs with the most free slices, where they have enough of them together."""
-        found = sorted(range(self.gpus), key=lambda at: (-self._free(at), at))[:_WINDOW]
-        return found if sum(map(self._free, found)) >= size else []
+        gpus = sorted(range(self.gpus), key=lambda at: (-self._free(at), at))[:_WINDOW]
+        return gpus if sum(map(self._free, gpus)) >= size else []
 
-    def _tidy(self) -> None:
+    def _defragment(self) -> None:
         """Let pods move on the GPUs that are broken up most, while that lowers fragmentation."""
         if self._moves < Moves.TO_TIDY:
             return
-        worst = sorted(range(self.gpus), key=lambda at: (-gpu_fragmentation(self.fleet[at]), at))[:_WINDOW]
-        window = frozenset(self.fleet[at] for at in worst)
-        if window in self._tired or not gpu_fragmentation(self.fleet[worst[0]]):
+        most_fragmented = sorted(range(self.gpus), key=lambda at: (-gpu_fragmentation(self.fleet[at]), at))[:_WINDOW]
+        window = frozenset(self.fleet[at] for at in most_fragmented)
+        if window in self._optimal_windows or not gpu_fragmentation(self.fleet[most_fragmented[0]]):
             return
-        self._tired.add(window)
-        before = sum(gpu_fragmentation(self.fleet[at]) for at in worst)
-        found = plan(Fleet(tuple(self.fleet[at] for at in worst), "instance"), [], Budget(_STEPS))
-        if found.objective.fragmentation < before:
-            self._keep(worst, found.fleet, None)
-            self.moved += found.objective.moved
+        self._optimal_windows.add(window)
+        before = sum(gpu_fragmentation(self.fleet[at]) for at in most_fragmented)
+        result = plan(Fleet(tuple(self.fleet[at] for at in most_fragmented), "instance"), [], Budget(_STEPS))
+        if result.objective.fragmentation < before:
+            self._keep(most_fragmented, result.fleet, None)
+            self.moved += result.objective.moved
 
     def _place(self, where: list[int], pod: int, profile: str, *, pinned: bool) -> bool:
         if not where:
             return False
         gpus = [
-            replace(gpu, instances=tuple(replace(seat, pinned=pinned) for seat in gpu.instances))
+            replace(gpu, instances=tuple(replace(instance, pinned=pinned) for instance in gpu.instances))
             for gpu in (self.fleet[at] for at in where)
         ]
         budget = Budget(0 if pinned else _STEPS)
-        found = plan(Fleet(tuple(gpus), "instance"), [Demand(_NEW, 1, profile=profile)], budget)
-        if not found.served[_NEW]:
+        result = plan(Fleet(tuple(gpus), "instance"), [Demand(_NEW, 1, profile=profile)], budget)
+        if not result.served[_NEW]:
             return False
-        self._keep(where, found.fleet, str(pod))
-        self.moved += found.objective.moved
+        self._keep(where, result.fleet, str(pod))
+        self.moved += result.objective.moved
         return True
 
     def _keep(self, where: list[int], fleet: Fleet, pod: str | None) -> None:
         """Take over what was planned: idle instances go, as they can be made again."""
         for at, gpu in zip(where, fleet.gpus, strict=True):
-            seats = tuple(
-                Instance(seat.start, seat.profile, seat.pod or pod or "", _NEW)
-                for seat in gpu.instances
-                if not seat.idle
+            instances = tuple(
+                Instance(instance.start, instance.profile, instance.pod or pod or "", _NEW)
+                for instance in gpu.instances
+                if not instance.idle
             )
-            self.fleet[at] = replace(gpu, instances=tuple(sorted(seats)))
-            for seat in seats:
-                self._where[seat.pod] = at
+            self.fleet[at] = replace(gpu, instances=tuple(sorted(instances)))
+            for instance in instances:
+                self._where[instance.pod] = at
 
 
 def gpus_needed(pods: dict[str, int], least: int) -> tuple[int, Fleet]:
@@ -138,7 +140,7 @@ def gpus_needed(pods: dict[str, int], least: int) -> tuple[int, Fleet]:
     gpus = least
     while True:
         fleet = Fleet(tuple(FleetGpu(f"g{g:05}", f"n{g // GPUS_PER_NODE:04}", MODEL) for g in range(gpus)))
-        found = plan(fleet, demands)
-        if sum(found.served.values()) == sum(pods.values()):
-            return gpus, found.fleet
+        result = plan(fleet, demands)
+        if sum(result.served.values()) == sum(pods.values()):
+            return gpus, result.fleet
         gpus += 1
