@@ -1,4 +1,4 @@
-"""What a program's inputs become before they are compared or applied: a name, a namespace, no server fields."""
+"""Check a resource's inputs: assign a name and a namespace, and remove fields that only the server writes."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _SUFFIX_BYTES = 4
 
 
 class InputError(Exception):
-    """Inputs that cannot become an object; the message names the field."""
+    """The inputs are invalid; the message names the field."""
 
 
 def unique_suffix(seed: bytes, name: str) -> str:
-    """Return eight hexadecimal digits: from the engine's seed, so that a plan and its update agree, else random."""
+    """Return eight hexadecimal digits: derived from the engine's seed, so that plan and update agree, or random."""
     if not seed:
         return secrets.token_hex(_SUFFIX_BYTES)
     return hashlib.blake2b(name.encode(), key=seed[:64], digest_size=_SUFFIX_BYTES).hexdigest()
 
 
 def is_named(inputs: Properties) -> bool:
-    """Return whether inputs have a name, known or not yet known."""
+    """Return whether inputs have a name, which may be an unknown value."""
     return bool(metadata(inputs).get("name"))
 
 
-def with_name(inputs: Properties, old: Properties, urn: str, seed: bytes, proposed: str | None) -> Properties:
-    """Give unnamed inputs a name: the one chosen before, the one the engine proposes, or the resource's with a suffix.
+def assign_name(inputs: Properties, old: Properties, urn: str, seed: bytes, proposed: str | None) -> Properties:
+    """Assign a name to unnamed inputs: the previous name, the engine's proposal, or the resource's name with a suffix.
 
     Args:
-        inputs: the new inputs.
-        old: the inputs of the last update, empty for a new resource.
-        urn: the resource.
-        seed: the engine's random seed, may be empty.
-        proposed: the engine's name for it (``pulumi:autonaming``), "" where naming is switched off, None by default.
+        inputs: new inputs.
+        old: inputs of the last update, empty for a new resource.
+        urn: URN of the resource.
+        seed: random seed of the engine; may be empty.
+        proposed: name proposed by the engine (``pulumi:autonaming``); "" if autonaming is disabled, None by default.
 
     Raises:
-        InputError: naming is switched off and the inputs have no name.
+        InputError: the inputs have no name and autonaming is disabled.
     """
     if inputs.get("metadata") is UNKNOWN or is_named(inputs):
         return inputs
     if metadata(inputs).get("generateName"):
-        raise InputError("metadata.generateName: it is not supported in Server-Side Apply mode")
+        raise InputError("metadata.generateName: not supported with server-side apply")
     if old:
         if annotation(old, AUTONAMED) != "true":
             return inputs
@@ -61,18 +61,18 @@ def with_name(inputs: Properties, old: Properties, urn: str, seed: bytes, propos
     return {**inputs, "metadata": {**meta, "name": name, "annotations": marked}}
 
 
-def with_namespace(inputs: Properties, namespace: str) -> Properties:
-    """Give namespaced inputs the provider's namespace where they have none."""
+def assign_namespace(inputs: Properties, namespace: str) -> Properties:
+    """Assign the provider's namespace to inputs without a namespace."""
     if inputs.get("metadata") is UNKNOWN or metadata(inputs).get("namespace"):
         return inputs
     return {**inputs, "metadata": {**metadata(inputs), "namespace": namespace}}
 
 
-def prepared(inputs: Properties, urn: str) -> Properties:
-    """Return inputs without server fields and with apiVersion and kind.
+def normalize_inputs(inputs: Properties, urn: str) -> Properties:
+    """Remove server-written fields from inputs and add apiVersion and kind.
 
     Raises:
-        InputError: the resource is a list, or a Patch without a name.
+        InputError: the resource is a list or an unnamed Patch.
     """
     if tokens.is_list(urn):
         raise InputError(
@@ -81,8 +81,8 @@ def prepared(inputs: Properties, urn: str) -> Properties:
         )
     inputs = normalize(inputs)
     if "apiVersion" not in inputs or "kind" not in inputs:
-        found = tokens.gvk_of_token(tokens.type_of(urn))
-        inputs = {"apiVersion": found.api_version, "kind": found.kind, **inputs}
+        gvk = tokens.gvk_of_token(tokens.type_of(urn))
+        inputs = {"apiVersion": gvk.api_version, "kind": gvk.kind, **inputs}
     if tokens.is_patch(urn, _text(inputs["kind"])) and not is_named(inputs) and inputs.get("metadata") is not UNKNOWN:
         raise InputError("metadata.name: patch resources require the `.metadata.name` field to be set")
     return inputs

@@ -1,4 +1,4 @@
-"""The connection to the API server that all operations share."""
+"""The connection to the API server, shared by all operations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from standins.kubernetes.inflight import InFlight
 from standins.kubernetes.settings import Settings
 from standins.kubernetes.watches import Watches
 
-# Requests are short: more connections than this only cost handshakes. A watch holds its connection while it lasts.
+# Requests are short, so more connections only add handshakes. Each watch occupies a connection.
 _CONNECTIONS = 16
 _WATCHES = 256
 
 
 class UnreachableError(Exception):
-    """The API server cannot be reached; the message says where it was looked for."""
+    """The API server cannot be reached; the message names the kubeconfig."""
 
 
 class Cluster:
-    """One API server: the client (connected on first use), its watches, and the scopes of the program's own kinds."""
+    """One API server: the client, which connects on first use, the watches, and the scopes of the program's CRDs."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,7 +38,7 @@ class Cluster:
         """Return the client.
 
         Raises:
-            UnreachableError: the kubeconfig leads nowhere.
+            UnreachableError: the kubeconfig is missing or invalid.
         """
         async with self._connecting:
             if self._client is None:
@@ -64,23 +64,23 @@ class Cluster:
         if self._client is not None:
             await self._client.close()
 
-    async def namespaced(self, gvk: tokens.Gvk) -> bool:
-        """Return whether a kind is namespaced: as every server has it, as the program's CRD says, else as served.
+    async def is_namespaced(self, gvk: tokens.Gvk) -> bool:
+        """Return whether a kind is namespaced, according to the built-in kinds, the program's CRDs, or discovery.
 
-        A kind that nobody knows yet is taken to be namespaced; its creation puts that right.
+        An unknown kind is assumed to be namespaced; the creation removes the namespace from a cluster-scoped object.
         """
-        known = tokens.known_scope(gvk)
-        if known is None:
-            known = self._scopes.get((gvk.group, gvk.kind))
-        if known is None:
+        namespaced = tokens.built_in_scope(gvk)
+        if namespaced is None:
+            namespaced = self._scopes.get((gvk.group, gvk.kind))
+        if namespaced is None:
             try:
-                known = (await (await self.client()).resource(gvk.api_version, gvk.kind)).namespaced
+                namespaced = (await (await self.client()).resource(gvk.api_version, gvk.kind)).namespaced
             except (UnknownKindError, UnreachableError, ApiError, aiohttp.ClientError, TimeoutError):
-                known = True
-        return known
+                namespaced = True
+        return namespaced
 
-    def learn(self, definition: Mapping[str, Any]) -> None:
-        """Remember the scope of a kind that the program itself defines."""
+    def register_crd(self, definition: Mapping[str, Any]) -> None:
+        """Store the scope of a kind that the program's CRD defines."""
         spec = definition.get("spec")
         if not isinstance(spec, dict):
             return
@@ -91,7 +91,7 @@ class Cluster:
             self._scopes[(group, kind)] = scope == "Namespaced"
 
     async def serves(self, gvk: tokens.Gvk) -> bool:
-        """Return whether the server knows a kind."""
+        """Return whether the server serves a kind."""
         try:
             await (await self.client()).resource(gvk.api_version, gvk.kind)
         except UnknownKindError:

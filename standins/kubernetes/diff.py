@@ -1,4 +1,4 @@
-"""What an update would do: which properties change, and whether the object must be replaced for it."""
+"""Diff of inputs: the properties that change, and whether the change replaces the object."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ _VOLUME_FIELDS: Final = [
     "vsphereVolume",
 ]
 
-# The vendor's table (provider/pkg/provider/diff.go): a change of these makes a new object. A change of another
-# immutable field is refused by the API server, in the preview already.
+# The vendor's table (provider/pkg/provider/diff.go): a change of these fields replaces the object. The API
+# server rejects a change of another immutable field, also in a preview.
 _FORCE_NEW: Final[dict[str, tuple[str, ...]]] = {
     "apps/v1/DaemonSet": _SELECTOR,
     "apps/v1/Deployment": _SELECTOR,
@@ -135,25 +135,25 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The answer to "what would this update do"."""
+class ObjectDiff:
+    """The changes of an update."""
 
     changes: dict[str, Change] = field(default_factory=dict)
     """By property path in Pulumi's form, such as ``spec.containers[0].image``."""
     delete_first: bool = False
-    """Whether a replacement would take the same name. It is told even where nothing asks for one: the engine may have
-    a reason of its own (``--replace``, or a replacement that was interrupted after its deletion)."""
+    """Whether a replacement would have the same name. It is set even if no change requires a replacement, because
+    the engine can have another reason (``--replace``, or a replacement that was interrupted after the deletion)."""
 
     @property
     def replaces(self) -> list[str]:
-        """The paths whose change makes a new object."""
+        """The paths whose change replaces the object."""
         return [path for path, change in self.changes.items() if change.replace]
 
 
 def force_new(
     gvk: Gvk, inputs: Mapping[str, Any], *, config_map_mutable: bool, secret_mutable: bool
 ) -> tuple[str, ...]:
-    """Return the fields of a kind whose change makes a new object."""
+    """Return the fields of a kind whose change replaces the object."""
     immutable = inputs.get("immutable") is True
     if str(gvk) == "v1/Secret" and (immutable or not secret_mutable):
         return (*_IDENTITY, "type", "stringData", "data")
@@ -162,21 +162,21 @@ def force_new(
     return (*_IDENTITY, *_FORCE_NEW.get(str(gvk), ()))
 
 
-def difference(
-    old: Mapping[str, Any], new: Mapping[str, Any], forcing: tuple[str, ...], ignored: tuple[str, ...] = ()
-) -> Difference:
+def compare(
+    old: Mapping[str, Any], new: Mapping[str, Any], force_new_fields: tuple[str, ...], ignored: tuple[str, ...] = ()
+) -> ObjectDiff:
     """Compare the inputs of the last update with new ones, both in plain form.
 
     Args:
-        old: inputs as they were applied, or as a refresh found them.
+        old: inputs of the last update or refresh.
         new: inputs of the program.
-        forcing: the result of `force_new`, or the identity alone for a Patch.
-        ignored: property paths that are not to be compared.
+        force_new_fields: result of `force_new`; for a Patch, only its name and namespace.
+        ignored: property paths of ``ignoreChanges``.
     """
     changes = {
-        text: Change(kind, any(_covers(force, path) for force in forcing))
+        text: Change(kind, any(_is_force_new(force, path) for force in force_new_fields))
         for path, kind in _walk((), old, new)
-        if not any(_below(text_path, path) for text_path in ignored)
+        if not any(_is_within(text_path, path) for text_path in ignored)
         for text in (render(path),)
     }
     keeps_name = (
@@ -185,7 +185,7 @@ def difference(
         and metadata(new).get("name") == metadata(old).get("name")
         and metadata(new).get("namespace") == metadata(old).get("namespace")
     )
-    return Difference(changes, delete_first=keeps_name)
+    return ObjectDiff(changes, delete_first=keeps_name)
 
 
 def _walk(path: Path, old: Any, new: Any) -> Iterator[tuple[Path, str]]:
@@ -210,14 +210,14 @@ def _walk(path: Path, old: Any, new: Any) -> Iterator[tuple[Path, str]]:
         yield path, "update"
 
 
-def _covers(force: str, path: Path) -> bool:
-    """Return whether a path is a force-new field, lies in one, or holds one."""
-    wanted = force.replace("[*]", ".*").split(".")
-    return all(want in ("*", str(have)) for want, have in zip(wanted, path, strict=False))
+def _is_force_new(force: str, path: Path) -> bool:
+    """Return whether a path is a force-new field or is above or below one."""
+    pattern = force.replace("[*]", ".*").split(".")
+    return all(expected in ("*", str(part)) for expected, part in zip(pattern, path, strict=False))
 
 
 def render(path: Path) -> str:
-    """Write a property path in Pulumi's form."""
+    """Format a property path in Pulumi's syntax."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -231,7 +231,7 @@ def render(path: Path) -> str:
 
 
 def parse(text: str) -> Path:
-    """Read a property path in Pulumi's form; ``*`` stays as it is and stands for anything."""
+    """Parse a property path in Pulumi's syntax. ``*`` is kept as a wildcard."""
     parts: list[str | int] = []
     index = 0
     while index < len(text):
@@ -247,13 +247,16 @@ def parse(text: str) -> Path:
             index += 1
         else:
             end = min(
-                (found for found in (text.find(".", index), text.find("[", index)) if found >= 0), default=len(text)
+                (position for position in (text.find(".", index), text.find("[", index)) if position >= 0),
+                default=len(text),
             )
             parts.append(text[index:end])
             index = end
     return tuple(parts)
 
 
-def _below(text: str, path: Path) -> bool:
-    wanted = parse(text)
-    return len(wanted) <= len(path) and all(want in ("*", have) for want, have in zip(wanted, path, strict=False))
+def _is_within(text: str, path: Path) -> bool:
+    pattern = parse(text)
+    return len(pattern) <= len(path) and all(
+        expected in ("*", part) for expected, part in zip(pattern, path, strict=False)
+    )

@@ -1,4 +1,4 @@
-"""What an operation can end with besides success."""
+"""Errors of resource operations and their messages."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ The resource already exists in the cluster. This can happen when:
 
 
 class OperationError(Exception):
-    """The operation failed and changed nothing; the message is for the user."""
+    """The operation failed and changed nothing. The message is shown to the user."""
 
 
 class PartialError(Exception):
-    """The object is in the cluster, but not as it should be: its state is kept with the reasons.
+    """The object exists but is not ready; its state is stored with the reasons.
 
     The engine stores such a resource with its ``initErrors`` and updates it at the next ``up``.
     """
@@ -40,21 +40,21 @@ class PartialError(Exception):
         self.reasons = reasons
 
 
-REACHING = (aiohttp.ClientError, TimeoutError)
-"""What the client raises when no answer came."""
+CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError)
+"""Errors that the client raises if it receives no response."""
 
 
-def is_uncertain(error: Exception) -> bool:
-    """Return whether a request may have been carried out all the same.
+def is_outcome_unknown(error: Exception) -> bool:
+    """Return whether a failed request may have taken effect.
 
-    True without an answer, and with an answer 5xx: an API server that loses etcd while it writes says 500 or 504 and
-    does not know itself.
+    This is the case without a response and for status codes 5xx: an API server that loses its connection to etcd
+    during a write responds with 500 or 504 and does not know the outcome.
     """
-    return isinstance(error, REACHING) or (isinstance(error, ApiError) and error.code >= 500)
+    return isinstance(error, CONNECTION_ERRORS) or (isinstance(error, ApiError) and error.code >= 500)
 
 
 def explain(error: ApiError | UnknownKindError | aiohttp.ClientError | TimeoutError, manager: str = "") -> str:
-    """Say what the API server refused, without the contents of the object."""
+    """Describe an API error without the contents of the object."""
     if isinstance(error, UnknownKindError):
         return f"{error} Verify that any required CRDs have been created."
     if not isinstance(error, ApiError):

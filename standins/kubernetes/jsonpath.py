@@ -1,4 +1,4 @@
-"""The part of kubectl's JSONPath that ``pulumi.com/waitFor`` uses: names, indices, ``[*]`` and one-field filters."""
+"""The subset of kubectl's JSONPath that ``pulumi.com/waitFor`` uses: names, indices, ``[*]`` and one-field filters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STEP = re.compile(
 
 
 class ExpressionError(ValueError):
-    """An expression outside this part of JSONPath; the message shows it."""
+    """An expression outside this subset of JSONPath; the message shows it."""
 
 
 def find(expression: str, obj: Any) -> list[Any]:
-    """Return all values that an expression such as ``{.status.conditions[?(@.type=="Ready")].status}`` leads to.
+    """Return all values that match an expression such as ``{.status.conditions[?(@.type=="Ready")].status}``.
 
     Raises:
         ExpressionError: the expression is malformed.
@@ -34,8 +34,8 @@ def find(expression: str, obj: Any) -> list[Any]:
     while position < len(text):
         step = _STEP.match(text, position)
         if step is None:
-            raise ExpressionError(f"JSONPath {expression!r}: cannot read it from {text[position:]!r} on")
-        values = [found for value in values for found in _take(step, value)]
+            raise ExpressionError(f"JSONPath {expression!r}: syntax error at {text[position:]!r}")
+        values = [child for value in values for child in _take(step, value)]
         position = step.end()
     return values
 
@@ -47,9 +47,9 @@ def _take(step: re.Match[str], value: Any) -> list[Any]:
         index = int(step["index"])
         return [value[index]] if isinstance(value, list) and -len(value) <= index < len(value) else []
     if step["field"]:
-        wanted = step["value"].strip("'\"")
+        expected = step["value"].strip("'\"")
         items = value if isinstance(value, list) else []
-        return [item for item in items if _text(_dig(item, step["field"])) == wanted]
+        return [item for item in items if _text(_dig(item, step["field"])) == expected]
     name = step["key"] if step["key"] is not None else step["name"].replace("\\", "")
     return [value[name]] if isinstance(value, dict) and name in value else []
 
@@ -65,19 +65,19 @@ def _text(value: Any) -> str:
 
 
 def matches(expression: str, obj: Any) -> bool:
-    """Return whether ``EXPRESSION=VALUE`` holds for any value found, or (no VALUE) whether the path leads anywhere.
+    """Return whether any value at the path equals VALUE in ``EXPRESSION=VALUE``, or without VALUE whether any exists.
 
     Raises:
         ExpressionError: the expression is malformed.
     """
     end = expression.rfind("}")
-    path, wanted = (expression[: end + 1], expression[end + 1 :]) if end >= 0 else (expression, "")
+    path, expected = (expression[: end + 1], expression[end + 1 :]) if end >= 0 else (expression, "")
     if end < 0 and "=" in expression and "==" not in expression:
         path, _, value = expression.partition("=")
-        wanted = f"={value}"
+        expected = f"={value}"
     values = find(path, obj)
-    if not wanted:
+    if not expected:
         return bool(values)
-    if not wanted.startswith("="):
+    if not expected.startswith("="):
         raise ExpressionError(f"JSONPath {expression!r}: expected {{path}}=value")
-    return any(_text(value) == wanted[1:].strip("'\"") for value in values)
+    return any(_text(value) == expected[1:].strip("'\"") for value in values)

@@ -1,4 +1,4 @@
-"""Create, update, read and delete objects, each with one request where one will do."""
+"""Create, update, read and delete objects, with one request each where possible."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, UnknownKindError, is_missing
 from inferstack.k8s.client import APPLY, JSON_PATCH
-from standins.kubernetes import diff, fields, readiness, waiting
+from standins.kubernetes import diff, managed_fields, readiness, waiting
 from standins.kubernetes.cluster import Cluster
-from standins.kubernetes.errors import REACHING, OperationError, PartialError, explain, is_uncertain
+from standins.kubernetes.errors import CONNECTION_ERRORS, OperationError, PartialError, explain, is_outcome_unknown
 from standins.kubernetes.objects import DELETION_PROPAGATION, PATCH_FORCE, annotation
 
-# A namespace or a CRD made in the same update may come a moment later: the vendor's provider tries for some seconds.
+# A namespace or CRD of the same update may appear a moment later. The vendor's provider retries for some seconds.
 _RETRY_DELAYS_S = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
 
-# How long a look at an object waits for its deletion, which somebody has asked for already.
-_LEAVING_S = 30.0
+# How long a read waits for an object that is being deleted.
+_READ_DELETION_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """One resource of the program, as an operation needs it."""
+    """The resource that an operation works on."""
 
     urn: str
     inputs: Object
@@ -36,29 +36,29 @@ class Target:
     ignored: tuple[str, ...] = ()
 
 
-class NoPreviewError(Exception):
-    """The server cannot try this out yet, because something it needs is not there before the update."""
+class PreviewUnavailableError(Exception):
+    """The server cannot dry-run the request, because something it needs does not exist before the update."""
 
 
-async def create(cluster: Cluster, target: Target, tell: waiting.Tell) -> Object:
-    """Create an object (or try it out, in a preview) and wait until it is ready.
+async def create(cluster: Cluster, target: Target, report: waiting.Reporter) -> Object:
+    """Create an object and await its readiness; in a preview, send a dry run.
 
     Raises:
-        NoPreviewError: a preview needs something that the update will make first.
-        OperationError: the server refused it.
-        PartialError: it exists and is not ready.
+        PreviewUnavailableError: a preview needs something that the update creates.
+        OperationError: the server rejected the request.
+        PartialError: the object exists but is not ready.
     """
     try:
         if target.preview:
             return await _create(cluster, target)
         interrupted = cluster.in_flight.interrupted(target.urn)
         cluster.in_flight.begin(target.urn)
-        live = await (_create_or_take_up(cluster, target) if interrupted else _create(cluster, target))
-        live = await waiting.until_ready(cluster, target.inputs, live, target.timeout, tell)
-    except (ApiError, UnknownKindError, *REACHING) as error:
-        if target.preview and _hides_preview(error):
-            raise NoPreviewError from error
-        if not is_uncertain(error):
+        live = await (_create_or_adopt(cluster, target) if interrupted else _create(cluster, target))
+        live = await waiting.await_readiness(cluster, target.inputs, live, target.timeout, report)
+    except (ApiError, UnknownKindError, *CONNECTION_ERRORS) as error:
+        if target.preview and _prevents_preview(error):
+            raise PreviewUnavailableError from error
+        if not is_outcome_unknown(error):
             cluster.in_flight.end(target.urn)
         raise OperationError(
             f"resource {target.urn!r} was not successfully created by the Kubernetes API server: "
@@ -71,21 +71,21 @@ async def create(cluster: Cluster, target: Target, tell: waiting.Tell) -> Object
     return live
 
 
-async def _create_or_take_up(cluster: Cluster, target: Target) -> Object:
-    """Create an object whose earlier creation got no answer: if it is there and made by Pulumi, it is this one."""
+async def _create_or_adopt(cluster: Cluster, target: Target) -> Object:
+    """Create an object after an earlier attempt without a response; adopt the object if that attempt created it."""
     try:
         return await _create(cluster, target)
     except ApiError as error:
         if error.reason != "AlreadyExists":
             raise
         client = await cluster.client()
-        live = await client.request("GET", await client.path_of(await _placed(cluster, target.inputs)))
-        if not fields.created_by_us(live):
+        live = await client.request("GET", await client.path_of(await _with_valid_namespace(cluster, target.inputs)))
+        if not managed_fields.created_by_pulumi(live):
             raise
         return await _update(cluster, target, live)
 
 
-def _hides_preview(error: Exception) -> bool:
+def _prevents_preview(error: Exception) -> bool:
     return isinstance(error, UnknownKindError) or (
         isinstance(error, ApiError) and (error.code in (403, 404) or error.reason == "AlreadyExists")
     )
@@ -97,15 +97,17 @@ async def _create(cluster: Cluster, target: Target) -> Object:
     for delay in (*_RETRY_DELAYS_S, None):
         try:
             if upsert:
-                force = target.preview or cluster.settings.patch_force or _forced(target.inputs)
+                force = target.preview or cluster.settings.patch_force or _forces_conflicts(target.inputs)
                 return await client.apply(
-                    await _placed(cluster, target.inputs),
+                    await _with_valid_namespace(cluster, target.inputs),
                     field_manager=target.manager,
                     force=force,
                     dry_run=target.preview,
                 )
             return await client.create(
-                await _placed(cluster, target.inputs), field_manager=fields.CREATOR, dry_run=target.preview
+                await _with_valid_namespace(cluster, target.inputs),
+                field_manager=managed_fields.CREATOR,
+                dry_run=target.preview,
             )
         except (ApiError, UnknownKindError) as error:
             if not is_missing(error) or delay is None or target.preview:
@@ -114,69 +116,69 @@ async def _create(cluster: Cluster, target: Target) -> Object:
     raise AssertionError("the loop ends with a return or a raise")
 
 
-async def _placed(cluster: Cluster, inputs: Object) -> Object:
-    """Take the namespace off an object whose kind turns out to have none."""
+async def _with_valid_namespace(cluster: Cluster, inputs: Object) -> Object:
+    """Remove the namespace from an object whose kind is cluster-scoped."""
     resource = await (await cluster.client()).resource(inputs["apiVersion"], inputs["kind"])
     if resource.namespaced or "namespace" not in inputs["metadata"]:
         return inputs
     return {**inputs, "metadata": {k: v for k, v in inputs["metadata"].items() if k != "namespace"}}
 
 
-def _forced(inputs: Object) -> bool:
+def _forces_conflicts(inputs: Object) -> bool:
     return annotation(inputs, PATCH_FORCE) == "true"
 
 
-async def update(cluster: Cluster, target: Target, old_live: Object, tell: waiting.Tell) -> Object:
-    """Apply new inputs to an object (or try that out) and wait until it is ready.
+async def update(cluster: Cluster, target: Target, old_live: Object, report: waiting.Reporter) -> Object:
+    """Apply new inputs to an object and await its readiness; in a preview, send a dry run.
 
     Raises:
-        NoPreviewError: a preview is not possible.
-        OperationError: the server refused it; nothing has changed.
-        PartialError: it is applied and not ready.
+        PreviewUnavailableError: the user may not dry-run the update.
+        OperationError: the server rejected the request; nothing has changed.
+        PartialError: the inputs are applied but the object is not ready.
     """
     try:
         live = await _update(cluster, target, old_live)
         cluster.in_flight.end(target.urn)
-    except (ApiError, UnknownKindError, *REACHING) as error:
+    except (ApiError, UnknownKindError, *CONNECTION_ERRORS) as error:
         if target.preview and isinstance(error, ApiError) and error.code == 403:
-            raise NoPreviewError from error
+            raise PreviewUnavailableError from error
         text = f"update of resource {target.urn!r} failed: {explain(error, target.manager)}"
         if isinstance(error, ApiError) and error.invalid and "immutable" in error.message:
-            text += "\nThe field cannot change in place: the resource option replaceOnChanges makes a new object."
+            text += "\nThe field is immutable: to replace the object, set the resource option replaceOnChanges."
         raise OperationError(text) from error
     if target.preview:
         return live
-    return await waiting.until_ready(cluster, target.inputs, live, target.timeout, tell)
+    return await waiting.await_readiness(cluster, target.inputs, live, target.timeout, report)
 
 
 async def _update(cluster: Cluster, target: Target, old_live: Object) -> Object:
     client = await cluster.client()
     path = await client.path_of({**target.inputs, "metadata": old_live["metadata"]})
     live = await client.request("GET", path)
-    inputs = await _placed(cluster, target.inputs)
-    dry = {"dryRun": "All"} if target.preview else {}
+    inputs = await _with_valid_namespace(cluster, target.inputs)
+    dry_run = {"dryRun": "All"} if target.preview else {}
     if inputs["kind"] == "CustomResourceDefinition":
-        # A CRD is replaced as a whole, so that versions and schemas never mix; its objects stay.
+        # A PUT replaces the whole CRD, so that versions and schemas are never merged. The custom resources remain.
         meta = {**inputs["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
-        params = {"fieldManager": target.manager, "fieldValidation": "Strict", **dry}
+        params = {"fieldManager": target.manager, "fieldValidation": "Strict", **dry_run}
         return await client.request("PUT", path, params=params, body={**inputs, "metadata": meta})
     if not target.is_patch and not target.preview:
-        live = await _take_over(cluster, path, live, target.manager)
-    inputs = respect_ignored(inputs, live, target)
+        live = await _upgrade_managed_fields(cluster, path, live, target.manager)
+    inputs = apply_ignore_changes(inputs, live, target)
     force = (
-        _forced(inputs)
+        _forces_conflicts(inputs)
         or cluster.settings.patch_force
         or not live["metadata"].get("managedFields")
-        # Only a real update takes over the fields of the creation first; its preview forces instead.
-        or (target.preview and fields.created_by_us(live))
+        # An update takes over the fields of the creation before it applies; a preview forces conflicts instead.
+        or (target.preview and managed_fields.created_by_pulumi(live))
     )
-    params = {"fieldManager": target.manager, "force": str(force).lower(), "fieldValidation": "Strict", **dry}
+    params = {"fieldManager": target.manager, "force": str(force).lower(), "fieldValidation": "Strict", **dry_run}
     return await client.request("PATCH", path, params=params, body=inputs, content_type=APPLY)
 
 
-async def _take_over(cluster: Cluster, path: str, live: Object, manager: str) -> Object:
-    """Make ``manager`` the one that applies what was created or applied by our predecessors."""
-    managed = fields.taken_over(live, manager)
+async def _upgrade_managed_fields(cluster: Cluster, path: str, live: Object, manager: str) -> Object:
+    """Transfer the fields of earlier managers to ``manager`` and return the updated object."""
+    managed = managed_fields.upgrade_managed_fields(live, manager)
     if managed is None:
         return live
     operations = [
@@ -186,14 +188,14 @@ async def _take_over(cluster: Cluster, path: str, live: Object, manager: str) ->
     return await (await cluster.client()).request("PATCH", path, body=operations, content_type=JSON_PATCH)
 
 
-def respect_ignored(inputs: Object, live: Object, target: Target) -> Object:
-    """Return inputs in which ignored fields are left to their managers, or keep their live value if they are ours."""
+def apply_ignore_changes(inputs: Object, live: Object, target: Target) -> Object:
+    """Return inputs for ``ignoreChanges``: fields of other managers are omitted, own fields keep their live value."""
     result = copy.deepcopy(inputs) if target.ignored else inputs
     for text in target.ignored:
         path = diff.parse(text)
         if "*" in path:
             continue
-        managers = fields.owners(live, path)
+        managers = managed_fields.field_managers(live, path)
         parent, key = _dig(result, path[:-1]), path[-1]
         if not isinstance(parent, dict) or key not in parent:
             continue
@@ -216,10 +218,10 @@ def _dig(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 async def read(cluster: Cluster, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
-    """Return the live object, or None where it (or its kind) does not exist; one on its way out is waited for.
+    """Return the live object, or None if it or its kind does not exist. Wait for an object that is being deleted.
 
     Raises:
-        OperationError: the server did not tell.
+        OperationError: the request failed.
     """
     try:
         live = await (await cluster.client()).find(api_version, kind, name, namespace)
@@ -227,18 +229,18 @@ async def read(cluster: Cluster, api_version: str, kind: str, namespace: str | N
             return live
         uid = live["metadata"]["uid"]
         try:
-            async with asyncio.timeout(_LEAVING_S):
+            async with asyncio.timeout(_READ_DELETION_TIMEOUT_S):
                 return await (await cluster.watches()).until(
                     api_version, kind, namespace, name, lambda obj: obj is None or obj["metadata"]["uid"] != uid
                 )
         except TimeoutError:
             return live
-    except (ApiError, *REACHING) as error:
+    except (ApiError, *CONNECTION_ERRORS) as error:
         raise OperationError(f"could not read {kind} {name!r}: {explain(error)}") from error
 
 
-async def unreadiness(cluster: Cluster, inputs: Mapping[str, Any], live: Object) -> list[str]:
-    """Return why a live object is not ready at this moment, empty where it is."""
+async def unready_reasons(cluster: Cluster, inputs: Mapping[str, Any], live: Object) -> list[str]:
+    """Return the reasons why a live object is not ready, or an empty list."""
     if f"{live.get('apiVersion')}/{live.get('kind')}" not in _READ_KINDS:
         return []
     try:
@@ -247,10 +249,10 @@ async def unreadiness(cluster: Cluster, inputs: Mapping[str, Any], live: Object)
         return []
     if rule is None or rule(live).ready:
         return []
-    return await waiting.reasons_for(cluster, live, rule)
+    return await waiting.unready_reasons(cluster, live, rule)
 
 
-# The kinds whose readiness the vendor's provider looks at when it reads them.
+# The kinds whose readiness the vendor's provider checks on read.
 _READ_KINDS = frozenset(
     {
         "apps/v1/DaemonSet",
@@ -270,12 +272,12 @@ def _without_wait_for(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return meta
 
 
-async def delete(cluster: Cluster, target: Target, live: Object, tell: waiting.Tell) -> None:
-    """Delete an object and wait until it is gone; a Patch only gives up its fields.
+async def delete(cluster: Cluster, target: Target, live: Object, report: waiting.Reporter) -> None:
+    """Delete an object and await its deletion. For a Patch, only release its fields.
 
     Raises:
-        OperationError: the server refused.
-        PartialError: it is still there when the time is up; the message names the finalizers it waits for.
+        OperationError: the server rejected the request.
+        PartialError: the object still exists after the timeout; the message names its finalizers.
     """
     cluster.in_flight.end(target.urn)
     try:
@@ -284,19 +286,19 @@ async def delete(cluster: Cluster, target: Target, live: Object, tell: waiting.T
         if target.is_patch:
             await _relinquish(cluster, live, target.manager)
             return
-        answer = await client.delete(
+        response = await client.delete(
             live["apiVersion"],
             live["kind"],
             live["metadata"]["name"],
             live["metadata"].get("namespace"),
             propagation=_propagation(target.inputs),
         )
-        if answer is None or answer.get("kind") == "Status":
+        if response is None or response.get("kind") == "Status":
             return
-        await _gone(cluster, target, answer, resource.namespaced, tell)
+        await _await_deletion(cluster, target, response, resource.namespaced, report)
     except UnknownKindError:
-        return  # with the kind, all its objects went
-    except (ApiError, *REACHING) as error:
+        return  # the deletion of a kind deletes its objects
+    except (ApiError, *CONNECTION_ERRORS) as error:
         if isinstance(error, ApiError) and error.not_found:
             return
         if target.is_patch and isinstance(error, ApiError) and error.invalid:
@@ -323,33 +325,39 @@ def _propagation(inputs: Object) -> str:
     return policy if policy in ("Orphan", "Background") else "Foreground"
 
 
-# The vendor's provider heeds skipAwait on deletion for these kinds only.
+# The vendor's provider supports skipAwait on deletion for these kinds only.
 _SKIPPABLE = frozenset({"Namespace", "Pod", "ReplicationController", "DaemonSet", "Deployment", "StatefulSet", "Job"})
 
 
-async def _gone(cluster: Cluster, target: Target, answer: Object, namespaced: bool, tell: waiting.Tell) -> None:
-    if annotation(target.inputs, "pulumi.com/skipAwait") == "true" and answer["kind"] in _SKIPPABLE:
+async def _await_deletion(
+    cluster: Cluster, target: Target, response: Object, namespaced: bool, report: waiting.Reporter
+) -> None:
+    if annotation(target.inputs, "pulumi.com/skipAwait") == "true" and response["kind"] in _SKIPPABLE:
         return
-    meta = answer["metadata"]
-    newest = answer
+    meta = response["metadata"]
+    newest = response
 
-    def gone(obj: Object | None) -> bool:
+    def is_deleted(obj: Object | None) -> bool:
         nonlocal newest
         newest = obj or newest
         return obj is None or obj["metadata"]["uid"] != meta["uid"]
 
-    seconds = waiting.timeout_of(target.inputs, target.timeout)
+    seconds = waiting.await_timeout(target.inputs, target.timeout)
     watches = await cluster.watches()
     try:
         async with asyncio.timeout(seconds):
             await watches.until(
-                answer["apiVersion"], answer["kind"], meta.get("namespace") if namespaced else None, meta["name"], gone
+                response["apiVersion"],
+                response["kind"],
+                meta.get("namespace") if namespaced else None,
+                meta["name"],
+                is_deleted,
             )
     except TimeoutError:
         finalizers = ", ".join(newest["metadata"].get("finalizers") or []) or "none"
         text = (
-            f"{answer['kind']} {meta['name']!r} is still being deleted after {seconds:g} s; "
-            f"finalizers it waits for: {finalizers}"
+            f"{response['kind']} {meta['name']!r} is still being deleted after {seconds:g} s; "
+            f"remaining finalizers: {finalizers}"
         )
         raise PartialError(text, live=newest, reasons=[text]) from None
-    await tell("")
+    await report("")

@@ -11,33 +11,34 @@ from pulumi.runtime.proto import provider_pb2
 
 from inferstack.engine.properties import Properties, decode, encode, has_unknown, redact, reveal, without_nulls
 from standins.kubernetes import check, diff, lifecycle, objects, tokens
-from standins.kubernetes.answers import Context, differences, fail, partially
 from standins.kubernetes.cluster import Cluster, UnreachableError
+from standins.kubernetes.engine import Context, EngineLog, diff_response, fail, fail_partially
 from standins.kubernetes.errors import OperationError, PartialError
-from standins.kubernetes.host import Host
 
 
 class Manifests:
     """Answers the engine's calls for Kubernetes objects."""
 
-    def __init__(self, cluster: Cluster, host: Host) -> None:
+    def __init__(self, cluster: Cluster, engine_log: EngineLog) -> None:
         self.cluster = cluster
-        self.host = host
+        self.engine_log = engine_log
 
     async def check(self, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
         """Complete a program's inputs with a name and a namespace."""
         try:
-            inputs = check.prepared(without_nulls(decode(request.news)), request.urn)
-            inputs = check.with_name(inputs, decode(request.olds), request.urn, request.randomSeed, _proposed(request))
+            inputs = check.normalize_inputs(without_nulls(decode(request.news)), request.urn)
+            inputs = check.assign_name(
+                inputs, decode(request.olds), request.urn, request.randomSeed, _proposed(request)
+            )
         except check.InputError as error:
             field, _, reason = str(error).partition(": ")
             failure = provider_pb2.CheckFailure(property=field if reason else "", reason=reason or field)
             return provider_pb2.CheckResponse(inputs=request.news, failures=[failure])
         gvk = tokens.gvk_of(reveal({"apiVersion": inputs["apiVersion"], "kind": inputs["kind"]}))
-        if await self.cluster.namespaced(gvk):
-            inputs = check.with_namespace(inputs, self.cluster.settings.namespace)
+        if await self.cluster.is_namespaced(gvk):
+            inputs = check.assign_namespace(inputs, self.cluster.settings.namespace)
         if gvk.kind == "CustomResourceDefinition":
-            self.cluster.learn(reveal(inputs))
+            self.cluster.register_crd(reveal(inputs))
         return provider_pb2.CheckResponse(inputs=encode(objects.annotate_secrets(inputs, {})))
 
     async def diff(self, request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
@@ -45,15 +46,15 @@ class Manifests:
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else objects.inputs_of(state)
         new = reveal(decode(request.news))
-        gvk = diff.difference(
+        gvk = diff.compare(
             without_nulls(old), without_nulls(new), self._forcing(request.urn, new), tuple(request.ignoreChanges)
         )
         also: tuple[str, ...] = ()
         if objects.annotation(new, objects.REPLACE_UNREADY) == "true" and new.get("kind") == "Job":
             live = await self._read(objects.live_of(state))
-            if live is not None and await lifecycle.unreadiness(self.cluster, new, live):
+            if live is not None and await lifecycle.unready_reasons(self.cluster, new, live):
                 also = ('.metadata.annotations["pulumi.com/replaceUnready"]',)
-        return differences(gvk.changes, delete_first=gvk.delete_first, also_replaces=also)
+        return diff_response(gvk.changes, delete_first=gvk.delete_first, also_replaces=also)
 
     def _forcing(self, urn: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         gvk = tokens.gvk_of(dict(inputs))
@@ -72,15 +73,15 @@ class Manifests:
         if request.preview and (has_unknown(plain) or target.is_patch or not await self._serves(plain)):
             return provider_pb2.CreateResponse(properties=request.properties)
         try:
-            live = await lifecycle.create(self.cluster, target, self.host.teller(request.urn))
-        except lifecycle.NoPreviewError:
+            live = await lifecycle.create(self.cluster, target, self.engine_log.status_reporter(request.urn))
+        except lifecycle.PreviewUnavailableError:
             return provider_pb2.CreateResponse(properties=request.properties)
         except (OperationError, PartialError, UnreachableError) as error:
-            await _refuse(context, error, plain, inputs, target.manager)
+            await _fail_operation(context, error, plain, inputs, target.manager)
         if request.preview:
             live = {key: value for key, value in live.items() if key != "status"}
         return provider_pb2.CreateResponse(
-            id="" if request.preview else objects.identity(live),
+            id="" if request.preview else objects.resource_id(live),
             properties=_state(plain, live, inputs, target.manager),
         )
 
@@ -92,11 +93,13 @@ class Manifests:
         if request.preview and (has_unknown(plain) or not await self._serves(plain)):
             return provider_pb2.UpdateResponse(properties=request.news)
         try:
-            live = await lifecycle.update(self.cluster, target, objects.live_of(state), self.host.teller(request.urn))
-        except lifecycle.NoPreviewError:
+            live = await lifecycle.update(
+                self.cluster, target, objects.live_of(state), self.engine_log.status_reporter(request.urn)
+            )
+        except lifecycle.PreviewUnavailableError:
             return provider_pb2.UpdateResponse(properties=request.news)
         except (OperationError, PartialError, UnreachableError) as error:
-            await _refuse(context, error, plain, inputs, target.manager)
+            await _fail_operation(context, error, plain, inputs, target.manager)
         return provider_pb2.UpdateResponse(properties=_state(plain, live, inputs, target.manager))
 
     async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
@@ -119,10 +122,10 @@ class Manifests:
         properties = _state(inputs, live, old_inputs, manager)
         marked = encode(objects.annotate_secrets(inputs, old_inputs))
         if plain and not tokens.is_patch(request.urn, str(live["kind"])):
-            reasons = await lifecycle.unreadiness(self.cluster, plain, live)
+            reasons = await lifecycle.unready_reasons(self.cluster, plain, live)
             if reasons:
                 trouble = PartialError("; ".join(reasons), live=live, reasons=reasons)
-                await partially(context, request.id, trouble, properties, marked)
+                await fail_partially(context, request.id, trouble, properties, marked)
         return provider_pb2.ReadResponse(id=request.id, properties=properties, inputs=marked)
 
     async def delete(self, request: provider_pb2.DeleteRequest, context: Context) -> Empty:
@@ -132,12 +135,12 @@ class Manifests:
         live = _named(request.urn, request.id, inputs, state)
         target = _target(request.urn, {**inputs, "kind": live["kind"]}, objects.manager_of(state), request)
         try:
-            await lifecycle.delete(self.cluster, target, live, self.host.teller(request.urn))
+            await lifecycle.delete(self.cluster, target, live, self.engine_log.status_reporter(request.urn))
         except UnreachableError as error:
             if not self.cluster.settings.delete_unreachable:
                 await fail(context, f"configured Kubernetes cluster is unreachable: {error}")
         except (OperationError, PartialError) as error:
-            await _refuse(context, error, inputs, state, target.manager)
+            await _fail_operation(context, error, inputs, state, target.manager)
         return Empty()
 
     async def _serves(self, inputs: Properties) -> bool:
@@ -166,7 +169,7 @@ def _named(urn: str, identity: str, inputs: Properties, state: Properties) -> Pr
     if gvk is None:
         found = tokens.gvk_of_token(tokens.type_of(urn))
         gvk = tokens.Gvk(found.group, found.version, found.kind.removesuffix("Patch"))
-    namespace, name = objects.split_identity(identity)
+    namespace, name = objects.parse_resource_id(identity)
     return {"apiVersion": gvk.api_version, "kind": gvk.kind, "metadata": {"name": name, "namespace": namespace}}
 
 
@@ -192,7 +195,7 @@ def _state(inputs: Properties, live: Properties, marked: Properties, manager: st
     return encode(objects.checkpoint(inputs, live, marked, manager))
 
 
-async def _refuse(
+async def _fail_operation(
     context: Context,
     error: OperationError | PartialError | UnreachableError,
     inputs: Properties,
@@ -206,4 +209,6 @@ async def _refuse(
     trouble = PartialError(
         redact(str(error), hidden), live=error.live, reasons=[redact(reason, hidden) for reason in error.reasons]
     )
-    await partially(context, objects.identity(error.live), trouble, _state(inputs, error.live, marked, manager), None)
+    await fail_partially(
+        context, objects.resource_id(error.live), trouble, _state(inputs, error.live, marked, manager), None
+    )

@@ -45,13 +45,13 @@ def annotation(obj: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def identity(obj: Mapping[str, Any]) -> str:
+def resource_id(obj: Mapping[str, Any]) -> str:
     """Return Pulumi's id of an object: ``namespace/name``, or the name alone."""
     meta = metadata(obj)
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-def split_identity(found: str) -> tuple[str | None, str]:
+def parse_resource_id(found: str) -> tuple[str | None, str]:
     """Return namespace and name of Pulumi's id."""
     namespace, slash, name = found.partition("/")
     return (namespace, name) if slash else (None, namespace)
@@ -130,7 +130,7 @@ def normalize(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def imported_inputs(live: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs that would have made a live object, as far as one can tell: all but what servers fill in."""
+    """Return the inputs that would have made a live object, as far as one can report: all but what servers fill in."""
     inputs = normalize({key: value for key, value in live.items() if key != "status"})
     annotations = {
         key: value

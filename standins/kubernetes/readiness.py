@@ -1,4 +1,4 @@
-"""When an object counts as ready: pure rules on its newest state, one a kind, as the vendor's provider waits."""
+"""Readiness rules: one pure function for each kind, equivalent to the await logic of the vendor's provider."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from standins.kubernetes.objects import SKIP_AWAIT, WAIT_FOR, annotation
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an object is."""
+    """The readiness of an object."""
 
     ready: bool
     message: str = ""
-    """What is missing."""
+    """Why the object is not ready."""
     failed: bool = False
-    """It will not become ready any more."""
+    """Whether the object can no longer become ready."""
 
 
 Rule = Callable[[ReadOnlyObject], Progress]
@@ -28,31 +28,31 @@ READY = Progress(ready=True)
 
 
 class WaitForError(ValueError):
-    """A ``pulumi.com/waitFor`` annotation that cannot be understood."""
+    """The annotation ``pulumi.com/waitFor`` is malformed."""
 
 
 def rule_for(inputs: ReadOnlyObject, live: ReadOnlyObject) -> Rule | None:
-    """Return the rule an object is waited for with, None where it is ready as soon as it exists.
+    """Return the readiness rule of an object, or None if it is ready as soon as it exists.
 
-    The annotations ``pulumi.com/skipAwait`` and ``pulumi.com/waitFor`` go before the kind's own rule.
+    The annotations ``pulumi.com/skipAwait`` and ``pulumi.com/waitFor`` take precedence over the rule of the kind.
 
     Raises:
         WaitForError: the annotation is malformed.
     """
     if annotation(inputs, SKIP_AWAIT) == "true":
         return None
-    wanted = annotation(inputs, WAIT_FOR)
-    if wanted:
-        return _custom(wanted)
+    expression = annotation(inputs, WAIT_FOR)
+    if expression:
+        return _custom(expression)
     return _RULES.get(f"{live.get('apiVersion')}/{live.get('kind')}")
 
 
-def _custom(wanted: str) -> Rule:
+def _custom(value: str) -> Rule:
     try:
-        listed = json.loads(wanted)
+        listed = json.loads(value)
     except ValueError:
-        listed = wanted
-    expressions = listed if isinstance(listed, list) else [wanted]
+        listed = value
+    expressions = listed if isinstance(listed, list) else [value]
     if not expressions:
         raise WaitForError(f"{WAIT_FOR}: at least one condition must be specified")
     checks = [_check(str(expression)) for expression in expressions]
@@ -78,37 +78,37 @@ def _check(expression: str) -> tuple[str, Callable[[ReadOnlyObject], bool]]:
     raise WaitForError(f'{WAIT_FOR}: expected a "jsonpath=" or "condition=" prefix, got {expression!r}')
 
 
-def _why(obj: ReadOnlyObject, kind: str) -> str:
-    found = find_condition(obj, kind)
-    return ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
+def _reason_and_message(obj: ReadOnlyObject, kind: str) -> str:
+    condition = find_condition(obj, kind)
+    return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
 
 
-def _observed(obj: ReadOnlyObject) -> bool:
-    seen = (obj.get("status") or {}).get("observedGeneration", 0)
-    return int(seen) >= int(obj["metadata"].get("generation", 0))
+def _is_observed(obj: ReadOnlyObject) -> bool:
+    observed = (obj.get("status") or {}).get("observedGeneration", 0)
+    return int(observed) >= int(obj["metadata"].get("generation", 0))
 
 
 def _deployment(obj: ReadOnlyObject) -> Progress:
     spec, status = obj["spec"], obj.get("status") or {}
-    if not _observed(obj):
-        return Progress(False, "the controller has not seen it yet")
-    wanted = spec.get("replicas", 1)
+    if not _is_observed(obj):
+        return Progress(False, "the controller has not observed the latest generation")
+    desired = spec.get("replicas", 1)
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     if spec.get("paused"):
         return READY
-    if updated < wanted:
-        return Progress(False, _with_reason(f"{updated} of {wanted} Pods are of the newest revision", obj))
+    if updated < desired:
+        return Progress(False, _with_reason(f"{updated} of {desired} pods are updated", obj))
     if status.get("replicas", 0) > updated:
-        return Progress(False, f"{status['replicas'] - updated} Pods of an older revision are still there")
-    if available < wanted:
-        return Progress(False, _with_reason(f"{available} of {wanted} Pods are available", obj))
+        return Progress(False, f"{status['replicas'] - updated} pods of an older revision remain")
+    if available < desired:
+        return Progress(False, _with_reason(f"{available} of {desired} pods are available", obj))
     return READY
 
 
 def _with_reason(text: str, obj: ReadOnlyObject) -> str:
     failing = next(
         (
-            _why(obj, str(c["type"]))
+            _reason_and_message(obj, str(c["type"]))
             for c in conditions_of(obj)
             if (c.get("type") == "ReplicaFailure" and c.get("status") == "True")
             or (c.get("type") == "Progressing" and c.get("status") == "False")
@@ -120,65 +120,65 @@ def _with_reason(text: str, obj: ReadOnlyObject) -> str:
 
 def _stateful_set(obj: ReadOnlyObject) -> Progress:
     spec, status = obj["spec"], obj.get("status") or {}
-    if not _observed(obj):
-        return Progress(False, "the controller has not seen it yet")
-    wanted, ready = spec.get("replicas", 1), status.get("readyReplicas", 0)
-    if ready < wanted:
-        return Progress(False, f"{ready} of {wanted} Pods are ready")
+    if not _is_observed(obj):
+        return Progress(False, "the controller has not observed the latest generation")
+    desired, ready = spec.get("replicas", 1), status.get("readyReplicas", 0)
+    if ready < desired:
+        return Progress(False, f"{ready} of {desired} pods are ready")
     strategy = spec.get("updateStrategy") or {}
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if strategy.get("type") != "OnDelete" and not partition:
         updated = status.get("updatedReplicas", 0)
-        if status.get("updateRevision") != status.get("currentRevision") and updated < wanted:
-            return Progress(False, f"{updated} of {wanted} Pods are of the newest revision")
+        if status.get("updateRevision") != status.get("currentRevision") and updated < desired:
+            return Progress(False, f"{updated} of {desired} pods are updated")
     return READY
 
 
 def _daemon_set(obj: ReadOnlyObject) -> Progress:
     status = obj.get("status") or {}
-    if not _observed(obj):
-        return Progress(False, "the controller has not seen it yet")
-    wanted = status.get("desiredNumberScheduled", 0)
+    if not _is_observed(obj):
+        return Progress(False, "the controller has not observed the latest generation")
+    desired = status.get("desiredNumberScheduled", 0)
     if (obj["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
         updated = status.get("updatedNumberScheduled", 0)
-        if updated < wanted:
-            return Progress(False, f"{updated} of {wanted} Pods are of the newest revision")
+        if updated < desired:
+            return Progress(False, f"{updated} of {desired} pods are updated")
     available = status.get("numberAvailable", 0)
-    if available < wanted:
-        return Progress(False, f"{available} of {wanted} Pods are available")
+    if available < desired:
+        return Progress(False, f"{available} of {desired} pods are available")
     return READY
 
 
 def _job(obj: ReadOnlyObject) -> Progress:
     if condition_status(obj, "Failed") == "True":
-        return Progress(False, f"the Job failed: {_why(obj, 'Failed')}", failed=True)
+        return Progress(False, f"the Job failed: {_reason_and_message(obj, 'Failed')}", failed=True)
     if condition_status(obj, "Complete") == "True":
         return READY
     status = obj.get("status") or {}
-    wanted = obj["spec"].get("completions") or obj["spec"].get("parallelism") or 1
-    return Progress(False, f"{status.get('succeeded', 0)} of {wanted} Pods have succeeded")
+    desired = obj["spec"].get("completions") or obj["spec"].get("parallelism") or 1
+    return Progress(False, f"{status.get('succeeded', 0)} of {desired} pods have succeeded")
 
 
 def _pod(obj: ReadOnlyObject) -> Progress:
     phase = (obj.get("status") or {}).get("phase")
     if phase == "Succeeded" or condition_status(obj, "Ready") == "True":
         return READY
-    return Progress(False, pod_trouble(obj) or f"the Pod is {phase or 'Pending'}")
+    return Progress(False, pod_problem(obj) or f"the Pod is {phase or 'Pending'}")
 
 
-def pod_trouble(pod: ReadOnlyObject) -> str:
-    """Say in one line what keeps a Pod from being ready, "" where nothing does."""
+def pod_problem(pod: ReadOnlyObject) -> str:
+    """Return a one-line reason why a Pod is not ready, or ""."""
     if condition_status(pod, "Ready") == "True":
         return ""
     if condition_status(pod, "PodScheduled") == "False":
-        return _why(pod, "PodScheduled")
+        return _reason_and_message(pod, "PodScheduled")
     waiting = [
         f"container {c['name']}: {': '.join(str(state[k]) for k in ('reason', 'message') if state.get(k))}"
         for c in (pod.get("status") or {}).get("containerStatuses") or []
         for state in [(c.get("state") or {}).get("waiting") or (c.get("state") or {}).get("terminated") or {}]
         if state
     ]
-    return "; ".join(waiting) or _why(pod, "Ready")
+    return "; ".join(waiting) or _reason_and_message(pod, "Ready")
 
 
 def _claim(obj: ReadOnlyObject) -> Progress:
@@ -192,8 +192,8 @@ def _volume(obj: ReadOnlyObject) -> Progress:
 
 
 def _quota(obj: ReadOnlyObject) -> Progress:
-    held = (obj.get("status") or {}).get("hard") or {}
-    missing = sorted(set(obj["spec"].get("hard") or {}) - set(held))
+    enforced = (obj.get("status") or {}).get("hard") or {}
+    missing = sorted(set(obj["spec"].get("hard") or {}) - set(enforced))
     return Progress(not missing, f"not yet enforced: {', '.join(missing)}" if missing else "")
 
 
@@ -204,27 +204,29 @@ def _secret(obj: ReadOnlyObject) -> Progress:
 
 
 def _ingress(obj: ReadOnlyObject) -> Progress:
-    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-    return READY if found else Progress(False, "Ingress .status.loadBalancer field was not updated with a hostname/IP")
+    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    return (
+        READY if ingress else Progress(False, "Ingress .status.loadBalancer field was not updated with a hostname/IP")
+    )
 
 
 def _definition(obj: ReadOnlyObject) -> Progress:
     if condition_status(obj, "NamesAccepted") == "False":
-        return Progress(False, _why(obj, "NamesAccepted"))
+        return Progress(False, _reason_and_message(obj, "NamesAccepted"))
     return (
         READY if condition_status(obj, "Established") == "True" else Progress(False, "the kind is not established yet")
     )
 
 
 def _load_balancer(obj: ReadOnlyObject) -> Progress:
-    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-    if obj["spec"].get("type") == "LoadBalancer" and not found:
+    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    if obj["spec"].get("type") == "LoadBalancer" and not ingress:
         return Progress(False, "Service was not allocated an IP address")
     return READY
 
 
 def selects_pods(service: ReadOnlyObject) -> bool:
-    """Return whether a Service is waited for until it has endpoints: not if headless, external or without selector."""
+    """Return whether a Service must have endpoints to be ready: it has a selector and is not headless or external."""
     spec = service["spec"]
     return bool(spec.get("selector")) and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None"
 

@@ -12,7 +12,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from inferstack.engine.properties import UNKNOWN, Properties, decode, encode, has_unknown, redact, reveal
 from standins.kubernetes import check, diff, tokens
-from standins.kubernetes.answers import Context, differences, fail, partially
+from standins.kubernetes.engine import Context, diff_response, fail, fail_partially
 from standins.kubernetes.errors import PartialError
 from standins.kubernetes.helm import (
     Helm,
@@ -24,7 +24,7 @@ from standins.kubernetes.helm import (
     status,
     value_arguments,
 )
-from standins.kubernetes.objects import annotate_secrets, split_identity
+from standins.kubernetes.objects import annotate_secrets, parse_resource_id
 from standins.kubernetes.settings import Settings
 
 _INPUTS = "__inputs"
@@ -68,8 +68,8 @@ class Releases:
         """Compare inputs; another name or namespace makes another release."""
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else reveal(state.get(_INPUTS) or {})
-        found = diff.difference(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
-        return differences(found.changes)
+        found = diff.compare(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
+        return diff_response(found.changes)
 
     async def create(self, request: provider_pb2.CreateRequest, context: Context) -> provider_pb2.CreateResponse:
         """Install a release, or render it in a preview."""
@@ -111,7 +111,7 @@ class Releases:
             space = ["--namespace", namespace]
             try:
                 if verb == "upgrade":
-                    verb = await _clear_way(helm, namespace, name)
+                    verb = await _recover_release(helm, namespace, name)
                 logged_in, chart = await chart_arguments(helm, release)
                 options = [*value_arguments(helm, release), *option_arguments(release, verb, seconds)]
                 await logged_in.run(verb, name, *chart, *options, *space)
@@ -121,7 +121,7 @@ class Releases:
                 if found is None or (verb == "install" and release.get("atomic")):
                     await fail(context, text)
                 live = await _outputs(helm, release, inputs, found)
-                await partially(
+                await fail_partially(
                     context, f"{namespace}/{name}", PartialError(text, live={}, reasons=[text]), encode(live), None
                 )
             found = await status(helm, namespace, name)
@@ -130,7 +130,7 @@ class Releases:
     async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
         """Bring state and inputs up to the release as helm knows it."""
         old = decode(request.inputs)
-        namespace, name = split_identity(request.id)
+        namespace, name = parse_resource_id(request.id)
         namespace = namespace or self.settings.namespace
         async with helm_for(self.settings) as helm:
             try:
@@ -146,12 +146,12 @@ class Releases:
         if old and state not in ("deployed", "superseded", "uninstalling"):
             text = f"Helm release {request.id} is {state}: {(found.get('info') or {}).get('description') or ''}"
             trouble = PartialError(text, live={}, reasons=[text])
-            await partially(context, request.id, trouble, encode(live), encode(marked))
+            await fail_partially(context, request.id, trouble, encode(live), encode(marked))
         return provider_pb2.ReadResponse(id=request.id, properties=encode(live), inputs=encode(marked))
 
     async def delete(self, request: provider_pb2.DeleteRequest, context: Context) -> Empty:
         """Uninstall a release and wait until its objects are gone."""
-        namespace, name = split_identity(request.id)
+        namespace, name = parse_resource_id(request.id)
         state = reveal(decode(request.properties))
         seconds = request.timeout or float(state.get("timeout") or 300)
         arguments = ["--namespace", str(namespace), "--timeout", f"{seconds:g}s"]
@@ -165,7 +165,7 @@ class Releases:
         return Empty()
 
 
-async def _clear_way(helm: Helm, namespace: str, name: str) -> str:
+async def _recover_release(helm: Helm, namespace: str, name: str) -> str:
     """Return the verb that brings a release on: an interrupted or failed one is first put where helm can go on.
 
     An engine that was killed leaves helm's own lock (a ``pending-*`` status) behind. The engine's lock on the stack
@@ -216,7 +216,7 @@ def resource_names(manifest: str, namespace: str) -> dict[str, list[str]]:
         if not isinstance(obj, dict) or "kind" not in obj:
             continue
         gvk = tokens.gvk_of(obj)
-        space = None if tokens.known_scope(gvk) is False else (obj["metadata"].get("namespace") or namespace)
+        space = None if tokens.built_in_scope(gvk) is False else (obj["metadata"].get("namespace") or namespace)
         name = obj["metadata"]["name"]
         names.setdefault(f"{gvk.kind}/{gvk.api_version}", []).append(f"{space}/{name}" if space else name)
     return {kind: sorted(found) for kind, found in sorted(names.items())}

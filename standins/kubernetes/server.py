@@ -16,9 +16,8 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from inferstack.engine import plugin_process
 from inferstack.engine.properties import decode, encode, has_unknown, reveal
 from standins.kubernetes import settings, tokens
-from standins.kubernetes.answers import Context, fail
 from standins.kubernetes.cluster import Cluster
-from standins.kubernetes.host import Host
+from standins.kubernetes.engine import Context, EngineLog, fail
 from standins.kubernetes.manifests import Manifests
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     """One configured provider; the engine starts a process for each provider resource of the program."""
 
     def __init__(self, engine_address: str) -> None:
-        self.host = Host(engine_address)
+        self.engine_log = EngineLog(engine_address)
         self._manifests: Manifests | None = None
         self._releases: Releases | None = None
 
@@ -48,7 +47,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         """Say what this provider understands."""
         del context
         if request.engine_address:
-            self.host = Host(request.engine_address)
+            self.engine_log = EngineLog(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
 
     async def GetPluginInfo(self, request: Empty, context: Context) -> plugin_pb2.PluginInfo:
@@ -96,7 +95,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
             configuration = settings.resolve(dict(request.variables))
         except settings.ConfigurationError as error:
             await fail(context, f"provider kubernetes: {error}", grpc.StatusCode.INVALID_ARGUMENT)
-        self._manifests = Manifests(Cluster(configuration), self.host)
+        self._manifests = Manifests(Cluster(configuration), self.engine_log)
         self._releases = None
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
@@ -110,7 +109,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     async def Attach(self, request: plugin_pb2.PluginAttach, context: Context) -> Empty:
         """Use another engine's address."""
         del context
-        self.host = Host(request.address)
+        self.engine_log = EngineLog(request.address)
         return Empty()
 
     async def Check(self, request: provider_pb2.CheckRequest, context: Context) -> provider_pb2.CheckResponse:
@@ -119,7 +118,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         return await self._for(request.urn).check(request)
 
     async def Diff(self, request: provider_pb2.DiffRequest, context: Context) -> provider_pb2.DiffResponse:
-        """Tell what an update would change."""
+        """Reporter what an update would change."""
         del context
         return await self._for(request.urn).diff(request)
 

@@ -1,4 +1,4 @@
-"""Pulumi's type tokens, and what Kubernetes calls the same thing."""
+"""Pulumi's type tokens and URNs, and the Kubernetes kinds that they stand for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
-# Kinds that belong to no namespace, in the API groups every server has. The scope of other kinds is asked for.
+# Cluster-scoped kinds of the API groups that every server has. Discovery returns the scope of other kinds.
 _CLUSTER_SCOPED = frozenset(
     {
         "APIService",
@@ -80,26 +80,26 @@ def name_of(urn: str) -> str:
 
 
 def gvk_of_token(token: str) -> Gvk:
-    """Return what a type token such as ``kubernetes:apps/v1:Deployment`` stands for.
+    """Return the kind of a type token such as ``kubernetes:apps/v1:Deployment``.
 
     Raises:
-        ValueError: it is no token of a Kubernetes kind.
+        ValueError: the token is not that of a Kubernetes kind.
     """
     parts = token.split(":")
     if len(parts) != 3 or "/" not in parts[1]:
-        raise ValueError(f"{token!r} is no token of a Kubernetes kind such as kubernetes:apps/v1:Deployment")
+        raise ValueError(f"{token!r} is not the token of a Kubernetes kind, such as kubernetes:apps/v1:Deployment")
     group, _, version = parts[1].partition("/")
     return Gvk("" if group == "core" else group, version, parts[2])
 
 
 def gvk_of(obj: dict[str, Any]) -> Gvk:
-    """Return group, version and kind of an object that names them."""
+    """Return the group, version and kind of an object."""
     group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
     return Gvk("" if group == "core" else group, version, str(obj.get("kind") or ""))
 
 
 def is_patch(urn: str, kind: str) -> bool:
-    """Return whether a resource is a ``*Patch``: its token says Patch and the kind of its object does not."""
+    """Return whether a resource is a ``*Patch``: its token ends with Patch and the kind of its object does not."""
     return type_of(urn).endswith("Patch") and not kind.endswith("Patch")
 
 
@@ -110,12 +110,12 @@ def is_list(urn: str) -> bool:
 
 
 def is_built_in(group: str) -> bool:
-    """Return whether a group comes with every API server."""
+    """Return whether a group is built into every API server."""
     return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
 
 
-def known_scope(gvk: Gvk) -> bool | None:
-    """Return whether a kind is namespaced, or None where only the server can know."""
+def built_in_scope(gvk: Gvk) -> bool | None:
+    """Return whether a kind is namespaced, or None if only the server knows."""
     if gvk.group in _BUILT_IN_GROUPS or (gvk.group.endswith(".k8s.io") and gvk.kind in _CLUSTER_SCOPED):
         return gvk.kind not in _CLUSTER_SCOPED
     return None

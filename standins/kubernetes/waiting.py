@@ -1,4 +1,4 @@
-"""Wait until an object is ready, or say what it lacks."""
+"""Await the readiness of an object, or report why it is not ready."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from inferstack.apimachinery.objects import Object
 from inferstack.k8s import ApiError, UnknownKindError
 from standins.kubernetes import readiness
 from standins.kubernetes.cluster import Cluster
-from standins.kubernetes.errors import REACHING, PartialError, explain
+from standins.kubernetes.errors import CONNECTION_ERRORS, PartialError, explain
 from standins.kubernetes.objects import SKIP_AWAIT, TIMEOUT, WAIT_FOR, annotation
 
-Tell = Callable[[str], Awaitable[None]]
-"""Shows one line beside the resource while it is waited for."""
+Reporter = Callable[[str], Awaitable[None]]
+"""Shows a status line for the resource while its readiness is awaited."""
 
 _DEFAULT_TIMEOUT_S = 600.0
 
 
-def timeout_of(inputs: Mapping[str, Any], custom: float) -> float:
-    """Return how many seconds to wait: ``customTimeouts``, the annotation, else ten minutes."""
+def await_timeout(inputs: Mapping[str, Any], custom: float) -> float:
+    """Return the timeout in seconds: ``customTimeouts``, the annotation, or ten minutes."""
     if custom:
         return custom
-    given = annotation(inputs, TIMEOUT)
+    value = annotation(inputs, TIMEOUT)
     try:
-        return float(int(given)) if given else _DEFAULT_TIMEOUT_S
+        return float(int(value)) if value else _DEFAULT_TIMEOUT_S
     except ValueError:
         return _DEFAULT_TIMEOUT_S
 
 
-async def until_ready(cluster: Cluster, inputs: Object, live: Object, custom: float, tell: Tell) -> Object:
-    """Wait until an applied object is ready and return its newest state.
+async def await_readiness(cluster: Cluster, inputs: Object, live: Object, custom: float, report: Reporter) -> Object:
+    """Wait until an applied object is ready and return its latest state.
 
     Raises:
-        PartialError: it is not ready in time, or never will be.
+        PartialError: the object failed, or is not ready within the timeout.
     """
     try:
         rule = readiness.rule_for(inputs, live)
@@ -44,64 +44,69 @@ async def until_ready(cluster: Cluster, inputs: Object, live: Object, custom: fl
         raise PartialError(str(error), live=live, reasons=[str(error)]) from error
     if rule is None:
         return live
-    seconds = timeout_of(inputs, custom)
-    newest = live
+    seconds = await_timeout(inputs, custom)
+    latest = live
     try:
         async with asyncio.timeout(seconds):
-            rule = await _adapted(cluster, live, rule)
+            rule = await _effective_rule(cluster, live, rule)
             if not rule(live).ready:
-                newest = await _watch(cluster, live, rule, tell)
+                latest = await _watch(cluster, live, rule, report)
             if _waits_for_endpoints(inputs, live):
-                await _endpoints(cluster, live, tell)
+                await _await_endpoints(cluster, live, report)
     except TimeoutError:
-        reasons = await reasons_for(cluster, newest if newest is not live else await _fresh(cluster, live), rule)
+        reasons = await unready_reasons(cluster, latest if latest is not live else await _reread(cluster, live), rule)
         text = f"timed out after {seconds:g} s waiting for {live['kind']} {live['metadata']['name']!r}: " + "; ".join(
             reasons
         )
-        raise PartialError(text, live=newest, reasons=reasons) from None
+        raise PartialError(text, live=latest, reasons=reasons) from None
     except (ApiError, UnknownKindError, aiohttp.ClientError) as error:
         text = f"waiting for {live['kind']} {live['metadata']['name']!r}: {explain(error)}"
-        raise PartialError(text, live=newest, reasons=[text]) from error
-    await tell("")
-    return newest
+        raise PartialError(text, live=latest, reasons=[text]) from error
+    await report("")
+    return latest
 
 
-async def _adapted(cluster: Cluster, live: Object, rule: readiness.Rule) -> readiness.Rule:
-    """Take a claim for ready that waits for its first consumer."""
+async def _effective_rule(cluster: Cluster, live: Object, rule: readiness.Rule) -> readiness.Rule:
+    """Return the rule, which treats a claim that waits for its first consumer as ready."""
     if live["kind"] != "PersistentVolumeClaim" or rule(live).ready:
         return rule
     name = live["spec"].get("storageClassName")
     if not name:
         return rule
-    found = await (await cluster.client()).find("storage.k8s.io/v1", "StorageClass", name)
-    if found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer":
+    storage_class = await (await cluster.client()).find("storage.k8s.io/v1", "StorageClass", name)
+    if storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
         return lambda _: readiness.READY
     return rule
 
 
-async def _watch(cluster: Cluster, live: Object, rule: readiness.Rule, tell: Tell) -> Object:
+async def _watch(cluster: Cluster, live: Object, rule: readiness.Rule, report: Reporter) -> Object:
     meta = live["metadata"]
     reported = ""
 
-    def over(obj: Object | None) -> bool:
+    def is_ready(obj: Object | None) -> bool:
         nonlocal reported
         if obj is None:
-            raise PartialError("it was deleted while it was waited for", live=live, reasons=["deleted meanwhile"])
+            raise PartialError("the object was deleted while awaiting its readiness", live=live, reasons=["deleted"])
         progress = rule(obj)
         if progress.failed:
             raise PartialError(progress.message, live=obj, reasons=[progress.message])
         if progress.message and progress.message != reported:
             reported = progress.message
-            telling.add(task := asyncio.ensure_future(tell(reported)))
-            task.add_done_callback(telling.discard)
+            pending_reports.add(task := asyncio.ensure_future(report(reported)))
+            task.add_done_callback(pending_reports.discard)
         return progress.ready
 
-    telling: set[asyncio.Future[None]] = set()
+    pending_reports: set[asyncio.Future[None]] = set()
     watches = await cluster.watches()
-    found = await watches.until(
-        live["apiVersion"], live["kind"], meta.get("namespace"), meta["name"], over, since=meta.get("resourceVersion")
+    ready = await watches.until(
+        live["apiVersion"],
+        live["kind"],
+        meta.get("namespace"),
+        meta["name"],
+        is_ready,
+        since=meta.get("resourceVersion"),
     )
-    return found or live
+    return ready or live
 
 
 def _waits_for_endpoints(inputs: Object, live: Object) -> bool:
@@ -114,28 +119,28 @@ def _waits_for_endpoints(inputs: Object, live: Object) -> bool:
     )
 
 
-async def _endpoints(cluster: Cluster, live: Object, tell: Tell) -> None:
-    """Wait until the Service's endpoints are written and none of them is still starting."""
+async def _await_endpoints(cluster: Cluster, live: Object, report: Reporter) -> None:
+    """Wait until the Service's Endpoints exist and none of them is unready."""
 
-    def settled(obj: Object | None) -> bool:
+    def all_ready(obj: Object | None) -> bool:
         return obj is not None and not any(part.get("notReadyAddresses") for part in obj.get("subsets") or [])
 
-    await tell("Finding Pods to direct traffic to")
+    await report("Finding Pods to direct traffic to")
     meta = live["metadata"]
-    await (await cluster.watches()).until("v1", "Endpoints", meta["namespace"], meta["name"], settled)
+    await (await cluster.watches()).until("v1", "Endpoints", meta["namespace"], meta["name"], all_ready)
 
 
-async def _fresh(cluster: Cluster, live: Object) -> Object:
+async def _reread(cluster: Cluster, live: Object) -> Object:
     meta = live["metadata"]
     try:
         client = await cluster.client()
         return await client.find(live["apiVersion"], live["kind"], meta["name"], meta.get("namespace")) or live
-    except (ApiError, *REACHING):
+    except (ApiError, *CONNECTION_ERRORS):
         return live
 
 
-async def reasons_for(cluster: Cluster, live: Object, rule: readiness.Rule) -> list[str]:
-    """Say what an object lacks, down to the Pods that its selector finds."""
+async def unready_reasons(cluster: Cluster, live: Object, rule: readiness.Rule) -> list[str]:
+    """Return the reasons why an object is not ready, including those of the Pods that it selects."""
     progress = rule(live)
     reasons = [progress.message] if progress.message else []
     if live["kind"] == "Service" and not reasons:
@@ -147,22 +152,22 @@ async def reasons_for(cluster: Cluster, live: Object, rule: readiness.Rule) -> l
     labels = selector.get("matchLabels") if isinstance(selector.get("matchLabels"), dict) else None
     if live["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job") and labels:
         reasons += await _pod_reasons(cluster, live["metadata"]["namespace"], labels)
-    return reasons or ["it did not become ready"]
+    return reasons or ["the object did not become ready"]
 
 
 async def _pod_reasons(cluster: Cluster, namespace: str, labels: Mapping[str, str]) -> list[str]:
     try:
-        found = await (await cluster.client()).list(
+        pods = await (await cluster.client()).list(
             "v1", "Pod", namespace, labels=",".join(f"{key}={value}" for key, value in labels.items())
         )
-    except (ApiError, *REACHING):
+    except (ApiError, *CONNECTION_ERRORS):
         return []
-    troubles: dict[str, list[str]] = {}
-    for pod in found["items"]:
-        trouble = readiness.pod_trouble(pod)
-        if trouble:
-            troubles.setdefault(trouble, []).append(pod["metadata"]["name"])
+    problems: dict[str, list[str]] = {}
+    for pod in pods["items"]:
+        problem = readiness.pod_problem(pod)
+        if problem:
+            problems.setdefault(problem, []).append(pod["metadata"]["name"])
     return [
-        f"[Pod {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}]: {trouble}"
-        for trouble, names in troubles.items()
+        f"[Pod {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}]: {problem}"
+        for problem, names in problems.items()
     ]

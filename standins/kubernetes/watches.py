@@ -1,4 +1,4 @@
-"""Waiting for objects: one list and one watch for each kind and namespace, however many objects are waited for."""
+"""Shared watches: one list and one watch for each kind and namespace, regardless of the number of awaited objects."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from inferstack.k8s import ApiError, KubeClient, UnknownKindError, is_missing
 
 Key = tuple[str, str, str | None]
 Condition = Callable[[Object | None], bool]
-"""Takes the newest state of the object (None: it does not exist) and tells whether the wait is over."""
+"""Takes the latest state of the object, None if it does not exist, and returns whether the wait is over."""
 
 
 class OutageError(aiohttp.ClientConnectionError):
-    """The API server has been away for longer than one that restarts."""
+    """The API server has been unreachable for longer than a restart takes."""
 
 
-# An API server that restarts is back by then, also on a busy machine.
+# A restart of the API server takes less, also on a busy machine.
 _OUTAGE_S = 20.0
-# So long a server that has just started may not serve a kind that it knows.
+# A server that has just started may not serve a known kind for this long.
 _MISSING_S = 5.0
-# Objects of one kind come one after another: a watch is kept a moment for the next.
+# Objects of a kind are often awaited one after another, so a watch is kept for a moment.
 _LINGER_S = 1.0
 
 
@@ -33,7 +33,7 @@ class _Waiter:
     name: str
     condition: Condition
     since: int
-    """Older states are passed over: they are from before the change that is waited for."""
+    """Older states are ignored: they precede the awaited change."""
     done: asyncio.Future[Object | None]
 
 
@@ -43,12 +43,12 @@ class _Stream:
     objects: dict[str, Object] = field(default_factory=dict)
     listed: bool = False
     version: int = 0
-    """Resource version up to which we know what exists."""
+    """Resource version up to which ``objects`` is current."""
     task: asyncio.Task[None] | None = None
 
 
 class Watches:
-    """All watches, with a client of their own; each lives while something waits on it."""
+    """All watches, with a separate client. A watch lasts as long as something waits on it."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -64,14 +64,14 @@ class Watches:
         *,
         since: str | None = None,
     ) -> Object | None:
-        """Wait until a condition on one object holds and return the object; cancel to stop waiting.
+        """Wait until a condition on an object holds and return the object. Cancel the call to stop waiting.
 
-        States with a resource version before ``since`` are passed over.
+        States with a resource version before ``since`` are ignored.
 
         Raises:
-            ApiError: the server refuses the watch.
-            UnknownKindError: the kind is gone.
-            OutageError: it does not answer any more.
+            ApiError: the server rejects the watch.
+            UnknownKindError: the server no longer serves the kind.
+            OutageError: the server does not respond.
         """
         stream = self._streams.setdefault((api_version, kind, namespace), _Stream())
         waiter = _Waiter(name, condition, int(since or 0), asyncio.get_running_loop().create_future())
@@ -105,40 +105,40 @@ class Watches:
     async def _follow(self, key: Key, stream: _Stream) -> None:
         api_version, kind, namespace = key
         clock = asyncio.get_running_loop().time
-        away: float | None = None
+        outage_start: float | None = None
         try:
             while True:
                 try:
                     since = await self._list(key, stream)
-                    away = None
+                    outage_start = None
                     async for event, obj in self._client.watch(api_version, kind, namespace, since=since):
                         _note(stream, event, obj)
                 except (aiohttp.ClientError, TimeoutError, ApiError, UnknownKindError) as error:
-                    # 410: the server has forgotten where we were. 429 and 5xx: it is starting, or has too much to do.
+                    # 410: the resource version is too old. 429 and 5xx: the server is starting or overloaded.
                     if isinstance(error, ApiError) and error.code not in (404, 410, 429) and error.code < 500:
                         raise
-                    away = clock() if away is None else away
-                    # A kind that is not served: one that went, or a server that is starting and has yet to read it.
-                    if is_missing(error) and clock() - away > _MISSING_S:
+                    outage_start = clock() if outage_start is None else outage_start
+                    # A kind is not served if it was deleted, or for a moment after the server's start.
+                    if is_missing(error) and clock() - outage_start > _MISSING_S:
                         raise
-                    if clock() - away > _OUTAGE_S:
-                        raise OutageError(f"no answer for {_OUTAGE_S:g} s, last: {error}") from error
-                # Only after the server ended the watch or went away; it may be starting again.
+                    if clock() - outage_start > _OUTAGE_S:
+                        raise OutageError(f"no response for {_OUTAGE_S:g} s, last error: {error}") from error
+                # The server ended the watch or is unreachable; it may be restarting.
                 await asyncio.sleep(0.2)
-        except Exception as error:  # noqa: BLE001  # handed to all who wait: without it they would wait for ever
+        except Exception as error:  # noqa: BLE001  # passed to all waiters, which would otherwise never finish
             for waiter in stream.waiters:
                 if not waiter.done.done():
                     waiter.done.set_exception(error)
             self._streams.pop(key, None)
 
     async def _list(self, key: Key, stream: _Stream) -> str:
-        found = await self._client.list(*key)
-        stream.objects = {item["metadata"]["name"]: item for item in found["items"]}
+        listed = await self._client.list(*key)
+        stream.objects = {item["metadata"]["name"]: item for item in listed["items"]}
         stream.listed = True
-        stream.version = int(found["metadata"]["resourceVersion"])
+        stream.version = int(listed["metadata"]["resourceVersion"])
         for name in {waiter.name for waiter in stream.waiters}:
             _check(stream, name)
-        return str(found["metadata"]["resourceVersion"])
+        return str(listed["metadata"]["resourceVersion"])
 
 
 def _note(stream: _Stream, event: str, obj: Object) -> None:
@@ -157,13 +157,13 @@ def _check(stream: _Stream, name: str) -> None:
     obj = stream.objects.get(name)
     for waiter in stream.waiters:
         if waiter.name == name and not waiter.done.done():
-            # Without the object, what counts is how far we have read: it may be newer than that, not deleted.
+            # An absent object was deleted only if the stream has reached the awaited version.
             if (stream.version if obj is None else int(obj["metadata"]["resourceVersion"])) < waiter.since:
                 continue
             try:
-                over = waiter.condition(obj)
-            except Exception as error:  # noqa: BLE001  # handed to the one who waits, who knows what it means
+                is_done = waiter.condition(obj)
+            except Exception as error:  # noqa: BLE001  # passed to the waiter, which handles it
                 waiter.done.set_exception(error)
             else:
-                if over:
+                if is_done:
                     waiter.done.set_result(obj)

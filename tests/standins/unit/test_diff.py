@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inferstack.engine.properties import UNKNOWN
-from standins.kubernetes.diff import Change, difference, force_new, parse, render
+from standins.kubernetes.diff import Change, compare, force_new, parse, render
 from standins.kubernetes.tokens import Gvk
 
 IDENTITY = ("metadata.name", "metadata.namespace")
@@ -31,42 +31,42 @@ IDENTITY = ("metadata.name", "metadata.namespace")
     ],
 )
 def test_changes_are_listed_by_path(old: dict[str, Any], new: dict[str, Any], changes: dict[str, str]) -> None:
-    assert {path: change.kind for path, change in difference(old, new, ()).changes.items()} == changes
+    assert {path: change.kind for path, change in compare(old, new, ()).changes.items()} == changes
 
 
 def test_replacement_deletes_first_only_with_the_same_name() -> None:
     named = {"metadata": {"name": "n", "namespace": "s"}, "data": {"a": "1"}}
     changed = {**named, "data": {"a": "2"}}
-    changes = difference(named, changed, (*IDENTITY, "data"))
+    changes = compare(named, changed, (*IDENTITY, "data"))
     assert changes.changes == {"data.a": Change("update", replace=True)}
     assert changes.delete_first
-    assert difference(named, named, IDENTITY).delete_first
+    assert compare(named, named, IDENTITY).delete_first
     moved = {"metadata": {"name": "n", "namespace": "t"}, "data": {"a": "1"}}
-    assert not difference(named, moved, IDENTITY).delete_first
+    assert not compare(named, moved, IDENTITY).delete_first
     auto = {"metadata": {"name": "n-1", "annotations": {"pulumi.com/autonamed": "true"}}, "data": {"a": "1"}}
-    assert not difference(auto, {**auto, "data": {"a": "2"}}, (*IDENTITY, "data")).delete_first
+    assert not compare(auto, {**auto, "data": {"a": "2"}}, (*IDENTITY, "data")).delete_first
 
 
 def test_change_above_or_below_a_force_new_field_replaces() -> None:
-    forcing = ("spec.selector", "spec.containers[*].image")
+    force_new_fields = ("spec.selector", "spec.containers[*].image")
     old = {"spec": {"selector": {"matchLabels": {"a": "1"}}, "containers": [{"image": "x", "name": "n"}]}}
     inside = {"spec": {"selector": {"matchLabels": {"a": "2"}}, "containers": [{"image": "x", "name": "m"}]}}
-    assert difference(old, inside, forcing).replaces == ["spec.selector.matchLabels.a"]
-    assert difference(
-        old, {"spec": {**old["spec"], "containers": [{"image": "y", "name": "n"}]}}, forcing
+    assert compare(old, inside, force_new_fields).replaces == ["spec.selector.matchLabels.a"]
+    assert compare(
+        old, {"spec": {**old["spec"], "containers": [{"image": "y", "name": "n"}]}}, force_new_fields
     ).replaces == ["spec.containers[0].image"]
-    assert difference({}, old, forcing).replaces == ["spec"]
+    assert compare({}, old, force_new_fields).replaces == ["spec"]
 
 
 def test_ignored_paths_are_not_compared() -> None:
     old = {"spec": {"replicas": 1, "containers": [{"image": "x"}, {"image": "y"}]}}
     new = {"spec": {"replicas": 2, "containers": [{"image": "z"}, {"image": "z"}]}}
-    assert set(difference(old, new, (), ("spec.replicas",)).changes) == {
+    assert set(compare(old, new, (), ("spec.replicas",)).changes) == {
         "spec.containers[0].image",
         "spec.containers[1].image",
     }
-    assert set(difference(old, new, (), ("spec.containers[*].image",)).changes) == {"spec.replicas"}
-    assert not difference(old, new, (), ("spec",)).changes
+    assert set(compare(old, new, (), ("spec.containers[*].image",)).changes) == {"spec.replicas"}
+    assert not compare(old, new, (), ("spec",)).changes
 
 
 @pytest.mark.parametrize("text", ["a.b[0].c", 'a["x.y/z"].b', "a", "a[10][1]", 'a["q\\"q"]', "a[*].b"])

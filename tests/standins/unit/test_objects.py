@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inferstack.engine.properties import UNKNOWN, Secret
-from standins.kubernetes import check, fields, objects, tokens
+from standins.kubernetes import check, managed_fields, objects, tokens
 
 URN = "urn:pulumi:stack::project::a:b:C$kubernetes:apps/v1:Deployment::my::name"
 
@@ -92,7 +92,7 @@ def test_tokens_of_kinds() -> None:
     assert tokens.name_of(URN) == "my::name"
     assert tokens.gvk_of_token("kubernetes:core/v1:Pod") == tokens.Gvk("", "v1", "Pod")
     assert str(tokens.gvk_of_token("kubernetes:batch/v1:Job")) == "batch/v1/Job"
-    with pytest.raises(ValueError, match="no token of a Kubernetes kind"):
+    with pytest.raises(ValueError, match="kubernetes:Pod"):
         tokens.gvk_of_token("kubernetes:Pod")
 
 
@@ -118,7 +118,7 @@ def test_patch_resources_differ_from_kinds_named_patch(token: str, kind: str, *,
     ],
 )
 def test_scopes_of_built_in_kinds(gvk: tokens.Gvk, *, scope: bool | None) -> None:
-    assert tokens.known_scope(gvk) is scope
+    assert tokens.built_in_scope(gvk) is scope
 
 
 def test_lists_of_built_in_kinds_only() -> None:
@@ -128,16 +128,16 @@ def test_lists_of_built_in_kinds_only() -> None:
 
 def test_names_come_from_the_seed_or_the_autonaming_proposal() -> None:
     urn = "urn:pulumi:s::p::kubernetes:core/v1:ConfigMap::settings"
-    first = check.with_name({}, {}, urn, b"seed", None)
-    assert first == check.with_name({}, {}, urn, b"seed", None)
-    assert first != check.with_name({}, {}, urn, b"other", None)
-    assert check.with_name({}, {}, urn, b"", "proposed")["metadata"]["name"] == "proposed"
-    assert check.with_name({}, first, urn, b"x", None)["metadata"] == first["metadata"]
+    first = check.assign_name({}, {}, urn, b"seed", None)
+    assert first == check.assign_name({}, {}, urn, b"seed", None)
+    assert first != check.assign_name({}, {}, urn, b"other", None)
+    assert check.assign_name({}, {}, urn, b"", "proposed")["metadata"]["name"] == "proposed"
+    assert check.assign_name({}, first, urn, b"x", None)["metadata"] == first["metadata"]
     with pytest.raises(check.InputError, match="autonaming is disabled"):
-        check.with_name({}, {}, urn, b"", "")
+        check.assign_name({}, {}, urn, b"", "")
     with pytest.raises(check.InputError, match="generateName"):
-        check.with_name({"metadata": {"generateName": "x"}}, {}, urn, b"", None)
-    assert check.with_name({"metadata": {"name": UNKNOWN}}, {}, urn, b"", None) == {"metadata": {"name": UNKNOWN}}
+        check.assign_name({"metadata": {"generateName": "x"}}, {}, urn, b"", None)
+    assert check.assign_name({"metadata": {"name": UNKNOWN}}, {}, urn, b"", None) == {"metadata": {"name": UNKNOWN}}
 
 
 def test_update_takes_over_fields_of_the_creation() -> None:
@@ -152,9 +152,9 @@ def test_update_takes_over_fields_of_the_creation() -> None:
             ]
         },
     }
-    ours, *rest = fields.taken_over(live, "mine") or []
+    ours, *rest = managed_fields.upgrade_managed_fields(live, "mine") or []
     assert (ours["manager"], ours["operation"]) == ("mine", "Apply")
     assert ours["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}}}
     assert [entry["manager"] for entry in rest] == ["other", "kubectl"]
-    assert fields.taken_over({"metadata": {"managedFields": rest[:1]}}, "mine") is None
-    assert fields.owners(live, ("data", "c")) == {"other"}
+    assert managed_fields.upgrade_managed_fields({"metadata": {"managedFields": rest[:1]}}, "mine") is None
+    assert managed_fields.field_managers(live, ("data", "c")) == {"other"}

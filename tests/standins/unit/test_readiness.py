@@ -6,7 +6,7 @@ import pytest
 
 from inferstack.apimachinery.objects import Object
 from standins.kubernetes import jsonpath
-from standins.kubernetes.readiness import WaitForError, pod_trouble, rule_for, selects_pods
+from standins.kubernetes.readiness import WaitForError, pod_problem, rule_for, selects_pods
 
 
 def obj(kind: str, spec: Object, status: Object, generation: int = 1) -> Object:
@@ -22,12 +22,12 @@ def obj(kind: str, spec: Object, status: Object, generation: int = 1) -> Object:
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        ({"observedGeneration": 1}, "has not seen it"),
-        ({"observedGeneration": 2, "updatedReplicas": 1}, "1 of 2 Pods are of the newest revision"),
-        ({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 3}, "1 Pods of an older revision"),
+        ({"observedGeneration": 1}, "has not observed"),
+        ({"observedGeneration": 2, "updatedReplicas": 1}, "1 of 2 pods are updated"),
+        ({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 3}, "1 pods of an older revision"),
         (
             {"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 1},
-            "1 of 2 Pods are available",
+            "1 of 2 pods are available",
         ),
         ({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}, ""),
     ],
@@ -77,10 +77,10 @@ def test_readiness_of_other_workloads(kind: str, spec: Object, status: Object, *
 
 def test_pod_problems_are_summarised() -> None:
     waiting = {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
-    assert pod_trouble({"status": {"containerStatuses": [waiting]}}) == "container c: ImagePullBackOff: no such image"
+    assert pod_problem({"status": {"containerStatuses": [waiting]}}) == "container c: ImagePullBackOff: no such image"
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
-    assert pod_trouble({"status": {"conditions": [refused]}}) == "Unschedulable: 0/3 nodes"
-    assert pod_trouble({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}) == ""
+    assert pod_problem({"status": {"conditions": [refused]}}) == "Unschedulable: 0/3 nodes"
+    assert pod_problem({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}) == ""
 
 
 @pytest.mark.parametrize(

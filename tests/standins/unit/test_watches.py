@@ -73,7 +73,7 @@ async def test_long_outage_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "_OUTAGE_S", 0.5)
     client = FlakyClient(listing(1), aiohttp.ClientConnectionError("refused"))
     async with asyncio.timeout(10):
-        with pytest.raises(OutageError, match=r"no answer for 0\.5 s, last: refused"):
+        with pytest.raises(OutageError, match=r"0\.5 s.*refused"):
             await wait_for(client)
 
 
