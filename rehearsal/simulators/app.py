@@ -113,7 +113,7 @@ async def run(options: Options) -> None:
             # Before these lists are in, "no policy" would take every label and resource off.
             await policies.policies.synced.wait()
             await policies.config_maps.synced.wait()
-            await sriov.known()
+            await sriov.wait_for_states()
             await nodes.run()
 
         parts = [policies.run(), play_nodes(), readiness.run(), pods.run(), *(player.run() for player in players)]

@@ -1,1 +1,4 @@
-"""The simulated SR-IOV network operator: virtual functions, node states, drains and networks."""
+"""The simulated SR-IOV network operator: virtual functions, node states, drains and networks.
+
+It writes its own objects, NetworkAttachmentDefinitions, and annotations and cordons of nodes; it evicts pods.
+"""

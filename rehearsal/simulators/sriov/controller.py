@@ -1,7 +1,7 @@
-"""The SR-IOV network operator with its daemon on each node: policies become virtual functions, node after node.
+"""The SR-IOV network operator and its daemons: applies policies to the nodes, in order of the drains.
 
-`policies` decides what to configure and `drain` in which order; this module reads and writes. All that must be
-remembered is on the objects, so another agent goes on where one was killed.
+`policies` computes what to configure and `drain` the next step; this module reads and writes objects. All state is on
+the objects, so that a restarted agent continues.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from rehearsal.hardware import HardwareError, hardware_of
 from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.sriov import drain as sriov_drain
 from rehearsal.simulators.sriov import policies as sriov_policies
-from rehearsal.simulators.sriov.drain import CURRENT_STATE, DESIRED_STATE, IDLE, NODE_STATE, Do, Situation
-from rehearsal.simulators.sriov.eviction import evict, leaving
+from rehearsal.simulators.sriov.drain import CURRENT_STATE, DESIRED_STATE, IDLE, NODE_STATE, Action, StepContext
+from rehearsal.simulators.sriov.eviction import evict, pods_to_evict
 from rehearsal.simulators.sriov.policies import API_VERSION, NAMESPACE
 
 STATE = "SriovNetworkNodeState"
 CONFIG = "default"
 FINALIZER = "operatorconfig.finalizers.sriovnetwork.openshift.io"
 OFFERED = "rehearsal.inferstack.dev/resources"
-"""On a node's state: JSON of what its device plugin offers, by full resource name."""
+"""Annotation of a SriovNetworkNodeState: JSON of the resources that the device plugin advertises."""
 PLUGIN_LABEL = "sriovnetwork.openshift.io/device-plugin"
-_USUAL_NODES = {"node-role.kubernetes.io/worker": "", "kubernetes.io/os": "linux"}
-"""Where the daemon runs if the configuration does not say."""
+_DEFAULT_NODE_SELECTOR = {"node-role.kubernetes.io/worker": "", "kubernetes.io/os": "linux"}
+"""Node selector of the daemon if the configuration has none."""
 _CONFIG_KEY = "config"
 
 log = logging.getLogger("sriov-operator")
 
 
 class SriovController:
-    """Play the operator for all simulated nodes with ports that can be cut.
+    """Simulates the operator for all nodes with ports for virtual functions.
 
     Args:
         kube: connected client.
-        on_change: called with the name of a node whose resources changed.
-        seconds: how long a node takes to be set up, its drain aside.
+        on_change: called with the name of a node when its resources change.
+        seconds: duration of a node's configuration, without its drain.
     """
 
     def __init__(self, kube: KubeClient, *, on_change: Callable[[str], None], seconds: float = 0.5) -> None:
         self._kube, self._on_change, self._seconds = kube, on_change, seconds
-        # One worker: how many nodes are away is counted and then added to.
+        # One worker, because counting unavailable nodes and adding one must be atomic.
         self._queue = WorkQueue(self._reconcile, workers=1, name="sriov-operator")
         self._ready_since: dict[str, float] = {}
         self._nodes = Informer(kube, "v1", "Node", on_change=self._node_changed, prune=_prune_node)
@@ -65,7 +65,7 @@ class SriovController:
         }
 
     def _of(self, kind: str, on_change: Callable[[Object | None, Object | None], None]) -> Informer:
-        # The kinds come with the operator's chart. Objects in other namespaces mean nothing to it.
+        # The operator's chart installs the kinds. The operator ignores objects in other namespaces.
         return Informer(self._kube, API_VERSION, kind, namespace=NAMESPACE, on_change=on_change, optional=True)
 
     async def run(self) -> None:
@@ -76,13 +76,13 @@ class SriovController:
             group.create_task(self._queue.run())
 
     def functions(self, name: str) -> Mapping[str, int]:
-        """Return what a node's device plugin offers now, by full resource name."""
+        """Return the virtual functions that a node's device plugin advertises, by full resource name."""
         state = self._states.objects.get(f"{NAMESPACE}/{name}")
         offered: dict[str, int] = json.loads(_annotation(state, OFFERED) or "{}") if state else {}
         return offered
 
-    async def known(self) -> None:
-        """Return once it is known what the nodes offer; before, nothing must be taken from them."""
+    async def wait_for_states(self) -> None:
+        """Wait until the advertised resources are known; before that, no resource may be removed from a node."""
         await self._states.synced.wait()
 
     def _node_changed(self, before: Object | None, after: Object | None) -> None:
@@ -103,9 +103,9 @@ class SriovController:
                 self._queue.add(key_of(node))
 
     def _config(self) -> Object | None:
-        """Return the configuration, None where there is none or it is on its way out."""
-        found = self._configs.objects.get(f"{NAMESPACE}/{CONFIG}")
-        return None if found is None or found["metadata"].get("deletionTimestamp") else found
+        """Return the configuration, None if there is none or it is terminating."""
+        config = self._configs.objects.get(f"{NAMESPACE}/{CONFIG}")
+        return None if config is None or config["metadata"].get("deletionTimestamp") else config
 
     async def _reconcile(self, key: str) -> float | None:
         if not all(informer.synced.is_set() for informer in self.informers.values()):
@@ -114,25 +114,25 @@ class SriovController:
             return await (self._reconcile_config() if key == _CONFIG_KEY else self._reconcile_node(key))
         except ApiError as error:
             if error.not_found:
-                return None  # went meanwhile, of which the watch will tell
+                return None  # deleted meanwhile; the watch reports it
             raise
 
     async def _reconcile_config(self) -> float | None:
-        found = self._configs.objects.get(f"{NAMESPACE}/{CONFIG}")
-        if found is None:
+        config = self._configs.objects.get(f"{NAMESPACE}/{CONFIG}")
+        if config is None:
             return None
-        finalizers = found["metadata"].get("finalizers") or []
-        if not found["metadata"].get("deletionTimestamp"):
+        finalizers = config["metadata"].get("finalizers") or []
+        if not config["metadata"].get("deletionTimestamp"):
             if FINALIZER not in finalizers:
-                await self._patch_config(found, [*finalizers, FINALIZER])
+                await self._patch_config(config, [*finalizers, FINALIZER])
         elif self._states.objects:
-            return 0.2  # each is taken back by its node's turn
+            return 0.2  # the reconciliation of each node removes its state
         elif FINALIZER in finalizers:
-            await self._patch_config(found, [each for each in finalizers if each != FINALIZER])
+            await self._patch_config(config, [each for each in finalizers if each != FINALIZER])
         return None
 
-    async def _patch_config(self, found: Object, finalizers: list[str]) -> None:
-        version = {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
+    async def _patch_config(self, config: Object, finalizers: list[str]) -> None:
+        version = {key: config["metadata"][key] for key in ("uid", "resourceVersion")}
         body = {"metadata": {**version, "finalizers": finalizers}}
         patched = await self._kube.patch(
             API_VERSION, "SriovOperatorConfig", CONFIG, body, NAMESPACE, field_manager=FIELD_MANAGER
@@ -145,26 +145,26 @@ class SriovController:
             config = self._config()
             if node is None or config is None or not _selected(config, node) or not node["ports"]:
                 if state is not None:
-                    await self._take_back(name, node, state)
+                    await self._remove_state(name, node, state)
                 self._ready_since.pop(name, None)
                 return None
             if state is None:
-                await self._introduce(config, node)
+                await self._create_state(config, node)
                 continue
-            wait = await self._go_on(config, node, state)
+            wait = await self._advance(config, node, state)
             if wait != 0.0:
                 return wait
         return 0.0
 
-    async def _take_back(self, name: str, node: Object | None, state: Object) -> None:
-        """Remove the state of a node that is not the operator's any more; a node that was away is put into service."""
+    async def _remove_state(self, name: str, node: Object | None, state: Object) -> None:
+        """Delete the state of a node that the operator no longer manages, and uncordon a node in a drain."""
         if node is not None and _annotation(state, CURRENT_STATE) not in (None, IDLE) and node["cordoned"]:
             await self._patch_node(name, {"spec": {"unschedulable": None}})
         await self._kube.delete(
             API_VERSION, STATE, name, NAMESPACE, propagation="Background", uid=state["metadata"]["uid"]
         )
 
-    async def _introduce(self, config: Object, node: Object) -> None:
+    async def _create_state(self, config: Object, node: Object) -> None:
         owner = {"apiVersion": API_VERSION, "kind": "SriovOperatorConfig", "name": CONFIG,
                  "uid": config["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True}  # fmt: skip
         meta = {
@@ -173,59 +173,59 @@ class SriovController:
             "annotations": {CURRENT_STATE: IDLE, DESIRED_STATE: IDLE},
             "ownerReferences": [owner],
         }
-        made = {"apiVersion": API_VERSION, "kind": STATE, "metadata": meta, "spec": {}}
+        new_state = {"apiVersion": API_VERSION, "kind": STATE, "metadata": meta, "spec": {}}
         try:
-            self._states.remember(await self._kube.create(made, field_manager=FIELD_MANAGER))
+            self._states.remember(await self._kube.create(new_state, field_manager=FIELD_MANAGER))
         except ApiError as error:
             if error.code != 409:
                 raise
-            # It is there and the watch is behind.
+            # It exists, and the watch lags behind.
             self._states.remember(await self._kube.get(API_VERSION, STATE, key_of(node), NAMESPACE))
 
-    async def _go_on(self, config: Object, node: Object, state: Object) -> float | None:
-        """Do one step for a node; 0.0 where another follows at once."""
+    async def _advance(self, config: Object, node: Object, state: Object) -> float | None:
+        """Action one step for a node; 0.0 where another follows at once."""
         name, labels = key_of(node), node["metadata"].get("labels") or {}
         pool = sriov_drain.pool_of(labels, pools := sriov_drain.parse_pools(self._pools.objects.values()))
         if pool is None:
-            log.warning("%s: is in more than one SriovNetworkPoolConfig", name)
+            log.warning("%s: selected by more than one SriovNetworkPoolConfig", name)
             return None
-        found = sriov_policies.discover(node["ports"])
+        ports = sriov_policies.discover(node["ports"])
         spec: Object = {}
-        if asked := sriov_policies.wanted(self._policies.objects.values(), labels, found):
-            spec["interfaces"] = asked
+        if interfaces := sriov_policies.desired_interfaces(self._policies.objects.values(), labels, ports):
+            spec["interfaces"] = interfaces
         if pool.rdma_mode:
             spec["system"] = {"rdmaMode": pool.rdma_mode}
         if spec != (state.get("spec") or {}):
             await self._patch_state(name, state, {"spec": {**dict.fromkeys(state.get("spec") or {}), **spec}})
             return 0.0
-        enabled = "Enabled" if asked else "Disabled"
+        enabled = "Enabled" if interfaces else "Disabled"
         if labels.get(PLUGIN_LABEL) != enabled or NODE_STATE not in node["metadata"]["annotations"]:
             answer = _annotation(node, NODE_STATE) or IDLE
             meta = {"labels": {PLUGIN_LABEL: enabled}, "annotations": {NODE_STATE: answer}}
             await self._patch_node(name, {"metadata": meta})
             return 0.0
         goal: Object = {
-            "interfaces": sriov_policies.configured(found, asked),
+            "interfaces": sriov_policies.configured(ports, interfaces),
             "system": {"rdmaMode": pool.rdma_mode or "shared"},
         }
         prefix = offered_prefix(config)
-        offered = json.dumps(sriov_policies.resources(prefix, goal["interfaces"], asked))
+        offered = json.dumps(sriov_policies.resources(prefix, goal["interfaces"], interfaces))
         status = state.get("status") or {}
         if "interfaces" not in status:
-            # The daemon's first look: ports as they are, nothing cut.
-            fresh = {"interfaces": found, "system": {"rdmaMode": "shared"}, "syncStatus": sriov_drain.SUCCEEDED}
-            await self._patch_status(name, state, fresh)
+            # The daemon's first report: ports without virtual functions.
+            initial = {"interfaces": ports, "system": {"rdmaMode": "shared"}, "syncStatus": sriov_drain.SUCCEEDED}
+            await self._patch_status(name, state, initial)
             return 0.0
         differs = any(status.get(key) != value for key, value in goal.items())
-        failure = sriov_policies.shortage(found, asked)
+        failure = sriov_policies.shortage(ports, interfaces)
         if not differs and failure is None and offered != (_annotation(state, OFFERED) or "{}"):
-            # A resource was renamed: the device plugin starts anew, the ports are as they were.
+            # A resource was renamed: the device plugin restarts, the ports stay.
             await self._patch_state(name, state, {"metadata": {"annotations": {OFFERED: offered}}})
             return 0.0
-        step = sriov_drain.next_step(await self._situation(config, node, state, pool, pools, goal, failure, differs))
-        return await self._act(step, node, state, goal, offered)
+        step = sriov_drain.next_step(await self._step_context(config, node, state, pool, pools, goal, failure, differs))
+        return await self._execute(step, node, state, goal, offered)
 
-    async def _situation(
+    async def _step_context(
         self,
         config: Object,
         node: Object,
@@ -235,81 +235,81 @@ class SriovController:
         goal: Object,
         failure: str | None,
         differs: bool,
-    ) -> Situation:
+    ) -> StepContext:
         name, status = key_of(node), state.get("status") or {}
-        answered = _annotation(state, CURRENT_STATE) or IDLE
-        drains = not config["spec"].get("disableDrain", False)
-        ready = differs and failure is None and (answered == sriov_drain.DRAINED or not drains)
+        current_state = _annotation(state, CURRENT_STATE) or IDLE
+        drain_enabled = not config["spec"].get("disableDrain", False)
+        ready = differs and failure is None and (current_state == sriov_drain.DRAINED or not drain_enabled)
         clock = asyncio.get_running_loop().time()
         since = self._ready_since.setdefault(name, clock) if ready else self._ready_since.pop(name, None)
         reboot = (status.get("system") or {}).get("rdmaMode", "shared") != goal["system"]["rdmaMode"]
         pods = 0
-        if answered == sriov_drain.DRAINING and node["cordoned"]:
-            pods = len(await leaving(self._kube, name, offered_prefix(config), everything=reboot))
-        return Situation(
+        if current_state == sriov_drain.DRAINING and node["cordoned"]:
+            pods = len(await pods_to_evict(self._kube, name, offered_prefix(config), all_pods=reboot))
+        return StepContext(
             differs=differs,
             reboot=reboot,
             failure=failure,
-            drains=drains,
-            asked=_annotation(node, NODE_STATE) or IDLE,
-            answered=answered,
-            sync=status.get("syncStatus", ""),
-            error=status.get("lastSyncError", ""),
+            drain_enabled=drain_enabled,
+            requested_state=_annotation(node, NODE_STATE) or IDLE,
+            current_state=current_state,
+            sync_status=status.get("syncStatus", ""),
+            last_sync_error=status.get("lastSyncError", ""),
             cordoned=node["cordoned"],
-            turn=differs and answered == IDLE and self._turn(pool, pools),
+            disruption_allowed=differs and current_state == IDLE and self._disruption_allowed(pool, pools),
             pods=pods,
             elapsed=None if since is None else clock - since,
             seconds=self._seconds,
         )
 
-    def _turn(self, pool: sriov_drain.Pool, pools: list[sriov_drain.Pool]) -> bool:
-        """Tell whether one more node of a pool may go."""
+    def _disruption_allowed(self, pool: sriov_drain.Pool, pools: list[sriov_drain.Pool]) -> bool:
+        """Return whether one more node of a pool may become unavailable."""
         members = [
             name
             for name, node in self._nodes.objects.items()
             if sriov_drain.pool_of(node["metadata"].get("labels") or {}, pools) == pool
         ]
         states = [self._states.objects.get(f"{NAMESPACE}/{name}") for name in members]
-        away = sum(_annotation(state, CURRENT_STATE) not in (None, IDLE) for state in states if state)
+        unavailable = sum(_annotation(state, CURRENT_STATE) not in (None, IDLE) for state in states if state)
         allowed = sriov_drain.limit(pool, len(members))
-        return allowed is None or away < allowed
+        return allowed is None or unavailable < allowed
 
-    async def _act(
+    async def _execute(
         self, step: sriov_drain.Step, node: Object, state: Object, goal: Object, offered: str
     ) -> float | None:
         name = key_of(node)
-        if step.do is Do.NOTHING:
+        if step.action is Action.NOTHING:
             return None
-        if step.do is Do.WAIT:
+        if step.action is Action.WAIT:
             return max(step.seconds, 0.01)
-        if step.do is Do.EVICT:
+        if step.action is Action.EVICT:
             prefix = offered_prefix(self._config())
             reboot = _annotation(node, NODE_STATE) == sriov_drain.REBOOT
-            await evict(self._kube, await leaving(self._kube, name, prefix, everything=reboot))
+            await evict(self._kube, await pods_to_evict(self._kube, name, prefix, all_pods=reboot))
             return step.seconds
-        if step.do is Do.TELL:
+        if step.action is Action.SET_SYNC_STATUS:
             if step.error:
                 log.warning("%s: %s", name, step.error)
             await self._patch_status(name, state, {"syncStatus": step.value, "lastSyncError": step.error or None})
-        elif step.do is Do.ASK:
+        elif step.action is Action.REQUEST_STATE:
             await self._patch_node(name, {"metadata": {"annotations": {NODE_STATE: step.value}}})
             await self._patch_state(name, state, {"metadata": {"annotations": {DESIRED_STATE: step.value}}})
-        elif step.do is Do.ANSWER:
+        elif step.action is Action.SET_CURRENT_STATE:
             await self._patch_state(name, state, {"metadata": {"annotations": {CURRENT_STATE: step.value}}})
             if step.value == IDLE:
-                self._wake_waiting()
-        elif step.do is Do.CORDON:
+                self._requeue_waiting()
+        elif step.action is Action.CORDON:
             await self._patch_node(name, {"spec": {"unschedulable": True}})
-        elif step.do is Do.UNCORDON:
+        elif step.action is Action.UNCORDON:
             await self._patch_node(name, {"spec": {"unschedulable": None}})
-        elif step.do is Do.SET_UP:
-            log.info("%s: virtual functions set up: %s", name, offered)
-            # The resources first: who reads Succeeded finds them on their way.
+        elif step.action is Action.CONFIGURE:
+            log.info("%s: configured virtual functions: %s", name, offered)
+            # The resources first, so that a client that sees Succeeded finds them.
             await self._patch_state(name, state, {"metadata": {"annotations": {OFFERED: offered}}})
             await self._patch_status(name, state, goal)
         return 0.0
 
-    def _wake_waiting(self) -> None:
+    def _requeue_waiting(self) -> None:
         for state in self._states.objects.values():
             if _annotation(state, DESIRED_STATE) not in (None, IDLE):
                 self._queue.add(state["metadata"]["name"])
@@ -322,7 +322,7 @@ class SriovController:
         before = _annotation(self._states.objects.get(f"{NAMESPACE}/{name}"), OFFERED)
         patched = await self._kube.patch(API_VERSION, STATE, name, body, NAMESPACE, field_manager=FIELD_MANAGER)
         self._states.remember(patched)
-        # `remember` is ahead of the watch, which then sees no change.
+        # After `remember`, the watch event shows no change.
         if _annotation(patched, OFFERED) != before:
             self._on_change(name)
 
@@ -336,13 +336,13 @@ class SriovController:
 
 
 def offered_prefix(config: Object | None) -> str:
-    """Return the domain of the operator's resources; the chart's default where the configuration does not tell."""
+    """Return the resource prefix of the operator's configuration, or the chart's default."""
     return _annotation(config, RESOURCE_PREFIX) or "openshift.io"
 
 
 def _selected(config: Object, node: Object) -> bool:
     labels = node["metadata"].get("labels") or {}
-    selector = config["spec"].get("configDaemonNodeSelector") or _USUAL_NODES
+    selector = config["spec"].get("configDaemonNodeSelector") or _DEFAULT_NODE_SELECTOR
     return all(labels.get(key) == value for key, value in selector.items())
 
 
@@ -356,7 +356,7 @@ def _prune_node(node: Object) -> Object:
     try:
         hardware = hardware_of(node)
     except HardwareError:
-        hardware = None  # the node controller complains of it
+        hardware = None  # the node controller logs it
     kept = {key: meta[key] for key in ("name", "uid", "resourceVersion", "labels") if key in meta}
     state = _annotation(node, NODE_STATE)
     return {

@@ -1,4 +1,4 @@
-"""When a node is drained, set up and taken back into service; pure.
+"""The state machine of a node: drain, configuration of virtual functions, return to service; pure.
 
 Follows the drain controller and the daemon of sriov-network-operator v1.6.0, and their annotations: the daemon asks
 (``state`` on the node, ``desired-state`` on its SriovNetworkNodeState), the controller answers (``current-state``).
@@ -21,114 +21,118 @@ SUCCEEDED, IN_PROGRESS, FAILED = "Succeeded", "InProgress", "Failed"
 _POLL = 0.2
 
 
-class Do(enum.Enum):
-    """One step."""
+class Action(enum.Enum):
+    """An action of the operator or its daemon."""
 
     NOTHING = enum.auto()
     WAIT = enum.auto()
-    TELL = enum.auto()
+    SET_SYNC_STATUS = enum.auto()
     """Write syncStatus and lastSyncError."""
-    ASK = enum.auto()
-    """Write what the daemon wants on node and state."""
-    ANSWER = enum.auto()
-    """Write what the controller answers."""
+    REQUEST_STATE = enum.auto()
+    """Write the daemon's requested state to the node and its SriovNetworkNodeState."""
+    SET_CURRENT_STATE = enum.auto()
+    """Write the drain controller's current state."""
     CORDON = enum.auto()
     UNCORDON = enum.auto()
     EVICT = enum.auto()
-    SET_UP = enum.auto()
-    """Cut the ports as asked."""
+    CONFIGURE = enum.auto()
+    """Create the virtual functions."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What to do next."""
+    """The next action."""
 
-    do: Do
+    action: Action
     value: str = ""
-    """Of TELL, ASK and ANSWER."""
+    """Value of SET_SYNC_STATUS, REQUEST_STATE and SET_CURRENT_STATE."""
     error: str = ""
-    """Of TELL."""
+    """Error of SET_SYNC_STATUS."""
     seconds: float = 0.0
-    """Of WAIT, and after EVICT."""
+    """Delay of WAIT, and after EVICT."""
 
 
 @dataclass(frozen=True)
-class Situation:
-    """A node as last seen."""
+class StepContext:
+    """The observed state of a node."""
 
     differs: bool
-    """Whether its ports are not as asked."""
+    """Whether the ports differ from the policies."""
     reboot: bool
-    """Whether what differs takes a reboot."""
+    """Whether the change requires a reboot."""
     failure: str | None
-    """Why it cannot be done."""
-    drains: bool
+    """Reason why the policies cannot be applied."""
+    drain_enabled: bool
     """False with ``disableDrain``."""
-    asked: str
+    requested_state: str
     """``state`` of the node."""
-    answered: str
+    current_state: str
     """``current-state`` of its SriovNetworkNodeState."""
-    sync: str
-    error: str
+    sync_status: str
+    last_sync_error: str
     cordoned: bool
-    turn: bool
-    """Whether the pool lets one more node go."""
+    disruption_allowed: bool
+    """Whether the pool's maxUnavailable permits one more node."""
     pods: int
-    """Pods that must leave first."""
+    """Number of pods to evict."""
     elapsed: float | None
-    """Seconds since the node was found ready to be set up; None before."""
+    """Seconds since the node became ready for configuration; None before."""
     seconds: float
-    """How long that takes."""
+    """Duration of the configuration in seconds."""
 
 
-def next_step(now: Situation) -> Step:
-    """Return the one step that brings a node nearer to what is asked."""
+def next_step(now: StepContext) -> Step:
+    """Return the next step from the observed towards the desired state."""
     work = now.differs and now.failure is None
-    if now.answered == IDLE:
+    if now.current_state == IDLE:
         return _idle(now, work=work)
     if not work:
-        return _back(now)
-    if now.answered == DRAINED:
-        return _set_up(now)
+        return _return_to_service(now)
+    if now.current_state == DRAINED:
+        return _configure(now)
     if not now.cordoned:
-        return Step(Do.CORDON)
-    return Step(Do.EVICT, seconds=_POLL) if now.pods else Step(Do.ANSWER, DRAINED)
+        return Step(Action.CORDON)
+    return Step(Action.EVICT, seconds=_POLL) if now.pods else Step(Action.SET_CURRENT_STATE, DRAINED)
 
 
-def _idle(now: Situation, *, work: bool) -> Step:
+def _idle(now: StepContext, *, work: bool) -> Step:
     if not work:
-        if now.asked != IDLE:
-            return Step(Do.ASK, IDLE)
-        return _tell(now)
-    if now.sync != IN_PROGRESS:
-        # A failure of before stays told until it is mended.
-        return Step(Do.TELL, IN_PROGRESS, now.error)
-    if not now.drains:
-        return _set_up(now)
+        if now.requested_state != IDLE:
+            return Step(Action.REQUEST_STATE, IDLE)
+        return _report(now)
+    if now.sync_status != IN_PROGRESS:
+        # Keep the last error until the node is configured.
+        return Step(Action.SET_SYNC_STATUS, IN_PROGRESS, now.last_sync_error)
+    if not now.drain_enabled:
+        return _configure(now)
     want = REBOOT if now.reboot else DRAIN
-    if now.asked != want:
-        return Step(Do.ASK, want)
-    return Step(Do.ANSWER, DRAINING) if now.turn else Step(Do.WAIT, seconds=1.0)
+    if now.requested_state != want:
+        return Step(Action.REQUEST_STATE, want)
+    return Step(Action.SET_CURRENT_STATE, DRAINING) if now.disruption_allowed else Step(Action.WAIT, seconds=1.0)
 
 
-def _set_up(now: Situation) -> Step:
+def _configure(now: StepContext) -> Step:
     waited = now.elapsed or 0.0
-    return Step(Do.WAIT, seconds=now.seconds - waited) if waited < now.seconds else Step(Do.SET_UP)
+    return Step(Action.WAIT, seconds=now.seconds - waited) if waited < now.seconds else Step(Action.CONFIGURE)
 
 
-def _back(now: Situation) -> Step:
-    """Return the node to service: it is set up, or nothing is asked of it any more."""
-    if now.asked != IDLE:
-        return Step(Do.ASK, IDLE)
-    told = _tell(now)
-    if told.do is not Do.NOTHING:
-        return told
-    return Step(Do.UNCORDON) if now.cordoned else Step(Do.ANSWER, IDLE)
+def _return_to_service(now: StepContext) -> Step:
+    """Return the node to service: it is configured, or there is nothing left to configure."""
+    if now.requested_state != IDLE:
+        return Step(Action.REQUEST_STATE, IDLE)
+    report = _report(now)
+    if report.action is not Action.NOTHING:
+        return report
+    return Step(Action.UNCORDON) if now.cordoned else Step(Action.SET_CURRENT_STATE, IDLE)
 
 
-def _tell(now: Situation) -> Step:
+def _report(now: StepContext) -> Step:
     status, error = (FAILED, now.failure) if now.failure else (SUCCEEDED, "")
-    return Step(Do.NOTHING) if (now.sync, now.error) == (status, error) else Step(Do.TELL, status, error)
+    return (
+        Step(Action.NOTHING)
+        if (now.sync_status, now.last_sync_error) == (status, error)
+        else Step(Action.SET_SYNC_STATUS, status, error)
+    )
 
 
 @dataclass(frozen=True)
@@ -142,11 +146,11 @@ class Pool:
 
 
 DEFAULT_POOL = Pool("", {}, 1, None)
-"""Of nodes that are in none."""
+"""The pool of nodes that no SriovNetworkPoolConfig selects."""
 
 
 def parse_pools(configs: Iterable[Mapping[str, Any]]) -> list[Pool]:
-    """Return the pools; those for Open vSwitch offload are none."""
+    """Return the pools, without those for Open vSwitch offload."""
     return [
         Pool(
             config["metadata"]["name"],
@@ -160,15 +164,15 @@ def parse_pools(configs: Iterable[Mapping[str, Any]]) -> list[Pool]:
 
 
 def pool_of(labels: Mapping[str, str], pools: Sequence[Pool]) -> Pool | None:
-    """Return a node's pool, the default one where it is in none; None where it is in several: then nothing is done."""
-    found = [pool for pool in pools if matches(pool.selector, labels)]
-    if len(found) > 1:
+    """Return a node's pool, or the default pool; None if several pools select the node, which is an error."""
+    matching = [pool for pool in pools if matches(pool.selector, labels)]
+    if len(matching) > 1:
         return None
-    return found[0] if found else DEFAULT_POOL
+    return matching[0] if matching else DEFAULT_POOL
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Tell whether a LabelSelector means a node; an empty one means all."""
+    """Return whether a LabelSelector matches labels; an empty selector matches all."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
     return all(_holds(each, labels) for each in selector.get("matchExpressions") or ())
@@ -176,17 +180,17 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     value, values = labels.get(expression["key"]), expression.get("values") or ()
-    held = {
+    results = {
         "In": value in values,
         "NotIn": value not in values,
         "Exists": value is not None,
         "DoesNotExist": value is None,
     }
-    return held.get(expression["operator"], False)
+    return results.get(expression["operator"], False)
 
 
 def limit(pool: Pool, nodes: int) -> int | None:
-    """Return how many of a pool's nodes may be away; None: all. Percentages are rounded down, as the operator does."""
+    """Return how many nodes of a pool may be unavailable; None for all. Percentages round down, as in the operator."""
     share = pool.max_unavailable
     if share is None:
         return None

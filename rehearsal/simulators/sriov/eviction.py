@@ -1,4 +1,4 @@
-"""Pods that a drain for SR-IOV moves away: those with virtual functions, and all before a reboot."""
+"""Eviction of pods in an SR-IOV drain: pods with virtual functions, or all pods before a reboot."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _MIRROR = "kubernetes.io/config.mirror"
 _TOO_MANY_REQUESTS = 429
 
 
-async def leaving(kube: KubeClient, node: str, prefix: str, *, everything: bool) -> list[Object]:
-    """Return the pods that must leave a node, those on their way out included.
+async def pods_to_evict(kube: KubeClient, node: str, prefix: str, *, all_pods: bool) -> list[Object]:
+    """Return the pods of a node to evict, including terminating ones.
 
     Args:
         kube: connected client.
-        node: its name.
-        prefix: domain of the operator's resources.
-        everything: whether the node is to reboot.
+        node: name of the node.
+        prefix: prefix of the operator's resources.
+        all_pods: whether the node reboots.
     """
     pods = (await kube.list("v1", "Pod", fields=f"spec.nodeName={node}"))["items"]
-    return [pod for pod in pods if must_leave(pod, prefix, everything=everything)]
+    return [pod for pod in pods if must_evict(pod, prefix, all_pods=all_pods)]
 
 
-def must_leave(pod: Object, prefix: str, *, everything: bool) -> bool:
-    """Tell whether a drain moves a pod: not those of DaemonSets, which come back at once, nor static ones."""
+def must_evict(pod: Object, prefix: str, *, all_pods: bool) -> bool:
+    """Return whether a drain evicts a pod; pods of DaemonSets and static pods stay."""
     meta = pod["metadata"]
-    stays = any(owner["kind"] == "DaemonSet" for owner in meta.get("ownerReferences") or ())
-    if stays or _MIRROR in (meta.get("annotations") or {}):
+    is_daemon = any(owner["kind"] == "DaemonSet" for owner in meta.get("ownerReferences") or ())
+    if is_daemon or _MIRROR in (meta.get("annotations") or {}):
         return False
-    return everything or any(
+    return all_pods or any(
         resource.startswith(prefix)
         for container in pod["spec"]["containers"]
         for resource in (container.get("resources") or {}).get("requests") or ()
@@ -38,7 +38,7 @@ def must_leave(pod: Object, prefix: str, *, everything: bool) -> bool:
 
 
 async def evict(kube: KubeClient, pods: Iterable[Object]) -> None:
-    """Ask for the eviction of pods; what a PodDisruptionBudget keeps is asked for again by the caller."""
+    """Evict pods; the caller retries evictions that a PodDisruptionBudget refuses."""
     for pod in pods:
         meta = pod["metadata"]
         if meta.get("deletionTimestamp"):

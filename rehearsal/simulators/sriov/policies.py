@@ -1,7 +1,7 @@
-"""How policies cut the ports of a node; pure.
+"""Computes the virtual functions of a node from the policies; pure.
 
-Follows sriov-network-operator v1.6.0: ``api/v1/helper.go`` for how policies meet, ``pkg/host/internal/sriov`` for what
-the daemon makes of it, ``controllers/sriovnetworknodepolicy_controller.go`` for the resources.
+Follows sriov-network-operator v1.6.0: ``api/v1/helper.go`` for merging policies, ``pkg/host/internal/sriov`` for
+the daemon, ``controllers/sriovnetworknodepolicy_controller.go`` for the resources.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from rehearsal.hardware import Port
 API_VERSION = "sriovnetwork.openshift.io/v1"
 NAMESPACE = "sriov-network-operator"
 _MTU = {"eth": 1500, "ib": 2044}
-"""Of a port that nobody set up."""
+"""MTU of an unconfigured port."""
 
 
 def discover(ports: Sequence[Port]) -> list[Object]:
-    """Return the ports as the daemon finds them before anything is cut."""
+    """Return the ports as the daemon discovers them, without virtual functions."""
     return [_port(port, index) for index, port in enumerate(ports)]
 
 
 def _port(port: Port, index: int) -> Object:
-    known = next(iter(nics.find(port.vendor, port.device_id)), None)
+    nic = next(iter(nics.find(port.vendor, port.device_id)), None)
     return {
         "pciAddress": f"0000:{0x10 + 4 * index:02x}:00.0",
         "name": port.name,
         "vendor": port.vendor,
         "deviceID": port.device_id,
-        "driver": known.driver if known else "unknown",
+        "driver": nic.driver if nic else "unknown",
         "linkType": port.link_type.upper(),
         "linkAdminState": "up",
         "linkSpeed": "100000 Mb/s",
@@ -42,16 +42,18 @@ def _port(port: Port, index: int) -> Object:
     }
 
 
-def wanted(policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str], found: Sequence[Object]) -> list[Object]:
+def desired_interfaces(
+    policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str], found: Sequence[Object]
+) -> list[Object]:
     """Return ``spec.interfaces`` of a node's state.
 
-    Policies are taken from the highest number to the lowest, which so has the last word; of equal ones by name. Where
-    two leave each other's functions alone, both hold.
+    Policies apply in order of descending priority number and name, so that the lowest number wins. Policies whose
+    functions do not overlap all apply.
 
     Args:
-        policies: all of the operator's namespace.
-        labels: of the node.
-        found: its ports.
+        policies: all policies of the operator's namespace.
+        labels: labels of the node.
+        found: discovered ports of the node.
     """
     ports: dict[str, Object] = {}
     last = None
@@ -60,10 +62,12 @@ def wanted(policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str], fou
         if any(labels.get(key) != value for key, value in spec["nodeSelector"].items()):
             continue
         for port in found:
-            if spec["numVfs"] > 0 and _fits(spec["nicSelector"], port):
-                made = _interface(policy, port)
+            if spec["numVfs"] > 0 and _nic_matches(spec["nicSelector"], port):
+                interface = _interface(policy, port)
                 before = ports.get(port["pciAddress"])
-                ports[port["pciAddress"]] = _merged(before, made, equal=last == _priority(policy)) if before else made
+                ports[port["pciAddress"]] = (
+                    _merged(before, interface, equal=last == _priority(policy)) if before else interface
+                )
         last = _priority(policy)
     return [ports[port["pciAddress"]] for port in found if port["pciAddress"] in ports]
 
@@ -72,10 +76,10 @@ def _priority(policy: Mapping[str, Any]) -> int:
     return int(policy["spec"].get("priority", 0))
 
 
-def _fits(selector: Mapping[str, Any], port: Object) -> bool:
+def _nic_matches(selector: Mapping[str, Any], port: Object) -> bool:
     names = [text.partition("#")[0] for text in selector.get("pfNames") or ()]
     if not any(selector.get(key) for key in ("vendor", "deviceID", "pfNames", "rootDevices")):
-        return False  # an empty selector, and one by OpenStack's network, means no port here
+        return False  # an empty selector, or one by OpenStack network, matches no port
     return (
         selector.get("vendor") in (None, "", port["vendor"])
         and selector.get("deviceID") in (None, "", port["deviceID"])
@@ -95,26 +99,26 @@ def _interface(policy: Mapping[str, Any], port: Object) -> Object:
     }
     if spec.get("isRdma"):
         group["isRdma"] = True
-    made = {"pciAddress": port["pciAddress"], "name": port["name"], "numVfs": spec["numVfs"], "vfGroups": [group]}
+    interface = {"pciAddress": port["pciAddress"], "name": port["name"], "numVfs": spec["numVfs"], "vfGroups": [group]}
     for key in ("linkType", "eSwitchMode", "mtu"):
         if spec.get(key):
-            made[key] = spec[key]
+            interface[key] = spec[key]
     if spec.get("mtu"):
         group["mtu"] = spec["mtu"]
-    return made
+    return interface
 
 
-def _merged(before: Object, made: Object, *, equal: bool) -> Object:
-    (own,) = made["vfGroups"]
+def _merged(before: Object, interface: Object, *, equal: bool) -> Object:
+    (own,) = interface["vfGroups"]
     kept = [
         group
         for group in before["vfGroups"]
         if group["resourceName"] != own["resourceName"] and not _overlap(group["vfRange"], own["vfRange"])
     ]
-    merged = {**made, "vfGroups": [own, *kept]}
+    merged = {**interface, "vfGroups": [own, *kept]}
     if kept or equal:
-        merged["numVfs"] = max(before["numVfs"], made["numVfs"])
-        if mtu := max(before.get("mtu", 0), made.get("mtu", 0)):
+        merged["numVfs"] = max(before["numVfs"], interface["numVfs"])
+        if mtu := max(before.get("mtu", 0), interface.get("mtu", 0)):
             merged["mtu"] = mtu
     return merged
 
@@ -124,13 +128,13 @@ def _span(text: str) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _overlap(one: str, other: str) -> bool:
-    mine, theirs = _span(one), _span(other)
-    return ranges.Range("", mine.start, mine.stop - 1).overlaps(ranges.Range("", theirs.start, theirs.stop - 1))
+def _overlap(first: str, second: str) -> bool:
+    a, b = _span(first), _span(second)
+    return ranges.Range("", a.start, a.stop - 1).overlaps(ranges.Range("", b.start, b.stop - 1))
 
 
 def shortage(found: Sequence[Object], asked: Sequence[Object]) -> str | None:
-    """Return what the daemon says of a port that holds fewer functions than it is asked for."""
+    """Return the daemon's error if a port supports fewer functions than requested."""
     held = {port["pciAddress"]: port.get("totalvfs", 0) for port in found}
     for port in asked:
         if port["numVfs"] > held[port["pciAddress"]]:
@@ -142,7 +146,7 @@ def shortage(found: Sequence[Object], asked: Sequence[Object]) -> str | None:
 
 
 def configured(found: Sequence[Object], asked: Sequence[Object]) -> list[Object]:
-    """Return ``status.interfaces`` once the daemon has done what is asked; ``found`` is as `discover` returns it."""
+    """Return ``status.interfaces`` after configuration; ``found`` is the result of `discover`."""
     by_address = {port["pciAddress"]: port for port in asked}
     return [_configured(port, by_address.get(port["pciAddress"])) for port in found]
 
@@ -150,53 +154,53 @@ def configured(found: Sequence[Object], asked: Sequence[Object]) -> list[Object]
 def _configured(port: Object, asked: Object | None) -> Object:
     if asked is None:
         return port
-    made = {
+    state = {
         **port,
         "numVfs": asked["numVfs"],
         "mtu": max(port["mtu"], asked.get("mtu", 0)),
         "linkType": str(asked.get("linkType", port["linkType"])).upper(),
         "eSwitchMode": asked.get("eSwitchMode", port["eSwitchMode"]),
     }
-    known = next(iter(nics.find(port["vendor"], port["deviceID"])), None)
-    made["Vfs"] = [
+    nic = next(iter(nics.find(port["vendor"], port["deviceID"])), None)
+    state["Vfs"] = [
         {
             "vfID": number,
             "pciAddress": _function(port["pciAddress"], number),
             "vendor": port["vendor"],
-            "deviceID": known.vf_device if known else port["deviceID"],
-            "driver": _driver(group, known),
-            "mtu": group.get("mtu", made["mtu"]) if group else made["mtu"],
+            "deviceID": nic.vf_device if nic else port["deviceID"],
+            "driver": _driver(group, nic),
+            "mtu": group.get("mtu", state["mtu"]) if group else state["mtu"],
         }
         for number in range(asked["numVfs"])
         for group in [next((g for g in asked["vfGroups"] if number in _span(g["vfRange"])), None)]
     ]
-    return made
+    return state
 
 
-def _driver(group: Object | None, known: nics.Nic | None) -> str:
+def _driver(group: Object | None, nic: nics.Nic | None) -> str:
     if group and group["deviceType"] == "vfio-pci":
         return "vfio-pci"
-    return known.vf_driver if known else "unknown"
+    return nic.vf_driver if nic else "unknown"
 
 
 def _function(port: str, number: int) -> str:
-    """Return the PCI address of a function: they follow the port's own device, 8 to a device."""
+    """Return the PCI address of a virtual function; functions follow the port's device, 8 per device."""
     domain, bus, _ = port.split(":")
-    place = 8 + number
-    return f"{domain}:{int(bus, 16) + (place >> 8):02x}:{(place >> 3) & 31:02x}.{place & 7}"
+    offset = 8 + number
+    return f"{domain}:{int(bus, 16) + (offset >> 8):02x}:{(offset >> 3) & 31:02x}.{offset & 7}"
 
 
 def resources(prefix: str, found: Sequence[Object], asked: Sequence[Object]) -> dict[str, int]:
-    """Return what the device plugin offers of ports that are set up, by full resource name."""
+    """Return the resources that the device plugin advertises for configured ports, by full resource name."""
     by_address = {port["pciAddress"]: port for port in found}
-    offered: Counter[str] = Counter()
+    advertised: Counter[str] = Counter()
     for port in asked:
         actual = by_address[port["pciAddress"]]
-        able = nics.find(actual["vendor"], actual["deviceID"])
+        models = nics.find(actual["vendor"], actual["deviceID"])
         for group in port["vfGroups"]:
-            if group.get("isRdma") and able and not able[0].rdma:
-                continue  # the plugin finds no RDMA device beside these functions
-            offered[f"{prefix}/{group['resourceName']}"] += len(
+            if group.get("isRdma") and models and not models[0].rdma:
+                continue  # these functions have no RDMA device
+            advertised[f"{prefix}/{group['resourceName']}"] += len(
                 [number for number in _span(group["vfRange"]) if number < actual.get("numVfs", 0)]
             )
-    return {name: count for name, count in sorted(offered.items()) if count}
+    return {name: count for name, count in sorted(advertised.items()) if count}

@@ -19,69 +19,75 @@ from rehearsal.simulators.sriov.drain import (
     IN_PROGRESS,
     REBOOT,
     SUCCEEDED,
-    Do,
+    Action,
     Pool,
-    Situation,
     Step,
+    StepContext,
     limit,
     matches,
     next_step,
     parse_pools,
     pool_of,
 )
-from rehearsal.simulators.sriov.eviction import must_leave
+from rehearsal.simulators.sriov.eviction import must_evict
 
-QUIET = Situation(
+QUIET = StepContext(
     differs=False,
     reboot=False,
     failure=None,
-    drains=True,
-    asked=IDLE,
-    answered=IDLE,
-    sync=SUCCEEDED,
-    error="",
+    drain_enabled=True,
+    requested_state=IDLE,
+    current_state=IDLE,
+    sync_status=SUCCEEDED,
+    last_sync_error="",
     cordoned=False,
-    turn=True,
+    disruption_allowed=True,
     pods=0,
     elapsed=None,
     seconds=1.0,
 )
-WORK = replace(QUIET, differs=True, sync=IN_PROGRESS)
-AWAY = replace(WORK, asked=DRAIN, answered=DRAINING, cordoned=True)
-DONE = replace(QUIET, asked=DRAIN, answered=DRAINED, sync=IN_PROGRESS, cordoned=True)
+WORK = replace(QUIET, differs=True, sync_status=IN_PROGRESS)
+AWAY = replace(WORK, requested_state=DRAIN, current_state=DRAINING, cordoned=True)
+DONE = replace(QUIET, requested_state=DRAIN, current_state=DRAINED, sync_status=IN_PROGRESS, cordoned=True)
 
 
 @pytest.mark.parametrize(
     ("now", "step"),
     [
-        (QUIET, Step(Do.NOTHING)),
-        (replace(QUIET, differs=True), Step(Do.TELL, IN_PROGRESS)),
-        (replace(QUIET, differs=True, sync=FAILED, error="e"), Step(Do.TELL, IN_PROGRESS, "e")),
-        (WORK, Step(Do.ASK, DRAIN)),
-        (replace(WORK, reboot=True), Step(Do.ASK, REBOOT)),
-        (replace(WORK, asked=DRAIN), Step(Do.ANSWER, DRAINING)),
-        (replace(WORK, asked=DRAIN, turn=False), Step(Do.WAIT, seconds=1.0)),
-        (replace(WORK, drains=False, elapsed=0.25), Step(Do.WAIT, seconds=0.75)),
-        (replace(WORK, drains=False, elapsed=1.0), Step(Do.SET_UP)),
-        (replace(AWAY, cordoned=False), Step(Do.CORDON)),
-        (replace(AWAY, pods=2), Step(Do.EVICT, seconds=0.2)),
-        (AWAY, Step(Do.ANSWER, DRAINED)),
-        (replace(AWAY, answered=DRAINED), Step(Do.WAIT, seconds=1.0)),
-        (replace(AWAY, answered=DRAINED, elapsed=2.0), Step(Do.SET_UP)),
-        (DONE, Step(Do.ASK, IDLE)),
-        (replace(DONE, asked=IDLE), Step(Do.TELL, SUCCEEDED)),
-        (replace(DONE, asked=IDLE, sync=SUCCEEDED), Step(Do.UNCORDON)),
-        (replace(DONE, asked=IDLE, sync=SUCCEEDED, cordoned=False), Step(Do.ANSWER, IDLE)),
+        (QUIET, Step(Action.NOTHING)),
+        (replace(QUIET, differs=True), Step(Action.SET_SYNC_STATUS, IN_PROGRESS)),
+        (
+            replace(QUIET, differs=True, sync_status=FAILED, last_sync_error="e"),
+            Step(Action.SET_SYNC_STATUS, IN_PROGRESS, "e"),
+        ),
+        (WORK, Step(Action.REQUEST_STATE, DRAIN)),
+        (replace(WORK, reboot=True), Step(Action.REQUEST_STATE, REBOOT)),
+        (replace(WORK, requested_state=DRAIN), Step(Action.SET_CURRENT_STATE, DRAINING)),
+        (replace(WORK, requested_state=DRAIN, disruption_allowed=False), Step(Action.WAIT, seconds=1.0)),
+        (replace(WORK, drain_enabled=False, elapsed=0.25), Step(Action.WAIT, seconds=0.75)),
+        (replace(WORK, drain_enabled=False, elapsed=1.0), Step(Action.CONFIGURE)),
+        (replace(AWAY, cordoned=False), Step(Action.CORDON)),
+        (replace(AWAY, pods=2), Step(Action.EVICT, seconds=0.2)),
+        (AWAY, Step(Action.SET_CURRENT_STATE, DRAINED)),
+        (replace(AWAY, current_state=DRAINED), Step(Action.WAIT, seconds=1.0)),
+        (replace(AWAY, current_state=DRAINED, elapsed=2.0), Step(Action.CONFIGURE)),
+        (DONE, Step(Action.REQUEST_STATE, IDLE)),
+        (replace(DONE, requested_state=IDLE), Step(Action.SET_SYNC_STATUS, SUCCEEDED)),
+        (replace(DONE, requested_state=IDLE, sync_status=SUCCEEDED), Step(Action.UNCORDON)),
+        (
+            replace(DONE, requested_state=IDLE, sync_status=SUCCEEDED, cordoned=False),
+            Step(Action.SET_CURRENT_STATE, IDLE),
+        ),
         # What cannot be done takes no node away, and one that is away comes back.
-        (replace(QUIET, differs=True, failure="e"), Step(Do.TELL, FAILED, "e")),
-        (replace(QUIET, differs=True, failure="e", sync=FAILED, error="e"), Step(Do.NOTHING)),
-        (replace(AWAY, failure="e"), Step(Do.ASK, IDLE)),
-        # Taken back while the node waits for its turn.
-        (replace(QUIET, asked=DRAIN, sync=IN_PROGRESS), Step(Do.ASK, IDLE)),
-        (replace(QUIET, sync=FAILED, error="e"), Step(Do.TELL, SUCCEEDED)),
+        (replace(QUIET, differs=True, failure="e"), Step(Action.SET_SYNC_STATUS, FAILED, "e")),
+        (replace(QUIET, differs=True, failure="e", sync_status=FAILED, last_sync_error="e"), Step(Action.NOTHING)),
+        (replace(AWAY, failure="e"), Step(Action.REQUEST_STATE, IDLE)),
+        # Taken back while the node waits for its disruption_allowed.
+        (replace(QUIET, requested_state=DRAIN, sync_status=IN_PROGRESS), Step(Action.REQUEST_STATE, IDLE)),
+        (replace(QUIET, sync_status=FAILED, last_sync_error="e"), Step(Action.SET_SYNC_STATUS, SUCCEEDED)),
     ],
 )
-def test_the_next_step(now: Situation, step: Step) -> None:
+def test_the_next_step(now: StepContext, step: Step) -> None:
     assert next_step(now) == step
 
 
@@ -135,13 +141,13 @@ def pod(requests: dict[str, str], owner: str | None = None, **annotations: str) 
 
 def test_pods_with_functions_leave_and_before_a_reboot_all() -> None:
     attached, plain = pod({"openshift.io/x": "1"}), pod({"cpu": "1"})
-    assert [must_leave(each, "openshift.io", everything=False) for each in (attached, plain)] == [True, False]
-    assert [must_leave(each, "openshift.io", everything=True) for each in (attached, plain)] == [True, True]
+    assert [must_evict(item, "openshift.io", all_pods=False) for item in (attached, plain)] == [True, False]
+    assert [must_evict(item, "openshift.io", all_pods=True) for item in (attached, plain)] == [True, True]
 
 
 def test_pods_of_the_node_itself_stay() -> None:
-    for each in (pod({"openshift.io/x": "1"}, "DaemonSet"), pod({}, **{"kubernetes.io/config.mirror": "x"})):
-        assert not must_leave(each, "openshift.io", everything=True)
+    for item in (pod({"openshift.io/x": "1"}, "DaemonSet"), pod({}, **{"kubernetes.io/config.mirror": "x"})):
+        assert not must_evict(item, "openshift.io", all_pods=True)
 
 
 @dataclass
@@ -151,41 +157,41 @@ class Node:
     wanted: int = 0
     actual: int = 0
     holds: int = 4
-    asked: str = IDLE
-    answered: str = IDLE
-    sync: str = SUCCEEDED
+    requested_state: str = IDLE
+    current_state: str = IDLE
+    sync_status: str = SUCCEEDED
     error: str = ""
     cordoned: bool = False
     pods: int = 0
 
-    def situation(self, turn: bool) -> Situation:
+    def step_context(self, disruption_allowed: bool) -> StepContext:
         failure = "too many" if self.wanted > self.holds else None
         return replace(
             QUIET,
             differs=self.wanted != self.actual,
             failure=failure,
-            asked=self.asked,
-            answered=self.answered,
-            sync=self.sync,
-            error=self.error,
+            requested_state=self.requested_state,
+            current_state=self.current_state,
+            sync_status=self.sync_status,
+            last_sync_error=self.error,
             cordoned=self.cordoned,
-            turn=turn,
+            disruption_allowed=disruption_allowed,
             pods=self.pods,
             elapsed=9.0,
         )
 
     def take(self, step: Step) -> None:
-        if step.do is Do.TELL:
-            self.sync, self.error = step.value, step.error
-        elif step.do is Do.ASK:
-            self.asked = step.value
-        elif step.do is Do.ANSWER:
-            self.answered = step.value
-        elif step.do in (Do.CORDON, Do.UNCORDON):
-            self.cordoned = step.do is Do.CORDON
-        elif step.do is Do.EVICT:
+        if step.action is Action.SET_SYNC_STATUS:
+            self.sync_status, self.error = step.value, step.error
+        elif step.action is Action.REQUEST_STATE:
+            self.requested_state = step.value
+        elif step.action is Action.SET_CURRENT_STATE:
+            self.current_state = step.value
+        elif step.action in (Action.CORDON, Action.UNCORDON):
+            self.cordoned = step.action is Action.CORDON
+        elif step.action is Action.EVICT:
             self.pods = max(0, self.pods - 1)
-        elif step.do is Do.SET_UP:
+        elif step.action is Action.CONFIGURE:
             assert self.pods == 0
             self.actual = self.wanted
 
@@ -207,15 +213,15 @@ def test_never_are_more_nodes_away_than_allowed_and_in_the_end_all_are_as_asked(
     nodes = [Node() for _ in range(5)]
 
     def away() -> int:
-        return sum(node.answered != IDLE for node in nodes)
+        return sum(node.current_state != IDLE for node in nodes)
 
     def step(node: Node) -> Step:
-        made = next_step(node.situation(away() < allowed))
-        node.take(made)
+        result = next_step(node.step_context(away() < allowed))
+        node.take(result)
         assert away() <= allowed
-        assert sum(each.cordoned for each in nodes) <= allowed
+        assert sum(item.cordoned for item in nodes) <= allowed
         assert node.actual <= node.holds
-        return made
+        return result
 
     for event, index, value in events:
         node = nodes[index]
@@ -226,13 +232,13 @@ def test_never_are_more_nodes_away_than_allowed_and_in_the_end_all_are_as_asked(
         else:
             step(node)
     for _ in range(200):
-        if all([step(node).do is Do.NOTHING for node in nodes]):  # noqa: C419  # each node takes a step
+        if all([step(node).action is Action.NOTHING for node in nodes]):  # noqa: C419  # item node takes a step
             break
     else:
         raise AssertionError(f"it does not come to rest: {nodes}")
     for node in nodes:
-        assert (node.asked, node.answered, node.cordoned) == (IDLE, IDLE, False)
+        assert (node.requested_state, node.current_state, node.cordoned) == (IDLE, IDLE, False)
         if node.wanted > node.holds:
-            assert (node.sync, node.error) == (FAILED, "too many")
+            assert (node.sync_status, node.error) == (FAILED, "too many")
         else:
-            assert (node.actual, node.sync, node.error) == (node.wanted, SUCCEEDED, "")
+            assert (node.actual, node.sync_status, node.error) == (node.wanted, SUCCEEDED, "")

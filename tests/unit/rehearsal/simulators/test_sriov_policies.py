@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inferstack.apimachinery.objects import Object
 from rehearsal.hardware import Port
-from rehearsal.simulators.sriov.policies import configured, discover, resources, shortage, wanted
+from rehearsal.simulators.sriov.policies import configured, desired_interfaces, discover, resources, shortage
 
 PORTS = (Port("15b3", "101d", "ens1f0", 16, "eth"), Port("8086", "1592", "ens2f0", 64, "eth"))
 FOUND = discover(PORTS)
@@ -29,7 +29,7 @@ def policy(name: str, **spec: Any) -> Object:
 
 
 def groups(*policies: Object) -> list[tuple[str, str]]:
-    (port,) = wanted(policies, LABELS, FOUND)
+    (port,) = desired_interfaces(policies, LABELS, FOUND)
     return [(group["policyName"], group["vfRange"]) for group in port["vfGroups"]]
 
 
@@ -42,7 +42,7 @@ def test_ports_are_found_uncut_and_at_addresses_of_their_own() -> None:
 
 def test_a_policy_takes_the_ports_that_it_selects() -> None:
     def taken(**spec: Any) -> list[str]:
-        return [port["name"] for port in wanted([policy("p", **spec)], LABELS, FOUND)]
+        return [port["name"] for port in desired_interfaces([policy("p", **spec)], LABELS, FOUND)]
 
     assert taken() == ["ens1f0"]
     assert taken(nicSelector={"vendor": "8086"}) == ["ens2f0"]
@@ -65,7 +65,7 @@ def test_the_lower_number_wins_a_port() -> None:
 def test_policies_that_share_out_a_port_both_hold() -> None:
     lower = policy("lower", nicSelector={"pfNames": ["ens1f0#0-3"]}, priority=10, mtu=9000)
     upper = policy("upper", nicSelector={"pfNames": ["ens1f0#4-7"]}, priority=5, mtu=1500)
-    (port,) = wanted([lower, upper], LABELS, FOUND)
+    (port,) = desired_interfaces([lower, upper], LABELS, FOUND)
     assert [(group["policyName"], group["vfRange"]) for group in port["vfGroups"]] == [
         ("upper", "4-7"),
         ("lower", "0-3"),
@@ -74,7 +74,7 @@ def test_policies_that_share_out_a_port_both_hold() -> None:
 
 
 def test_what_the_daemon_makes_of_it() -> None:
-    asked = wanted([policy("p", numVfs=2, mtu=9000, deviceType="vfio-pci", linkType="eth")], LABELS, FOUND)
+    asked = desired_interfaces([policy("p", numVfs=2, mtu=9000, deviceType="vfio-pci", linkType="eth")], LABELS, FOUND)
     cut, whole = configured(FOUND, asked)
     assert whole == FOUND[1]
     assert (cut["numVfs"], cut["mtu"], cut["linkType"], cut["eSwitchMode"]) == (2, 9000, "ETH", "legacy")
@@ -85,25 +85,25 @@ def test_what_the_daemon_makes_of_it() -> None:
 
 
 def test_functions_that_no_policy_names_keep_the_kernels_driver() -> None:
-    asked = wanted(
+    asked = desired_interfaces(
         [policy("p", nicSelector={"pfNames": ["ens1f0#0-0"]}, deviceType="vfio-pci", numVfs=2)], LABELS, FOUND
     )
     assert [function["driver"] for function in configured(FOUND, asked)[0]["Vfs"]] == ["vfio-pci", "mlx5_core"]
 
 
 def test_a_port_that_holds_less_is_told_as_the_daemon_tells_it() -> None:
-    assert shortage(FOUND, wanted([policy("p", numVfs=16)], LABELS, FOUND)) is None
-    assert shortage(FOUND, wanted([policy("p", numVfs=17)], LABELS, FOUND)) == (
+    assert shortage(FOUND, desired_interfaces([policy("p", numVfs=16)], LABELS, FOUND)) is None
+    assert shortage(FOUND, desired_interfaces([policy("p", numVfs=17)], LABELS, FOUND)) == (
         "cannot config SRIOV device: NumVfs (17) is larger than TotalVfs (16)"
     )
 
 
 def test_resources_need_functions_that_are_there_and_can_do_what_is_asked() -> None:
-    asked = wanted([policy("p", isRdma=True, nicSelector={"vendor": "15b3"})], LABELS, FOUND)
+    asked = desired_interfaces([policy("p", isRdma=True, nicSelector={"vendor": "15b3"})], LABELS, FOUND)
     assert resources("a.b", FOUND, asked) == {}
     assert resources("a.b", configured(FOUND, asked), asked) == {"a.b/p": 8}
     plain = discover([Port("8086", "1572", "ens1f0", 16, "eth")])
-    asked = wanted([policy("p", isRdma=True)], LABELS, plain)
+    asked = desired_interfaces([policy("p", isRdma=True)], LABELS, plain)
     assert resources("a.b", configured(plain, asked), asked) == {}
 
 
@@ -130,7 +130,7 @@ POLICIES = st.dictionaries(
 
 @given(POLICIES)
 def test_no_node_offers_more_functions_than_its_ports_hold(policies: list[Object]) -> None:
-    asked = wanted(policies, LABELS, FOUND)
+    asked = desired_interfaces(policies, LABELS, FOUND)
     assert shortage(FOUND, asked) is None
     made = configured(FOUND, asked)
     for port, before in zip(made, FOUND, strict=True):
@@ -143,12 +143,12 @@ def test_no_node_offers_more_functions_than_its_ports_hold(policies: list[Object
 def test_the_order_in_which_policies_come_decides_nothing(policies: list[Object], chance: Any) -> None:
     shuffled = list(policies)
     chance.shuffle(shuffled)
-    assert wanted(shuffled, LABELS, FOUND) == wanted(policies, LABELS, FOUND)
+    assert desired_interfaces(shuffled, LABELS, FOUND) == desired_interfaces(policies, LABELS, FOUND)
 
 
 @given(POLICIES)
 def test_no_function_belongs_to_two_resources(policies: list[Object]) -> None:
-    for port in wanted(policies, LABELS, FOUND):
+    for port in desired_interfaces(policies, LABELS, FOUND):
         spans = [
             range(*(int(end) + n for n, end in enumerate(group["vfRange"].split("-")))) for group in port["vfGroups"]
         ]
