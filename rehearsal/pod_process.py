@@ -42,7 +42,7 @@ class Process:
     """None where an earlier agent started it: its exit code is lost."""
 
     def alive(self) -> bool:
-        """Tell whether this very process still runs."""
+        """Return whether this very process still runs."""
         return _lives(self.pid, self.created)
 
     async def wait(self) -> int | None:

@@ -1,8 +1,8 @@
-"""The agent of the rehearsal: plays what runs on a node, for nodes that exist on the API server only.
+"""The agent of the rehearsal: simulates the operators and daemons of nodes that exist on the API server only.
 
-One module a role (`kubelet`, `discovery`, `device_plugin`, `mig_manager`, `virtual_functions`), each a pure ``desired``
-that returns labels, annotations and status; `nodes` merges them and writes what differs.
-`pods` runs process-backed pods, `cluster_policy` plays the GPU operator's status.
+One package per operator: `nodes` (kubelet, GPU operator, load balancers), `pods` (process-backed pods), `sriov`,
+`fluid`, `keda` and `prometheus`; `app` composes them. It writes to the API server as `FIELD_MANAGER`, and to
+logs/, run/pods/ and prometheus/ in the state folder.
 """
 
 FIELD_MANAGER = "inferstack-simulator"

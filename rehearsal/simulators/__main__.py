@@ -33,7 +33,7 @@ def main() -> int:
         state = given.state_dir.resolve()
         asyncio.run(run(Options(given.kubeconfig, state, given.health_port, given.mig_seconds, *ports)))
     except (KubeconfigError, OSError) as error:
-        logging.getLogger("agent").error("%s", error)  # noqa: TRY400  # the sentence says it all
+        logging.getLogger("agent").error("%s", error)  # noqa: TRY400  # a traceback adds nothing
         return 1
     return 0
 

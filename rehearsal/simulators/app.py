@@ -1,4 +1,4 @@
-"""The agent's parts put together and run until a signal."""
+"""The agent process: composes the simulators and runs them until a signal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("agent")
 
 @dataclass(frozen=True)
 class Options:
-    """How the agent is run."""
+    """Options of the agent."""
 
     kubeconfig: Path
     state_dir: Path
@@ -44,18 +44,18 @@ class Options:
     """Of prometheus-adapter; None where the rehearsal has none."""
 
 
-class Player(Protocol):
-    """Plays the controller of one add-on."""
+class Simulator(Protocol):
+    """Simulates the controller of one add-on."""
 
     informers: Mapping[str, Informer]
-    """What it watches, by a name for people."""
+    """Informers by display name."""
 
     async def run(self) -> None:
         """Work until cancelled."""
 
 
 async def run(options: Options) -> None:
-    """Play the nodes until SIGTERM or SIGINT; then stop what the pods run and return."""
+    """Simulate the nodes until SIGTERM or SIGINT; then stop the processes of pods and return."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +66,7 @@ async def run(options: Options) -> None:
             kube,
             policy=lambda: policies.current,
             functions=lambda name: sriov.functions(name),  # noqa: PLW0108  # it is made below
-            seen=readiness.seen,
+            on_node=readiness.observe_node,
             mig_seconds=options.mig_seconds,
         )
         sriov = SriovController(kube, on_change=nodes.changed)
@@ -78,20 +78,22 @@ async def run(options: Options) -> None:
             node_lives=lambda name: not nodes.is_broken(name),
             prometheus=options.prometheus_port,
         )
-        # One entry for each controller that plays an add-on: what it watches is waited for before we say we are ready.
-        players: list[Player] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
-        players += [sriov, SriovNetworkController(kube), KedaController(kube)]
-        scraped: PrometheusOperator | None = None
+        # One entry per add-on. The agent is ready once the informers of all of them have synced.
+        simulators: list[Simulator] = [FluidController(kube, nodes=nodes.nodes.objects.values), LoadBalancers(kube)]
+        simulators += [sriov, SriovNetworkController(kube), KedaController(kube)]
+        prometheus_operator: PrometheusOperator | None = None
         if options.prometheus_port and options.load_port:
             folder = options.state_dir / "prometheus"
-            scraped = PrometheusOperator(kube, folder=folder, port=options.prometheus_port, load_port=options.load_port)
-            players.append(scraped)
-        players.append(
+            prometheus_operator = PrometheusOperator(
+                kube, folder=folder, port=options.prometheus_port, load_port=options.load_port
+            )
+            simulators.append(prometheus_operator)
+        simulators.append(
             MetricsApi(
                 kube,
                 kubeconfig=options.kubeconfig,
                 port=options.adapter_port,
-                monitored=lambda: scraped is not None and scraped.is_asked(),
+                monitored=lambda: prometheus_operator is not None and prometheus_operator.has_monitors(),
             )
         )
         informers = {
@@ -100,8 +102,8 @@ async def run(options: Options) -> None:
             "cluster policies": policies.policies,
             "config maps": policies.config_maps,
         }
-        for player in players:
-            informers |= player.informers
+        for simulator in simulators:
+            informers |= simulator.informers
 
         def problem() -> str | None:
             waiting = [name for name, informer in informers.items() if not informer.synced.is_set()]
@@ -109,21 +111,27 @@ async def run(options: Options) -> None:
 
         server = await health.serve("127.0.0.1", options.health_port, problem)
 
-        async def play_nodes() -> None:
-            # Before these lists are in, "no policy" would take every label and resource off.
+        async def simulate_nodes() -> None:
+            # Until these informers have synced, "no policy" would remove every label and resource.
             await policies.policies.synced.wait()
             await policies.config_maps.synced.wait()
             await sriov.wait_for_states()
             await nodes.run()
 
-        parts = [policies.run(), play_nodes(), readiness.run(), pods.run(), *(player.run() for player in players)]
+        parts = [
+            policies.run(),
+            simulate_nodes(),
+            readiness.run(),
+            pods.run(),
+            *(simulator.run() for simulator in simulators),
+        ]
         work = [asyncio.create_task(part) for part in parts]
         stopping = asyncio.create_task(stop.wait())
-        log.info("playing the nodes of %s", kube.access.server)
+        log.info("simulating the nodes of %s", kube.access.server)
         try:
             done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
-                task.result()  # a part ends only by a bug: let it be seen
+                task.result()  # a task ends early only on a bug: raise its error
         finally:
             for task in [*work, stopping]:
                 task.cancel()

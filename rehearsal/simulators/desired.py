@@ -58,42 +58,42 @@ class Desired:
 
 
 def owns_label(key: str) -> bool:
-    """Tell whether a label is the simulator's to change and remove."""
+    """Return whether a label is the simulator's to change and remove."""
     return key not in _USERS and (key in _OWN_KEYS or key.startswith(_OWN_PREFIXES))
 
 
-def metadata_patch(node: Mapping[str, Any], wanted: Desired) -> Object | None:
+def metadata_patch(node: Mapping[str, Any], desired: Desired) -> Object | None:
     """Return the merge patch for labels and annotations, or None where nothing differs."""
     meta = node["metadata"]
     labels = meta.get("labels") or {}
     annotations = meta.get("annotations") or {}
-    new_labels: dict[str, str | None] = {k: v for k, v in wanted.labels.items() if labels.get(k) != v}
-    new_labels |= {key: None for key in labels if owns_label(key) and key not in wanted.labels}
-    new_annotations = {k: v for k, v in wanted.annotations.items() if annotations.get(k) != v}
+    new_labels: dict[str, str | None] = {k: v for k, v in desired.labels.items() if labels.get(k) != v}
+    new_labels |= {key: None for key in labels if owns_label(key) and key not in desired.labels}
+    new_annotations = {k: v for k, v in desired.annotations.items() if annotations.get(k) != v}
     patch = {"labels": new_labels, "annotations": new_annotations}
     changed = {key: value for key, value in patch.items() if value}
     # The uid keeps the patch from a node that was deleted and made again under the same name.
     return {"metadata": {"uid": meta["uid"], **changed}} if changed else None
 
 
-def status_patch(node: Mapping[str, Any], wanted: Desired, *, now: str) -> Object | None:
+def status_patch(node: Mapping[str, Any], desired: Desired, *, now: str) -> Object | None:
     """Return the strategic merge patch for the status subresource, or None where nothing differs.
 
     Args:
         node: as last seen.
-        wanted: all roles together.
+        desired: all roles together.
         now: RFC 3339, for a condition that changes.
     """
     status = node.get("status") or {}
     patch: Object = {}
-    for part, quantities in (("capacity", wanted.capacity), ("allocatable", wanted.allocatable)):
+    for part, quantities in (("capacity", desired.capacity), ("allocatable", desired.allocatable)):
         current = status.get(part) or {}
         changed = {key: value for key, value in quantities.items() if not _equal(current.get(key), value)}
         if changed:
             patch[part] = changed
     current_conditions = {entry["type"]: entry for entry in status.get("conditions") or []}
     conditions = []
-    for want in wanted.conditions:
+    for want in desired.conditions:
         old = current_conditions.get(want.type, {})
         if (old.get("status"), old.get("reason")) == (want.status, want.reason):
             continue
@@ -113,7 +113,7 @@ def status_patch(node: Mapping[str, Any], wanted: Desired, *, now: str) -> Objec
     return {"metadata": {"uid": node["metadata"]["uid"]}, "status": patch} if patch else None
 
 
-def _equal(current: str | None, wanted: str | None) -> bool:
-    if current is None or wanted is None:
-        return current is wanted
-    return current == wanted or parse_quantity(current) == parse_quantity(wanted)
+def _equal(current: str | None, desired: str | None) -> bool:
+    if current is None or desired is None:
+        return current is desired
+    return current == desired or parse_quantity(current) == parse_quantity(desired)

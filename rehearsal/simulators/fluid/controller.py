@@ -99,10 +99,10 @@ class FluidController:
 
     async def _load(self, key: str, load: Object, loads: list[Object]) -> float | None:
         if gone(load):
-            await self._release(self._loads, load)
+            await self._remove_finalizer(self._loads, load)
             return None
         dataset = self._datasets.objects.get(key)
-        if dataset is None or not await self._hold(self._loads, load, owner=dataset):
+        if dataset is None or not await self._ensure_finalizer(self._loads, load, owner=dataset):
             return None
         executing = [other for other in loads if _phase(other) == EXECUTING and not gone(other)]
         if _phase(load) == EXECUTING and STARTED not in load["metadata"].get("annotations", {}):
@@ -110,7 +110,7 @@ class FluidController:
             return None
         status, wait = fluid_status.load_status(load, dataset, busy=bool(executing), now=self._clock())
         if status is not None:
-            await self._say(self._loads, load, status)
+            await self._update_status(self._loads, load, status)
         return wait
 
     async def _runtime(self, key: str) -> float | None:
@@ -120,13 +120,13 @@ class FluidController:
         if gone(runtime):
             if not await self._remove_volume(key):
                 return _BUSY_SECONDS
-            await self._release(self._runtimes, runtime)
+            await self._remove_finalizer(self._runtimes, runtime)
             return None
-        if dataset is None or not await self._hold(self._runtimes, runtime, owner=dataset):
+        if dataset is None or not await self._ensure_finalizer(self._runtimes, runtime, owner=dataset):
             return None  # Fluid waits for the Dataset
         nodes = sum(fluid_status.selects(dataset, node["metadata"].get("labels") or {}) for node in self._nodes())
         status, wait = fluid_status.runtime_status(runtime, nodes=nodes, now=self._clock())
-        await self._say(self._runtimes, runtime, status)
+        await self._update_status(self._runtimes, runtime, status)
         return wait or (_SYNC_SECONDS if status["workerPhase"] == "Ready" else _SHORT_SECONDS)
 
     async def _dataset(self, key: str) -> float | None:
@@ -140,9 +140,9 @@ class FluidController:
                 return _BUSY_SECONDS
             if physical and not await self._remove_volume(key):
                 return _BUSY_SECONDS
-            await self._release(self._datasets, dataset)
+            await self._remove_finalizer(self._datasets, dataset)
             return None
-        if not await self._hold(self._datasets, dataset):
+        if not await self._ensure_finalizer(self._datasets, dataset):
             return None
         if physical:
             status = fluid_status.reference_status(dataset, self._datasets.objects.get(physical))
@@ -150,12 +150,12 @@ class FluidController:
             bound = [key_of(other) for other in referrers if _phase(other) == "Bound"]
             loads = [load for load in self._loads.objects.values() if key_of_load(load) == key and not gone(load)]
             status = fluid_status.dataset_status(dataset, self._runtimes.objects.get(key), loads, bound, self._clock())
-        await self._say(self._datasets, dataset, status)
+        await self._update_status(self._datasets, dataset, status)
         if status["phase"] == "Bound" and not await self._make_volume(dataset, physical or key):
             return _VOLUME_SECONDS
         return None
 
-    async def _hold(self, informer: Informer, obj: Object, owner: Object | None = None) -> bool:
+    async def _ensure_finalizer(self, informer: Informer, obj: Object, owner: Object | None = None) -> bool:
         """Put finalizer and owner on an object that lacks them; False where that was just done."""
         meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
         finalizers, owners = meta.get("finalizers") or [], meta.get("ownerReferences") or []
@@ -170,7 +170,7 @@ class FluidController:
             await self._patch(informer, obj, {**wanted, "resourceVersion": meta["resourceVersion"]})
         return not wanted
 
-    async def _release(self, informer: Informer, obj: Object) -> None:
+    async def _remove_finalizer(self, informer: Informer, obj: Object) -> None:
         """Take our finalizer off an object that is to go."""
         meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
         if finalizer in (meta.get("finalizers") or []):
@@ -181,7 +181,7 @@ class FluidController:
         meta = obj["metadata"]
         # The uid makes the server refuse it where another has the name meanwhile.
         body = {"metadata": {"uid": meta["uid"], **metadata}}
-        await self._wrote(
+        await self._store_result(
             informer,
             obj,
             self._kube.patch(
@@ -189,7 +189,7 @@ class FluidController:
             ),
         )
 
-    async def _say(self, informer: Informer, obj: Object, status: Object) -> None:
+    async def _update_status(self, informer: Informer, obj: Object, status: Object) -> None:
         """Write a status that differs, whole: what it no longer has must go."""
         if obj.get("status") == status:
             return
@@ -197,9 +197,11 @@ class FluidController:
             log.info("%s %s: %s -> %s", obj["kind"], key_of(obj), was or "new", now)
         path = await self._kube.path_of(obj, "status")
         params = {"fieldManager": FIELD_MANAGER}
-        await self._wrote(informer, obj, self._kube.request("PUT", path, params=params, body={**obj, "status": status}))
+        await self._store_result(
+            informer, obj, self._kube.request("PUT", path, params=params, body={**obj, "status": status})
+        )
 
-    async def _wrote(self, informer: Informer, obj: Object, write: Awaitable[Object]) -> None:
+    async def _store_result(self, informer: Informer, obj: Object, write: Awaitable[Object]) -> None:
         try:
             written = await write
         except ApiError as error:

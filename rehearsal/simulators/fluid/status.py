@@ -49,19 +49,19 @@ def origin(dataset: Object | None) -> str | None:
 
 
 def gone(obj: Object | None) -> bool:
-    """Tell whether an object is not there or about to go."""
+    """Return whether an object is not there or about to go."""
     return obj is None or "deletionTimestamp" in obj["metadata"]
 
 
 def ready(runtime: Object | None) -> bool:
-    """Tell whether a runtime serves: all masters, and a worker if any is wanted."""
+    """Return whether a runtime serves: all masters, and a worker if any is wanted."""
     status = (runtime or {}).get("status") or {}
     well = status.get("workerPhase") in ("Ready", "PartialReady")
     return not gone(runtime) and status.get("masterPhase") == "Ready" and well
 
 
 def selects(dataset: Object, labels: Mapping[str, str]) -> bool:
-    """Tell whether a node may hold the data, by its labels."""
+    """Return whether a node may hold the data, by its labels."""
     affinity = ((dataset.get("spec") or {}).get("nodeAffinity") or {}).get("required")
     terms = (affinity or {}).get("nodeSelectorTerms") or []
     return not affinity or any(

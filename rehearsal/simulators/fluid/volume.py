@@ -74,7 +74,7 @@ def make_claim(dataset: Object) -> Object:
 
 
 def uses(pod: Object, claim: str) -> bool:
-    """Tell whether a pod that is not done mounts a claim of its namespace."""
+    """Return whether a pod that is not done mounts a claim of its namespace."""
     volumes = pod["spec"].get("volumes") or []
     mounts = any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for volume in volumes)
     return mounts and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")

@@ -36,8 +36,8 @@ from rehearsal.simulators.keda.objects import (
 )
 
 _FIRST_LISTS_SECONDS = 0.2
-_WRONG_SECONDS = 1.0
-"""How soon a ScaledObject that is wrong is looked at again: its target may have come meanwhile."""
+_RETRY_SECONDS = 1.0
+"""How soon a ScaledObject that is invalid is looked at again: its target may have come meanwhile."""
 
 log = logging.getLogger("keda")
 
@@ -89,22 +89,22 @@ class KedaController:
         if scaled is None:
             return None
         if scaled["metadata"].get("deletionTimestamp"):
-            await self._release(scaled)
+            await self._remove_finalizer(scaled)
             return None
-        if not await self._hold(scaled):
+        if not await self._ensure_finalizer(scaled):
             return None  # its new state comes back by itself
         target = await self._target(scaled)
-        wrong = problem(scaled, target)
-        if wrong is None and is_paused(scaled):
+        invalid = problem(scaled, target)
+        if invalid is None and is_paused(scaled):
             await self._remove_hpas(scaled, keep=None)
             if (count := paused_replicas(scaled)) is not None and target and target.replicas != count:
                 await self._scale(scaled, count)
-        elif wrong is None:
+        elif invalid is None:
             await self._remove_hpas(scaled, keep=hpa_name(scaled))
             self._hpas.remember(await self._kube.apply(make_hpa(scaled), field_manager=FIELD_MANAGER))
         hpa = self._hpas.objects.get(f"{scaled['metadata']['namespace']}/{hpa_name(scaled)}")
-        await self._say(scaled, make_status(scaled, target, hpa))
-        return _WRONG_SECONDS if wrong else None
+        await self._update_status(scaled, make_status(scaled, target, hpa))
+        return _RETRY_SECONDS if invalid else None
 
     async def _target(self, scaled: Object) -> Target | None:
         api_version, kind, name = target_reference(scaled)
@@ -125,7 +125,7 @@ class KedaController:
             api_version, kind, name, body, namespace, subresource="scale", field_manager=FIELD_MANAGER
         )
 
-    async def _hold(self, scaled: Object) -> bool:
+    async def _ensure_finalizer(self, scaled: Object) -> bool:
         """Put finalizer and label on a ScaledObject that lacks them; False where that was just done."""
         meta = scaled["metadata"]
         wanted: Object = {}
@@ -137,7 +137,7 @@ class KedaController:
             await self._patch(scaled, wanted)
         return not wanted
 
-    async def _release(self, scaled: Object) -> None:
+    async def _remove_finalizer(self, scaled: Object) -> None:
         """Remove the autoscaler, set the target's replicas back where that is asked for, then let go."""
         meta = scaled["metadata"]
         if FINALIZER not in (meta.get("finalizers") or []):
@@ -155,8 +155,8 @@ class KedaController:
         namespace, uid = scaled["metadata"]["namespace"], scaled["metadata"]["uid"]
         for hpa in list(self._hpas.objects.values()):
             meta = hpa["metadata"]
-            ours = any(owner["uid"] == uid for owner in meta.get("ownerReferences") or [])
-            if ours and meta["name"] != keep:
+            owned = any(owner["uid"] == uid for owner in meta.get("ownerReferences") or [])
+            if owned and meta["name"] != keep:
                 await self._kube.delete(HPA_VERSION, HPA, meta["name"], namespace, propagation="Background")
 
     async def _patch(self, scaled: Object, metadata: Object) -> None:
@@ -164,21 +164,21 @@ class KedaController:
         # With uid and version: another's finalizer must not be lost, nor another's object touched.
         kept = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": {**kept, **metadata}}
-        await self._wrote(
+        await self._store_result(
             self._kube.patch(API_VERSION, KIND, meta["name"], body, meta["namespace"], field_manager=FIELD_MANAGER)
         )
 
-    async def _say(self, scaled: Object, status: Object) -> None:
+    async def _update_status(self, scaled: Object, status: Object) -> None:
         """Write a status that differs, whole: what it no longer has must go."""
         if scaled.get("status") == status:
             return
         path = await self._kube.path_of(scaled, "status")
         params = {"fieldManager": FIELD_MANAGER}
-        await self._wrote(self._kube.request("PUT", path, params=params, body={**scaled, "status": status}))
+        await self._store_result(self._kube.request("PUT", path, params=params, body={**scaled, "status": status}))
         ready = status["conditions"][0]
         log.info("%s: ready %s: %s", key_of(scaled), ready["status"], ready["message"])
 
-    async def _wrote(self, write: Awaitable[Object]) -> None:
+    async def _store_result(self, write: Awaitable[Object]) -> None:
         try:
             written = await write
         except ApiError as error:

@@ -130,7 +130,7 @@ def milli(text: str) -> str:
 
 
 def is_paused(scaled: Object) -> bool:
-    """Tell whether an annotation stops the scaling."""
+    """Return whether an annotation stops the scaling."""
     annotations = scaled["metadata"].get("annotations") or {}
     if PAUSED_REPLICAS in annotations:
         return True

@@ -69,14 +69,14 @@ def _reason(policy: Policy) -> str:
     return "DevicePluginConfiguration" if policy.sharing_problem else "Ready"
 
 
-def status_differs(current: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a status says something else, times aside."""
+def status_differs(current: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
+    """Return whether a status says something else, times aside."""
     current = current or {}
     stripped = [
         {key: value for key, value in condition.items() if key != "lastTransitionTime"}
         for condition in current.get("conditions") or []
     ]
-    return {**current, "conditions": stripped} != {"conditions": [], **wanted}
+    return {**current, "conditions": stripped} != {"conditions": [], **desired}
 
 
 class PolicyController:
@@ -118,10 +118,10 @@ class PolicyController:
         self._refresh()
 
     def _refresh(self) -> None:
-        found = self.policies.objects.get(NAME)
-        # A policy in deletion is gone for the operands already; the object may wait for the garbage collector.
-        gone = found is None or found["metadata"].get("deletionTimestamp")
-        policy = None if found is None or gone else parse_policy(found, self._maps())
+        cluster_policy = self.policies.objects.get(NAME)
+        # A policy in deletion is terminating for the operands already; the object may wait for the garbage collector.
+        terminating = cluster_policy is None or cluster_policy["metadata"].get("deletionTimestamp")
+        policy = None if cluster_policy is None or terminating else parse_policy(cluster_policy, self._maps())
         if policy == self.current:
             return
         if policy and policy.layouts_problem:
@@ -135,19 +135,21 @@ class PolicyController:
         return {key.partition("/")[2]: obj for key, obj in self.config_maps.objects.items()}
 
     async def _reconcile(self, name: str) -> float | None:
-        found = self.policies.objects.get(name)
-        if found is None:
+        cluster_policy = self.policies.objects.get(name)
+        if cluster_policy is None:
             return None
         if not self.config_maps.synced.is_set():
             return 0.2
-        wanted = make_status(name, parse_policy(found, self._maps()), found["metadata"].get("generation", 0))
-        if not status_differs(found.get("status"), wanted):
+        desired = make_status(
+            name, parse_policy(cluster_policy, self._maps()), cluster_policy["metadata"].get("generation", 0)
+        )
+        if not status_differs(cluster_policy.get("status"), desired):
             return None
         now = format_time(datetime.now(UTC))
-        for condition in wanted.get("conditions", []):
+        for condition in desired.get("conditions", []):
             condition["lastTransitionTime"] = now
         served = await self._kube.resource(API_VERSION, KIND)
-        body = {"metadata": {"uid": found["metadata"]["uid"]}, "status": wanted}
+        body = {"metadata": {"uid": cluster_policy["metadata"]["uid"]}, "status": desired}
         try:
             self.policies.remember(
                 await self._kube.patch(

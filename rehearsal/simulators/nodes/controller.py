@@ -83,7 +83,7 @@ class NodeController:
         kube: connected client.
         policy: returns the current policy, None without the GPU operator.
         functions: returns the virtual functions of a node by resource, as the SR-IOV operator has set them up.
-        seen: is told of each node as it is now, None where it is gone.
+        on_node: is told of each node as it is now, None where it is gone.
         mig_seconds: how long the MIG manager takes where the hardware does not say.
         workers: nodes that are written at once.
     """
@@ -94,19 +94,19 @@ class NodeController:
         *,
         policy: Callable[[], Policy | None],
         functions: Callable[[str], Mapping[str, int]],
-        seen: Callable[[str, Object | None], None],
+        on_node: Callable[[str, Object | None], None],
         mig_seconds: float,
         workers: int = 16,
     ) -> None:
         self._kube = kube
         self._policy = policy
         self._functions = functions
-        self._seen = seen
+        self._on_node = on_node
         self._mig_seconds = mig_seconds
         self._queue = WorkQueue(self._reconcile, workers=workers, name="nodes")
         self.nodes = Informer(kube, "v1", "Node", on_change=self._changed, prune=prune)
         self._pending_since: dict[str, float] = {}
-        self._complaints: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._repeats: dict[str, tuple[str, int, float]] = {}
 
     async def run(self) -> None:
@@ -125,17 +125,17 @@ class NodeController:
         self._queue.add(name)
 
     def is_broken(self, name: str) -> bool:
-        """Tell whether a node's kubelet is made not ready: then nobody reports what its pods do."""
+        """Return whether a node's kubelet is node_plan not ready: then nobody reports what its pods do."""
         node = self.nodes.objects.get(name)
         return node is not None and faults_of(node).not_ready
 
     def _changed(self, before: Object | None, after: Object | None) -> None:
         name = key_of(newer_of(before, after))
-        self._seen(name, after)
+        self._on_node(name, after)
         if after is None:
             self._queue.forget(name)
             self._pending_since.pop(name, None)
-            self._complaints.pop(name, None)
+            self._problems.pop(name, None)
             self._repeats.pop(name, None)
             return
         self._queue.add(name)
@@ -147,37 +147,39 @@ class NodeController:
         try:
             hardware = hardware_of(node)
         except HardwareError as error:
-            self._complain(name, str(error))
+            self._log_problem(name, str(error))
             return None
-        self._complaints.pop(name, None)
+        self._problems.pop(name, None)
         if hardware is None:
             return None
         clock = asyncio.get_running_loop().time()
         since = self._pending_since.get(name)
         elapsed = None if since is None else clock - since
         functions = self._functions(name)
-        made = plan(node, hardware, self._policy(), elapsed=elapsed, mig_seconds=self._mig_seconds, functions=functions)
-        if made.pending:
+        node_plan = plan(
+            node, hardware, self._policy(), elapsed=elapsed, mig_seconds=self._mig_seconds, functions=functions
+        )
+        if node_plan.pending:
             self._pending_since.setdefault(name, clock)
         else:
             self._pending_since.pop(name, None)
-        if made.note:
-            log.info("%s: %s", name, made.note)
-        pause = await self._write(name, node, made)
-        return min((wait for wait in (made.wait, pause) if wait is not None), default=None)
+        if node_plan.note:
+            log.info("%s: %s", name, node_plan.note)
+        pause = await self._write(name, node, node_plan)
+        return min((wait for wait in (node_plan.wait, pause) if wait is not None), default=None)
 
-    async def _write(self, name: str, node: Object, made: NodePlan) -> float | None:
+    async def _write(self, name: str, node: Object, node_plan: NodePlan) -> float | None:
         now = format_time(datetime.now(UTC))
-        metadata, status = metadata_patch(node, made.desired), status_patch(node, made.desired, now=now)
+        metadata, status = metadata_patch(node, node_plan.desired), status_patch(node, node_plan.desired, now=now)
         if metadata is None and status is None:
             return None
         quantities = {k: v for k, v in (status or {}).get("status", {}).items() if k != "conditions"}
-        if pause := self._pause(name, json.dumps([metadata, quantities, made.desired.conditions], default=str)):
+        if pause := self._pause(name, json.dumps([metadata, quantities, node_plan.desired.conditions], default=str)):
             return pause
         try:
             # The state label is what others wait for: clients are stopped after it says pending, and back before it
             # says success.
-            if made.pending:
+            if node_plan.pending:
                 await self._patch_metadata(name, metadata)
                 await self._patch_status(name, status)
             else:
@@ -218,7 +220,7 @@ class NodeController:
         self._repeats[name] = (patch, count + 1, clock + min(0.05 * 2**count, _LONGEST_PAUSE))
         return None
 
-    def _complain(self, name: str, problem: str) -> None:
-        if self._complaints.get(name) != problem:
-            self._complaints[name] = problem
+    def _log_problem(self, name: str, problem: str) -> None:
+        if self._problems.get(name) != problem:
+            self._problems[name] = problem
             log.warning("%s: annotation rehearsal.inferstack.dev/hardware: %s", name, problem)

@@ -92,10 +92,10 @@ def _enabled(spec: Mapping[str, Any], part: str) -> bool:
 def _layouts(name: str, config_maps: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Layout] | None, str | None]:
     if not name:
         return parse_config(dump_config(make_mig_parted_config())), None
-    found = config_maps.get(name)
-    if found is None:
+    config_map = config_maps.get(name)
+    if config_map is None:
         return None, f"ConfigMap {NAMESPACE}/{name} does not exist"
-    text = (found.get("data") or {}).get(CONFIG_KEY)
+    text = (config_map.get("data") or {}).get(CONFIG_KEY)
     if text is None:
         return {}, f"ConfigMap {NAMESPACE}/{name} has no key {CONFIG_KEY}"
     try:
@@ -109,12 +109,12 @@ def _sharing(
 ) -> tuple[Mapping[str, Sharing | None] | None, str | None]:
     if not name:
         return {}, None
-    found = config_maps.get(name)
-    if found is None:
+    config_map = config_maps.get(name)
+    if config_map is None:
         return None, f"ConfigMap {NAMESPACE}/{name} does not exist"
     read: dict[str, Sharing | None] = {}
     problem = None
-    for key, text in (found.get("data") or {}).items():
+    for key, text in (config_map.get("data") or {}).items():
         try:
             read[key] = parse_sharing(text)
         except ConfigError as error:

@@ -80,7 +80,7 @@ class PodController:
         key = key_of(newer_of(before, pod))
         runner = self._runners.get(key)
         if runner is not None and (pod is None or pod["metadata"]["uid"] != runner.uid):
-            runner.vanish()
+            runner.mark_deleted()
             self._runners.pop(key)
             runner = None
         if pod is None:

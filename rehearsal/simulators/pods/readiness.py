@@ -17,17 +17,17 @@ from inferstack.k8s.workqueue import WorkQueue
 from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.pods.podspec import SELECTOR
 
-_PLAYED = dict(part.split("=") for part in SELECTOR.split(","))
+_PROCESS_BACKED = dict(part.split("=") for part in SELECTOR.split(","))
 """Labels of the pods that a process plays."""
-_LOOKS = 3
+_ATTEMPTS = 3
 _PAUSE = 3.0
 """Seconds between looks: the node controller may still be at the pods while the node is ready again."""
 
 
-def is_forgotten(pod: Mapping[str, Any]) -> bool:
-    """Tell whether a pod's containers are ready and it is not; pods that a process plays tell it themselves."""
+def lost_ready_condition(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod's containers are ready and it is not; pods that a process plays tell it themselves."""
     labels = pod["metadata"].get("labels") or {}
-    if _PLAYED.items() <= labels.items() or pod["metadata"].get("deletionTimestamp"):
+    if _PROCESS_BACKED.items() <= labels.items() or pod["metadata"].get("deletionTimestamp"):
         return False
     return condition_status(pod, "ContainersReady") == "True" and condition_status(pod, "Ready") == "False"
 
@@ -42,14 +42,14 @@ class Readiness:
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
         self._queue = WorkQueue(self._reconcile, workers=4, name="readiness")
-        self._looks: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
         self._silent: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled."""
         await self._queue.run()
 
-    def seen(self, name: str, node: Mapping[str, Any] | None) -> None:
+    def observe_node(self, name: str, node: Mapping[str, Any] | None) -> None:
         """Take note of a node as it is now, None where it is gone; a new one has told nothing yet and is not back."""
         ready = condition_status(node, "Ready") if node else None
         if ready in ("False", "Unknown"):
@@ -57,19 +57,19 @@ class Readiness:
         elif name in self._silent:
             self._silent.discard(name)
             if ready == "True":
-                self._looks[name] = _LOOKS
+                self._attempts[name] = _ATTEMPTS
                 self._queue.add(name)
 
     async def _reconcile(self, node: str) -> float | None:
         for pod in (await self._kube.list("v1", "Pod", fields=f"spec.nodeName={node}"))["items"]:
-            if is_forgotten(pod):
-                await self._tell(pod)
-        left = self._looks.pop(node, 1) - 1
-        if left:
-            self._looks[node] = left
-        return _PAUSE if left else None
+            if lost_ready_condition(pod):
+                await self._set_ready(pod)
+        remaining = self._attempts.pop(node, 1) - 1
+        if remaining:
+            self._attempts[node] = remaining
+        return _PAUSE if remaining else None
 
-    async def _tell(self, pod: Object) -> None:
+    async def _set_ready(self, pod: Object) -> None:
         meta = pod["metadata"]
         patch = {"metadata": {"uid": meta["uid"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         try:

@@ -42,10 +42,10 @@ log = logging.getLogger("pods")
 
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
-_CALM = 60.0
+_BACKOFF_RESET_SECONDS = 60.0
 """Seconds of running after which the next restart waits the first pause again."""
 SHUTDOWN_GRACE = 5.0
-_INSIST_PERIOD = 2.0
+_RESYNC_PERIOD = 2.0
 
 
 def _now() -> str:
@@ -74,7 +74,7 @@ class PodRunner:
         self._prometheus = prometheus
         self._pod = pod
         self._deleted = asyncio.Event()
-        self._vanished = False
+        self._object_deleted = False
         self._state = ContainerState()
         self._writing = asyncio.Lock()
         self.update(pod)
@@ -85,9 +85,9 @@ class PodRunner:
         if pod["metadata"].get("deletionTimestamp"):
             self._deleted.set()
 
-    def vanish(self) -> None:
+    def mark_deleted(self) -> None:
         """The object is gone: stop the process, there is nothing to write to."""
-        self._vanished = True
+        self._object_deleted = True
         self._deleted.set()
 
     async def run(self, adopted: Process | None) -> None:
@@ -103,19 +103,19 @@ class PodRunner:
             while not self._deleted.is_set() and phase not in ("Succeeded", "Failed"):
                 started = asyncio.get_running_loop().time()
                 try:
-                    running, command = await self._begin(running)
+                    running, command = await self._start(running)
                 except (PodSpecError, OSError, *REQUEST_ERRORS) as error:
                     reason = error.reason if isinstance(error, PodSpecError) else "CreateContainerError"
-                    await self._tell(replace(self._state, phase="waiting", reason=reason, message=str(error)))
+                    await self._set_state(replace(self._state, phase="waiting", reason=reason, message=str(error)))
                 else:
                     code = await self._supervise(running, command)
                     ended, running = running, None
                     if self._deleted.is_set():
                         running = ended
                         break
-                    if not await self._note_end(code):
+                    if not await self._record_exit(code):
                         break
-                if asyncio.get_running_loop().time() - started > _CALM:
+                if asyncio.get_running_loop().time() - started > _BACKOFF_RESET_SECONDS:
                     backoff = _FIRST_BACKOFF
                 await self._pause(backoff)
                 backoff = min(backoff * 2, _LONGEST_BACKOFF)
@@ -127,7 +127,7 @@ class PodRunner:
                 process.forget(self._state_dir, self.uid)
             raise
 
-    async def _begin(self, running: Process | None) -> tuple[Process, Command]:
+    async def _start(self, running: Process | None) -> tuple[Process, Command]:
         """Start the process, or take the one that runs, with fresh credentials either way."""
         folder = process.folder_of(self._state_dir, self.uid)
         adopted = running is not None
@@ -146,14 +146,14 @@ class PodRunner:
         # One that was taken over was ready or not before: the next probe tells, without a flicker in between.
         ready = reported(self._pod)[1] if adopted else command.readiness is None and command.startup is None
         started = format_epoch(running.created) if running.created else _now()
-        await self._tell(replace(self._state, phase="running", pid=running.pid, ready=ready, started=started))
+        await self._set_state(replace(self._state, phase="running", pid=running.pid, ready=ready, started=started))
         return running, command
 
     async def _supervise(self, running: Process, command: Command) -> int | None:
         """Return the exit code when the process ended, or None when the pod is deleted (it still runs then)."""
         ended = asyncio.create_task(running.wait())
         deleted = asyncio.create_task(self._deleted.wait())
-        duties = (self._probe(running, command), self._renew(), self._insist())
+        duties = (self._probe(running, command), self._renew(), self._resync_status())
         others = [asyncio.create_task(duty) for duty in duties]
         try:
             await asyncio.wait([ended, deleted], return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +174,7 @@ class PodRunner:
 
     async def _readiness(self, probe: Probe | None) -> None:
         if probe is None:
-            await self._tell(replace(self._state, ready=True))
+            await self._set_state(replace(self._state, ready=True))
             return
         await asyncio.sleep(probe.initial_delay)
         failures = 0
@@ -182,7 +182,7 @@ class PodRunner:
             good = await probing.answers(self._http, probe)
             failures = 0 if good else failures + 1
             if good != self._state.ready and (good or failures >= probe.failures):
-                await self._tell(replace(self._state, ready=good))
+                await self._set_state(replace(self._state, ready=good))
             await asyncio.sleep(probe.period if self._state.ready else min(probing.EAGER_PERIOD, probe.period))
 
     async def _liveness(self, running: Process, command: Command) -> None:
@@ -206,15 +206,15 @@ class PodRunner:
                 log.warning("%s: no new token: %s", self._name, error)
                 wait = 10.0
 
-    async def _insist(self) -> None:
+    async def _resync_status(self) -> None:
         """Tell again when the status says something else: the node controller unreadies pods of a lost node."""
         while True:
-            await asyncio.sleep(_INSIST_PERIOD)
+            await asyncio.sleep(_RESYNC_PERIOD)
             phase, ready, restarts, _ = reported(self._pod)
             if (phase, ready, restarts) != ("Running", self._state.ready, self._state.restarts):
-                await self._tell(self._state)
+                await self._set_state(self._state)
 
-    async def _note_end(self, code: int | None) -> bool:
+    async def _record_exit(self, code: int | None) -> bool:
         """Write down that the process ended; False when it is not to be started again."""
         lost = code is None
         exit_code = 137 if code is None else code
@@ -228,7 +228,7 @@ class PodRunner:
             self._state, ready=False, last=last, exit_code=exit_code, restarts=self._state.restarts + again
         )
         if not again:
-            await self._tell(replace(self._state, phase="terminated"))
+            await self._set_state(replace(self._state, phase="terminated"))
         return again
 
     async def _pause(self, seconds: float) -> None:
@@ -236,7 +236,7 @@ class PodRunner:
         if self._state.last and self._state.phase == "running":
             name = self._pod["spec"]["containers"][0]["name"]
             message = f"back-off {seconds:.0f}s restarting failed container={name} pod={self._name}"
-            await self._tell(replace(self._state, phase="waiting", reason="CrashLoopBackOff", message=message))
+            await self._set_state(replace(self._state, phase="waiting", reason="CrashLoopBackOff", message=message))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._deleted.wait()
@@ -251,7 +251,7 @@ class PodRunner:
             log.info("%s: stopped pid %d", self._name, running.pid)
         process.forget(self._state_dir, self.uid)
         wait = 0.2
-        while not self._vanished and not await self._settles(self._delete(), "removal", refused=logging.DEBUG):
+        while not self._object_deleted and not await self._is_settled(self._delete(), "removal", refused=logging.DEBUG):
             await asyncio.sleep(wait)
             wait = min(wait * 2, 5.0)
 
@@ -264,11 +264,11 @@ class PodRunner:
         }
         await self._kube.request("DELETE", await self._kube.path_of(_named(self._pod)), body=body)
 
-    async def _tell(self, state: ContainerState) -> None:
+    async def _set_state(self, state: ContainerState) -> None:
         """Keep a state and write it into the pod's status; a node that is not ready tells nothing."""
         self._state = state
         async with self._writing:
-            if self._vanished or not self._node_lives(self._pod["spec"]["nodeName"]):
+            if self._object_deleted or not self._node_lives(self._pod["spec"]["nodeName"]):
                 return
             body = {"metadata": {"uid": self.uid}, "status": make_status(self._pod, self._state, now=_now())}
             meta = self._pod["metadata"]
@@ -277,11 +277,11 @@ class PodRunner:
                     "v1", "Pod", meta["name"], body, meta["namespace"],
                     content_type=STRATEGIC, subresource="status", field_manager=FIELD_MANAGER,
                 )  # fmt: skip
-                if await self._settles(request, "status", refused=logging.WARNING):
+                if await self._is_settled(request, "status", refused=logging.WARNING):
                     return
                 await asyncio.sleep(wait)
 
-    async def _settles(self, request: Awaitable[object], what: str, *, refused: int) -> bool:
+    async def _is_settled(self, request: Awaitable[object], what: str, *, refused: int) -> bool:
         """Send a write; returns whether it needs no other try: it was taken, or there is no such pod any more.
 
         Args:

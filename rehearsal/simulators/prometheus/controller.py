@@ -16,7 +16,7 @@ from inferstack.k8s.informer import Informer
 from rehearsal.simulators.prometheus import config as prometheus_config
 
 _API_VERSION = "monitoring.coreos.com/v1"
-_LOOK_SECONDS = 0.2
+_BATCH_SECONDS = 0.2
 _REFUSED_SECONDS = 5.0
 """How soon a configuration that was refused is offered again."""
 
@@ -39,12 +39,12 @@ class PrometheusOperator:
         self._changed = asyncio.Event()
         self._changed.set()  # what an earlier agent wrote may not have been read
         # The kinds come with Prometheus' chart.
-        self._monitors = Informer(kube, _API_VERSION, "PodMonitor", on_change=self._seen, optional=True)
-        self._rules = Informer(kube, _API_VERSION, "PrometheusRule", on_change=self._seen, optional=True)
+        self._monitors = Informer(kube, _API_VERSION, "PodMonitor", on_change=self._spec_changed, optional=True)
+        self._rules = Informer(kube, _API_VERSION, "PrometheusRule", on_change=self._spec_changed, optional=True)
         self.informers: Mapping[str, Informer] = {"pod monitors": self._monitors, "rules": self._rules}
 
-    def is_asked(self) -> bool:
-        """Tell whether a monitor asks for anything to be scraped."""
+    def has_monitors(self) -> bool:
+        """Return whether a monitor asks for anything to be scraped."""
         return bool(self._monitors.objects)
 
     async def run(self) -> None:
@@ -52,14 +52,14 @@ class PrometheusOperator:
         async with asyncio.TaskGroup() as group:
             for informer in self.informers.values():
                 group.create_task(informer.run())
-            group.create_task(self._keep())
+            group.create_task(self._sync())
 
-    def _seen(self, before: Object | None, after: Object | None) -> None:
+    def _spec_changed(self, before: Object | None, after: Object | None) -> None:
         kept = before is not None and after is not None and before.get("spec") == after.get("spec")
         if not kept:
             self._changed.set()
 
-    async def _keep(self) -> None:
+    async def _sync(self) -> None:
         for informer in self.informers.values():
             await informer.synced.wait()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
@@ -67,9 +67,9 @@ class PrometheusOperator:
                 await self._changed.wait()
                 self._changed.clear()
                 self.write()
-                pause = await self._read_again(http)
+                pause = await self._reload(http)
                 # Changes come in bursts; one look takes them all.
-                await asyncio.sleep(pause or _LOOK_SECONDS)
+                await asyncio.sleep(pause or _BATCH_SECONDS)
                 if pause:
                     self._changed.set()
 
@@ -95,7 +95,7 @@ class PrometheusOperator:
             _write(rules / name, content)
         _write(self._folder / "prometheus.yml", config)
 
-    async def _read_again(self, http: aiohttp.ClientSession) -> float | None:
+    async def _reload(self, http: aiohttp.ClientSession) -> float | None:
         """Have Prometheus read its files; return when to try again where it did not."""
         try:
             async with http.post(f"http://127.0.0.1:{self._port}/-/reload") as answer:
@@ -104,7 +104,7 @@ class PrometheusOperator:
                 log.warning("Prometheus refuses its configuration: %s", (await answer.text()).strip())
                 return _REFUSED_SECONDS
         except (aiohttp.ClientError, TimeoutError):
-            return _LOOK_SECONDS  # it is starting, or away
+            return _BATCH_SECONDS  # it is starting, or away
 
 
 def _write(path: Path, content: Object) -> None:

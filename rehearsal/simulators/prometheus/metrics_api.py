@@ -22,8 +22,8 @@ from rehearsal.metrics import APISERVICE, METRICS_NAMESPACE, METRICS_SERVICE
 from rehearsal.simulators import FIELD_MANAGER
 
 _LABELS = {MANAGED_BY: FIELD_MANAGER}
-_LOOK_SECONDS = 0.5
-_MISSES = 2
+_PERIOD_SECONDS = 0.5
+_FAILURE_THRESHOLD = 2
 """Looks in vain after which the adapter is away: one may meet a busy machine."""
 _API_VERSION = "apiregistration.k8s.io/v1"
 
@@ -82,22 +82,22 @@ class MetricsApi:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        shown: bool | None = None
-        misses = _MISSES
+        registered: bool | None = None
+        failures = _FAILURE_THRESHOLD
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
             while True:
-                misses = 0 if await self._serves(http) else misses + 1
-                wanted = self._monitored() and (misses == 0 or (misses < _MISSES and bool(shown)))
-                if wanted != shown:
+                failures = 0 if await self._serves(http) else failures + 1
+                desired = self._monitored() and (failures == 0 or (failures < _FAILURE_THRESHOLD and bool(registered)))
+                if desired != registered:
                     try:
-                        await (self._show() if wanted else self._hide())
-                        shown = wanted
+                        await (self._register() if desired else self._unregister())
+                        registered = desired
                     except REQUEST_ERRORS as error:
                         log.warning("%s", error)
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_PERIOD_SECONDS)
 
     async def _serves(self, http: aiohttp.ClientSession) -> bool:
-        """Tell whether the adapter answers and offers a metric; with none, discovery calls the group a failure."""
+        """Return whether the adapter answers and offers a metric; with none, discovery calls the group a failure."""
         if self._port is None:
             return False
         url = f"https://127.0.0.1:{self._port}/apis/custom.metrics.k8s.io/v1beta1"
@@ -107,13 +107,13 @@ class MetricsApi:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def _show(self) -> None:
+    async def _register(self) -> None:
         assert self._port is not None  # noqa: S101  # it has just answered there
         for obj in (make_service(self._port), make_api_service(self._port, self._authority)):
             await self._kube.apply(obj, field_manager=FIELD_MANAGER)
         log.info("custom.metrics.k8s.io is served")
 
-    async def _hide(self) -> None:
+    async def _unregister(self) -> None:
         """Remove what we made; another's APIService of that name stays."""
         found = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
         if found and (found["metadata"].get("labels") or {}).items() >= _LABELS.items():

@@ -132,7 +132,7 @@ class SriovNetworkController:
             return await self._make(kind, network)
         except ApiError as error:
             if error.not_found:
-                return None  # went meanwhile, of which the watch will tell
+                return None  # deleted meanwhile; the watch reports it
             raise
 
     async def _remove(self, kind: str, network: Object) -> None:
