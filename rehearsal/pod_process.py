@@ -1,4 +1,4 @@
-"""Processes of pods: started in a session of their own, found again by an agent that was restarted."""
+"""Processes of pods, each in its own session; a restarted agent adopts them."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ class Process:
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace):
-                await self._gone()
+                await self._wait_exit()
         except TimeoutError:
             self.send(signal.SIGKILL)
-            await self._gone()
+            await self._wait_exit()
 
-    async def _gone(self) -> None:
+    async def _wait_exit(self) -> None:
         if self.child is not None:
             await self.child.wait()
             return
         await self._poll(0.05)
 
     async def _poll(self, period: float) -> None:
-        # Nobody tells of the end of a process that is not our child.
+        # There is no notification of the end of a process that is not a child.
         while self.alive():  # noqa: ASYNC110
             await asyncio.sleep(period)
 
@@ -83,8 +83,8 @@ class Process:
 
 def _lives(pid: int, created: float) -> bool:
     try:
-        found = psutil.Process(pid)
-        return abs(found.create_time() - created) < 0.02 and found.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 0.02 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
@@ -134,7 +134,7 @@ async def start(
     try:
         created = psutil.Process(child.pid).create_time()
     except psutil.NoSuchProcess:
-        created = 0.0  # ended already; wait() will tell
+        created = 0.0  # it has ended; wait() returns at once
     run_file = folder_of(state_dir, uid) / "run.json"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     partial = run_file.with_suffix(".partial")
@@ -156,7 +156,7 @@ def find_leftovers(state_dir: Path) -> dict[str, Process]:
     The run files name them. A process that was started in the instant before its run file is found by the marks in its
     environment; where two are there for one pod, the one without a run file is ended.
     """
-    found: dict[str, Process] = {}
+    processes: dict[str, Process] = {}
     runs = state_dir / "run" / "pods"
     for run_file in sorted(runs.glob("*/run.json")):
         try:
@@ -165,7 +165,7 @@ def find_leftovers(state_dir: Path) -> dict[str, Process]:
         except (ValueError, KeyError, OSError):
             continue  # cut short by a kill: the marks still find its process
         if process.alive():
-            found[process.uid] = process
+            processes[process.uid] = process
     for running in psutil.process_iter():
         try:
             # Children of a pod's process carry the marks too; the session's leader is the one that was started.
@@ -178,10 +178,10 @@ def find_leftovers(state_dir: Path) -> dict[str, Process]:
             process = Process(uid, running.pid, running.create_time(), int(env.get("INFERSTACK_HEALTH_PORT", 0)), None)
         except (psutil.Error, OSError, ValueError):
             continue
-        known = found.setdefault(uid, process)
-        if known.pid != process.pid:
+        adopted = processes.setdefault(uid, process)
+        if adopted.pid != process.pid:
             process.send(signal.SIGKILL)
-    return found
+    return processes
 
 
 def forget(state_dir: Path, uid: str) -> None:

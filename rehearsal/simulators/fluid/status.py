@@ -1,4 +1,4 @@
-"""What Fluid's controllers say of Datasets, AlluxioRuntimes and DataLoads. Pure; phases and names are Fluid's own.
+"""The status of Datasets, AlluxioRuntimes and DataLoads as Fluid's controllers write it; pure.
 
 Simulated are the data and the time: a Dataset has the size that its annotation says, a DataLoad takes the seconds that
 its own says. Everything else follows from the objects.
@@ -49,7 +49,7 @@ def origin(dataset: Object | None) -> str | None:
 
 
 def gone(obj: Object | None) -> bool:
-    """Return whether an object is not there or about to go."""
+    """Return whether an object is missing or terminating."""
     return obj is None or "deletionTimestamp" in obj["metadata"]
 
 
@@ -71,13 +71,13 @@ def selects(dataset: Object, labels: Mapping[str, str]) -> bool:
 
 def _matches(rule: Object, labels: Mapping[str, str]) -> bool:
     has, values = labels.get(rule["key"]), rule.get("values") or []
-    known = {
+    results = {
         "In": has in values,
         "NotIn": has not in values,
         "Exists": has is not None,
         "DoesNotExist": has is None,
     }
-    return known.get(rule["operator"], False)
+    return results.get(rule["operator"], False)
 
 
 def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Object, float | None]:
@@ -157,13 +157,13 @@ def load_status(
         "lastProbeTime": format_time(now),
         "lastTransitionTime": format_time(now),
     }
-    made = {**blank, "phase": condition["type"], "conditions": [condition]}
-    made["duration"] = f"{round((now - begun).total_seconds())}s"
+    finished = {**blank, "phase": condition["type"], "conditions": [condition]}
+    finished["duration"] = f"{round((now - begun).total_seconds())}s"
     if policy == "Cron":
-        made["lastScheduleTime"] = format_time(begun)
+        finished["lastScheduleTime"] = format_time(begun)
         if not lost:
-            made["lastSuccessfulTime"] = format_time(now)
-    return made, None
+            finished["lastSuccessfulTime"] = format_time(now)
+    return finished, None
 
 
 def progress(load: Object, now: datetime) -> float:
@@ -225,10 +225,10 @@ def dataset_status(
 
 def reference_status(dataset: Object, physical: Object | None) -> Object:
     """Return the status of a Dataset that stands for another: that of the other."""
-    theirs = (physical or {}).get("status") or {}
-    if gone(physical) or not theirs.get("runtimes"):
+    physical_status = (physical or {}).get("status") or {}
+    if gone(physical) or not physical_status.get("runtimes"):
         return {"phase": "NotBound", "conditions": []}
-    kept = {key: value for key, value in theirs.items() if key not in ("datasetRef", "operationRef")}
+    kept = {key: value for key, value in physical_status.items() if key not in ("datasetRef", "operationRef")}
     return {**kept, "runtimes": [_runtime(dataset["metadata"], "thin", 0)]}
 
 
@@ -240,8 +240,8 @@ def human(size: int) -> str:
 
 
 def _runtime(meta: Object, kind: str, masters: int) -> Object:
-    made = {"category": "Accelerate", "name": meta["name"], "namespace": meta["namespace"], "type": kind}
-    return {**made, "masterReplicas": masters} if masters else made
+    entry = {"category": "Accelerate", "name": meta["name"], "namespace": meta["namespace"], "type": kind}
+    return {**entry, "masterReplicas": masters} if masters else entry
 
 
 def _capacity(runtime: Object) -> int:
@@ -256,11 +256,11 @@ def _capacity(runtime: Object) -> int:
 
 def _condition(before: Object, kind: str, status: str, reason: str, message: str, now: datetime) -> Object:
     """Return a condition of a Dataset; one that says the same keeps its times."""
-    said = {"type": kind, "status": status, "reason": reason, "message": message}
-    for known in before.get("conditions") or []:
-        if known.items() >= said.items():
-            return dict(known)
-    return {**said, "lastUpdateTime": format_time(now), "lastTransitionTime": format_time(now)}
+    content = {"type": kind, "status": status, "reason": reason, "message": message}
+    for previous in before.get("conditions") or []:
+        if previous.items() >= content.items():
+            return dict(previous)
+    return {**content, "lastUpdateTime": format_time(now), "lastTransitionTime": format_time(now)}
 
 
 def _seconds(obj: Object, default: float) -> float:

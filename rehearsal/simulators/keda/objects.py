@@ -1,4 +1,4 @@
-"""What KEDA makes of a ScaledObject and says of it, as pure functions.
+"""The HorizontalPodAutoscaler and the status of a ScaledObject, as pure functions.
 
 Names, labels and reasons are those of KEDA (controllers/keda and pkg/scaling of its sources at the pinned version).
 Simulated: nothing is measured, so that no trigger is ever active or failed and KEDA itself scales nothing.
@@ -78,7 +78,7 @@ def make_hpa(scaled: Object) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-    made: Object = {
+    hpa_spec: Object = {
         "scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": target},
         "minReplicas": max(spec.get("minReplicaCount") or 0, 1),
         "maxReplicas": spec.get("maxReplicaCount") or _DEFAULT_MAX,
@@ -86,12 +86,12 @@ def make_hpa(scaled: Object) -> Object:
         "metrics": sorted(make_metrics(scaled), key=lambda metric: str(metric["type"])),
     }
     if behavior := _autoscaler(scaled).get("behavior"):
-        made["behavior"] = behavior
+        hpa_spec["behavior"] = behavior
     return {
         "apiVersion": HPA_VERSION,
         "kind": HPA,
         "metadata": {"name": name, "namespace": meta["namespace"], "labels": labels, "ownerReferences": [owner]},
-        "spec": made,
+        "spec": hpa_spec,
     }
 
 
@@ -100,7 +100,7 @@ def make_metrics(scaled: Object) -> list[Object]:
 
     Those of other scalers than prometheus are named by their type only; KEDA adds a queue, a topic and the like.
     """
-    made: list[Object] = []
+    metrics: list[Object] = []
     for index, trigger in enumerate(scaled["spec"]["triggers"]):
         kind, metadata = trigger["type"], trigger["metadata"]
         if kind in _RESOURCES:
@@ -108,17 +108,17 @@ def make_metrics(scaled: Object) -> list[Object]:
                 target = {"type": "AverageValue", "averageValue": metadata["value"]}
             else:
                 target = {"type": "Utilization", "averageUtilization": int(metadata["value"])}
-            made.append({"type": "Resource", "resource": {"name": kind, "target": target}})
+            metrics.append({"type": "Resource", "resource": {"name": kind, "target": target}})
             continue
         aim = next((metadata[key] for key in _THRESHOLDS if key in metadata), "1")
         type_ = trigger.get("metricType") or "AverageValue"
         target = {"type": type_, "value" if type_ == "Value" else "averageValue": milli(aim)}
         selector = {"matchLabels": {NAME_LABEL: scaled["metadata"]["name"]}}
         name = f"s{index}-{re.sub(r'[^a-zA-Z0-9-]', '-', kind)}"
-        made.append(
+        metrics.append(
             {"type": "External", "external": {"metric": {"name": name, "selector": selector}, "target": target}}
         )
-    return made
+    return metrics
 
 
 def milli(text: str) -> str:
@@ -196,9 +196,9 @@ def make_status(scaled: Object, target: Target | None, hpa: Object | None) -> Ob
         names = {trigger["authenticationRef"]["name"] for trigger in triggers if trigger.get("authenticationRef")}
         if names:
             status["authenticationsTypes"] = ",".join(sorted(names))
-        if external := [one["external"]["metric"]["name"] for one in metrics if one["type"] == "External"]:
+        if external := [metric["external"]["metric"]["name"] for metric in metrics if metric["type"] == "External"]:
             status["externalMetricNames"] = external
-        if resources := [one["resource"]["name"] for one in metrics if one["type"] == "Resource"]:
+        if resources := [metric["resource"]["name"] for metric in metrics if metric["type"] == "Resource"]:
             status["resourceMetricNames"] = resources
         if paused:
             if (count := paused_replicas(scaled)) is not None:
@@ -216,7 +216,7 @@ def _conditions(wrong: str | None, hpa: Object | None, *, paused: bool) -> list[
     else:
         ready = ("True", "ScaledObjectReady", "the ScaledObject is as it should be")
         active = ("Unknown", "Rehearsed", "nothing is measured in the rehearsal")
-    said = {
+    conditions = {
         "Ready": ready,
         "Active": active,
         "Fallback": ("False", "NoFallbackFound", "no fallback is active"),
@@ -227,14 +227,14 @@ def _conditions(wrong: str | None, hpa: Object | None, *, paused: bool) -> list[
     if (reads := scaling_active(hpa)) is not None and not paused:
         value, reason = reads
         if value == "True":
-            said["HPAActive"] = ("True", "HPAActive", "the HorizontalPodAutoscaler reads its metrics")
+            conditions["HPAActive"] = ("True", "HPAActive", "the HorizontalPodAutoscaler reads its metrics")
         elif reason == "ScalingDisabled":
-            said["HPAActive"] = ("True", "ScalingDisabled", "scaled to zero, the HorizontalPodAutoscaler waits")
+            conditions["HPAActive"] = ("True", "ScalingDisabled", "scaled to zero, the HorizontalPodAutoscaler waits")
         else:
-            said["HPAActive"] = ("False", "HPAMetricsUnavailable", f"the HorizontalPodAutoscaler says {reason}")
+            conditions["HPAActive"] = ("False", "HPAMetricsUnavailable", f"the HorizontalPodAutoscaler says {reason}")
     return [
         {"type": kind, "status": value, "reason": reason, "message": message}
-        for kind, (value, reason, message) in said.items()
+        for kind, (value, reason, message) in conditions.items()
     ]
 
 

@@ -32,13 +32,13 @@ def desired(
     that is not there has no plugin: what it knew stays, with 0.
     """
     status = node.get("status") or {}
-    known = {key for part in ("capacity", "allocatable") for key in status.get(part) or {} if _is_gpu_resource(key)}
+    reported = {key for part in ("capacity", "allocatable") for key in status.get(part) or {} if _is_gpu_resource(key)}
     if policy is None or not policy.device_plugin or hardware.gpu is None:
-        gone: dict[str, str | None] = dict.fromkeys(known)
-        return Desired(capacity=gone, allocatable=gone)
+        removed: dict[str, str | None] = dict.fromkeys(reported)
+        return Desired(capacity=removed, allocatable=removed)
     lost = range(max(0, hardware.gpus - faults.lost_gpus), hardware.gpus)
     now = advertised_resources(hardware.gpu, states, policy.strategy, lost)
-    zero = dict.fromkeys(known, "0")
+    zero = dict.fromkeys(reported, "0")
     sharing = policy.sharing_of((node["metadata"].get("labels") or {}).get(CONFIG_LABEL, ""))
     if sharing is None:
         return Desired(capacity=dict(zero), allocatable=dict(zero))

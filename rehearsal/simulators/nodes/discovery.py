@@ -38,6 +38,6 @@ def desired(
     labels = capable | nfd_labels() | operator_labels(paused=pending, mig_manager=policy.mig_manager)
     if policy.feature_discovery:
         machine = hardware.instance_type
-        found = gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
-        labels |= share_labels(found, policy.sharing_of(config) or Sharing())
+        gfd = gfd_labels(load(), hardware.gpu, states, policy.strategy, machine=machine)
+        labels |= share_labels(gfd, policy.sharing_of(config) or Sharing())
     return Desired(labels=labels)

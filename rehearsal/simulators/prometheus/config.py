@@ -41,13 +41,13 @@ def make_config(monitors: Iterable[Mapping[str, Any]], *, load: str, interval: s
 
 def shortest_interval(monitors: Iterable[Mapping[str, Any]]) -> str:
     """Return the shortest interval that a PodMonitor asks for; 15s where none asks for one."""
-    found = [
+    intervals = [
         endpoint["interval"]
         for monitor in monitors
         for endpoint in monitor["spec"].get("podMetricsEndpoints") or []
         if endpoint.get("interval")
     ]
-    return min(found, key=_seconds, default=_DEFAULT_INTERVAL)
+    return min(intervals, key=_seconds, default=_DEFAULT_INTERVAL)
 
 
 def make_rule_file(rule: Mapping[str, Any]) -> Object:
@@ -58,20 +58,20 @@ def make_rule_file(rule: Mapping[str, Any]) -> Object:
 def _of_monitor(monitor: Mapping[str, Any], load: str) -> Iterator[Object]:
     meta, spec = monitor["metadata"], monitor["spec"]
     for index, endpoint in enumerate(spec.get("podMetricsEndpoints") or []):
-        made: Object = {
+        scrape: Object = {
             "job_name": f"podMonitor/{meta['namespace']}/{meta['name']}/{index}",
             "honor_labels": bool(endpoint.get("honorLabels")),
             "metrics_path": endpoint.get("path") or "/metrics",
             **_discovery(load, PODS_PATH),
             "relabel_configs": [*_kept(meta, spec, endpoint), *_labels(meta, spec, endpoint)],
         }
-        made["relabel_configs"] += [_snake(entry) for entry in endpoint.get("relabelings") or []]
-        for key, given in (("scrape_interval", "interval"), ("scrape_timeout", "scrapeTimeout")):
-            if endpoint.get(given):
-                made[key] = endpoint[given]
+        scrape["relabel_configs"] += [_snake(entry) for entry in endpoint.get("relabelings") or []]
+        for key, field in (("scrape_interval", "interval"), ("scrape_timeout", "scrapeTimeout")):
+            if endpoint.get(field):
+                scrape[key] = endpoint[field]
         if endpoint.get("metricRelabelings"):
-            made["metric_relabel_configs"] = [_snake(entry) for entry in endpoint["metricRelabelings"]]
-        yield made
+            scrape["metric_relabel_configs"] = [_snake(entry) for entry in endpoint["metricRelabelings"]]
+        yield scrape
 
 
 def _kept(meta: Mapping[str, Any], spec: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Iterator[Object]:
