@@ -1,4 +1,4 @@
-"""What a role wants a node to say, and the patches from what the node says to that."""
+"""The desired state of a node, and the patches from the current state to it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from inferstack.apimachinery.quantity import parse_quantity
 from inferstack.mig.gpu_operator import MIG_STATE, STRATEGY
 from inferstack.mig.resources import MIG_PREFIX
 
-# Label keys that the simulator alone writes; what it does not want of these it removes. `nvidia.com/mig.config` and
-# `nvidia.com/gpu.workload.config` are the user's.
+# Label keys that the simulator owns: it removes those that are not desired. `nvidia.com/mig.config` and
+# `nvidia.com/gpu.workload.config` belong to the user.
 _OWN_PREFIXES = (
     "feature.node.kubernetes.io/",
     "nvidia.com/cuda.",
@@ -47,7 +47,7 @@ class Desired:
     conditions: tuple[Condition, ...] = ()
 
     def __or__(self, other: Desired) -> Desired:
-        """Put two roles together; they do not write the same keys."""
+        """Merge two roles, which do not write the same keys."""
         return Desired(
             labels={**self.labels, **other.labels},
             annotations={**self.annotations, **other.annotations},

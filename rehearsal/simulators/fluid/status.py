@@ -1,7 +1,7 @@
 """The status of Datasets, AlluxioRuntimes and DataLoads as Fluid's controllers write it; pure.
 
-Simulated are the data and the time: a Dataset has the size that its annotation says, a DataLoad takes the seconds that
-its own says. Everything else follows from the objects.
+Phases and names are Fluid's. Data and time are simulated: an annotation of the Dataset sets its size, and an annotation
+of the DataLoad its duration. Everything else follows from the objects.
 
 ``rehearsal.inferstack.dev/size`` on a Dataset: bytes below its mounts, as a quantity.
 ``rehearsal.inferstack.dev/seconds`` on an AlluxioRuntime or a DataLoad: how long it takes to start, to load.

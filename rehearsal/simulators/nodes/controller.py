@@ -1,4 +1,4 @@
-"""The roles of one node put together, and the writing of what differs."""
+"""The node controller: computes the desired state of each node from its roles and patches the difference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _QUIET = 60.0
 
 @dataclass(frozen=True)
 class NodePlan:
-    """All roles of a node together."""
+    """The desired state of a node from all its roles."""
 
     desired: Desired
     pending: bool
@@ -68,7 +68,7 @@ def plan(
 
 
 def prune(node: Object) -> Object:
-    """Keep of a node what the roles read; a thousand nodes are kept in memory."""
+    """Keep only the fields that the roles read: there may be a thousand nodes."""
     meta, status = node["metadata"], node.get("status") or {}
     return {
         "metadata": {k: meta[k] for k in ("name", "uid", "resourceVersion", "labels", "annotations") if k in meta},
@@ -77,7 +77,7 @@ def prune(node: Object) -> Object:
 
 
 class NodeController:
-    """Keep all simulated nodes as their roles want them.
+    """Reconciles all simulated nodes.
 
     Args:
         kube: connected client.
@@ -116,12 +116,12 @@ class NodeController:
             group.create_task(self._queue.run())
 
     def all_changed(self) -> None:
-        """Look at every node again: the policy or the layouts changed."""
+        """Reconcile every node: the policy or the layouts changed."""
         for name in self.nodes.objects:
             self._queue.add(name)
 
     def changed(self, name: str) -> None:
-        """Look at one node again: its virtual functions changed."""
+        """Reconcile one node: its virtual functions changed."""
         self._queue.add(name)
 
     def is_broken(self, name: str) -> bool:
@@ -210,7 +210,7 @@ class NodeController:
             )
 
     def _pause(self, name: str, patch: str) -> float | None:
-        """Return seconds to hold back when the same is written over and over: someone else writes the opposite."""
+        """Return the back-off in seconds for a patch that repeats because another writer reverts it."""
         clock = asyncio.get_running_loop().time()
         last, count, not_before = self._repeats.get(name, ("", 0, 0.0))
         if patch != last or clock - not_before > _QUIET:

@@ -1,4 +1,4 @@
-"""One process-backed pod, from its start to its removal, with the kubelet's habits.
+"""The lifecycle of one process-backed pod, as the kubelet manages it.
 
 A token of the pod's ServiceAccount, probes, restarts with a growing pause (``CrashLoopBackOff``), SIGTERM and a grace
 period on deletion, then the removal of the object.
@@ -80,7 +80,7 @@ class PodRunner:
         self.update(pod)
 
     def update(self, pod: Object) -> None:
-        """Take a newer form of the pod."""
+        """Store a newer version of the pod."""
         self._pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             self._deleted.set()
