@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from inferstack.apimachinery import yamltext
-from inferstack.apimachinery.model import CamelModel
+from inferstack.apimachinery.model import CamelModel, field_description
 from inferstack.errors import UserError
 
 PROJECT = "inferstack"
@@ -39,8 +39,6 @@ Location = tuple[str | int, ...]
 
 class RoleSettings(CamelModel):
     """Base of all settings: immutable, unknown keys refused, keys in camelCase as everywhere in Kubernetes."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -238,8 +236,10 @@ def _names(model: type[BaseModel] | None) -> list[str]:
 
 def _field_text(model: type[BaseModel], location: Location) -> str | None:
     holder = _model_at(model, location[:-1])
-    fields = holder.model_fields.items() if holder else ()
-    return next((f.description for n, f in fields if (f.alias or n) == location[-1]), None)
+    if not holder:
+        return None
+    names = (name for name, field in holder.model_fields.items() if (field.alias or name) == location[-1])
+    return next((field_description(holder, name) for name in names), None)
 
 
 def variables(role: str) -> list[Variable]:

@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 from components.cluster.settings import Place
 from components.platform.settings import ROLES, PlatformSettings
 from components.settings import PROJECT, DnsLabel, variables
+from inferstack.apimachinery.model import field_description
 from inferstack.project import project_root
 
 BEGIN, END = "<!-- variables: made by tools/role_pages.py -->", "<!-- end of variables -->"
@@ -129,7 +130,7 @@ def _section(model: type[BaseModel]) -> str:
     rows = [f"### {title(model)}\n\n{(model.__doc__ or '').strip()}\n", _HEAD]
     hints = _hints(model)
     for name, field in model.model_fields.items():
-        text = " ".join((field.description or "").split())
+        text = " ".join((field_description(model, name) or "").split())
         rows.append(_row(field.alias or name, describe(hints[name]), _default(field), text))
     return "\n".join(rows)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from inferstack.apimachinery import yamltext
 
-_TRIGGERS = yaml.safe_load((Path(__file__).parent / "triggers.yaml").read_text())
+_TRIGGERS = yamltext.parse((Path(__file__).parent / "triggers.yaml").read_text())
 
 TYPES: frozenset[str] = frozenset(_TRIGGERS["types"])
 """All types of triggers."""

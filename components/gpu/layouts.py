@@ -11,7 +11,7 @@ from components.gpu.settings import GpuSettings, Strategy
 from inferstack.errors import UserError
 from inferstack.mig import catalogue, layout
 from inferstack.mig.errors import ConfigError, LayoutError
-from inferstack.mig.mig_parted import Rule, dump_config
+from inferstack.mig.mig_parted import Rule, read_config
 
 _KEY = "inferstack:gpu.mig.layouts"
 
@@ -25,7 +25,7 @@ def make_layouts(settings: GpuSettings) -> dict[str, Any]:
     config = layout.make_mig_parted_config()
     config["mig-configs"] = {**config["mig-configs"], **settings.mig.layouts}
     try:
-        parsed = layout.parse_config(dump_config(config))
+        parsed = read_config(config)
     except ConfigError as error:
         raise UserError(str(error).replace("mig-configs", _KEY, 1)) from None
     for name in settings.mig.layouts:
@@ -39,7 +39,7 @@ def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: S
     Raises:
         UserError: naming the group's key.
     """
-    parsed = layout.parse_config(dump_config(config))
+    parsed = read_config(config)
     for key, instance_type, gpu, gpus, asked in cluster.cuts():
         if gpu is None:
             raise UserError(f"{key}: {instance_type} has no GPU to cut; remove the key.")

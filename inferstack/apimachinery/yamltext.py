@@ -1,4 +1,4 @@
-"""YAML by libyaml where PyYAML has it: ten times as fast as PyYAML's own parser."""
+"""YAML by libyaml where PyYAML has it: ten times as fast as PyYAML's own code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_ONE_LINE = 2**31 - 1  # libyaml's width is a C int
 
 
 def parse(text: str) -> Any:
@@ -18,6 +20,12 @@ def compose(text: str) -> yaml.Node | None:
     """Return the nodes of a YAML text, with their positions; None for an empty text."""
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     return node
+
+
+def format_flow(value: object) -> str:
+    """Return a value as one line of YAML in flow style."""
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=_ONE_LINE)
+    return text.removesuffix("...\n").strip()
 
 
 def construct(node: yaml.Node) -> Any:

@@ -71,6 +71,8 @@ def emit(rows: Sequence[Mapping[str, Any]], form: Format = Format.TABLE, *, titl
         import yaml  # noqa: PLC0415  # see the module's docstring
 
         typer.echo(yaml.safe_dump([dict(row) for row in rows], sort_keys=False), nl=False)
+    elif rows and _is_pipe() and not title:
+        typer.echo(_plain_table(rows), nl=False)
     elif rows:
         from rich.table import Table  # noqa: PLC0415  # see the module's docstring
 
@@ -100,10 +102,22 @@ def writable(file: Path) -> None:
 
 def flow(value: object) -> str:
     """Return a value as one line of YAML in flow style."""
-    import yaml  # noqa: PLC0415  # see the module's docstring
+    from inferstack.apimachinery import yamltext  # noqa: PLC0415  # see the module's docstring
 
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=sys.maxsize)
-    return text.removesuffix("...\n").strip()
+    return yamltext.format_flow(value)
+
+
+def _plain_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table as rich prints it into a pipe, each row on one line; rich takes longer than most commands."""
+    from rich.cells import cell_len  # noqa: PLC0415  # see the module's docstring
+
+    lines = [[key.upper() for key in rows[0]], *([_one_line(value) for value in row.values()] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+
+    def pad(cell: str, width: int) -> str:
+        return cell + " " * (width - cell_len(cell))
+
+    return "".join("  ".join(map(pad, line, widths)) + "\n" for line in lines)
 
 
 def _is_pipe() -> bool:
@@ -114,5 +128,12 @@ def _cell(value: object) -> Text:
     from rich.text import Text  # noqa: PLC0415  # see the module's docstring
 
     # Text, not markup: a value may contain brackets, backslashes or what looks like the name of an emoji.
-    text = "" if value is None else str(value)
-    return Text(" ".join(text.splitlines()) if _is_pipe() else text)
+    return Text(_one_line(value) if _is_pipe() else _text(value))
+
+
+def _one_line(value: object) -> str:
+    return " ".join(_text(value).splitlines())
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from inferstack.apimachinery import yamltext
 from inferstack.mig.catalogue import Gpu, load
 from inferstack.mig.errors import ConfigError
 from inferstack.mig.placement import find_placement
@@ -58,9 +59,18 @@ def parse_config(text: str) -> dict[str, Layout]:
         ConfigError: not YAML, or not mig-parted's v1; the message begins with the path of the field.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yamltext.parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"config.yaml: not YAML: {' '.join(str(error).split())}") from error
+    return read_config(content)
+
+
+def read_config(content: object) -> dict[str, Layout]:
+    """Return the layouts of a configuration by name.
+
+    Raises:
+        ConfigError: not mig-parted's v1; the message begins with the path of the field.
+    """
     if not isinstance(content, dict):
         raise ConfigError("config.yaml: not a mapping with version and mig-configs")
     if content.get("version") != VERSION:

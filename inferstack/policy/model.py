@@ -14,7 +14,7 @@ from inferstack.policy.kinds import KINDS, WORKLOADS
 class Data(CamelModel):
     """Base of rules and their settings: immutable, keys in camelCase, unknown keys rejected."""
 
-    model_config = ConfigDict(populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class Severity(enum.StrEnum):

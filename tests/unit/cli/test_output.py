@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from inferstack.cli import output
 from inferstack.cli.output import Format
@@ -140,3 +144,18 @@ def test_colour_is_for_terminals_where_it_is_wanted() -> None:
     assert "31m" not in without
     assert "error:" in without
     assert "\x1b" not in run(SPEAK, "text").stderr
+
+
+def test_table_in_a_pipe_equals_the_one_of_rich() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "模型", "n": 1, "message": "two\nlines"},
+        {"name": "e\u0301", "n": None, "message": "[b]x[/b]"},
+    ]
+    table = Table(box=None, pad_edge=False)
+    for key in rows[0]:
+        table.add_column(key.upper())
+    for row in rows:
+        table.add_row(*(Text("" if value is None else " ".join(str(value).splitlines())) for value in row.values()))
+    buffer = io.StringIO()
+    Console(file=buffer, width=1000, force_terminal=False).print(table)
+    assert run(PRINT, json.dumps(rows)).stdout == buffer.getvalue()
