@@ -1,4 +1,4 @@
-"""The error that a user can mend."""
+"""The error that a user can correct."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right: the message is one sentence with the key or object at fault and what to do.
+    """An error that the user can correct; its message names the key or object at fault and the remedy.
 
     Entry points print it without a traceback and exit with ``exit_code``.
     """
@@ -18,13 +18,13 @@ class UserError(Exception):
 
 
 def hint(word: str, known: Iterable[str], *, prefix: str = "", otherwise: str = "there are") -> str:
-    """Return the end of a sentence about an unknown name: the one that was meant, or which there are.
+    """Return the end of a sentence about an unknown name: the closest known name, or all of them.
 
     Args:
-        word: what was written.
-        known: what would do.
-        prefix: goes before the name that was meant.
-        otherwise: goes before the list of all, where none is close.
+        word: the unknown name.
+        known: the valid names.
+        prefix: precedes the closest name.
+        otherwise: precedes the list of all names if none is close.
     """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)
