@@ -1,4 +1,8 @@
-"""InferenceJob and MigRollout as pydantic models: the one source of CRDs, documentation and all checks. Pure."""
+"""The API: InferenceJob and MigRollout as pydantic models, labels and the table of runtimes.
+
+CRDs, reference documentation and validation are generated from these models. The package is pure: it reads its own
+data files and uses no cluster, no network and no clock.
+"""
 
 from inferstack.api.autoscale import Autoscale, Metric, MetricType
 from inferstack.api.cache import Cache, WhenCold

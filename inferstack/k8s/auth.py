@@ -1,8 +1,8 @@
-"""From a kubeconfig (or a pod's service account) to a base URL, a TLS context and headers.
+"""Access to an API server (base URL, TLS context, headers) from a kubeconfig or a pod's service account.
 
-Certificates and tokens are read here. What needs a helper program (``exec``, as EKS does, or an auth provider) goes
-through kubernetes-asyncio, which is imported only then: its import takes a quarter of a second, and this code runs at
-each start of the provider.
+This module reads certificates and tokens. Credential plugins (``exec``, as on EKS, and auth providers) go through
+kubernetes-asyncio, which is imported only for them: the import takes a quarter of a second, and this code runs at each
+start of the provider.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach one API server."""
+    """Address and credentials of one API server."""
 
     server: str
     """Base URL without a trailing slash."""
     tls: ssl.SSLContext | None
     headers: dict[str, str] = field(default_factory=dict)
     namespace: str = "default"
-    """Namespace of the chosen context."""
+    """Namespace of the context."""
     token_file: Path | None = None
-    """A token that is rotated on disk (service account): read again for each request."""
+    """A token that is rotated on disk (service account); read for each request."""
 
 
 def load_kubeconfig(path: Path | None = None) -> dict[str, Any]:
-    """Read a kubeconfig: the given path, else the first of ``$KUBECONFIG``, else ``~/.kube/config``.
+    """Return the kubeconfig at ``path``, else at the first path of ``$KUBECONFIG``, else at ``~/.kube/config``.
 
     Raises:
-        KubeconfigError: the file is missing or is no mapping.
+        KubeconfigError: the file is missing, unreadable or not a mapping.
     """
     if path is None:
         listed = [p for p in os.environ.get("KUBECONFIG", "").split(os.pathsep) if p]
@@ -78,7 +78,7 @@ def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSL
         context.verify_mode = ssl.CERT_NONE
     cert, key = _data(user, "client-certificate"), _data(user, "client-key")
     if cert and key:
-        # ssl reads chains from files only; the folder lives no longer than this call and is readable by us alone.
+        # ssl reads chains from files only. The directory is private (0700) and deleted at the end of this block.
         with tempfile.TemporaryDirectory(prefix="inferstack-") as folder:
             chain = Path(folder) / "chain.pem"
             chain.touch(mode=0o600)
@@ -88,61 +88,61 @@ def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSL
 
 
 def from_config(config: Mapping[str, Any], context: str | None = None) -> Access:
-    """Resolve one context of a parsed kubeconfig that carries certificates, a token or a token file.
+    """Resolve a context of a parsed kubeconfig with certificates, a token or a token file.
 
     Raises:
-        KubeconfigError: a named context, cluster or user is missing, or the user needs a helper program.
+        KubeconfigError: the context, cluster or user is missing, or the user needs a credential plugin.
     """
     name = context or config.get("current-context")
     if not name:
-        raise KubeconfigError("kubeconfig: no current-context; name one")
-    chosen = _named(config, "contexts", name)
-    cluster = _named(config, "clusters", chosen.get("cluster", ""))
-    user = _named(config, "users", chosen["user"]) if chosen.get("user") else {}
-    if needs_helper(user):
-        raise KubeconfigError(f"kubeconfig: user {chosen['user']!r} needs a helper program")
+        raise KubeconfigError("kubeconfig: current-context is not set")
+    selected = _named(config, "contexts", name)
+    cluster = _named(config, "clusters", selected.get("cluster", ""))
+    user = _named(config, "users", selected["user"]) if selected.get("user") else {}
+    if needs_plugin(user):
+        raise KubeconfigError(f"kubeconfig: user {selected['user']!r} needs a credential plugin")
     server = str(cluster.get("server", "")).rstrip("/")
     if not server:
-        raise KubeconfigError(f"kubeconfig: cluster {chosen['cluster']!r} has no server")
+        raise KubeconfigError(f"kubeconfig: cluster {selected['cluster']!r} has no server")
     headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
     return Access(
         server=server,
         tls=_tls_context(cluster, user) if server.startswith("https:") else None,
         headers=headers,
-        namespace=chosen.get("namespace") or "default",
+        namespace=selected.get("namespace") or "default",
         token_file=Path(user["tokenFile"]) if user.get("tokenFile") else None,
     )
 
 
-def needs_helper(user: Mapping[str, Any]) -> bool:
-    """Tell whether a kubeconfig user gets its credentials from a program or an auth provider."""
+def needs_plugin(user: Mapping[str, Any]) -> bool:
+    """Return whether a kubeconfig user gets its credentials from a plugin: ``exec`` or an auth provider."""
     return "exec" in user or "auth-provider" in user
 
 
-async def from_config_with_helper(config: dict[str, Any], context: str | None = None) -> Access:
-    """Resolve a context as `from_config`, running the user's helper program when there is one."""
-    chosen = _named(config, "contexts", context or config.get("current-context") or "")
-    user = _named(config, "users", chosen["user"]) if chosen.get("user") else {}
-    if not needs_helper(user):
+async def from_config_with_plugin(config: dict[str, Any], context: str | None = None) -> Access:
+    """Resolve a context like `from_config`, running the user's credential plugin if there is one."""
+    selected = _named(config, "contexts", context or config.get("current-context") or "")
+    user = _named(config, "users", selected["user"]) if selected.get("user") else {}
+    if not needs_plugin(user):
         return from_config(config, context)
-    from kubernetes_asyncio.client import Configuration  # noqa: PLC0415  # slow import, see the module's docstring
+    from kubernetes_asyncio.client import Configuration  # noqa: PLC0415  # slow import, see the module docstring
     from kubernetes_asyncio.config import load_kube_config_from_dict  # noqa: PLC0415
 
-    filled = Configuration()
-    await load_kube_config_from_dict(config, context=context, client_configuration=filled)
-    bearer = await filled.get_api_key_with_prefix("BearerToken")
-    cluster = _named(config, "clusters", chosen.get("cluster", ""))
-    client = {"client-certificate": filled.cert_file, "client-key": filled.key_file}
+    configuration = Configuration()
+    await load_kube_config_from_dict(config, context=context, client_configuration=configuration)
+    bearer = await configuration.get_api_key_with_prefix("BearerToken")
+    cluster = _named(config, "clusters", selected.get("cluster", ""))
+    client = {"client-certificate": configuration.cert_file, "client-key": configuration.key_file}
     return Access(
-        server=str(filled.host).rstrip("/"),
+        server=str(configuration.host).rstrip("/"),
         tls=_tls_context(cluster, client),
         headers={"Authorization": bearer} if bearer else {},
-        namespace=chosen.get("namespace") or "default",
+        namespace=selected.get("namespace") or "default",
     )
 
 
 def in_cluster() -> Access | None:
-    """Return the access of the pod we run in, or None outside a pod."""
+    """Return the access from this pod's service account, or None outside a pod."""
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
     token = _SERVICE_ACCOUNT / "token"
     if not (host and port and token.exists()):
@@ -156,10 +156,10 @@ def in_cluster() -> Access | None:
 
 
 def cluster_of(kubeconfig: Path) -> dict[str, Any]:
-    """Return the cluster of a kubeconfig's current context, its certificate's path made absolute.
+    """Return the cluster of a kubeconfig's current context, with an absolute path to the CA certificate.
 
     Raises:
-        KubeconfigError: the file cannot be read.
+        KubeconfigError: the file is missing, unreadable or not a mapping.
     """
     content = load_kubeconfig(kubeconfig)
     context = next(c["context"] for c in content["contexts"] if c["name"] == content["current-context"])

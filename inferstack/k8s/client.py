@@ -1,4 +1,4 @@
-"""The client: one pooled HTTP session, discovery per group version on first use, verbs on plain dicts."""
+"""An asynchronous client: one pooled HTTP session, discovery per group version on first use, verbs on plain dicts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
 _NEW_KIND_SECONDS = 5.0
-"""How long a write waits for its kind: discovery serves it some time after its CRD has become Established."""
+"""How long a write waits for its kind: discovery lags behind the CRD's condition Established."""
 
 
 @dataclass(frozen=True)
 class ApiResource:
-    """What discovery says of one kind."""
+    """A kind as discovery describes it."""
 
     api_version: str
     kind: str
@@ -36,7 +36,7 @@ class ApiResource:
     subresources: frozenset[str]
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """Return the URL path of the collection, of one object or of a subresource."""
+        """Return the URL path of the collection, an object or a subresource."""
         base = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
         parts = [base]
         if self.namespaced and namespace:
@@ -50,15 +50,15 @@ class ApiResource:
 
 
 class KubeClient:
-    """Talk to one API server. Use as ``async with await KubeClient.connect(...) as kube``.
+    """A client of one API server. Use as ``async with await KubeClient.connect(...) as kube``.
 
     Objects are plain dicts in their JSON form. Each verb takes ``api_version`` and ``kind`` (or an object that carries
     them); the plural and the scope come from discovery, cached per group version.
 
     Raises (all verbs):
-        ApiError: the server answered with a failure.
-        UnknownKindError: the kind is not served; `apply` and `create` wait some seconds for one that is new.
-        aiohttp.ClientError, TimeoutError: the server was not reached.
+        ApiError: the server returned an error.
+        UnknownKindError: the kind is not served. `apply` and `create` wait a few seconds for a new kind.
+        aiohttp.ClientError, TimeoutError: the server is unreachable.
     """
 
     def __init__(self, access: auth.Access, *, pool: int = 64, timeout: float = 60) -> None:
@@ -77,7 +77,7 @@ class KubeClient:
         if kubeconfig is None and (inside := auth.in_cluster()):
             return cls(inside, pool=pool)
         config = dict(kubeconfig) if isinstance(kubeconfig, Mapping) else auth.load_kubeconfig(kubeconfig)
-        return cls(await auth.from_config_with_helper(config, context), pool=pool)
+        return cls(await auth.from_config_with_plugin(config, context), pool=pool)
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,7 +111,7 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Object:
-        """Send one request and return the decoded answer."""
+        """Send one request and return the decoded response."""
         headers = self._headers()
         data = None
         if body is not None:
@@ -124,27 +124,27 @@ class KubeClient:
             data=data,
             headers=headers,
             ssl=self.access.tls if self.access.tls else True,
-        ) as answer:
-            text = await answer.read()
-            if answer.status >= 400:
-                raise ApiError(answer.status, _status_body(text), request=f"{method} {path}")
-            return json.loads(text) if text and answer.content_type == "application/json" else {"text": text.decode()}
+        ) as response:
+            text = await response.read()
+            if response.status >= 400:
+                raise ApiError(response.status, _status_body(text), request=f"{method} {path}")
+            return json.loads(text) if text and response.content_type == "application/json" else {"text": text.decode()}
 
     async def resource(self, api_version: str, kind: str, *, fresh: bool = False) -> ApiResource:
-        """Look a kind up, asking the server once per group version; ``fresh`` asks again."""
+        """Return a kind from the discovery cache, which holds one entry per group version; ``fresh`` refreshes it."""
         lock = self._discovering.setdefault(api_version, asyncio.Lock())
         async with lock:
-            known = self._discovered.get(api_version)
-            # A kind may be missing because its CRD came after the first look: ask again before saying no.
-            if known is None or fresh or kind not in known:
-                known = self._discovered[api_version] = await self._discover(api_version)
+            resources = self._discovered.get(api_version)
+            # The CRD of a missing kind may have been created after the last discovery: refresh before giving up.
+            if resources is None or fresh or kind not in resources:
+                resources = self._discovered[api_version] = await self._discover(api_version)
         try:
-            return known[kind]
+            return resources[kind]
         except KeyError:
             raise UnknownKindError(api_version, kind) from None
 
     async def _resource_to_write(self, api_version: str, kind: str) -> ApiResource:
-        """Look up the kind of an object that is to be written, which may have been installed a moment ago."""
+        """Return the kind of an object to write, waiting for discovery if its CRD is new."""
         loop = asyncio.get_running_loop()
         deadline, delay = loop.time() + _NEW_KIND_SECONDS, 0.05
         while True:
@@ -183,19 +183,19 @@ class KubeClient:
         }
 
     async def path_of(self, obj: Mapping[str, Any], subresource: str | None = None) -> str:
-        """Return the URL path of an object that names itself."""
-        found = await self.resource(obj["apiVersion"], obj["kind"])
+        """Return the URL path of an object."""
+        resource = await self.resource(obj["apiVersion"], obj["kind"])
         meta = obj["metadata"]
-        namespace = (meta.get("namespace") or self.access.namespace) if found.namespaced else None
-        return found.path(namespace, meta["name"], subresource)
+        namespace = (meta.get("namespace") or self.access.namespace) if resource.namespaced else None
+        return resource.path(namespace, meta["name"], subresource)
 
     async def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
-        """Read one object."""
-        found = await self.resource(api_version, kind)
-        return await self.request("GET", found.path(namespace or self.access.namespace, name))
+        """Return one object."""
+        resource = await self.resource(api_version, kind)
+        return await self.request("GET", resource.path(namespace or self.access.namespace, name))
 
     async def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """Read one object, or None where it (or its kind) does not exist."""
+        """Return one object, or None if the object or its kind does not exist."""
         try:
             return await self.get(api_version, kind, name, namespace)
         except UnknownKindError:
@@ -214,8 +214,8 @@ class KubeClient:
         labels: str | None = None,
         fields: str | None = None,
     ) -> Object:
-        """List a kind, in one namespace or (namespace None) in all, read in pages of 500; returns the whole list."""
-        found = await self.resource(api_version, kind)
+        """Return all objects of a kind in one namespace or, with None, in all; reads pages of 500."""
+        resource = await self.resource(api_version, kind)
         params = {"limit": "500"}
         if labels:
             params["labelSelector"] = labels
@@ -223,13 +223,13 @@ class KubeClient:
             params["fieldSelector"] = fields
         items: list[Object] = []
         while True:
-            page = await self.request("GET", found.path(namespace), params=params)
+            page = await self.request("GET", resource.path(namespace), params=params)
             items += page.get("items") or []
             token = page.get("metadata", {}).get("continue")
             if not token:
                 break
             params["continue"] = token
-        for item in items:  # lists leave these out of their items
+        for item in items:  # the API server omits them in list items
             item.setdefault("apiVersion", api_version)
             item.setdefault("kind", kind)
         page["items"] = items
@@ -244,7 +244,7 @@ class KubeClient:
         dry_run: bool = False,
         subresource: str | None = None,
     ) -> Object:
-        """Server-side apply; unknown fields are refused (``fieldValidation=Strict``)."""
+        """Server-side apply with strict field validation."""
         params = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
@@ -253,13 +253,13 @@ class KubeClient:
         return await self.request("PATCH", path, params=params, body=obj, content_type=APPLY)
 
     async def create(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
-        """Create an object that must not exist yet; unknown fields are refused."""
-        found = await self._resource_to_write(obj["apiVersion"], obj["kind"])
+        """Create an object with strict field validation; it must not exist."""
+        resource = await self._resource_to_write(obj["apiVersion"], obj["kind"])
         params = {"fieldManager": field_manager, "fieldValidation": "Strict"}
         if dry_run:
             params["dryRun"] = "All"
         namespace = obj["metadata"].get("namespace") or self.access.namespace
-        return await self.request("POST", found.path(namespace), params=params, body=obj)
+        return await self.request("POST", resource.path(namespace), params=params, body=obj)
 
     async def patch(
         self,
@@ -273,9 +273,9 @@ class KubeClient:
         subresource: str | None = None,
         field_manager: str | None = None,
     ) -> Object:
-        """Patch one object: a merge patch unless another content type is named."""
-        found = await self.resource(api_version, kind)
-        path = found.path(namespace or self.access.namespace, name, subresource)
+        """Patch one object, by default with a merge patch."""
+        resource = await self.resource(api_version, kind)
+        path = resource.path(namespace or self.access.namespace, name, subresource)
         params = {"fieldManager": field_manager} if field_manager else None
         return await self.request("PATCH", path, params=params, body=body, content_type=content_type)
 
@@ -289,13 +289,13 @@ class KubeClient:
         propagation: str = "Foreground",
         uid: str | None = None,
     ) -> Object | None:
-        """Delete one object (only if it still has ``uid``, when given); None when it was gone already."""
-        found = await self.resource(api_version, kind)
+        """Delete one object, with ``uid`` as an optional precondition; return None if it does not exist."""
+        resource = await self.resource(api_version, kind)
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
-            return await self.request("DELETE", found.path(namespace or self.access.namespace, name), body=body)
+            return await self.request("DELETE", resource.path(namespace or self.access.namespace, name), body=body)
         except ApiError as error:
             if error.not_found:
                 return None
@@ -310,14 +310,14 @@ class KubeClient:
         labels: str | None = None,
         fields: str | None = None,
         since: str | None = None,
-        timeout: int = 300,  # noqa: ASYNC109  # the server keeps this time, not we
+        timeout: int = 300,  # noqa: ASYNC109  # the server enforces it
     ) -> AsyncIterator[tuple[str, Object]]:
         """Yield (ADDED|MODIFIED|DELETED|BOOKMARK, object) until the server ends the watch after ``timeout`` seconds.
 
         Raises:
-            ApiError: with code 410 when ``since`` is too old: list again and start from there.
+            ApiError: code 410 if ``since`` has expired; list again and watch from the new resourceVersion.
         """
-        found = await self.resource(api_version, kind)
+        resource = await self.resource(api_version, kind)
         params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(timeout)}
         if since:
             params["resourceVersion"] = since
@@ -325,7 +325,7 @@ class KubeClient:
             params["labelSelector"] = labels
         if fields:
             params["fieldSelector"] = fields
-        path = found.path(namespace)
+        path = resource.path(namespace)
         unlimited = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout + 30)
         async with self._http().get(
             self.access.server + path,
@@ -333,19 +333,19 @@ class KubeClient:
             headers=self._headers(),
             ssl=self.access.tls if self.access.tls else True,
             timeout=unlimited,
-        ) as answer:
-            if answer.status >= 400:
-                raise ApiError(answer.status, _status_body(await answer.read()), request=f"WATCH {path}")
+        ) as response:
+            if response.status >= 400:
+                raise ApiError(response.status, _status_body(await response.read()), request=f"WATCH {path}")
             try:
-                async for line in _lines(answer.content):
+                async for line in _lines(response.content):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         raise ApiError(event["object"].get("code", 500), event["object"], request=f"WATCH {path}")
                     yield event["type"], event["object"]
             finally:
-                # A watch that is broken off: its connection is of no more use, so do not wait for TLS to say goodbye.
-                if answer.connection is not None and answer.connection.transport is not None:
-                    answer.connection.transport.abort()
+                # The connection of an abandoned watch cannot be reused: abort it without a TLS shutdown.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
 
 def _status_body(text: bytes) -> Object:
@@ -357,7 +357,7 @@ def _status_body(text: bytes) -> Object:
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Split a stream at newlines without aiohttp's limit on the length of a line (objects can be a megabyte)."""
+    """Yield the lines of a stream without aiohttp's limit on their length (an object can be a megabyte)."""
     rest = b""
     async for chunk in stream.iter_any():
         *whole, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""The conditions in an object's status."""
+"""Conditions of an object's status."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def conditions_of(obj: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def find_condition(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return the condition of a type, empty where the object has told none of it."""
+    """Return the condition of a type, or an empty mapping if the object has none."""
     return next((condition for condition in conditions_of(obj) if condition.get("type") == kind), {})
 
 
 def condition_status(obj: Mapping[str, Any], kind: str) -> str | None:
-    """Return the status of a condition: ``True``, ``False`` or ``Unknown``; None where there is no such condition."""
-    found = find_condition(obj, kind)
-    return str(found.get("status")) if found else None
+    """Return the status of a condition: ``True``, ``False`` or ``Unknown``; None if there is none."""
+    condition = find_condition(obj, kind)
+    return str(condition.get("status")) if condition else None

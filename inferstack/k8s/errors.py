@@ -1,4 +1,4 @@
-"""What can go wrong between us and an API server."""
+"""Errors of requests to an API server."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 
 class KubeconfigError(Exception):
-    """A kubeconfig that is missing, unreadable or lacks what is needed; the message names file and key."""
+    """The kubeconfig is missing, unreadable or incomplete; the message names the file or key."""
 
 
 class CredentialError(Exception):
-    """The API server no longer accepts our credentials; they are read anew only by a new process."""
+    """The API server no longer accepts the credentials; only a new process reads them again."""
 
 
 class UnknownKindError(Exception):
-    """The API server serves no such apiVersion and kind (often: its CRD is not installed yet)."""
+    """The API server does not serve the kind; often its CRD is not installed yet."""
 
     def __init__(self, api_version: str, kind: str) -> None:
         super().__init__(f"the API server serves no {kind} in {api_version}: is its CRD installed?")
@@ -25,7 +25,7 @@ class UnknownKindError(Exception):
 
 @dataclass(frozen=True)
 class Cause:
-    """One field-level cause out of a ``Status``: machine reason, field path, sentence."""
+    """A field-level cause of a ``Status``: reason, field path and message."""
 
     reason: str
     field: str
@@ -33,7 +33,7 @@ class Cause:
 
 
 class ApiError(Exception):
-    """A ``Status`` of kind Failure, as the API server answered it."""
+    """A ``Status`` with ``status: Failure`` from the API server."""
 
     def __init__(self, code: int, body: dict[str, Any], *, request: str) -> None:
         self.code = code
@@ -50,20 +50,20 @@ class ApiError(Exception):
 
     @property
     def not_found(self) -> bool:
-        """True for 404."""
+        """Whether the code is 404."""
         return self.code == 404
 
     @property
     def conflict(self) -> bool:
-        """True for 409: a stale resourceVersion, an existing name or a field owned by another manager."""
+        """Whether the code is 409: a stale resourceVersion, an existing name or a field owned by another manager."""
         return self.code == 409
 
     @property
     def invalid(self) -> bool:
-        """True for 422: the object was understood and refused."""
+        """Whether the code is 422: the object failed validation."""
         return self.code == 422
 
 
 def is_missing(error: Exception) -> bool:
-    """Tell whether what was asked for is not there: the object, or the whole kind."""
+    """Return whether an error means that the object or its kind does not exist."""
     return isinstance(error, UnknownKindError) or (isinstance(error, ApiError) and error.not_found)

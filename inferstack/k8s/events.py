@@ -36,8 +36,8 @@ def make_event(
     """Return an Event about an object.
 
     Args:
-        obj: with metadata.name, uid, resourceVersion and, unless cluster-scoped, namespace.
-        transition: what happened.
+        obj: the object, with metadata.name, uid, resourceVersion and, unless cluster-scoped, namespace.
+        transition: the change to report.
         now: RFC 3339 time.
         kind: of the object.
         manager: the reporting component.

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from aiohttp import web
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus rejects a page without its format."""
+"""Content type of the text format; Prometheus rejects a page without it."""
 
 
 async def serve(
     host: str | None, port: int, problem: Callable[[], str | None], metrics: Callable[[], str] | None = None
 ) -> web.AppRunner:
-    """Listen until the returned runner is cleaned up.
+    """Serve until the returned runner is cleaned up.
 
     Args:
-        host: address; None for all.
+        host: address to listen on; None for all.
         port: TCP port; 0 for any free port.
-        problem: returns why the program is not healthy; None if it is.
-        metrics: returns the metrics in Prometheus' text format; None for no such page.
+        problem: returns why the program is unhealthy; None if it is healthy.
+        metrics: returns the metrics in the Prometheus text format; None to serve no ``/metrics``.
 
     Raises:
         OSError: the port is in use or not permitted.

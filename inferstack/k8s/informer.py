@@ -1,8 +1,8 @@
-"""A local copy of the objects of a kind, kept current by list and watch.
+"""A cache of the objects of a kind, kept up to date by list and watch.
 
 An informer survives the end of a watch, an expired resourceVersion (410), a restart of the API server, and a kind that
-is not served yet or no longer. The next list shows which objects were deleted while no watch ran. Retries back off.
-Each problem is logged once, and so is its end.
+is not served yet or no longer served. The next list detects objects that were deleted while no watch ran. Retries use
+exponential back-off. Each problem is logged once, and so is the recovery.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REQUEST_ERRORS: Final = (
     OSError,
     ValueError,
 )
-"""The errors of a request to an API server that is away or answers incorrectly. Any other error is a bug."""
+"""Errors of a request to an API server that is unreachable or responds incorrectly. Any other error is a bug."""
 
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 5.0
@@ -52,9 +52,9 @@ def version_of(obj: Object) -> int:
 
 
 def newer_of(before: Object | None, after: Object | None) -> Object:
-    """Return the object of a change, as it is or, if it was deleted, as it was."""
+    """Return the object after a change or, if it was deleted, before it."""
     obj = before if after is None else after
-    assert obj is not None  # noqa: S101  # one of them is an object in each change
+    assert obj is not None  # noqa: S101  # a change always has one of them
     return obj
 
 
@@ -64,11 +64,11 @@ class Informer:
     Args:
         kube: connected client.
         api_version, kind: the kind to watch.
-        on_change: called with the object before and after the change; None if there is none. Must not block.
+        on_change: called with the object before (None: created) and after the change (None: deleted). Must not block.
         namespace, labels, fields: narrow the watch.
-        prune: reduces an object to what is kept of it; name, namespace, uid and resourceVersion must stay.
-        optional: whether a kind that is not served counts as one without objects. Otherwise the informer waits for
-            it and keeps its objects.
+        prune: drops unused fields before an object is cached; must keep name, namespace, uid and resourceVersion.
+        optional: whether a kind that is not served counts as empty. Otherwise the informer waits for the kind and
+            keeps its objects.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Informer:
         self._optional = optional
         self._reached = 0
         self.trouble: str | None = None
-        """Why there is no watch at the moment; None if there is one."""
+        """Why no watch is running; None if one is."""
         self._unauthorized_since: float | None = None
         self._log = logging.getLogger(f"informer.{kind.lower()}")
 
@@ -143,9 +143,9 @@ class Informer:
             wait = min(wait * 2, _LONGEST_WAIT)
 
     def remember(self, obj: Object) -> None:
-        """Store the object that a write returned, ahead of the watch."""
+        """Cache the object that a write returned, ahead of the watch."""
         stored = self.objects.get(key_of(obj))
-        # If the watch is past the version of an object that it does not have, the object was deleted meanwhile.
+        # If the watch is past the version of an object that is not cached, the object has been deleted.
         newest = self._reached if stored is None else version_of(stored)
         if version_of(obj) > newest:
             self.objects[key_of(obj)] = self._prune(obj)

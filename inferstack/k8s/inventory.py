@@ -1,4 +1,4 @@
-"""All objects of all kinds that an API server lets one list."""
+"""All objects of all listable kinds of an API server."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from inferstack.k8s.client import KubeClient
 from inferstack.k8s.errors import ApiError, UnknownKindError
 
 VOLATILE = frozenset({"ComponentStatus", "Endpoints", "EndpointSlice", "Event", "Lease"})
-"""Kinds that the control plane makes and renews by itself."""
+"""Kinds that the control plane creates and renews by itself."""
 _METRICS = ("metrics.k8s.io",)
-"""Ends of API groups that hold readings, not objects."""
+"""Suffixes of API groups that serve metrics, not objects."""
 
 
 async def walk(kube: KubeClient, *, labels: str | None = None) -> AsyncIterator[Object]:
     """Yield the objects of all listable kinds, each in its group's preferred version, with apiVersion and kind.
 
-    A group that is announced and not answered (an aggregated API whose server is away) has no objects to show.
+    An announced group that is not served, such as an aggregated API whose server is down, counts as empty.
 
     Args:
         kube: connected client.
-        labels: narrows the lists.
+        labels: label selector.
     """
     groups = (await kube.request("GET", "/apis"))["groups"]
     versions = ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]
@@ -55,7 +55,7 @@ async def _list(kube: KubeClient, version: str, kind: str, labels: str | None) -
     except UnknownKindError:
         return []
     except ApiError as error:
-        if error.not_found:  # its CRD went between discovery and list
+        if error.not_found:  # the CRD was deleted between discovery and list
             return []
         raise
     return [{**item, "apiVersion": version, "kind": kind} for item in items]

@@ -1,4 +1,4 @@
-"""A work queue of keys: each is queued at most once, and never processed by two workers at a time."""
+"""A work queue: each key is queued at most once, and no two workers process it at the same time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _LONGEST_WAIT = 10.0
 
 
 class WorkQueue:
-    """Run ``work`` for each key that was added; keys added during their run are run once more after it.
+    """Runs ``work`` for each added key; a key that is added while it is processed is processed again.
 
     Args:
-        work: called with a key; returns seconds after which to call again, or None. `REQUEST_ERRORS` are logged and
+        work: called with a key; returns the seconds until the next call, or None. `REQUEST_ERRORS` are logged and
             retried with exponential back-off.
-        workers: number of concurrent runs.
-        name: of the logger.
+        workers: number of concurrent workers.
+        name: name of the logger.
     """
 
     def __init__(self, work: Callable[[str], Awaitable[float | None]], *, workers: int, name: str) -> None:
@@ -34,7 +34,7 @@ class WorkQueue:
 
     @property
     def waiting(self) -> int:
-        """Number of keys that wait for a worker."""
+        """The number of keys that wait for a worker."""
         return self._queue.qsize()
 
     def add(self, key: str) -> None:
@@ -46,7 +46,7 @@ class WorkQueue:
             self._queue.put_nowait(key)
 
     def add_after(self, key: str, seconds: float) -> None:
-        """Queue a key after ``seconds``, or earlier if that was requested before."""
+        """Queue a key after ``seconds``, or earlier if an earlier time is already scheduled."""
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         if timer is not None:
@@ -56,7 +56,7 @@ class WorkQueue:
         self._timers[key] = loop.call_later(seconds, self._due, key)
 
     def forget(self, key: str) -> None:
-        """Drop the delayed request and the failure count of a key."""
+        """Cancel the timer of a key and reset its failure count."""
         self._failures.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
@@ -66,7 +66,7 @@ class WorkQueue:
         self.add(key)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Process keys until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._worker())

@@ -1,1 +1,5 @@
-"""What runs on each node that gets the shim: only the standard library, shipped in a ConfigMap, ``python -m agent``."""
+"""The agent that installs the Wasm shim on each selected node.
+
+A ConfigMap ships this package, and pods run it as ``python -m agent``; it may import only the standard library. It
+writes the shim's binary and one block of containerd's configuration, restarts containerd, and can undo both.
+"""

@@ -177,8 +177,8 @@ def test_all_rules_arrive() -> None:
 def test_rules_name_a_field_and_say_it(path: str, model: type[ApiModel]) -> None:
     for rule in NODES[path]["x-kubernetes-validations"]:
         assert rule["reason"] == "FieldValueInvalid"
-        head, _, said = rule["message"].partition(": ")
-        assert said
+        head, _, text = rule["message"].partition(": ")
+        assert text
         assert len(rule["message"]) < 2048  # more the API server does not take
         assert "\n" not in rule["message"] + rule["rule"]
         # metadata.name: the API server takes no fieldPath into metadata.

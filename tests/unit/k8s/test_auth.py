@@ -59,7 +59,7 @@ def test_another_context_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"current-context": None}, "no current-context"),
+        ({"current-context": None}, "current-context"),
         ({"contexts": []}, "contexts has no entry named 'here'"),
         ({"clusters": []}, "clusters has no entry named 'c'"),
         ({"users": []}, "users has no entry named 'u'"),
@@ -83,7 +83,7 @@ def test_a_helper_program_is_run(tmp_path: Path) -> None:
     }
     config = kubeconfig({"exec": helper})
 
-    with pytest.raises(KubeconfigError, match="needs a helper program"):
+    with pytest.raises(KubeconfigError, match="plugin"):
         auth.from_config(config)
 
 
@@ -94,7 +94,7 @@ async def test_a_helper_programs_token_is_used(tmp_path: Path) -> None:
     program.chmod(0o700)
     helper = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(program), "args": []}
 
-    access = await auth.from_config_with_helper(kubeconfig({"exec": helper}))
+    access = await auth.from_config_with_plugin(kubeconfig({"exec": helper}))
 
     assert access.headers == {"Authorization": "Bearer t0k"}
 
