@@ -106,7 +106,8 @@ def make_index() -> str:
     """Return the table of roles in the order in which they come up."""
     rows = ["| role | what it is | variables |", "|---|---|---|"]
     for role in PAGES:
-        what = (importlib.import_module(f"components.{role}").__doc__ or "").strip()
+        # The first paragraph only: a blank line would end the table.
+        what = " ".join((importlib.import_module(f"components.{role}").__doc__ or "").split("\n\n")[0].split())
         number = len(_declared()) if role == "platform" else len(variables(role))
         rows.append(f"| [{role}]({role}.md) | {what} | {number} |")
     return "\n".join(rows)
