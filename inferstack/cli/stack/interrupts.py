@@ -1,4 +1,4 @@
-"""Interrupts that are the engine's to answer."""
+"""Forwards interrupts to the engine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 
 
 class Interrupts:
-    """Passes interrupts on to the engine, from the moment at which it is asked for: none gets lost while it starts.
+    """Forwards interrupts to the engine; those that arrive while it starts are kept for it.
 
     Args:
-        report: takes a line for the user. Called from a thread: a signal may come in the midst of a write to the
-            terminal, and a handler that wrote there as well would fail (`reentrant call inside BufferedWriter`).
+        report: receives each line, called from a thread: a signal may arrive during a write to the terminal, and a
+            handler that writes there too would fail (`reentrant call inside BufferedWriter`).
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Take what would be a KeyboardInterrupt; a signal that is ignored stays so."""
+        """Handle signals that would raise KeyboardInterrupt; ignored signals stay ignored."""
         numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is signal.default_int_handler]
         reporter = threading.Thread(target=self._report_lines, name="interrupts", daemon=True)
         reporter.start()
@@ -46,7 +46,7 @@ class Interrupts:
             self._report(line)
 
     def pass_to(self, process: subprocess.Popen[str]) -> None:
-        """Pass what has come and what comes on to this process; the third one kills it."""
+        """Forward past and future interrupts to this process; the third kills it."""
         self._process = process
         self._pass()
 

@@ -1,4 +1,4 @@
-"""What an update does, from the engine's events: a line now and then, and one line at the end."""
+"""Progress of an update from the engine's events: at most one line a second, and a summary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 _TAGS = re.compile(r"<\{%.*?%\}>")
-# The engine's steps, told as what happens to an object. A replacement is several steps; one of them counts.
+# Signs by engine step. A replacement consists of several steps; only one of them counts.
 _COUNTED = {"create": "+", "update": "~", "replace": "±", "delete": "-", "same": "="}
 _EVERY = 1.0
 
@@ -18,22 +18,22 @@ class Progress:
     """Counts Kubernetes objects while the engine's events come in.
 
     Args:
-        report: takes a line for a person.
+        report: receives each line.
         clock: seconds, monotonic.
     """
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
         self._clock = clock
-        self._began = self._told = clock()
+        self._began = self._reported = clock()
         self._open: dict[str, str] = {}
         self.done: Counter[str] = Counter()
         """Objects by step."""
         self.errors: list[str] = []
-        """What the engine, the program or a provider called an error, once each."""
+        """Distinct errors of the engine, the program and the providers."""
 
     def take(self, event: dict[str, Any]) -> None:
-        """Take one event of the engine's log."""
+        """Process one event of the engine's log."""
         if "diagnosticEvent" in event:
             self._diagnose(event["diagnosticEvent"])
             return
@@ -52,8 +52,8 @@ class Progress:
         if ended and step in _COUNTED:
             self.done[step] += 1
         now = self._clock()
-        if now - self._told >= _EVERY and self.changed:
-            self._told = now
+        if now - self._reported >= _EVERY and self.changed:
+            self._reported = now
             waiting = ", ".join(short_name(urn) for urn in list(self._open)[:3])
             self._report(f"{self._counts()}" + (f"; under way: {waiting}" if waiting else ""))
 
@@ -61,7 +61,7 @@ class Progress:
         if event.get("severity") != "error":
             return
         text = plain(event.get("message", ""))
-        # The engine closes with a line of its own for each failed resource, which says nothing new.
+        # The engine repeats each failed resource in a closing line without new information.
         if not text or text == "update failed" or text.startswith("resource registration failed"):
             return
         name = short_name(event["urn"]) if event.get("urn") else ""
@@ -78,7 +78,7 @@ class Progress:
         return " ".join(f"{sign}{self.done[step]}" for step, sign in _COUNTED.items() if self.done[step])
 
     def summary(self, *, failed: bool = False) -> str:
-        """Return the one line at the end; of an update that failed it says how far it came."""
+        """Return the summary line; for a failed update it counts what was changed before the failure."""
         seconds = self._clock() - self._began
         total = sum(self.done.values())
         if failed:
@@ -89,7 +89,7 @@ class Progress:
 
 
 def short_name(urn: str) -> str:
-    """Return kind and name from a URN, ``Deployment operator``; nothing for the stack itself."""
+    """Return kind and name from a URN, such as ``Deployment operator``; empty for the stack itself."""
     parts = urn.split("::")
     if len(parts) < 4:
         return urn
@@ -98,5 +98,5 @@ def short_name(urn: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return what the engine says without its marks of colour."""
+    """Return a message of the engine without its colour tags."""
     return _TAGS.sub("", text).strip()
