@@ -286,9 +286,9 @@ async def test_refresh_detects_drift_and_deletion(direct: Any, kube: KubeClient,
     inputs = config_map("drifting", a="1", b="2")
     resource = await direct.create(CONFIG_MAP, "c", inputs)
     await kube.patch("v1", "ConfigMap", "drifting", {"data": {"a": "9", "c": "theirs"}}, namespace)
-    seen = await direct.read(resource)
-    assert seen.inputs["data"] == {"a": "9", "b": "2"}, "what others add is not ours"
-    assert set((await direct.diff(seen, inputs)).detailedDiff) == {"data.a"}
+    response = await direct.read(resource)
+    assert response.inputs["data"] == {"a": "9", "b": "2"}, "what others add is not ours"
+    assert set((await direct.diff(response, inputs)).detailedDiff) == {"data.a"}
     await kube.delete("v1", "ConfigMap", "drifting", namespace, propagation="Background")
     assert await direct.read(resource) is None
 

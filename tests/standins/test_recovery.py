@@ -46,15 +46,15 @@ def start(program: Program) -> subprocess.Popen[bytes]:
 async def begin(program: Program, kube: KubeClient, namespace: str) -> subprocess.Popen[bytes]:
     """Start an update and return once the engine waits for the Deployment and the others are done."""
     process = await asyncio.to_thread(start, program)
-    seen: set[str] = set()
+    observed: set[str] = set()
     async with asyncio.timeout(60):
         async for event, obj in kube.watch("apps/v1", "Deployment", namespace):
             if event != "BOOKMARK" and obj["metadata"]["name"] == "web":
                 break
         async for event, obj in kube.watch("v1", "ConfigMap", namespace):
             if event == "ADDED" and obj["metadata"]["name"] != "kube-root-ca.crt":
-                seen.add(obj["metadata"]["name"])
-            if len(seen) == 5:
+                observed.add(obj["metadata"]["name"])
+            if len(observed) == 5:
                 break
         # The engine hears of them a moment later; one that it has not heard of gets another random name next time.
         while await asyncio.to_thread(recorded, program) < 5:  # noqa: ASYNC110  # it tells nobody

@@ -283,8 +283,8 @@ async def test_secret_values_stay_out_of_arguments_and_messages(direct: Any, tmp
     release = await direct.create(RELEASE, "s", inputs)
     assert release.state["values"]["greeting"] == Secret("canary-greeting")
     assert release.state["__inputs"]["values"]["greeting"] == Secret("canary-greeting")
-    seen = await direct.read(release)
-    assert seen.inputs["values"]["greeting"] == Secret("canary-greeting")
+    response = await direct.read(release)
+    assert response.inputs["values"]["greeting"] == Secret("canary-greeting")
     broken = {**inputs, "name": "t", "values": {"replicas": Secret("canary-replicas")}}
     with pytest.raises(Exception, match="replicas") as caught:
         await direct.create(RELEASE, "t", broken)

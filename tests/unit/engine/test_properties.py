@@ -49,11 +49,11 @@ def _integral(value: Any) -> Any:
 
 
 @given(st.dictionaries(st.text(max_size=8), _VALUES, max_size=4))
-def test_values_survive_the_wire(properties: dict[str, Any]) -> None:
+def test_values_round_trip(properties: dict[str, Any]) -> None:
     assert decode(encode(properties)) == _integral(properties)
 
 
-def test_unknown_values_survive_also_inside_secrets() -> None:
+def test_unknown_values_round_trip_inside_secrets() -> None:
     assert decode(encode({"a": UNKNOWN, "b": [UNKNOWN], "c": Secret(UNKNOWN)})) == {
         "a": UNKNOWN,
         "b": [UNKNOWN],
@@ -64,14 +64,14 @@ def test_unknown_values_survive_also_inside_secrets() -> None:
     assert copy.deepcopy({"a": UNKNOWN})["a"] is UNKNOWN
 
 
-def test_dashed_keys_of_schemas_are_spelled_as_each_side_wants_them() -> None:
+def test_dashed_schema_keys_are_translated_both_ways() -> None:
     spelled = {"schema": {"x-kubernetes-validations": [{"rule": "x_kubernetes_stays"}]}}
     wire = encode(spelled)
     assert "x_kubernetes_validations" in wire.fields["schema"].struct_value.fields
     assert decode(wire) == spelled
 
 
-def test_reveal_and_marks() -> None:
+def test_reveal_removes_secret_marks() -> None:
     marked = {"a": Secret({"b": [Secret("deep")]}), "c": 1}
     assert reveal(marked) == {"a": {"b": ["deep"]}, "c": 1}
     assert has_secret(marked)
@@ -79,7 +79,7 @@ def test_reveal_and_marks() -> None:
     assert "deep" not in repr(marked)
 
 
-def test_nulls_are_absent_for_kubernetes() -> None:
+def test_null_values_are_removed() -> None:
     assert without_nulls({"a": None, "b": [{"c": None, "d": {}}]}) == {"b": [{"d": {}}]}
 
 
@@ -92,6 +92,6 @@ def test_nulls_are_absent_for_kubernetes() -> None:
         ("nothing here, abc", "nothing here, abc"),
     ],
 )
-def test_messages_lose_their_secrets(text: str, clean: str) -> None:
+def test_secrets_are_redacted_from_messages(text: str, clean: str) -> None:
     marked = {"a": [Secret("hunter2")], "b": Secret({"c": "hunter2-longer"}), "d": Secret("abc"), "e": "invalid"}
     assert redact(text, marked) == clean

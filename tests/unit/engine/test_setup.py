@@ -1,4 +1,4 @@
-"""Choice of plugins, launchers, the engine's environment, settings, recovery of states: all without an engine."""
+"""Selection of plugins, launchers, the engine's environment, provider settings and recovery, without an engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from standins.kubernetes.releases import resource_names
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own, and a PATH without plugins."""
+    """Create an empty home directory, with a PATH without plugins."""
     result = tmp_path / "home"
     result.mkdir()
     monkeypatch.setenv("HOME", str(result))
@@ -40,7 +40,7 @@ def _install(folder: Path, plugin: plugins.Plugin) -> Path:
     return binary
 
 
-def test_without_the_vendors_plugins_stand_ins_are_written_once(tmp_path: Path) -> None:
+def test_stand_ins_are_installed_once_without_vendor_plugins(tmp_path: Path) -> None:
     messages: list[str] = []
     choices = plugins.prepare(tmp_path / "p h", messages.append)
     assert [choice.origin for choice in choices] == ["stand-in", "stand-in"]
@@ -52,29 +52,29 @@ def test_without_the_vendors_plugins_stand_ins_are_written_once(tmp_path: Path) 
     assert len(messages) == 2, "nothing to write the second time"
 
 
-def test_the_vendors_plugin_goes_before_the_stand_in(tmp_path: Path, home: Path) -> None:
+def test_vendor_plugin_takes_precedence_over_stand_in(tmp_path: Path, home: Path) -> None:
     _, kubernetes = plugins.PLUGINS
     plugins.prepare(tmp_path / "ph", lambda _: None)
-    theirs = _install(home / ".pulumi" / "plugins" / kubernetes.folder, kubernetes)
+    vendor = _install(home / ".pulumi" / "plugins" / kubernetes.folder, kubernetes)
     messages: list[str] = []
     choices = plugins.prepare(tmp_path / "ph", messages.append)
-    assert [(c.name, c.origin, c.path) for c in choices][1] == ("resource kubernetes", "vendor", theirs)
-    assert (tmp_path / "ph" / "plugins" / kubernetes.folder).resolve() == theirs.parent
-    assert messages == [f"resource kubernetes {kubernetes.version}: the vendor's, {theirs}"]
-    theirs.unlink()
+    assert [(c.name, c.origin, c.path) for c in choices][1] == ("resource kubernetes", "vendor", vendor)
+    assert (tmp_path / "ph" / "plugins" / kubernetes.folder).resolve() == vendor.parent
+    assert messages == [f"resource kubernetes {kubernetes.version}: the vendor's, {vendor}"]
+    vendor.unlink()
     assert plugins.prepare(tmp_path / "ph", messages.append)[1].origin == "stand-in"
     assert os.access(tmp_path / "ph" / "plugins" / kubernetes.folder / kubernetes.binary, os.X_OK)
 
 
-def test_a_language_host_beside_the_engine_is_used_where_it_is(tmp_path: Path) -> None:
+def test_language_host_next_to_the_engine_is_used(tmp_path: Path) -> None:
     language, _ = plugins.PLUGINS
     engine = tmp_path / "bin" / "pulumi"
-    theirs = _install(engine.parent, language)
+    vendor = _install(engine.parent, language)
     result = plugins.prepare(tmp_path / "ph", lambda _: None, engine)[0]
-    assert (result.origin, result.path) == ("vendor", theirs)
+    assert (result.origin, result.path) == ("vendor", vendor)
 
 
-def test_a_launcher_starts_in_a_folder_that_shadows_modules(tmp_path: Path) -> None:
+def test_launcher_ignores_modules_in_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(7)")
     plugin = plugins.Plugin("language", "x", "pulumi", "this")
     script = tmp_path / "run it"
@@ -87,7 +87,7 @@ def test_a_launcher_starts_in_a_folder_that_shadows_modules(tmp_path: Path) -> N
     assert done.stdout.endswith("1\n"), done.stderr
 
 
-def test_the_environment_keeps_what_the_user_has_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_keeps_user_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(tmp_path, tmp_path / "state", binary=Path(sys.executable))
     own = engine.environment()
     assert own["PULUMI_BACKEND_URL"].startswith(f"file://{tmp_path}/state/pulumi")
@@ -98,10 +98,10 @@ def test_the_environment_keeps_what_the_user_has_set(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team")
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
     monkeypatch.setenv("PULUMI_PARALLEL", "3")
-    theirs = engine.environment()
-    assert theirs["PULUMI_BACKEND_URL"] == "s3://team"
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in theirs
-    assert theirs["PULUMI_PARALLEL"] == "3"
+    vendor = engine.environment()
+    assert vendor["PULUMI_BACKEND_URL"] == "s3://team"
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in vendor
+    assert vendor["PULUMI_PARALLEL"] == "3"
 
 
 CONFIG = {
@@ -115,7 +115,7 @@ CONFIG = {
 }
 
 
-def test_settings_from_a_path_or_content(tmp_path: Path) -> None:
+def test_kubeconfig_is_a_path_or_content(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.write_text(json.dumps(CONFIG))
     by_path = settings.resolve({"kubernetes:config:kubeconfig": str(file)})
@@ -131,7 +131,7 @@ def test_settings_from_a_path_or_content(tmp_path: Path) -> None:
             settings.resolve({"kubernetes:config:kubeconfig": wrong})
 
 
-def test_the_active_cluster_follows_context_and_cluster() -> None:
+def test_active_cluster_follows_context_and_cluster() -> None:
     given = {"kubeconfig": json.dumps(CONFIG)}
     assert settings.active_cluster(given) == {"server": "https://a"}
     assert settings.active_cluster({**given, "context": "two"}) == {"server": "https://b"}
@@ -143,7 +143,7 @@ def _operation(kind: str, urn: str, inputs: dict[str, Any], operation: str = "cr
     return {"type": operation, "resource": {"urn": urn, "type": kind, "custom": True, "inputs": inputs}}
 
 
-def test_interrupted_operations_are_settled() -> None:
+def test_pending_operations_of_the_kubernetes_provider_are_adopted() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}}
     patch = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "q"}}
     other = _operation("aws:s3:Bucket", "u4", {})
@@ -165,7 +165,7 @@ def test_interrupted_operations_are_settled() -> None:
     assert result["pending_operations"] == [other], "another provider's operations are left to the engine"
 
 
-def test_a_process_that_is_no_engine_holds_no_lock(tmp_path: Path) -> None:
+def test_lock_of_another_process_is_stale(tmp_path: Path) -> None:
     assert not recovery.runs_pulumi(2**22 + 1)
     mine = tmp_path / str(os.getpid())
     mine.mkdir()
@@ -178,7 +178,7 @@ def test_a_process_that_is_no_engine_holds_no_lock(tmp_path: Path) -> None:
     assert not recovery.runs_pulumi(os.getpid(), tmp_path)
 
 
-def test_records_of_creations(tmp_path: Path) -> None:
+def test_in_flight_record_lasts_until_its_end(tmp_path: Path) -> None:
     records = InFlight(str(tmp_path / "home"))
     assert not records.interrupted("u")
     records.begin("u")
@@ -189,7 +189,7 @@ def test_records_of_creations(tmp_path: Path) -> None:
     InFlight(None).begin("u")
 
 
-def test_helm_options() -> None:
+def test_release_inputs_become_helm_options() -> None:
     release = {"atomic": True, "createNamespace": True, "cleanupOnFail": True, "skipCrds": True, "timeout": 60}
     assert option_arguments(release, "install", 0) == [
         "--atomic", "--skip-crds", "--create-namespace", "--wait", "--timeout", "60s"
@@ -199,7 +199,7 @@ def test_helm_options() -> None:
     ]  # fmt: skip
 
 
-def test_the_objects_of_a_manifest() -> None:
+def test_resource_names_group_the_objects_of_a_manifest() -> None:
     manifest = """
 apiVersion: v1
 kind: Service

@@ -1,4 +1,4 @@
-"""The state service: what a journal stands for, what its files survive, what its requests answer."""
+"""The state service: replay of journals, interrupted writes and HTTP requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def entry(kind: int, number: int = 0, **more: Any) -> Json:
 BASE = {"resources": [resource("a"), resource("b"), resource("c")], "manifest": {"version": "v1", "magic": "x"}}
 
 
-def test_what_succeeded_comes_first_and_the_rest_of_the_base_after_it() -> None:
+def test_replay_puts_new_states_before_the_rest_of_the_base() -> None:
     state = replayed(
         BASE,
         entry(BEGIN, 1, operation={"type": "creating", "resource": resource("new")}),
@@ -53,7 +53,7 @@ def test_what_succeeded_comes_first_and_the_rest_of_the_base_after_it() -> None:
     assert state["version"] == 3
 
 
-def test_what_has_no_end_is_pending_and_pending_creations_stay() -> None:
+def test_unfinished_operations_and_earlier_creations_are_pending() -> None:
     old = {"type": "creating", "resource": resource("lost")}
     updating = {"type": "updating", "resource": resource("x")}
     creating = {"type": "creating", "resource": resource("new")}
@@ -66,34 +66,34 @@ def test_what_has_no_end_is_pending_and_pending_creations_stay() -> None:
     assert state["deployment"]["pending_operations"] == [creating, old]
 
 
-def test_replacements() -> None:
+def test_replacement_marks_the_old_resource() -> None:
     state = replayed(
         BASE, entry(SUCCESS, 1, state=resource("a", id="2"), deleteOld=0), entry(SUCCESS, 2, pendingReplacementOld=1)
     )
     assert names(state) == ["a", "a", "b", "c"]
     assert [r.get("delete") for r in state["deployment"]["resources"]] == [None, True, None, None]
     assert state["deployment"]["resources"][2]["pendingReplacement"] is True
-    gone = replayed(BASE, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, removeNew=1))
-    assert names(gone) == ["a", "b", "c"]
+    removed = replayed(BASE, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, removeNew=1))
+    assert names(removed) == ["a", "b", "c"]
     marked = replayed({}, entry(SUCCESS, 1, state=resource("n")), entry(SUCCESS, 2, deleteNew=1))
     assert marked["deployment"]["resources"][0]["delete"] is True
 
 
-def test_a_refresh_replaces_and_removes_and_leaves_nothing_dangling() -> None:
+def test_refresh_removes_resources_and_references_to_them() -> None:
     a, b = resource("a"), resource("b", dependencies=[resource("a")["urn"]], parent=resource("a")["urn"])
     state = replayed({"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0))
     assert names(state) == ["b"]
     assert state["deployment"]["resources"][0]["dependencies"] == []
     assert "parent" not in state["deployment"]["resources"][0]
-    seen = replayed({"resources": [a]}, entry(REFRESHED, 1, removeOld=0, state=resource("a", outputs={"live": 1})))
-    assert seen["deployment"]["resources"][0]["outputs"] == {"live": 1}
+    refreshed = replayed({"resources": [a]}, entry(REFRESHED, 1, removeOld=0, state=resource("a", outputs={"live": 1})))
+    assert refreshed["deployment"]["resources"][0]["outputs"] == {"live": 1}
     rebased = replayed(
         {"resources": [a, b]}, entry(REFRESHED, 1, removeOld=0), entry(REBASED), entry(SUCCESS, 2, removeOld=0)
     )
     assert names(rebased) == [], "after rebasing, indices count in the new base"
 
 
-def test_outputs_secrets_and_a_new_snapshot() -> None:
+def test_replay_applies_outputs_secrets_provider_and_snapshot() -> None:
     state = replayed(
         BASE,
         entry(SUCCESS, 1, state=resource("n")),
@@ -105,14 +105,14 @@ def test_outputs_secrets_and_a_new_snapshot() -> None:
     assert names(replayed(BASE, entry(WRITE, newSnapshot={"resources": [resource("w")]}))) == ["w"]
 
 
-def test_features_raise_the_version_and_unknown_entries_are_refused() -> None:
+def test_features_raise_the_version_and_unknown_entries_are_rejected() -> None:
     state = replayed({}, entry(SUCCESS, 1, state=resource("n", resourceHooks={"beforeCreate": ["h"]})))
     assert (state["version"], state["features"]) == (4, ["hooks"])
     with pytest.raises(JournalError, match="unknown kind 99"):
         replayed({}, entry(99))
 
 
-def test_aliases_are_resolved_everywhere_and_dropped() -> None:
+def test_aliases_are_resolved_in_all_references() -> None:
     old = "urn:pulumi:s::p::t:m:Old::a"
     parent = {"urn": "urn:pulumi:s::p::t:m:New::a", "type": "t:m:New", "aliases": [old]}
     child = {
@@ -145,7 +145,7 @@ def batch(*entries: Json) -> bytes:
     return json.dumps(list(entries)).encode()
 
 
-def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
+def test_journal_is_applied_once(stack: StackFile) -> None:
     journal = Journal(stack)
     journal.append(batch(entry(SUCCESS, 1, state=resource("n"))))
     left = stack.journal.read_bytes()
@@ -157,7 +157,7 @@ def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
     assert not apply_journal(stack)
     # Killed between writing the state and removing the journal: it must not be played a second time.
     stack.journal.write_bytes(left)
-    assert [found.stack for found in journals(stack.backend)] == ["dev"]
+    assert [journal_file.stack for journal_file in journals(stack.backend)] == ["dev"]
     assert apply_journal(stack)
     again = stack.read()
     assert again is not None
@@ -165,7 +165,7 @@ def test_a_journal_becomes_the_state_once(stack: StackFile) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 7))
-def test_a_journal_cut_short_counts_up_to_its_last_whole_batch(stack: StackFile, cut: int) -> None:
+def test_truncated_journal_is_applied_up_to_its_last_complete_batch(stack: StackFile, cut: int) -> None:
     journal = Journal(stack)
     journal.append(batch(entry(SUCCESS, 1, state=resource("n"))))
     journal.append(batch(entry(SUCCESS, 2, state=resource("m"))))
@@ -178,13 +178,13 @@ def test_a_journal_cut_short_counts_up_to_its_last_whole_batch(stack: StackFile,
     assert names(state) == (["n", "m", "a"] if cut == 1 else ["n", "a"])
 
 
-def test_an_update_locks_journals_and_completes(stack: StackFile) -> None:
+def test_update_locks_the_stack_until_it_completes(stack: StackFile) -> None:
     service = StateService(stack.backend, engine_pid=1)
     path = ["stacks", "organization", "project", "dev"]
     update = [*path, "update", "id"]
     assert service.answer("GET", [*path, "export"], b"")["deployment"]["resources"]
     assert service.answer("POST", update, b"{}")["journalVersion"] == 1
-    with pytest.raises(ServiceError, match="locked by process 1 ") as refused:
+    with pytest.raises(ServiceError, match=r"process 1\b") as refused:
         StateService(stack.backend).answer("POST", update, b"{}")
     assert refused.value.code == 409
     entries = {"entries": [entry(SUCCESS, 1, state=resource("n"))]}
@@ -198,11 +198,11 @@ def test_an_update_locks_journals_and_completes(stack: StackFile) -> None:
         service.answer("PATCH", [*update, "journalentries"], b'{"entries": []}')
     with pytest.raises(ServiceError, match="does not exist"):
         service.answer("GET", ["stacks", "organization", "project", "none"], b"")
-    with pytest.raises(ServiceError, match="state service has no GET /api/else"):
+    with pytest.raises(ServiceError, match="/api/else"):
         service.answer("GET", ["else"], b"")
 
 
-def test_only_the_engine_with_the_token_is_answered(stack: StackFile) -> None:
+def test_request_without_the_token_is_unauthorized(stack: StackFile) -> None:
     with serving(stack.backend) as (service, variables):
         connection = http.client.HTTPConnection(variables["PULUMI_BACKEND_URL"].removeprefix("http://"))
         for header, code in (("", 401), ("token wrong", 401), (f"token {service.token}", 200)):

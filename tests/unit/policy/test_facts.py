@@ -22,14 +22,14 @@ GROUP = "aws:eks/nodeGroup:NodeGroup"
 
 
 def stack(*resources: dict[str, Any]) -> Stack:
-    return Stack("prod", tuple(resource_of(given_, "prod") for given_ in resources))
+    return Stack("prod", tuple(resource_of(resource, "prod") for resource in resources))
 
 
 def group(**properties: Any) -> dict[str, Any]:
     return {"type": GROUP, "name": "nodes", "properties": properties}
 
 
-def test_drivers_are_those_that_the_operator_was_tested_with_and_that_are_supported() -> None:
+def test_allowed_drivers_are_tested_and_supported() -> None:
     table = compatibility.load()
     (operator,) = table.operators.values()
     now = f"{TODAY:%Y-%m}"
@@ -37,17 +37,17 @@ def test_drivers_are_those_that_the_operator_was_tested_with_and_that_are_suppor
     assert set(find("gpu-driver-supported").defaults["branches"]) == expected
 
 
-def test_images_with_a_driver_are_known_to_the_rule() -> None:
-    known = set(find("gpu-driver-from-one-place").defaults["images"])
-    assert known >= {GPU_AMI, *compatibility.load().node_images}
+def test_rule_lists_all_images_with_a_driver() -> None:
+    images = set(find("gpu-driver-from-one-place").defaults["images"])
+    assert images >= {GPU_AMI, *compatibility.load().node_images}
 
 
-def test_a_port_holds_as_many_functions_as_the_nic_with_the_fewest() -> None:
+def test_function_limit_is_the_lowest_of_all_nics() -> None:
     fewest = min(nic.max_vfs for nic in nics.load().values())
     assert find("sriov-functions-bounded").defaults["functions"] == fewest
 
 
-def test_arguments_of_servers_that_the_operator_gives_ask_for_no_less_precision() -> None:
+def test_default_runtime_arguments_do_not_reduce_precision() -> None:
     precision = find("precision-has-a-report")
     for runtime in runtimes.load().runtimes.values():
         job = {**precision.good[0].resources[0]}
@@ -64,12 +64,12 @@ def test_arguments_of_servers_that_the_operator_gives_ask_for_no_less_precision(
         (group(capacityType="CAPACITY_BLOCK"), None, 0),
     ],
 )
-def test_groups_of_nodes_are_machines(node: dict[str, Any], gpu: str | None, efa: int) -> None:
+def test_node_group_has_the_gpu_and_efa_of_its_instance_type(node: dict[str, Any], gpu: str | None, efa: int) -> None:
     (machine,) = machines(stack(node))
     assert (machine.gpu, machine.efa) == (gpu, efa)
 
 
-def test_a_capacity_block_has_its_type_in_the_template() -> None:
+def test_capacity_block_instance_type_comes_from_the_launch_template() -> None:
     template = {
         "type": "aws:ec2/launchTemplate:LaunchTemplate",
         "name": "nodes",
@@ -89,7 +89,7 @@ def test_a_capacity_block_has_its_type_in_the_template() -> None:
         ("no-such-layout", "mixed", set()),
     ],
 )
-def test_a_layout_says_what_nodes_offer(layout: str | None, strategy: str, resources: set[str]) -> None:
+def test_layout_and_strategy_set_the_offered_resources(layout: str | None, strategy: str, resources: set[str]) -> None:
     labels = {"nvidia.com/mig.config": layout} if layout else {}
     operator = {
         "type": "kubernetes:helm.sh/v3:Release",
@@ -100,7 +100,7 @@ def test_a_layout_says_what_nodes_offer(layout: str | None, strategy: str, resou
 
 
 @pytest.mark.parametrize(
-    ("chart", "found"),
+    ("chart", "matches"),
     [
         ("gpu-operator", True),
         ("oci://registry.example/charts/gpu-operator", True),
@@ -109,18 +109,18 @@ def test_a_layout_says_what_nodes_offer(layout: str | None, strategy: str, resou
         ("/mirror/charts/gpu-operator-extras-1.0.tgz", False),
     ],
 )
-def test_a_chart_is_found_wherever_it_comes_from(chart: str, found: bool) -> None:
-    release = {"type": "kubernetes:helm.sh/v3:Release", "name": "one", "properties": {"chart": chart}}
-    assert bool(list(charts(stack(release), "gpu-operator"))) is found
+def test_chart_is_matched_in_each_kind_of_source(chart: str, matches: bool) -> None:
+    release = {"type": "kubernetes:helm.sh/v3:Release", "name": "operator", "properties": {"chart": chart}}
+    assert bool(list(charts(stack(release), "gpu-operator"))) is matches
 
 
-def test_what_a_job_is_made_into_asks_for_nothing_more() -> None:
+def test_children_of_a_job_are_not_counted_again() -> None:
     job, pod = (resource_of(find("gpu-kind-is-on-the-fleet").bad[at].resources[-1], "prod") for at in (0, 1))
     child = type(pod)(pod.urn, pod.type, pod.name, pod.properties, origin=job.urn)
-    assert [one.label for one, _ in requests(Stack("prod", (job, child)))] == [job.label]
+    assert [resource.label for resource, _ in requests(Stack("prod", (job, child)))] == [job.label]
 
 
-def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() -> None:
+def test_unknown_reference_counts_as_given_without_a_value() -> None:
     assert given({"kmsKeyId": UNKNOWN}, "kmsKeyId")
     assert not given({"kmsKeyId": ""}, "kmsKeyId")
     assert not given({"ebs": {}}, "ebs", "kmsKeyId")
@@ -128,7 +128,7 @@ def test_a_reference_to_what_the_update_makes_is_there_and_its_value_is_not() ->
         list(statements({"policy": UNKNOWN}, "policy"))
 
 
-def test_a_bill_that_rests_on_an_unknown_number_is_not_judged() -> None:
+def test_cost_of_an_unknown_node_count_is_undecided() -> None:
     for unknown in ({"desiredSize": UNKNOWN}, UNKNOWN):
         results = list(apply(find("aws-cost-capped"), stack(group(scalingConfig=unknown)), settings(), TODAY))
-        assert [type(one) for one in results] == [Undecided]
+        assert [type(result) for result in results] == [Undecided]

@@ -23,12 +23,12 @@ def pages() -> ModuleType:
     return load("policy_pages")
 
 
-def test_the_pages_are_current(pages: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated_pages_are_current(pages: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert pages.main(["--check"]) == 0, capsys.readouterr().err
     assert {path.stem for path in FOLDER.glob("*.md")} == {"README", *rules()}
 
 
-def test_each_category_has_a_table_with_each_of_its_rules_once(pages: ModuleType) -> None:
+def test_each_rule_is_once_in_the_table_of_its_category(pages: ModuleType) -> None:
     assert set(pages.CATEGORIES) == set(get_args(Rule.model_fields["category"].annotation))
     text = (FOLDER / "README.md").read_text()
     for rule in rules().values():
@@ -37,13 +37,13 @@ def test_each_category_has_a_table_with_each_of_its_rules_once(pages: ModuleType
 
 
 @pytest.mark.parametrize("rule", list(rules().values()), ids=list(rules()))
-def test_the_examples_of_a_page_are_those_of_the_rule(rule: Rule) -> None:
+def test_page_shows_the_first_examples_of_its_rule(rule: Rule) -> None:
     blocks = explain(rule).split("```yaml\n")[1:]
     shown = [list(yaml.safe_load_all(block.partition("```")[0])) for block in blocks]
     assert shown == [list(rule.good[0].resources), list(rule.bad[0].resources)]
 
 
-def test_pages_that_are_not_current_are_named_and_mended(
+def test_outdated_pages_are_reported_and_regenerated(
     pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "docs" / "policies"
@@ -65,7 +65,7 @@ def test_pages_that_are_not_current_are_named_and_mended(
     assert not (folder / "no-such-rule.md").exists()
 
 
-def test_a_table_without_its_markers_is_told(
+def test_missing_table_markers_are_an_error(
     pages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "docs" / "policies").mkdir(parents=True)

@@ -22,8 +22,8 @@ def settings(**given: Any) -> PolicySettings:
 
 def findings(rule: Rule, example: Example) -> list[Finding]:
     results = evaluate_example(rule, example, TODAY)
-    assert all(isinstance(one, Finding) for one in results), "an example leaves nothing unknown"
-    return [one for one in results if isinstance(one, Finding)]
+    assert all(isinstance(result, Finding) for result in results), "an example leaves nothing unknown"
+    return [result for result in results if isinstance(result, Finding)]
 
 
 def examples(kind: str) -> list[Any]:
@@ -35,20 +35,20 @@ def examples(kind: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("good"))
-def test_nothing_is_said_of_what_is_right(rule: Rule, example: Example) -> None:
+def test_good_example_has_no_finding(rule: Rule, example: Example) -> None:
     assert findings(rule, example) == []
 
 
 @pytest.mark.parametrize(("rule", "example"), examples("bad"))
-def test_what_is_wrong_is_found(rule: Rule, example: Example) -> None:
+def test_bad_example_has_findings(rule: Rule, example: Example) -> None:
     violations = findings(rule, example)
-    assert violations, f"{rule.id} says nothing of: {example.title}"
-    assert all(one.rule is rule and one.message for one in violations)
-    assert "cannot be evaluated" not in " ".join(one.message for one in violations), violations
+    assert violations, f"{rule.id} has no finding for: {example.title}"
+    assert all(finding.rule is rule and finding.message for finding in violations)
+    assert "cannot be evaluated" not in " ".join(finding.message for finding in violations), violations
 
 
 @pytest.mark.parametrize("rule", list(rules().values()), ids=list(rules()))
-def test_a_rule_names_what_a_reader_needs(rule: Rule) -> None:
+def test_rule_metadata_is_complete(rule: Rule) -> None:
     assert rule.title.endswith(".")
     assert rule.why.endswith(".")
     assert rule.fix.endswith(".")

@@ -16,7 +16,7 @@ from inferstack.policy.resource import UNKNOWN, Resource, Stack, UnknownError, g
 from tests.unit.policy.test_rules import TODAY, settings
 
 RULE = find("pods-not-privileged")
-LEAVE = {
+EXCEPTION = {
     "rule": RULE.id,
     "resource": "Pod nlp/serv*",
     "owner": "nlp",
@@ -27,19 +27,19 @@ LEAVE = {
 
 def messages(**given: Any) -> list[str]:
     stack_settings = settings(**given)
-    return [type(one).__name__ for one in apply(RULE, stack_of(RULE.bad[0]), stack_settings, TODAY)]
+    return [type(result).__name__ for result in apply(RULE, stack_of(RULE.bad[0]), stack_settings, TODAY)]
 
 
-def test_an_exception_holds_to_its_last_day_and_not_longer() -> None:
+def test_exception_expires_after_its_last_day() -> None:
     assert messages() == ["Finding"]
-    assert messages(exceptions=[LEAVE]) == []
-    assert messages(exceptions=[{**LEAVE, "expires": "2026-11-24"}]) == ["Finding"]
-    assert settings(exceptions=[{**LEAVE, "expires": "2026-11-24"}]).expired(RULE.id, "Pod nlp/server", TODAY)
+    assert messages(exceptions=[EXCEPTION]) == []
+    assert messages(exceptions=[{**EXCEPTION, "expires": "2026-11-24"}]) == ["Finding"]
+    assert settings(exceptions=[{**EXCEPTION, "expires": "2026-11-24"}]).expired(RULE.id, "Pod nlp/server", TODAY)
 
 
 @pytest.mark.parametrize("resource", ["Pod nlp/serve", "Pod vision/server", "pod nlp/server", "Deployment nlp/server"])
-def test_an_exception_is_for_what_it_names(resource: str) -> None:
-    assert messages(exceptions=[{**LEAVE, "resource": resource}]) == ["Finding"]
+def test_exception_applies_to_the_named_resource_only(resource: str) -> None:
+    assert messages(exceptions=[{**EXCEPTION, "resource": resource}]) == ["Finding"]
 
 
 @pytest.mark.parametrize(
@@ -51,26 +51,26 @@ def test_an_exception_is_for_what_it_names(resource: str) -> None:
         ({"config": {RULE.id: {"systemNamespace": []}}}, "did you mean systemNamespaces"),
         ({"config": {RULE.id: {"systemNamespaces": "kube-system"}}}, "expected array of string"),
         ({"config": {RULE.id: {"systemNamespaces": [1]}}}, "expected array of string"),
-        ({"exceptions": [{**LEAVE, "rule": "no-such-rule"}]}, "there is no rule"),
-        ({"exceptions": [{**LEAVE, "reason": "ok"}]}, "at least 10"),
-        ({"exceptions": [{**LEAVE, "expires": "never"}]}, "expected a day such as"),
-        ({"exceptions": [{**LEAVE, "expires": 1800000000}]}, "expected a day such as"),
-        ({"exceptions": [{**LEAVE, "expires": "2027-02-30"}]}, "expected a day such as"),
-        ({"exceptions": [{key: value for key, value in LEAVE.items() if key != "owner"}]}, "owner"),
+        ({"exceptions": [{**EXCEPTION, "rule": "no-such-rule"}]}, "there is no rule"),
+        ({"exceptions": [{**EXCEPTION, "reason": "ok"}]}, "at least 10"),
+        ({"exceptions": [{**EXCEPTION, "expires": "never"}]}, "expected a day such as"),
+        ({"exceptions": [{**EXCEPTION, "expires": 1800000000}]}, "expected a day such as"),
+        ({"exceptions": [{**EXCEPTION, "expires": "2027-02-30"}]}, "expected a day such as"),
+        ({"exceptions": [{key: value for key, value in EXCEPTION.items() if key != "owner"}]}, "owner"),
     ],
 )
-def test_what_does_not_fit_is_refused(given: dict[str, Any], message: str) -> None:
+def test_invalid_setting_is_rejected(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         settings(**given)
 
 
 @pytest.mark.parametrize("written", ["2027-01-31", dt.date(2027, 1, 31), "2027-01-31 00:00:00 +0000 UTC"])
-def test_a_day_needs_no_quotes_in_a_stacks_file(written: Any) -> None:
-    (read,) = settings(exceptions=[{**LEAVE, "expires": written}]).exceptions
+def test_expiry_date_accepts_unquoted_yaml_dates(written: Any) -> None:
+    (read,) = settings(exceptions=[{**EXCEPTION, "expires": written}]).exceptions
     assert read.expires == dt.date(2027, 1, 31)
 
 
-def test_a_stack_sets_levels_and_configuration() -> None:
+def test_stack_sets_levels_and_configuration() -> None:
     stack_settings = settings(
         enforcement="advisory",
         levels={RULE.id: "mandatory"},
@@ -82,23 +82,23 @@ def test_a_stack_sets_levels_and_configuration() -> None:
     assert messages(config={RULE.id: {"systemNamespaces": ["nlp"]}}) == []
 
 
-def test_no_verdict_rests_on_a_value_that_a_preview_does_not_know() -> None:
+def test_unknown_value_leaves_a_rule_undecided() -> None:
     manifest = {**RULE.bad[0].resources[0]}
     assert not has_unknown(manifest)
     unknown = {**manifest, "metadata": {**manifest["metadata"], "annotations": {"note": UNKNOWN}}}
     token = "kubernetes:core/v1:Pod"
     stack = Stack("prod", (Resource("urn", token, "server", unknown),))
-    assert [type(one).__name__ for one in apply(RULE, stack, settings(), TODAY)] == ["Undecided"]
+    assert [type(result).__name__ for result in apply(RULE, stack, settings(), TODAY)] == ["Undecided"]
     harmless = {**RULE.good[0].resources[0], "status": UNKNOWN}
     assert list(apply(RULE, Stack("prod", (Resource("urn", token, "s", harmless),)), settings(), TODAY)) == []
-    for look in (bool, len, list, hash, lambda value: value == 1, lambda value: value["a"]):
+    for operation in (bool, len, list, hash, lambda value: value == 1, lambda value: value["a"]):
         with pytest.raises((UnknownError, TypeError)):
-            look(UNKNOWN)
+            operation(UNKNOWN)
     with pytest.raises(UnknownError):
         get({"a": UNKNOWN}, "a", "b")
 
 
-def test_a_path_that_is_not_there_has_its_default() -> None:
+def test_missing_path_returns_the_default() -> None:
     assert get({"a": [{"b": 1}]}, "a", 0, "b") == 1
     assert get({"a": [{"b": 1}]}, "a", 1, "b", default="none") == "none"
     assert get({"a": 1}, "a", "b") is None

@@ -1,4 +1,4 @@
-"""Faults of a state: each is told with the resource that has it."""
+"""Faults of a state name the resource."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _lower(state: Json) -> None:
     resources[1], resources[2] = resources[2], resources[1]
 
 
-def test_a_whole_state_has_no_fault() -> None:
+def test_intact_state_has_no_faults() -> None:
     assert find_faults(make_state(), provider="passphrase") == []
 
 
@@ -82,23 +82,23 @@ def test_a_whole_state_has_no_fault() -> None:
         (_set(0, outputs={"a": "-----BEGIN RSA PRIVATE KEY-----"}), STACK, "a private key in plain"),
     ],
 )
-def test_a_fault_is_told_with_its_resource(spoil: Callable[[Json], None], resource: str, fault: str) -> None:
+def test_fault_names_its_resource(spoil: Callable[[Json], None], resource: str, fault: str) -> None:
     state = copy.deepcopy(make_state())
     spoil(state)
 
     faults = find_faults(state, provider=None)
 
-    assert any(one.resource == resource and fault in one.fault for one in faults), faults
+    assert any(detected.resource == resource and fault in detected.fault for detected in faults), faults
 
 
-def test_another_provider_than_the_stacks_is_a_fault() -> None:
-    [faults] = find_faults(make_state(), provider="awskms")
+def test_different_secrets_provider_is_a_fault() -> None:
+    [result] = find_faults(make_state(), provider="awskms")
 
-    assert faults.resource == WHOLE
-    assert "encrypted by passphrase, the stack is to use awskms" in faults.fault
+    assert result.resource == WHOLE
+    assert "encrypted by passphrase, the stack is to use awskms" in result.fault
 
 
-def test_what_is_being_replaced_may_be_there_twice() -> None:
+def test_replaced_resource_may_occur_twice() -> None:
     state = make_state()
     state["deployment"]["resources"].append({"urn": HIDDEN, "type": "kubernetes:core/v1:Secret", "delete": True})
 
@@ -123,5 +123,5 @@ def test_what_is_being_replaced_may_be_there_twice() -> None:
         ("users: [1]", False),
     ],
 )
-def test_a_path_or_a_command_is_no_credential(kubeconfig: Any, has: bool) -> None:
+def test_kubeconfig_credentials_are_detected(kubeconfig: Any, has: bool) -> None:
     assert has_credential(kubeconfig) is has

@@ -1,4 +1,4 @@
-"""``inferstack state`` with the real engine: a backup that is verified and put back."""
+"""``inferstack state`` with the real engine: a backup that is verified and restored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _load(command: InferstackCommand, content: dict[str, Any], folder: Path) -> 
     command.run_checked("pulumi", "stack", "import", "--file", str(folder / "in.json"))
 
 
-def test_a_backup_comes_back(tmp_path: Path) -> None:
+def test_backup_is_verified_and_restored(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.local.yaml").write_text("config:\n  inferstack:place: local\n")
     command = InferstackCommand(tmp_path / "state")
     command.environment |= {"INFERSTACK_STACKS": str(tmp_path)}
@@ -38,17 +38,17 @@ def test_a_backup_comes_back(tmp_path: Path) -> None:
     ]
     _load(command, full, tmp_path)
 
-    [made] = json.loads(command.run_checked("state", "backup", "-o", "json"))
-    assert (made["stack"], made["resources"]) == ("local", 1)
-    command.run_checked("state", "verify", "-s", "local", made["file"])
+    [backup] = json.loads(command.run_checked("state", "backup", "-o", "json"))
+    assert (backup["stack"], backup["resources"]) == ("local", 1)
+    command.run_checked("state", "verify", "-s", "local", backup["file"])
     _load(command, empty, tmp_path)
-    command.run_checked("pulumi", "stack", "import", "--file", made["file"])
+    command.run_checked("pulumi", "stack", "import", "--file", backup["file"])
 
-    [back] = _export(command)["deployment"]["resources"]
-    assert (back["urn"], back["outputs"]) == (ROOT, {"endpoint": "here"})
+    [restored] = _export(command)["deployment"]["resources"]
+    assert (restored["urn"], restored["outputs"]) == (ROOT, {"endpoint": "here"})
 
-    Path(made["file"]).write_text(Path(made["file"]).read_text() + " ")
-    code, output = command.run("state", "verify", made["file"])
+    Path(backup["file"]).write_text(Path(backup["file"]).read_text() + " ")
+    code, output = command.run("state", "verify", backup["file"])
     assert code == 1
     assert "by its manifest" in output
     assert not (command.state / "kubeconfig").exists(), "a state is put back without a control plane"

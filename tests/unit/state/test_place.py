@@ -16,7 +16,7 @@ KMS = "awskms://alias/x?region=us-east-2"
 
 
 @pytest.mark.parametrize(
-    ("place", "backend", "provider", "said"),
+    ("place", "backend", "provider", "expected"),
     [
         ("local", None, None, []),
         ("aws", S3, KMS, []),
@@ -29,17 +29,19 @@ KMS = "awskms://alias/x?region=us-east-2"
         ("local", None, "rot13", ["none of passphrase, awskms"]),
     ],
 )
-def test_a_stack_on_aws_names_its_place(place: str, backend: str | None, provider: str | None, said: list[str]) -> None:
+def test_stack_on_aws_requires_backend_and_secrets_provider(
+    place: str, backend: str | None, provider: str | None, expected: list[str]
+) -> None:
     problems = find_problems("prod", place, backend, provider)
 
-    assert len(problems) == len(said)
-    assert all(word in problem for word, problem in zip(said, problems, strict=True))
+    assert len(problems) == len(expected)
+    assert all(word in problem for word, problem in zip(expected, problems, strict=True))
     if problems:
         with pytest.raises(UserError, match=r"docs/state\.md"):
             refuse(problems)
 
 
-def test_the_environment_goes_before_the_project(tmp_path: Path) -> None:
+def test_environment_takes_precedence_over_the_project(tmp_path: Path) -> None:
     assert backend_of(tmp_path, {}) is None
     (tmp_path / "Pulumi.yaml").write_text(f"name: x\nbackend: {{url: '{S3}'}}\n")
 
@@ -48,7 +50,7 @@ def test_the_environment_goes_before_the_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
-def test_the_shipped_stacks_on_aws_name_a_key(stack: str) -> None:
+def test_shipped_aws_stacks_use_a_kms_key(stack: str) -> None:
     provider = provider_of(read_file(project_root() / "stacks" / f"Pulumi.{stack}.yaml"))
 
     assert type_of(provider) == "awskms"

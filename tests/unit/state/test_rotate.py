@@ -47,7 +47,7 @@ def _salt(folder: Path) -> str:
     return line
 
 
-def test_a_rotation_makes_the_old_passphrase_useless(command: InferstackCommand, tmp_path: Path) -> None:
+def test_rotation_invalidates_the_old_passphrase(command: InferstackCommand, tmp_path: Path) -> None:
     before = _salt(tmp_path)
     shared = (command.state / "passphrase").read_text()
 
@@ -67,14 +67,14 @@ def test_a_rotation_makes_the_old_passphrase_useless(command: InferstackCommand,
 
 
 def _kill(command: InferstackCommand, step: str) -> int:
-    """Rotate until the step and be killed there; return how the process ended."""
+    """Run a rotation that is killed at the step and return its exit status."""
     script = Path(__file__).with_name("killed.py")
     environment = {**os.environ, **command.environment, "PYTHONPATH": str(project_root())}
     return subprocess.run([sys.executable, script, "local", step], env=environment, check=False, timeout=120).returncode
 
 
 @pytest.mark.parametrize(("step", "forward"), [("begin", False), ("change", True), ("commit", True)])
-def test_a_kill_costs_nothing(command: InferstackCommand, step: str, forward: bool) -> None:
+def test_killed_rotation_is_resumed_or_rolled_back(command: InferstackCommand, step: str, forward: bool) -> None:
     assert _kill(command, step) == -9
     assert folder_of(command.state, "local").is_dir()
     with pytest.raises(UserError, match="inferstack state rotate -s local"):
@@ -87,7 +87,7 @@ def test_a_kill_costs_nothing(command: InferstackCommand, step: str, forward: bo
     assert not list(command.state.glob("rotation.*"))
 
 
-def test_a_kill_between_the_engines_two_writes_goes_back(command: InferstackCommand) -> None:
+def test_rotation_killed_between_two_writes_is_rolled_back(command: InferstackCommand) -> None:
     checkpoint = command.state / "pulumi" / ".pulumi" / "stacks" / "inferstack" / "local.json"
     before = checkpoint.read_bytes()
     assert _kill(command, "change") == -9
