@@ -45,8 +45,8 @@ def settings_of(role: str, stack_file: Path, over: Mapping[str, Any] | None = No
     before = dict(leaves)
     _overlay(leaves, _leaves(given, _name(stack_file), ()))
     if over is not None:
-        known = {path: leaf.value for path, leaf in leaves.items()}
-        _overlay(leaves, ((path, leaf) for path, leaf in _plain(over, ()) if known.get(path, ...) != leaf.value))
+        values = {path: leaf.value for path, leaf in leaves.items()}
+        _overlay(leaves, ((path, leaf) for path, leaf in _plain(over, ()) if values.get(path, ...) != leaf.value))
     ordered = [*(path for path in before if path in leaves), *(path for path in leaves if path not in before)]
     return [Setting(key_path(f"{PROJECT}:{role}", path), leaves[path].value, leaves[path].source) for path in ordered]
 
@@ -65,9 +65,9 @@ def _overlay(leaves: dict[Keys, _Leaf], more: Iterator[tuple[Keys, _Leaf]]) -> N
         for depth in range(1, len(path)):
             leaves.pop(path[:depth], None)
         if not isinstance(leaf.value, dict):
-            for other in [known for known in leaves if known[: len(path)] == path]:
+            for other in [existing for existing in leaves if existing[: len(path)] == path]:
                 del leaves[other]
-        elif any(known[: len(path)] == path and known != path for known in leaves):
+        elif any(existing[: len(path)] == path and existing != path for existing in leaves):
             continue  # an empty mapping over one with keys takes none of them away
         leaves[path] = leaf
 
@@ -100,8 +100,8 @@ def _node(file: Path) -> yaml.Node | None:
 
 
 def _below(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    found = node.value if isinstance(node, yaml.MappingNode) else []
-    return next((below for name, below in found if name.value == key), None)
+    entries = node.value if isinstance(node, yaml.MappingNode) else []
+    return next((below for name, below in entries if name.value == key), None)
 
 
 def _name(file: Path) -> str:

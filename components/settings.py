@@ -103,7 +103,7 @@ def validate(model: type[Model], value: Mapping[str, Any], prefix: str, role: st
         for detail in error.errors(include_url=False):
             wrong.setdefault(_written(detail, value), []).append(detail)
     texts = {variable.path: variable.text for variable in variables(role)} if role else {}
-    raise UserError("\n".join(_explain(model, at, found, prefix, texts) for at, found in wrong.items()))
+    raise UserError("\n".join(_explain(model, at, details, prefix, texts) for at, details in wrong.items()))
 
 
 def find_encrypted(value: Any, key: str) -> Iterator[str]:
@@ -169,21 +169,21 @@ def _written(detail: ErrorDetails, value: Any) -> Location:
 
 
 def _explain(
-    model: type[BaseModel], location: Location, found: list[ErrorDetails], prefix: str, texts: Mapping[str, str]
+    model: type[BaseModel], location: Location, details: list[ErrorDetails], prefix: str, texts: Mapping[str, str]
 ) -> str:
     path = key_path(prefix, location)
-    kinds = {detail["type"] for detail in found}
+    kinds = {detail["type"] for detail in details}
     if "extra_forbidden" in kinds:
-        known = sorted(_names(_model_at(model, location[:-1])))
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}."
+        names = sorted(_names(_model_at(model, location[:-1])))
+        close = difflib.get_close_matches(str(location[-1]), names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(names)}."
         return f"{path}: unknown key; {hint}"
     # Several of them: what each member of a union has against the value.
-    said = " or ".join(_complaint(detail) for detail in found)
+    complaint = " or ".join(_complaint(detail) for detail in details)
     if not kinds & {"missing", "value_error"}:
-        said += f", got {_shown(found[0]['input'])}"
+        complaint += f", got {_shown(details[0]['input'])}"
     text = texts.get(".".join(map(str, location))) or _field_text(model, location)
-    return f"{path}: {said}." + (f" It is: {text.split('. ')[0].rstrip('.')}." if text else "")
+    return f"{path}: {complaint}." + (f" It is: {text.split('. ')[0].rstrip('.')}." if text else "")
 
 
 def _complaint(detail: ErrorDetails) -> str:
@@ -262,8 +262,8 @@ def _documented(node: yaml.Node | None, value: Any, lines: list[str], above: tup
 
 def _comment(lines: list[str], line: int) -> str:
     """Return the block of comment lines right above ``line`` as one paragraph."""
-    found: list[str] = []
+    comment: list[str] = []
     while line > 0 and (text := lines[line - 1].strip()).startswith("#"):
-        found.insert(0, text.lstrip("# ").rstrip())
+        comment.insert(0, text.lstrip("# ").rstrip())
         line -= 1
-    return " ".join(found)
+    return " ".join(comment)

@@ -69,6 +69,6 @@ def _reference(given: dict[str, str]) -> dict[str, Any]:
 def load() -> dict[AddonName, Facts]:
     """Return all add-ons."""
     content = yamltext.parse((Path(__file__).parent / "catalogue.yaml").read_text())
-    known = TypeAdapter(dict[AddonName, Facts]).validate_python(content)
-    assert tuple(known) == get_args(AddonName)  # noqa: S101  # our own file, checked by a test
-    return known
+    catalogue = TypeAdapter(dict[AddonName, Facts]).validate_python(content)
+    assert tuple(catalogue) == get_args(AddonName)  # noqa: S101  # our own file, checked by a test
+    return catalogue

@@ -57,12 +57,17 @@ class Addon(pulumi.ComponentResource):
 
 def namespaces(addons: Addons, names: Sequence[AddonName], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     """Register the namespaces of add-ons; those of somebody else's add-ons, and the cluster's own, are there."""
-    wanted: dict[str, bool] = {}
+    privileged_by_name: dict[str, bool] = {}
     for name in names:
         plan = addons[name]
         if plan.mode is not Mode.PRESENT and plan.facts.namespace not in _CLUSTERS_OWN:
-            wanted[plan.facts.namespace] = wanted.get(plan.facts.namespace, False) or plan.facts.privileged
-    return [KubeObject(name, make_namespace(name, privileged=privileged), opts) for name, privileged in wanted.items()]
+            privileged_by_name[plan.facts.namespace] = (
+                privileged_by_name.get(plan.facts.namespace, False) or plan.facts.privileged
+            )
+    return [
+        KubeObject(name, make_namespace(name, privileged=privileged), opts)
+        for name, privileged in privileged_by_name.items()
+    ]
 
 
 def _read(opts: pulumi.ResourceOptions, meta: dict[str, str]) -> pulumi.ResourceOptions:

@@ -17,7 +17,7 @@ _SECONDS = 20.0
 """A cluster that takes longer for a dozen look-ups does not answer."""
 
 
-def find_present(access: Access, wanted: Collection[AddonName]) -> frozenset[AddonName]:
+def find_present(access: Access, addons: Collection[AddonName]) -> frozenset[AddonName]:
     """Return those of the add-ons that are in the cluster and not of this program's making.
 
     Raises:
@@ -25,10 +25,10 @@ def find_present(access: Access, wanted: Collection[AddonName]) -> frozenset[Add
     """
     # The program itself runs in an event loop: this one needs a thread of its own.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(_look(access, wanted))).result()
+        return pool.submit(lambda: asyncio.run(_look(access, addons))).result()
 
 
-async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[AddonName]:
+async def _look(access: Access, addons: Collection[AddonName]) -> frozenset[AddonName]:
     facts = load()
     try:
         async with (
@@ -36,17 +36,17 @@ async def _look(access: Access, wanted: Collection[AddonName]) -> frozenset[Addo
             await KubeClient.connect(access.kubeconfig, context=access.context) as kube,
         ):
             markers = (await kube.list("v1", "ConfigMap", labels=ADDON))["items"]
-            ours = {marker["metadata"]["labels"][ADDON] for marker in markers}
+            managed = {marker["metadata"]["labels"][ADDON] for marker in markers}
 
             async def is_there(addon: AddonName) -> bool:
-                found = [
+                exists = [
                     await kube.find(sign["apiVersion"], sign["kind"], meta["name"], meta.get("namespace"))
                     for sign in facts[addon].signs
                     for meta in [sign["metadata"]]
                 ]
-                return all(found)
+                return all(exists)
 
-            asked = [addon for addon in wanted if addon not in ours]
+            asked = [addon for addon in addons if addon not in managed]
             there = await asyncio.gather(*map(is_there, asked))
     except (KubeconfigError, *REQUEST_ERRORS) as error:
         raise UserError(

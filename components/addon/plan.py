@@ -62,28 +62,28 @@ class Addons:
 
 
 def make_addons(
-    settings: AddonSettings, place: Place, wanted: Mapping[AddonName, Values], present: Collection[AddonName]
+    settings: AddonSettings, place: Place, charts: Mapping[AddonName, Values], present: Collection[AddonName]
 ) -> Addons:
     """Settle everything about the add-ons that are wanted.
 
     Args:
         settings: of the role.
         place: decides what auto means.
-        wanted: values by add-on, as the roles make them.
+        charts: values by add-on, as the roles make them.
         present: what somebody else has installed in a cluster that is there.
 
     Raises:
         UserError: a chart that cannot be had, or a value that it does not know.
     """
     for name in settings.values:
-        if name not in wanted:
+        if name not in charts:
             raise UserError(
-                f"{PROJECT}:addon.values.{name}: no role of this stack uses it; used are {', '.join(sorted(wanted))}."
+                f"{PROJECT}:addon.values.{name}: no role of this stack uses it; used are {', '.join(sorted(charts))}."
             )
     facts = load()
     plans: dict[AddonName, Plan] = {}
     wrong: list[str] = []
-    for name, values in wanted.items():
+    for name, values in charts.items():
         mode = resolve(settings.mode_of(name), place, present=name in present)
         if mode is Mode.CHART:
             plans[name], problems = _from_chart(name, facts[name], values, settings)
@@ -111,9 +111,9 @@ def _from_chart(name: AddonName, facts: Facts, values: Values, settings: AddonSe
         for key in reversed(facts.crd_exclusion.split(".")):
             excluded = {key: excluded}
         values = merge(values, excluded)
-    found = [*archive.crds, *kept]
+    crds = [*archive.crds, *kept]
     release = make_release(name, facts, chart_values(name, values, settings), settings, pin)
-    plan = Plan(name, facts, Mode.CHART, tuple(map(owned, found)), release)
+    plan = Plan(name, facts, Mode.CHART, tuple(map(owned, crds)), release)
     return plan, list(_problems(name, values, settings, archive, facts))
 
 
@@ -149,12 +149,12 @@ def make_release(name: AddonName, facts: Facts, values: Values, settings: AddonS
 def rehearsed_crds(name: AddonName, facts: Facts) -> list[Object]:
     """Return the CRDs that stand for an add-on in the rehearsal."""
     if facts.rehearsed == "own":
-        made = list(yaml.safe_load_all((_REHEARSED / f"{name}.yaml").read_text()))
+        crds = list(yaml.safe_load_all((_REHEARSED / f"{name}.yaml").read_text()))
     elif facts.rehearsed == "modules":
-        made = module_crds.load(facts.module or name, facts.crds)
+        crds = module_crds.load(facts.module or name, facts.crds)
     else:
-        made = []
-    return [owned(crd) for crd in made]
+        crds = []
+    return [owned(crd) for crd in crds]
 
 
 def owned(crd: Object) -> Object:
@@ -175,5 +175,5 @@ def _problems(
         (merge(values, facts.values), f"values of the chart {archive.name} {archive.version}"),
     )
     for given, prefix in sides:
-        if said := explain(check(given, archive.values, facts.free), prefix):
-            yield said
+        if problem := explain(check(given, archive.values, facts.free), prefix):
+            yield problem

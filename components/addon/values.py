@@ -49,9 +49,9 @@ def check(
     yield from _check(given, unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
 
 
-def explain(found: Iterator[tuple[Path, str]], prefix: str) -> str:
+def explain(problems: Iterator[tuple[Path, str]], prefix: str) -> str:
     """Return one line for each wrong value, under its full key path."""
-    return "\n".join(f"{key_path(prefix, path)}: {said}" for path, said in found)
+    return "\n".join(f"{key_path(prefix, path)}: {problem}" for path, problem in problems)
 
 
 def unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,8 +77,8 @@ def _check(
             # An empty mapping as default says: fill in what you like.
             if default and key not in _FREE and path not in free:
                 yield from _check(value, default, path, free)
-        elif said := _mismatch(default, value):
-            yield path, said
+        elif problem := _mismatch(default, value):
+            yield path, problem
 
 
 def _mismatch(default: Any, value: Any) -> str | None:

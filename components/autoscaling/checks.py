@@ -43,7 +43,7 @@ def check(
     _check_authentications(settings, tenants)
     by_name = {f"{job['metadata']['namespace']}/{job['metadata']['name']}": i for i, job in enumerate(jobs)}
     specs = {name: InferenceJobSpec.model_validate(jobs[index]["spec"]) for name, index in by_name.items()}
-    seen: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     for index, scaled in enumerate(settings.scaled_jobs):
         key = f"{_KEY}.scaledJobs[{index}]"
         if not settings.has_keda:
@@ -51,9 +51,11 @@ def check(
         if scaled.job not in by_name:
             near = difflib.get_close_matches(scaled.job, by_name, n=1) or sorted(by_name)
             raise UserError(f'{key}.job: the stack has no job "{scaled.job}"; it has {", ".join(near) or "none"}.')
-        if scaled.job in seen:
-            raise UserError(f"{key}.job: {scaled.job} is already in {_KEY}.scaledJobs[{seen[scaled.job]}]; remove one.")
-        seen[scaled.job] = index
+        if scaled.job in first_index:
+            raise UserError(
+                f"{key}.job: {scaled.job} is already in {_KEY}.scaledJobs[{first_index[scaled.job]}]; remove one."
+            )
+        first_index[scaled.job] = index
         number = by_name[scaled.job]
         _check_single_scaler(key, scaled, f"{_JOBS}[{number}].spec", jobs[number]["spec"])
         _check_metrics(key, scaled, specs[scaled.job], url)
@@ -89,7 +91,7 @@ def _check_scaler(settings: AutoscalingSettings, url: str | None, jobs: Sequence
 
 
 def _check_authentications(settings: AutoscalingSettings, tenants: Collection[str]) -> None:
-    seen: dict[tuple[str, str], int] = {}
+    first_index: dict[tuple[str, str], int] = {}
     for index, authentication in enumerate(settings.authentications):
         key = f"{_KEY}.authentications[{index}]"
         identity = (authentication.namespace, authentication.name)
@@ -98,12 +100,12 @@ def _check_authentications(settings: AutoscalingSettings, tenants: Collection[st
         if authentication.namespace not in tenants:
             names = ", ".join(sorted(tenants)) or "none"
             raise UserError(f'{key}.namespace: no tenant "{authentication.namespace}"; the tenants are {names}.')
-        if identity in seen:
+        if identity in first_index:
             raise UserError(
                 f'{key}.name: "{authentication.name}" in namespace {authentication.namespace} is already in '
-                f"{_KEY}.authentications[{seen[identity]}]; rename one."
+                f"{_KEY}.authentications[{first_index[identity]}]; rename one."
             )
-        seen[identity] = index
+        first_index[identity] = index
 
 
 def _check_single_scaler(key: str, scaled: ScaledJob, job_key: str, spec: Mapping[str, Any]) -> None:

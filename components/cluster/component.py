@@ -34,13 +34,13 @@ class Cluster(pulumi.ComponentResource):
             from components.cluster.aws.component import AwsCluster  # noqa: PLC0415
             from components.cluster.aws.storage_class import make_storage_class  # noqa: PLC0415
 
-            made = AwsCluster("aws", settings.aws, stack=pulumi.get_stack(), opts=child)
-            self.kubeconfig = made.kubeconfig
-            self.kubeconfig_content = pulumi.Output.secret(made.kubeconfig)
+            aws = AwsCluster("aws", settings.aws, stack=pulumi.get_stack(), opts=child)
+            self.kubeconfig = aws.kubeconfig
+            self.kubeconfig_content = pulumi.Output.secret(aws.kubeconfig)
             self.provider = pulumi_kubernetes.Provider(name, kubeconfig=self.kubeconfig, opts=child)
-            within = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=made.ready)
-            volumes = KubeObject("gp3", make_storage_class(made.disk_key), within)
-            self.nodes = [*made.ready, volumes]
+            within = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=aws.ready)
+            volumes = KubeObject("gp3", make_storage_class(aws.disk_key), within)
+            self.nodes = [*aws.ready, volumes]
         else:
             # The path and not the content: renewed certificates then change no object's provider.
             path = str(access.kubeconfig)

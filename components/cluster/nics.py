@@ -44,22 +44,22 @@ class Nic(RoleSettings):
             return self
         if self.vfs is not None or not (self.vendor and self.device_id and self.pf_names):
             raise ValueError("needs vendor, deviceID and pfNames, or else resource and vfs")
-        known = nics.find(self.vendor, self.device_id)
-        if not known and self.max_vfs is None:
+        matches = nics.find(self.vendor, self.device_id)
+        if not matches and self.max_vfs is None:
             raise ValueError(f"nothing is known of NIC {self.vendor}:{self.device_id}; say its maxVfs")
-        if known and self.link_type not in known[0].links:
-            raise ValueError(f"a {known[0].name} is {' or '.join(known[0].links)} only, not {self.link_type}")
+        if matches and self.link_type not in matches[0].links:
+            raise ValueError(f"a {matches[0].name} is {' or '.join(matches[0].links)} only, not {self.link_type}")
         return self
 
     def described(self) -> dict[str, Any]:
         """Return what the agent is told."""
         if self.resource is not None:
             return {"resource": self.resource, "vfs": self.vfs}
-        known = next(iter(nics.find(self.vendor, self.device_id)), None)
+        model = next(iter(nics.find(self.vendor, self.device_id)), None)
         return {
             "vendor": self.vendor,
             "deviceID": self.device_id,
             "pfNames": list(self.pf_names),
-            "maxVfs": self.max_vfs if self.max_vfs is not None else known.max_vfs if known else 0,
+            "maxVfs": self.max_vfs if self.max_vfs is not None else model.max_vfs if model else 0,
             "linkType": self.link_type,
         }

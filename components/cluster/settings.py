@@ -91,15 +91,15 @@ class ClusterSettings(RoleSettings):
         """Yield the groups of nodes that ask for a MIG layout."""
         for name, group in self.fleet.items():
             if group.mig_layout is not None:
-                found = catalogue.instance_type(group.instance_type)
+                instance_type = catalogue.instance_type(group.instance_type)
                 key = f"{PROJECT}:cluster.fleet.{name}.migLayout"
-                yield Cut(key, group.instance_type, found.gpu, found.gpus, group.mig_layout)
+                yield Cut(key, group.instance_type, instance_type.gpu, instance_type.gpus, group.mig_layout)
         for name, nodes in self.aws.gpu.items():
             if nodes.mig_layout is not None:
                 machine = aws_catalogue.instance_type(nodes.instance_types[0])
-                board = machine.gpu if machine.gpu in catalogue.load().gpus else None
+                gpu_model = machine.gpu if machine.gpu in catalogue.load().gpus else None
                 key = f"{PROJECT}:cluster.aws.gpu.{name}.migLayout"
-                yield Cut(key, machine.name, board, machine.gpus, nodes.mig_layout)
+                yield Cut(key, machine.name, gpu_model, machine.gpus, nodes.mig_layout)
 
     def kubernetes(self, place: Place) -> tuple[str | None, str]:
         """Return the minor version of the cluster's Kubernetes, None where it is not ours, and where that is said."""

@@ -121,14 +121,14 @@ def settle(settings: GpuSettings, groups: Sequence[GpuGroup]) -> GpuSettings:
 
 
 def _driver_of_image(groups: Sequence[GpuGroup]) -> str | None:
-    known = compatibility.load().node_images
-    found = {known[group.image].driver for group in groups if group.image in known}
-    return found.pop() if len(found) == 1 else None
+    images = compatibility.load().node_images
+    drivers = {images[group.image].driver for group in groups if group.image in images}
+    return drivers.pop() if len(drivers) == 1 else None
 
 
 def _brought(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]:
-    known = compatibility.load().node_images
-    group = next((group for group in groups if group.image in known), None)
+    images = compatibility.load().node_images
+    group = next((group for group in groups if group.image in images), None)
     for name, part in (("driver", settings.driver), ("toolkit", settings.toolkit)):
         if group and part.enabled:
             yield (
@@ -139,7 +139,7 @@ def _brought(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]
 
 def _example(branch: str) -> str:
     drivers = compatibility.load().operators.values()
-    return next((found for row in drivers if (found := row.drivers.get(branch.partition(".")[0]))), "580.173.02")
+    return next((version for row in drivers if (version := row.drivers.get(branch.partition(".")[0]))), "580.173.02")
 
 
 def _cdi(settings: GpuSettings) -> Iterator[str]:
@@ -169,24 +169,28 @@ def _sharing(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]
     for name, config in slicing.configs.items():
         for resource in config.resources:
             key = key_path(f"{KEY}.timeSlicing.configs", (name, "resources", resource))
-            if said := _not_offered(resource, settings.mig.strategy, groups):
-                yield f"{key}: {said}"
+            if problem := _not_offered(resource, settings.mig.strategy, groups):
+                yield f"{key}: {problem}"
 
 
 def _not_offered(resource: str, strategy: Strategy, groups: Sequence[GpuGroup]) -> str | None:
     """Return why no node can offer a resource, None where one can."""
-    boards = catalogue.load().gpus
-    slices = {profile.resource: board for board in boards.values() for profile in board.profiles.values()}
+    gpu_models = catalogue.load().gpus
+    slices = {
+        profile.resource: gpu_model for gpu_model in gpu_models.values() for profile in gpu_model.profiles.values()
+    }
     if resource == GPU_RESOURCE:
         return None
     if resource not in slices:
-        known = [GPU_RESOURCE, *slices]
+        resources = [GPU_RESOURCE, *slices]
         kind = "no GPU has such slices" if is_gpu(resource) else "the device plugin does not share it"
-        return f"{kind}; {hint(resource, known, otherwise='it shares')}"
+        return f"{kind}; {hint(resource, resources, otherwise='it shares')}"
     if strategy is not Strategy.MIXED:
         return f"{KEY}.mig.strategy is {strategy}: slices are {GPU_RESOURCE} or are not offered."
     here = {group.gpu for group in groups}
-    able = sorted(name for name in boards if any(p.resource == resource for p in boards[name].profiles.values()))
+    able = sorted(
+        name for name in gpu_models if any(p.resource == resource for p in gpu_models[name].profiles.values())
+    )
     if here and not here & set(able):
         return f"none of this stack's GPUs ({', '.join(sorted(here))}) has such slices; {', '.join(able)} have."
     return None

@@ -28,11 +28,11 @@ class GpuGroup:
 
 def gpu_groups(cluster: ClusterSettings) -> list[GpuGroup]:
     """Return the groups with GPUs; none where the nodes are somebody else's."""
-    found: list[GpuGroup] = []
+    groups: list[GpuGroup] = []
     for name, group in cluster.fleet.items():
-        if board := catalogue.instance_type(group.instance_type).gpu:
-            found.append(GpuGroup(f"{PROJECT}:cluster.fleet.{name}", board, group.labels))
+        if gpu_model := catalogue.instance_type(group.instance_type).gpu:
+            groups.append(GpuGroup(f"{PROJECT}:cluster.fleet.{name}", gpu_model, group.labels))
     for name, nodes in cluster.aws.gpu.items():
-        if board := aws_catalogue.instance_type(nodes.instance_types[0]).gpu:
-            found.append(GpuGroup(f"{PROJECT}:cluster.aws.gpu.{name}", board, nodes.labels, GPU_AMI))
-    return found
+        if gpu_model := aws_catalogue.instance_type(nodes.instance_types[0]).gpu:
+            groups.append(GpuGroup(f"{PROJECT}:cluster.aws.gpu.{name}", gpu_model, nodes.labels, GPU_AMI))
+    return groups

@@ -67,14 +67,14 @@ def _driver(driver: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_create(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return a part without ``create``, which is the chart's, and without what it leaves out when it is empty."""
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in part.items():
         if key == "create" or value in ("", [], {}):
             continue
         inner = _without_create(value) if isinstance(value, Mapping) else value
         if inner != {}:
-            made[key] = inner
-    return made
+            result[key] = inner
+    return result
 
 
 def _policy(spec: dict[str, Any]) -> Object:

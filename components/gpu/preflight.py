@@ -98,11 +98,11 @@ def refusals(findings: Iterable[Finding], *, allow_unknown: bool) -> list[str]:
 
 def at_least(version: str, least: str) -> bool | None:
     """Tell whether a version is another or later; None where it is too short to tell (580 of 580.82.07)."""
-    found, needed = _numbers(version), _numbers(least)
-    shared = min(len(found), len(needed))
-    if found[:shared] != needed[:shared]:
-        return found > needed
-    return True if len(found) >= len(needed) else None
+    actual, required = _numbers(version), _numbers(least)
+    shared = min(len(actual), len(required))
+    if actual[:shared] != required[:shared]:
+        return actual > required
+    return True if len(actual) >= len(required) else None
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -117,8 +117,8 @@ def _operator(asked: Asked, operator: Operator | None, table: Table) -> Iterator
         return
     part = f"GPU operator {asked.operator}"
     if operator is None:
-        known = ", ".join(table.operators)
-        yield Finding("this release", f"GPU operator {asked.operator}", known, State.UNKNOWN, KEY, "")
+        releases = ", ".join(table.operators)
+        yield Finding("this release", f"GPU operator {asked.operator}", releases, State.UNKNOWN, KEY, "")
         return
     source = table.sources[operator.source]
     fits = f"Kubernetes {operator.kubernetes}"
@@ -132,40 +132,40 @@ def _operator(asked: Asked, operator: Operator | None, table: Table) -> Iterator
         yield _runtime("the plugin of cdi.nri", asked.runtime, dict(operator.nri), table.sources[operator.nri_source])
 
 
-def _runtime(part: str, runtime: str | None, known: Mapping[str, Range | None], source: str) -> Finding:
-    fits = ", ".join(f"{name} {found}" if found else name for name, found in known.items())
+def _runtime(part: str, runtime: str | None, runtimes: Mapping[str, Range | None], source: str) -> Finding:
+    fits = ", ".join(f"{name} {version_range}" if version_range else name for name, version_range in runtimes.items())
     if runtime is None:
         return Finding(part, "a container runtime", fits, State.UNSTATED, _RUNTIME, source)
     name, _, version = runtime.partition("://")
-    shown, found = f"{name} {version}", known.get(name)
-    if name not in known:
+    shown, version_range = f"{name} {version}", runtimes.get(name)
+    if name not in runtimes:
         return Finding(part, shown, fits, State.UNKNOWN, _RUNTIME, source)
-    if found is None or _within(version, found):
+    if version_range is None or _within(version, version_range):
         state = State.OK
     else:
         # One that came out after the table is not wrong for that.
-        state = State.WRONG if _minor(version) < _numbers(found.first) else State.UNKNOWN
+        state = State.WRONG if _minor(version) < _numbers(version_range.first) else State.UNKNOWN
     return Finding(part, shown, fits, state, _RUNTIME, source)
 
 
 def _driver(asked: Asked, driver: str | None, operator: Operator | None, table: Table) -> Iterator[Finding]:
     if operator:
-        part, known, rows = f"GPU operator {asked.operator}", operator.drivers, [operator.source]
+        part, branches, rows = f"GPU operator {asked.operator}", operator.drivers, [operator.source]
     else:
         rows = sorted({branch.source for branch in table.branches.values()})
-        part, known = "the nodes", {name: name for name in table.branches}
+        part, branches = "the nodes", {name: name for name in table.branches}
     source = "; ".join(table.sources[row] for row in rows)
-    fits = "branches of " + ", ".join(f"{version}{_support(branch, table)}" for branch, version in known.items())
+    fits = "branches of " + ", ".join(f"{version}{_support(branch, table)}" for branch, version in branches.items())
     if driver is None:
         yield Finding(part, "the driver of the nodes' image", fits, State.UNSTATED, _DRIVER, source)
         return
-    state = State.OK if driver.partition(".")[0] in known else State.UNKNOWN
+    state = State.OK if driver.partition(".")[0] in branches else State.UNKNOWN
     yield Finding(part, f"driver {driver}", fits, state, _DRIVER, source)
 
 
 def _support(branch: str, table: Table) -> str:
-    found = table.branches.get(branch)
-    return f" ({found.kind}, until {found.end})" if found else ""
+    entry = table.branches.get(branch)
+    return f" ({entry.kind}, until {entry.end})" if entry else ""
 
 
 def _gpus(asked: Asked, driver: str | None, table: Table) -> Iterator[Finding]:
@@ -190,8 +190,8 @@ def _cuda(asked: Asked, driver: str | None, table: Table) -> Iterator[Finding]:
     for name, reference in asked.images.items():
         row = table.images.get(name)
         if row is None or row.reference != reference:
-            known = row.reference if row else ", ".join(table.images)
-            yield Finding("this release", f"the image {reference}", known, State.UNKNOWN, KEY, "")
+            images = row.reference if row else ", ".join(table.images)
+            yield Finding("this release", f"the image {reference}", images, State.UNKNOWN, KEY, "")
             continue
         least = table.cuda[row.cuda.partition(".")[0]]
         part, fits = f"CUDA {row.cuda} of {reference}", f"{least.branch} or later"

@@ -30,10 +30,10 @@ class InferenceOperator(pulumi.ComponentResource):
         namespace = KubeObject("inferstack-system", make_namespace(), child)
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace]))
         rights: list[pulumi.Resource] = []
-        for made in make_rights(rules()):
+        for manifest in make_rights(rules()):
             # One after the other: whoever may not bind at will is refused a binding to a role that is not there yet.
             following = pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=list(rights)))
-            rights.append(KubeObject(f"operator-{made['kind'].lower()}", made, following))
+            rights.append(KubeObject(f"operator-{manifest['kind'].lower()}", manifest, following))
         KubeObject("operator-poddisruptionbudget", make_budget(), within)
         running = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*kinds, *rights]))
         image = load_versions()["images"]["operator"]
@@ -60,12 +60,12 @@ class InferenceJobs(pulumi.ComponentResource):
         """Check all jobs, then register them."""
         super().__init__("inferstack:inference:InferenceJobs", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        made = make_jobs(settings, tenants)
+        jobs = make_jobs(settings, tenants)
         self.ready = []
-        for job in made:
+        for job in jobs:
             meta = job["metadata"]
             self.ready.append(KubeObject(f"job-{meta['namespace']}-{meta['name']}", job, child))
-        named = {f"{job['metadata']['namespace']}/{job['metadata']['name']}": job for job in made}
+        named = {f"{job['metadata']['namespace']}/{job['metadata']['name']}": job for job in jobs}
         self.specs = {key: InferenceJobSpec.model_validate(job["spec"]) for key, job in named.items()}
         self.endpoints = pulumi.Output.from_input(
             {key: f"http://{job['metadata']['name']}.{job['metadata']['namespace']}.svc" for key, job in named.items()}

@@ -23,20 +23,20 @@ def make_jobs(settings: InferenceSettings, tenants: Collection[str]) -> list[Obj
     Raises:
         UserError: naming the key of a job that is wrong, lies in no tenant's namespace or is there twice.
     """
-    made: list[Object] = []
-    seen: dict[tuple[str, str], int] = {}
+    manifests: list[Object] = []
+    first_index: dict[tuple[str, str], int] = {}
     for index, job in enumerate(settings.jobs):
         key = f"{_KEY}[{index}]"
         namespace = _namespace(key, job, settings, tenants)
         identity = (namespace, job.metadata.name)
-        if identity in seen:
+        if identity in first_index:
             raise UserError(
-                f'{key}.metadata.name: "{job.metadata.name}" in namespace {namespace} is also {_KEY}[{seen[identity]}];'
-                " rename one."
+                f'{key}.metadata.name: "{job.metadata.name}" in namespace {namespace} is also '
+                f"{_KEY}[{first_index[identity]}]; rename one."
             )
-        seen[identity] = index
-        made.append(make_job(key, job, namespace, settings))
-    return made
+        first_index[identity] = index
+        manifests.append(make_job(key, job, namespace, settings))
+    return manifests
 
 
 def make_job(key: str, job: Job, namespace: str, settings: InferenceSettings) -> Object:

@@ -42,7 +42,7 @@ def make_objects(settings: KernelSettings, program: Mapping[str, str], image: st
 
 def make_config(settings: KernelSettings) -> Object:
     """Return what the agent is told."""
-    wanted = [
+    parameters = [
         {"key": row.key, "kind": row.kind, "path": row.file, "value": value, "unit": _shown(row.unit)}
         for row, value in chosen(settings)
     ]
@@ -59,7 +59,7 @@ def make_config(settings: KernelSettings) -> Object:
     return {
         "mode": settings.mode.value,
         "period": settings.check_seconds,
-        "settings": wanted,
+        "settings": parameters,
         "interfaces": list(settings.interrupts_of),
         "advice": advice,
     }

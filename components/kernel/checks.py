@@ -55,10 +55,10 @@ def check_tuning(settings: KernelSettings, *, oldest: str | None) -> None:
             f"{_KEY}.settings: nothing is set with profile {settings.profile}; name settings, or turn the role off."
         )
     chosen_nodes(settings.node_selector, _KEY)
-    found = parse_kernel(oldest) if oldest else None
+    version = parse_kernel(oldest) if oldest else None
     for row, _ in picked:
         first = parse_kernel(row.kernel or "")
-        if found and first and found < first:
+        if version and first and version < first:
             raise UserError(
                 f"{key_path(_KEY, ('settings', row.key))}: came with Linux {row.kernel}, and "
                 f"{PROJECT}:security.nodes.kernel is {oldest}; set it to null."

@@ -75,6 +75,6 @@ def load() -> dict[str, Row]:
     """Return all rows by key, in the file's order."""
     content = yamltext.parse((Path(__file__).parent / "table.yaml").read_text())
     rows = [Row.model_validate(row) for row in content]
-    known = {row.key: row for row in rows}
-    assert len(known) == len(rows)  # noqa: S101  # our own file, checked by a test
-    return known
+    by_key = {row.key: row for row in rows}
+    assert len(by_key) == len(rows)  # noqa: S101  # our own file, checked by a test
+    return by_key

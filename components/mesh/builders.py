@@ -114,7 +114,7 @@ def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object
         "selector": {"matchLabels": {"istio": "pilot"}},
         "endpoints": [{"port": "http-monitoring", "interval": every}],
     }
-    made = [
+    monitors = [
         make(monitoring, "PodMonitor", ROOT, "istio-proxies", proxies),
         make(monitoring, "ServiceMonitor", ROOT, "istiod", istiod),
     ]
@@ -123,8 +123,8 @@ def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object
             "selector": {"matchLabels": {"app": "ztunnel"}},
             "podMetricsEndpoints": [{"port": "ztunnel-stats", "path": "/stats/prometheus", "interval": every}],
         }
-        made.append(make(monitoring, "PodMonitor", ROOT, "ztunnel", ztunnel))
-    return made
+        monitors.append(make(monitoring, "PodMonitor", ROOT, "ztunnel", ztunnel))
+    return monitors
 
 
 def _istiod(settings: MeshSettings) -> dict[str, Any]:

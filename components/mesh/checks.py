@@ -31,7 +31,7 @@ def check_mesh(
         UserError: one line for each wrong key.
     """
     if settings.enabled:
-        found = [
+        problems = [
             *_data_plane(settings, tenants),
             *_exceptions(settings, tenants),
             *_gateway(settings),
@@ -41,14 +41,14 @@ def check_mesh(
             *_failover(settings),
         ]
     else:
-        found = list(_off(settings))
-    if found:
-        raise UserError("\n".join(found))
+        problems = list(_off(settings))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _off(settings: MeshSettings) -> Iterator[str]:
-    said = {"hosts": settings.hosts, "failover": settings.failover, "mtls.exceptions": settings.mtls.exceptions}
-    for key, value in said.items():
+    given = {"hosts": settings.hosts, "failover": settings.failover, "mtls.exceptions": settings.mtls.exceptions}
+    for key, value in given.items():
         if value:
             yield f"{_KEY}.{key}: without the mesh nobody acts on it; remove the key, or set {_KEY}.enabled to true."
 
@@ -77,7 +77,7 @@ def _data_plane(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterat
 
 def _exceptions(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterator[str]:
     labels: dict[str, dict[str, str]] = {}
-    seen: dict[tuple[str, int], int] = {}
+    first_index: dict[tuple[str, int], int] = {}
     for index, entry in enumerate(settings.mtls.exceptions):
         key = f"{_KEY}.mtls.exceptions[{index}]"
         if settings.mtls.mode is not MtlsMode.STRICT:
@@ -86,7 +86,7 @@ def _exceptions(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterat
             yield f"{key}.tenant: there is no such tenant; {hint(entry.tenant, tenants)}"
         if entry.port in _ISTIOS_PORTS:
             yield f"{key}.port: {entry.port} is a port of the proxy itself, which needs no exception; remove it."
-        if (earlier := seen.setdefault((entry.tenant, entry.port), index)) != index:
+        if (earlier := first_index.setdefault((entry.tenant, entry.port), index)) != index:
             yield f"{key}.port: {entry.port} of {entry.tenant} is also {_KEY}.mtls.exceptions[{earlier}]; remove one."
         if labels.setdefault(entry.tenant, entry.labels) != entry.labels:
             yield (
@@ -117,15 +117,15 @@ def _gateway(settings: MeshSettings) -> Iterator[str]:
 
 
 def _hosts(settings: MeshSettings, jobs: Sequence[Job]) -> Iterator[str]:
-    known = [f"{namespace}/{name}" for namespace, name in jobs]
-    seen: dict[str, int] = {}
+    names = [f"{namespace}/{name}" for namespace, name in jobs]
+    first_index: dict[str, int] = {}
     for index, host in enumerate(settings.hosts):
         key = f"{_KEY}.hosts[{index}]"
         if not settings.gateway.enabled:
             yield f"{key}: is reached through the gateway; set {_KEY}.gateway.enabled to true."
-        if host.job not in known:
-            yield f'{key}.job: the stack has no job "{host.job}"; {hint(host.job, known) if known else "it has none."}'
-        if (earlier := seen.setdefault(host.host, index)) != index:
+        if host.job not in names:
+            yield f'{key}.job: the stack has no job "{host.job}"; {hint(host.job, names) if names else "it has none."}'
+        if (earlier := first_index.setdefault(host.host, index)) != index:
             yield f"{key}.host: {host.host} is also {_KEY}.hosts[{earlier}]; remove one."
         yield from _tls(key, host)
 
@@ -180,7 +180,7 @@ def _ejection(settings: MeshSettings) -> Iterator[str]:
 
 def _failover(settings: MeshSettings) -> Iterator[str]:
     regions = {standby.region: name for name, standby in settings.standbys.items()}
-    seen: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     for index, step in enumerate(settings.failover):
         key = f"{_KEY}.failover[{index}]"
         if step.from_ == step.to:
@@ -188,7 +188,7 @@ def _failover(settings: MeshSettings) -> Iterator[str]:
         elif step.to not in regions:
             there = hint(step.to, regions) if regions else "there is none."
             yield f"{key}.to: no standby of {_KEY}.standbys is in {step.to}; {there}"
-        if (earlier := seen.setdefault(step.from_, index)) != index:
+        if (earlier := first_index.setdefault(step.from_, index)) != index:
             yield f"{key}.from: {step.from_} is also {_KEY}.failover[{earlier}]; Istio takes one way out of a region."
     if settings.failover:
         if not settings.ejection.enabled:

@@ -53,19 +53,19 @@ class Mesh(pulumi.ComponentResource):
         self.ready = []
         if settings.enabled:
             *first, gateway = _ADDONS
-            wanted = [addon for addon in _ADDONS if addon in addons.plans]
-            spaces = namespaces(addons, wanted, child)
+            charts = [addon for addon in _ADDONS if addon in addons.plans]
+            spaces = namespaces(addons, charts, child)
             self.ready += spaces
             for addon in first:
-                if addon in wanted:
+                if addon in charts:
                     self.ready += Addon(addon, addons, _after(child, self.ready)).ready
             # Its own proxy is bound by these, so they come first. In a mesh of somebody else they are not ours to say.
             rules: list[Object] = [] if addons["istio-base"].mode is Mode.PRESENT else make_mesh(settings)
             if monitored:
                 rules += make_monitors(settings, tenants)
                 rules.append(make_rule(settings.data_plane, settings.telemetry.interval_seconds))
-            self.ready += [_register(made, _after(child, self.ready[:])) for made in rules]
-            if gateway in wanted:
+            self.ready += [_register(rule, _after(child, self.ready[:])) for rule in rules]
+            if gateway in charts:
                 self.ready += Addon(gateway, addons, _after(child, self.ready)).ready
         self.register_outputs({"dataPlane": settings.data_plane.value, "strict": settings.strict})
 
@@ -100,14 +100,14 @@ class Traffic(pulumi.ComponentResource):
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
         if settings.enabled:
-            made = [
-                one for tenant in tenants for one in make_tenant_traffic(settings, tenant, _of(tenant, jobs))
+            manifests = [
+                manifest for tenant in tenants for manifest in make_tenant_traffic(settings, tenant, _of(tenant, jobs))
             ] + make_gateway_traffic(settings, tenants, jobs)
-            self.ready = [_register(one, child) for one in made]
+            self.ready = [_register(manifest, child) for manifest in manifests]
         urls: dict[str, list[str]] = {}
         for host in settings.hosts:
             urls.setdefault(host.job, []).append(f"{'http' if host.plaintext else 'https'}://{host.host}")
-        self.hosts = pulumi.Output.from_input({job: ",".join(found) for job, found in urls.items()})
+        self.hosts = pulumi.Output.from_input({job: ",".join(addresses) for job, addresses in urls.items()})
         self.register_outputs({"hosts": self.hosts})
 
 
@@ -119,6 +119,6 @@ def _after(opts: pulumi.ResourceOptions, before: Sequence[pulumi.Resource]) -> p
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(before)))
 
 
-def _register(made: Object, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    meta = made["metadata"]
-    return KubeObject(f"{meta['namespace']}-{made['kind'].lower()}-{meta['name']}", made, opts)
+def _register(manifest: Object, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    meta = manifest["metadata"]
+    return KubeObject(f"{meta['namespace']}-{manifest['kind'].lower()}-{meta['name']}", manifest, opts)

@@ -37,12 +37,12 @@ def make_filters(settings: MeshSettings, namespace: str, context: Context, jobs:
         context: whether they are sidecars or a gateway.
         jobs: the stack's jobs that they call.
     """
-    made = []
+    filters = []
     if settings.by_failures:
-        made.append(make_failure_percentage(settings.ejection, namespace, context))
+        filters.append(make_failure_percentage(settings.ejection, namespace, context))
     if settings.peak_ewma and jobs:
-        made.append(make_peak_ewma(settings.traffic.peak_ewma, namespace, context, jobs))
-    return made
+        filters.append(make_peak_ewma(settings.traffic.peak_ewma, namespace, context, jobs))
+    return filters
 
 
 def make_failure_percentage(ejection: Ejection, namespace: str, context: Context) -> Object:

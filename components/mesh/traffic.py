@@ -35,30 +35,30 @@ def make_tenant_traffic(settings: MeshSettings, tenant: str, jobs: Sequence[Job]
         jobs: the stack's jobs that lie in it.
     """
     plain = [entry for entry in settings.mtls.exceptions if entry.tenant == tenant]
-    made = [
+    manifests = [
         make("security.istio.io/v1", "PeerAuthentication", tenant, "default", _mtls(settings)),
         *_plain(tenant, plain),
     ]
     if settings.mtls.mode is MtlsMode.STRICT:
         # Callers are told by their certificates: where plain text is taken, these would refuse it.
-        made += make_authorization(settings, tenant, plain)
-    made.append(make_destination_rule(settings, tenant))
-    made += [make_virtual_service(settings, job) for job in jobs]
+        manifests += make_authorization(settings, tenant, plain)
+    manifests.append(make_destination_rule(settings, tenant))
+    manifests += [make_virtual_service(settings, job) for job in jobs]
     if not settings.ambient:
-        made += make_filters(settings, tenant, "SIDECAR_OUTBOUND", jobs)
+        manifests += make_filters(settings, tenant, "SIDECAR_OUTBOUND", jobs)
     if settings.failover:
-        made += [make_standby(name, settings, job) for name in settings.standbys for job in jobs]
-    return made
+        manifests += [make_standby(name, settings, job) for name in settings.standbys for job in jobs]
+    return manifests
 
 
 def make_gateway_traffic(settings: MeshSettings, tenants: Sequence[str], jobs: Sequence[Job]) -> list[Object]:
     """Return the objects of the gateway; none where there is none."""
     if not settings.gateway.enabled:
         return []
-    made = []
+    manifests = []
     if settings.hosts:
         servers = [server for host in settings.hosts for server in _servers(host)]
-        made.append(_gateway(GATEWAY, servers))
+        manifests.append(_gateway(GATEWAY, servers))
     if settings.gateway.cross_network and tenants:
         server = {
             "port": {"number": CROSS_NETWORK_PORT, "name": "tls", "protocol": "TLS"},
@@ -66,8 +66,8 @@ def make_gateway_traffic(settings: MeshSettings, tenants: Sequence[str], jobs: S
             "tls": {"mode": "AUTO_PASSTHROUGH"},
             "hosts": [f"*.{tenant}.svc.cluster.local" for tenant in tenants],
         }
-        made.append(_gateway("cross-network", [server]))
-    return [*made, *make_filters(settings, INGRESS, "GATEWAY", jobs)]
+        manifests.append(_gateway("cross-network", [server]))
+    return [*manifests, *make_filters(settings, INGRESS, "GATEWAY", jobs)]
 
 
 def make_authorization(settings: MeshSettings, tenant: str, plain: Sequence[PlainPort]) -> list[Object]:
@@ -83,18 +83,18 @@ def make_authorization(settings: MeshSettings, tenant: str, plain: Sequence[Plai
         return {"from": [{"source": {"namespaces": [name]}}]}
 
     # A policy without rules allows nothing, and the others add to it.
-    made = [
+    policies = [
         make(_SECURITY, "AuthorizationPolicy", tenant, "default-deny", {}),
         allow("allow-same-namespace", from_namespace(tenant)),
     ]
     if settings.gateway.enabled:
-        made.append(allow("allow-gateway", from_namespace(INGRESS)))
+        policies.append(allow("allow-gateway", from_namespace(INGRESS)))
     for entry in plain:
         operation: dict[str, Any] = {"ports": [str(entry.port)]}
         if entry.paths:
             operation |= {"methods": ["GET"], "paths": list(entry.paths)}
-        made.append(allow(f"allow-plain-{entry.port}", {"to": [{"operation": operation}]}, entry.labels))
-    return made
+        policies.append(allow(f"allow-plain-{entry.port}", {"to": [{"operation": operation}]}, entry.labels))
+    return policies
 
 
 def make_destination_rule(settings: MeshSettings, tenant: str) -> Object:

@@ -34,10 +34,10 @@ class Alert(NamedTuple):
 def make_rules(settings: MonitoringSettings) -> list[Object]:
     """Return the PrometheusRules: what autoscaling reads, and the alerts."""
     rules = [_prometheus_rule("inferstack-autoscaling", make_autoscaling_group(settings))]
-    wanted = [alert for alert in make_alerts(settings.alerts) if alert.name not in settings.alerts.disabled]
-    if settings.alerts.enabled and wanted:
-        made = [_rule(alert, settings.alerts.runbook_url) for alert in wanted]
-        rules.append(_prometheus_rule("inferstack-alerts", {"name": "inferstack", "rules": made}))
+    enabled = [alert for alert in make_alerts(settings.alerts) if alert.name not in settings.alerts.disabled]
+    if settings.alerts.enabled and enabled:
+        alert_rules = [_rule(alert, settings.alerts.runbook_url) for alert in enabled]
+        rules.append(_prometheus_rule("inferstack-alerts", {"name": "inferstack", "rules": alert_rules}))
     return rules
 
 

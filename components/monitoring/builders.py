@@ -130,16 +130,16 @@ def _prometheus(settings: MonitoringSettings) -> dict[str, Any]:
 
 
 def _remote(store: RemoteStore) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": store.name, "url": store.url}
+    remote: dict[str, Any] = {"name": store.name, "url": store.url}
     if store.basic_auth:
         secret = store.basic_auth.secret
-        made["basicAuth"] = {
+        remote["basicAuth"] = {
             "username": {"name": secret, "key": store.basic_auth.username_key},
             "password": {"name": secret, "key": store.basic_auth.password_key},
         }
     if store.sigv4_region:
-        made["sigv4"] = {"region": store.sigv4_region}
-    return made
+        remote["sigv4"] = {"region": store.sigv4_region}
+    return remote
 
 
 def _alertmanager(settings: MonitoringSettings) -> dict[str, Any]:
@@ -156,14 +156,14 @@ def _grafana(settings: MonitoringSettings) -> dict[str, Any]:
         "dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1", "searchNamespace": "ALL"},
         "datasources": {"enabled": True, "label": "grafana_datasource", "labelValue": "1", "searchNamespace": "ALL"},
     }
-    made: dict[str, Any] = {"enabled": settings.grafana.enabled, "sidecar": sidecar}
+    values: dict[str, Any] = {"enabled": settings.grafana.enabled, "sidecar": sidecar}
     if admin := settings.grafana.admin_secret:
-        made["admin"] = {
+        values["admin"] = {
             "existingSecret": admin.name,
             "userKey": admin.user_key,
             "passwordKey": admin.password_key,
         }
-    return made
+    return values
 
 
 def _claim(storage: Storage) -> dict[str, Any]:

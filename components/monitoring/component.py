@@ -39,12 +39,12 @@ class Monitoring(pulumi.ComponentResource):
             self.ready += [*spaces, *installed.ready]
             self.kinds += installed.kinds
             after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(self.ready)))
-            made = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings)]
+            manifests = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings)]
             if settings.dashboards and settings.grafana.enabled:
-                made += make_dashboards()
+                manifests += make_dashboards()
             # After the stack: its rules are refused while the operator's webhook that checks them does not answer.
             self.ready += [
                 KubeObject(f"{manifest['kind'].lower()}-{manifest['metadata']['name']}", manifest, after)
-                for manifest in made
+                for manifest in manifests
             ]
         self.register_outputs({"prometheus": self.prometheus})

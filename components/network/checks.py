@@ -52,10 +52,10 @@ def _pools(sriov: Sriov, machines: Sequence[Machine]) -> Iterator[str]:
                 f"{KEY}.sriov.disableDrain says that none is; remove one of them."
             )
     for machine in machines:
-        found = [name for name, pool in sriov.pools.items() if selects(pool.node_selector, machine.labels)]
-        if len(found) > 1:
+        pools = [name for name, pool in sriov.pools.items() if selects(pool.node_selector, machine.labels)]
+        if len(pools) > 1:
             yield (
-                f"{KEY}.sriov.pools.{found[1]}.nodeSelector: takes node {machine.name}, which is in pool {found[0]} "
+                f"{KEY}.sriov.pools.{pools[1]}.nodeSelector: takes node {machine.name}, which is in pool {pools[0]} "
                 "already; the operator sets up no node of two pools."
             )
             return
@@ -97,31 +97,34 @@ def _policy(name: str, policy: Policy, sriov: Sriov, limits: Limits) -> Iterator
 
 def _meetings(policies: Mapping[str, Policy]) -> Iterator[str]:
     """Two policies on one port of one node must share out its functions."""
-    for (one, first), (other, second) in itertools.combinations(policies.items(), 2):
+    for (first_name, first), (second_name, second) in itertools.combinations(policies.items(), 2):
         if not meets(first.node_selector, second.node_selector):
             continue
-        key = f"{KEY}.sriov.policies.{other}.nicSelector"
-        for index, mine in enumerate(_ranges(second)):
-            if mine and any(theirs and mine.overlaps(theirs) for theirs in _ranges(first)):
-                yield f"{key}.pfNames[{index}]: functions {mine} of {mine.port} are policy {one}'s too; share them out."
+        key = f"{KEY}.sriov.policies.{second_name}.nicSelector"
+        for index, functions in enumerate(_ranges(second)):
+            if functions and any(others and functions.overlaps(others) for others in _ranges(first)):
+                yield (
+                    f"{key}.pfNames[{index}]: functions {functions} of {functions.port} are policy {first_name}'s too; "
+                    "share them out."
+                )
         if both := sorted(set(first.nic_selector.root_devices) & set(second.nic_selector.root_devices)):
-            yield f"{key}.rootDevices: {both[0]} is policy {one}'s too; the operator takes a device once."
+            yield f"{key}.rootDevices: {both[0]} is policy {first_name}'s too; the operator takes a device once."
 
 
 def _ranges(policy: Policy) -> list[ranges.Range | None]:
     """Return what the policy's port names mean, None where they are wrong, which is said elsewhere."""
-    found: list[ranges.Range | None] = []
+    parsed: list[ranges.Range | None] = []
     for text in policy.nic_selector.pf_names:
         try:
-            found.append(ranges.parse(text, policy.num_vfs))
+            parsed.append(ranges.parse(text, policy.num_vfs))
         except ValueError:
-            found.append(None)
-    return found
+            parsed.append(None)
+    return parsed
 
 
 def _resources(policies: Mapping[str, Policy]) -> Iterator[str]:
     """Devices of one resource are alike: a pod cannot tell which it gets."""
-    for (one, first), (other, second) in itertools.combinations(policies.items(), 2):
+    for (first_name, first), (second_name, second) in itertools.combinations(policies.items(), 2):
         if first.resource_name != second.resource_name:
             continue
         for field, key in (
@@ -132,7 +135,8 @@ def _resources(policies: Mapping[str, Policy]) -> Iterator[str]:
         ):
             if getattr(first, field) != getattr(second, field):
                 yield (
-                    f"{KEY}.sriov.policies.{other}.{key}: policy {one} feeds the same resource {first.resource_name} "
+                    f"{KEY}.sriov.policies.{second_name}.{key}: policy {first_name} feeds the same "
+                    f"resource {first.resource_name} "
                     f"with another value; make them equal, or name another resource."
                 )
 
@@ -142,10 +146,10 @@ def _network(key: str, network: TenantNetwork, sriov: Sriov, tenants: Collection
         yield f'{key}.tenant: no tenant "{network.tenant}"; {hint(network.tenant, tenants)}'
     feeding = [policy for policy in sriov.policies.values() if policy.resource_name == network.resource_name]
     if not feeding:
-        known = {policy.resource_name for policy in sriov.policies.values()}
+        resources = {policy.resource_name for policy in sriov.policies.values()}
         yield (
             f'{key}.resourceName: no policy makes "{network.resource_name}"; '
-            f"{hint(network.resource_name, known, otherwise='they make')}"
+            f"{hint(network.resource_name, resources, otherwise='they make')}"
         )
         return
     if feeding[0].link_type == "ib":
@@ -229,9 +233,9 @@ def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(labels.get(key) == value for key, value in selector.items())
 
 
-def meets(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def meets(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
     """Tell whether a node could be meant by both selectors."""
-    return all(other.get(key, value) == value for key, value in one.items())
+    return all(second.get(key, value) == value for key, value in first.items())
 
 
 def _shown(selector: Mapping[str, Any]) -> str:

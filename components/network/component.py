@@ -78,10 +78,10 @@ class TenantNetworks(pulumi.ComponentResource):
         """
         super().__init__("inferstack:network:TenantNetworks", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        wanted = settings.sriov.networks if settings.sriov.enabled else {}
+        networks = settings.sriov.networks if settings.sriov.enabled else {}
         self.ready = [
             KubeObject(f"sriov-network-{each}", make_network(each, network, settings.sriov), child)
-            for each, network in wanted.items()
+            for each, network in networks.items()
         ]
-        self.networks = pulumi.Output.from_input([f"{network.tenant}/{each}" for each, network in wanted.items()])
+        self.networks = pulumi.Output.from_input([f"{network.tenant}/{each}" for each, network in networks.items()])
         self.register_outputs({"networks": self.networks})

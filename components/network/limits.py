@@ -30,18 +30,18 @@ class Limits:
 
 def limits_of(selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Limits:
     """Return the limits of the NICs that a selector may mean; with names of ports alone it may mean any."""
-    known = nics.find(selector.vendor, selector.device_id)
+    matches = nics.find(selector.vendor, selector.device_id)
     added = [
         nic
         for nic in extra.values()
         if selector.vendor in (None, nic.vendor) and selector.device_id in (None, nic.device)
     ]
-    rows = [(nic.max_vfs, nic.max_mtu, nic.rdma, nic.links) for nic in known]
+    rows = [(nic.max_vfs, nic.max_mtu, nic.rdma, nic.links) for nic in matches]
     rows += [(nic.max_vfs, nic.max_mtu, nic.rdma, _ALL_LINKS) for nic in added]
     if not rows:
         # An unknown NIC is refused by `check_nic`; nothing more is to be said of it.
         return Limits("an unknown NIC", 256, 65535, True, _ALL_LINKS)
-    names = [nic.name for nic in known] + [name for name, nic in extra.items() if nic in added]
+    names = [nic.name for nic in matches] + [name for name, nic in extra.items() if nic in added]
     return Limits(
         name=f"the {names[0]}" if len(names) == 1 else "any such NIC",
         vfs=max(row[0] for row in rows),

@@ -100,12 +100,14 @@ class PlatformSettings:
         Raises:
             UserError: naming each wrong key of the first role that has any, by its full path.
         """
-        known = ("place", *ROLES)
+        keys = ("place", *ROLES)
         for key in config:
-            if key not in known:
-                meant = hint(key, known, prefix=f"{PROJECT}:", otherwise="known are")
+            if key not in keys:
+                meant = hint(key, keys, prefix=f"{PROJECT}:", otherwise="known are")
                 raise UserError(f"{PROJECT}:{key}: unknown key; {meant}")
-        refuse_encrypted(found for key, value in config.items() for found in find_encrypted(value, f"{PROJECT}:{key}"))
+        refuse_encrypted(
+            encrypted for key, value in config.items() for encrypted in find_encrypted(value, f"{PROJECT}:{key}")
+        )
         place = _place(config.get("place"))
         cluster = load_role("cluster", ClusterSettings, config.get("cluster"))
         # First: what follows asks the cluster for its machines.
@@ -181,9 +183,9 @@ class PlatformSettings:
     @property
     def jobs(self) -> list[tuple[str, str]]:
         """Namespace and name of each of the stack's jobs, checked."""
-        made = make_jobs(self.inference, self.tenancy.tenants)
-        check_attachments(self.network.sriov, made)
-        return [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in made]
+        manifests = make_jobs(self.inference, self.tenancy.tenants)
+        check_attachments(self.network.sriov, manifests)
+        return [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in manifests]
 
     def charts(self) -> dict[AddonName, dict[str, Any]]:
         """Return the add-ons that the roles want, with the values of their charts."""
@@ -213,11 +215,11 @@ class PlatformSettings:
         from components.addon import detect  # noqa: PLC0415  # see above
         from components.addon.plan import make_addons  # noqa: PLC0415  # see above
 
-        wanted = self.charts()
-        unsettled = [name for name in wanted if self.addon.mode_of(name) is Mode.AUTO]
-        look = self.place is Place.EXISTING and unsettled
-        present = detect.find_present(access, unsettled) if access and look else frozenset[AddonName]()
-        return make_addons(self.addon, self.place, wanted, present)
+        charts = self.charts()
+        unsettled = [name for name in charts if self.addon.mode_of(name) is Mode.AUTO]
+        must_detect = self.place is Place.EXISTING and unsettled
+        present = detect.find_present(access, unsettled) if access and must_detect else frozenset[AddonName]()
+        return make_addons(self.addon, self.place, charts, present)
 
 
 def _place(value: object) -> Place:

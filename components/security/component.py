@@ -48,6 +48,6 @@ class Security(pulumi.ComponentResource):
         self.register_outputs({"enabled": settings.enabled, "encryption": self.encryption})
 
     def _bind(self, name: str, policy: Object, binding: Object, child: pulumi.ResourceOptions) -> None:
-        made = KubeObject(name, policy, child)
-        bound = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[made]))
-        self.ready += [made, KubeObject(f"{name}-binding", binding, bound)]
+        policy_object = KubeObject(name, policy, child)
+        bound = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[policy_object]))
+        self.ready += [policy_object, KubeObject(f"{name}-binding", binding, bound)]

@@ -129,31 +129,31 @@ def features(settings: SecuritySettings, *, wasm: bool = False) -> frozenset[Fea
         settings: of the role.
         wasm: whether the wasm role is on; it asks for something on its own nodes only.
     """
-    wanted = {Feature.WASM} if wasm else set()
+    required = {Feature.WASM} if wasm else set()
     if not settings.wireguard:
-        return frozenset(wanted)
-    wanted |= {Feature.CILIUM, Feature.WIREGUARD}
+        return frozenset(required)
+    required |= {Feature.CILIUM, Feature.WIREGUARD}
     if settings.cilium.cni is Cni.ONLY:
         # Chained, the AWS CNI masquerades; alone, Cilium does so, by iptables unless told otherwise.
-        wanted.add(Feature.IPTABLES)
+        required.add(Feature.IPTABLES)
         if settings.cilium.routing is Routing.TUNNEL:
-            wanted.add(Feature.TUNNEL)
-    return frozenset(wanted)
+            required.add(Feature.TUNNEL)
+    return frozenset(required)
 
 
-def check(facts: NodeFacts, wanted: Collection[Feature]) -> list[Problem]:
+def check(facts: NodeFacts, required: Collection[Feature]) -> list[Problem]:
     """Return what a node lacks of what the wanted features need."""
-    return [problem for row in PREREQUISITES if row.feature in wanted for problem in _check(facts, row)]
+    return [problem for row in PREREQUISITES if row.feature in required for problem in _check(facts, row)]
 
 
-def check_nodes(nodes: Collection[Object], wanted: Collection[Feature]) -> list[Problem]:
+def check_nodes(nodes: Collection[Object], required: Collection[Feature]) -> list[Problem]:
     """Return what the nodes of a cluster lack.
 
     Args:
         nodes: Node objects as the API server holds them.
-        wanted: of ``features``.
+        required: of ``features``.
     """
-    return [problem for node in nodes for problem in check(facts_of(node), wanted)]
+    return [problem for node in nodes for problem in check(facts_of(node), required)]
 
 
 def facts_of(node: Object) -> NodeFacts:
@@ -184,13 +184,13 @@ def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings)
     """
     if not settings.wireguard:
         return []
-    return list(_conflicts({one["metadata"]["name"]: one for one in daemonsets}, settings))
+    return list(_conflicts({daemonset["metadata"]["name"]: daemonset for daemonset in daemonsets}, settings))
 
 
 def parse_kernel(release: str) -> Version | None:
     """Return the numbers at the head of a kernel's release; None where it has none, as on simulated nodes."""
-    found = re.match(r"\d+(\.\d+)+", release)
-    return tuple(int(part) for part in found[0].split(".")) if found else None
+    match = re.match(r"\d+(\.\d+)+", release)
+    return tuple(int(part) for part in match[0].split(".")) if match else None
 
 
 def _check(facts: NodeFacts, row: Prerequisite) -> Iterator[Problem]:
@@ -199,8 +199,8 @@ def _check(facts: NodeFacts, row: Prerequisite) -> Iterator[Problem]:
             yield Problem(facts.name, f"{row.feature} needs {row.value}: {row.remedy}", row.source)
     elif row.need is Need.ARCHITECTURE:
         if facts.architecture is not None and facts.architecture not in row.value.split(","):
-            said = f"{row.feature} has no images for {facts.architecture}, only for {row.value}: {row.remedy}"
-            yield Problem(facts.name, said, row.source)
+            text = f"{row.feature} has no images for {facts.architecture}, only for {row.value}: {row.remedy}"
+            yield Problem(facts.name, text, row.source)
     elif row.need is Need.CONTAINERD:
         if facts.runtime is not None:
             yield from _check_runtime(facts.name, facts.runtime, row)
@@ -209,44 +209,44 @@ def _check(facts: NodeFacts, row: Prerequisite) -> Iterator[Problem]:
 
 
 def _check_kernel(where: str, release: str, config: Mapping[str, str], row: Prerequisite) -> Iterator[Problem]:
-    found, least = parse_kernel(release), parse_kernel(row.value)
-    if found is None:
+    version, least = parse_kernel(release), parse_kernel(row.value)
+    if version is None:
         yield Problem(where, f'the kernel "{release}" cannot be read', row.source, known=False)
-    elif least is not None and found < least and not _backported(release, found, config, row.feature):
-        said = f"{row.feature} needs Linux {row.value} or newer, here is {release}: {row.remedy}"
-        yield Problem(where, said, row.source)
+    elif least is not None and version < least and not _backported(release, version, config, row.feature):
+        text = f"{row.feature} needs Linux {row.value} or newer, here is {release}: {row.remedy}"
+        yield Problem(where, text, row.source)
 
 
 def _check_runtime(where: str, runtime: str, row: Prerequisite) -> Iterator[Problem]:
     name, _, release = runtime.partition("://")
-    found = parse_kernel(release)
+    version = parse_kernel(release)
     lines = sorted(parse_kernel(least) or () for least in row.value.split(","))
     if name != "containerd":
         yield Problem(where, f"{row.feature} needs containerd, here is {runtime}: {row.remedy}", row.source)
-    elif found is None:
+    elif version is None:
         yield Problem(where, f'the container runtime "{runtime}" cannot be read', row.source, known=False)
-    elif found < next((least for least in lines if least[:2] == found[:2]), lines[-1]):
-        said = f"{row.feature} needs containerd {row.value.replace(',', ' or ')}, here is {release}: {row.remedy}"
-        yield Problem(where, said, row.source)
+    elif version < next((least for least in lines if least[:2] == version[:2]), lines[-1]):
+        text = f"{row.feature} needs containerd {row.value.replace(',', ' or ')}, here is {release}: {row.remedy}"
+        yield Problem(where, text, row.source)
 
 
-def _backported(release: str, found: Version, config: Mapping[str, str], feature: Feature) -> bool:
+def _backported(release: str, version: Version, config: Mapping[str, str], feature: Feature) -> bool:
     """Tell of an older kernel that has what is needed: RHEL 8.10 for Cilium, a module of its own for WireGuard."""
     if feature is Feature.WIREGUARD:
         return config.get("CONFIG_WIREGUARD") in ("y", "m")
     rhel = re.search(r"\.el8_(\d+)", release)
-    return rhel is not None and int(rhel[1]) >= 10 and found >= (4, 18)
+    return rhel is not None and int(rhel[1]) >= 10 and version >= (4, 18)
 
 
-def _conflicts(found: Mapping[str, Object], settings: SecuritySettings) -> Iterator[Problem]:
+def _conflicts(daemonsets: Mapping[str, Object], settings: SecuritySettings) -> Iterator[Problem]:
     cilium = settings.cilium
-    if cilium.kube_proxy is KubeProxy.REPLACED and "kube-proxy" in found:
+    if cilium.kube_proxy is KubeProxy.REPLACED and "kube-proxy" in daemonsets:
         yield Problem(
             "daemonset/kube-proxy",
             "it answers for Services beside Cilium: remove it, or set inferstack:security.cilium.kubeProxy to kept",
             "Cilium documentation, network/kubernetes/kubeproxy-free",
         )
-    aws = found.get("aws-node")
+    aws = daemonsets.get("aws-node")
     if cilium.cni is Cni.ONLY and aws is not None:
         yield Problem(
             "daemonset/aws-node",

@@ -72,7 +72,7 @@ def make_dataset(name: str, dataset: Dataset, runtime: Runtime, namespace: str) 
     if rules:
         spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": rules}]}}
     if runtime.tolerations:
-        spec["tolerations"] = [_said(taint) for taint in runtime.tolerations]
+        spec["tolerations"] = [_dump(taint) for taint in runtime.tolerations]
     return _object("Dataset", name, namespace, spec)
 
 
@@ -87,10 +87,10 @@ def make_runtime(name: str, runtime: Runtime, namespace: str) -> Object:
     if runtime.fuse.args:
         spec["fuse"]["args"] = list(runtime.fuse.args)
     for part, resources in (("fuse", runtime.fuse.resources), ("worker", runtime.worker.resources)):
-        if asked := {key: value for key, value in _said(resources).items() if value}:
+        if asked := {key: value for key, value in _dump(resources).items() if value}:
             spec.setdefault(part, {})["resources"] = asked
     if runtime.run_as:
-        spec["runAs"] = _said(runtime.run_as)
+        spec["runAs"] = _dump(runtime.run_as)
     if runtime.properties:
         spec["properties"] = dict(runtime.properties)
     return _object("AlluxioRuntime", name, namespace, spec)
@@ -104,12 +104,12 @@ def make_load(name: str, dataset: Dataset, load: Load, namespace: str) -> Object
     spec: Object = {
         "dataset": {"name": name, "namespace": namespace},
         "loadMetadata": load.load_metadata,
-        "target": [_said(target) for target in load.target or (Target(),)],
+        "target": [_dump(target) for target in load.target or (Target(),)],
         "policy": load.policy,
     }
     if load.schedule:
         spec["schedule"] = load.schedule
-    content = json.dumps([spec, [_said(mount) for mount in dataset.mounts]], sort_keys=True)
+    content = json.dumps([spec, [_dump(mount) for mount in dataset.mounts]], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return _object("DataLoad", f"{name}-{digest}", namespace, spec)
 
@@ -120,12 +120,12 @@ def make_reference(name: str, tenant: str, settings: StorageSettings) -> Object:
         "mounts": [{"mountPoint": f"dataset://{settings.namespace}/{name}", "name": name}],
         "accessModes": ["ReadOnlyMany"],
     }
-    made = _object("Dataset", name, tenant, spec)
-    made["metadata"]["annotations"] |= {
+    reference = _object("Dataset", name, tenant, spec)
+    reference["metadata"]["annotations"] |= {
         "pulumi.com/waitFor": "jsonpath={.status.phase}=Bound",
         "pulumi.com/timeoutSeconds": str(settings.wait_seconds),
     }
-    return made
+    return reference
 
 
 def _mount(dataset: str, mount: Mount) -> Object:
@@ -138,38 +138,38 @@ def _mount(dataset: str, mount: Mount) -> Object:
     if mount.path_style:
         options["alluxio.underfs.s3.disable.dns.buckets"] = "true"
     name = dataset if mount.path == "/" else mount.path.strip("/").replace("/", "-")
-    made: Object = {"mountPoint": mount.mount_point, "name": name, "path": mount.path, "readOnly": True}
+    result: Object = {"mountPoint": mount.mount_point, "name": name, "path": mount.path, "readOnly": True}
     if options:
-        made["options"] = options
+        result["options"] = options
     if secret := mount.secret:
         keys = {"aws.accessKeyId": secret.access_key_id, "aws.secretKey": secret.secret_access_key}
         # Beside the options and not among them, where everybody could read them.
-        made["encryptOptions"] = [
+        result["encryptOptions"] = [
             {"name": option, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}}
             for option, key in keys.items()
         ]
-    return made
+    return result
 
 
-def _level(level: Tier) -> Object:
-    made: Object = {
-        "mediumtype": level.mediumtype,
-        "path": ",".join(level.paths),
-        "high": level.high,
-        "low": level.low,
-        "volumeType": level.volume_type,
+def _level(tier: Tier) -> Object:
+    level: Object = {
+        "mediumtype": tier.mediumtype,
+        "path": ",".join(tier.paths),
+        "high": tier.high,
+        "low": tier.low,
+        "volumeType": tier.volume_type,
     }
     # One quota would be shared out among the directories.
-    several = len(level.paths) > 1
+    several = len(tier.paths) > 1
     return {
-        **made,
-        **({"quotaList": ",".join([level.quota] * len(level.paths))} if several else {"quota": level.quota}),
+        **level,
+        **({"quotaList": ",".join([tier.quota] * len(tier.paths))} if several else {"quota": tier.quota}),
     }
 
 
-def _said(settings: Any) -> Object:
-    said: Object = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return said
+def _dump(settings: Any) -> Object:
+    dumped: Object = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dumped
 
 
 def _object(kind: str, name: str, namespace: str, spec: Object) -> Object:

@@ -47,8 +47,8 @@ def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[s
         key = key_path(_KEY, ("datasets", name))
         for index, tenant in enumerate(dataset.tenants):
             if tenant not in tenants:
-                known = ", ".join(sorted(tenants)) or "none"
-                yield f'{key}.tenants[{index}]: no tenant "{tenant}"; there are {known}.'
+                names = ", ".join(sorted(tenants)) or "none"
+                yield f'{key}.tenants[{index}]: no tenant "{tenant}"; there are {names}.'
             elif tenant in dataset.tenants[:index]:
                 yield f"{key}.tenants[{index}]: {tenant} is there twice."
         runtime = settings.runtime_of(name)
@@ -125,7 +125,9 @@ def _jobs(settings: StorageSettings, jobs: Sequence[Object]) -> Iterator[str]:
             continue
         name, path, namespace = cache["dataset"], cache.get("path", "/"), job["metadata"]["namespace"]
         key = f"inferstack:inference.jobs[{index}].spec.cache"
-        given = sorted(known for known, dataset in settings.datasets.items() if namespace in dataset.tenants)
+        given = sorted(
+            dataset_name for dataset_name, dataset in settings.datasets.items() if namespace in dataset.tenants
+        )
         if name not in given:
             hint = f"it has {', '.join(given)}" if given else "it has none"
             if name in settings.datasets:

@@ -48,7 +48,9 @@ class Caches(pulumi.ComponentResource):
             home = self._home(settings, child)
             for dataset in settings.datasets:
                 self._dataset(dataset, settings, _after(child, *home))
-        self.datasets = pulumi.Output.from_input({key: list(made.tenants) for key, made in settings.datasets.items()})
+        self.datasets = pulumi.Output.from_input(
+            {key: list(dataset.tenants) for key, dataset in settings.datasets.items()}
+        )
         self.register_outputs({"datasets": self.datasets})
 
     def _home(self, settings: StorageSettings, child: pulumi.ResourceOptions) -> list[pulumi.Resource]:

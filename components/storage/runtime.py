@@ -59,12 +59,12 @@ class Tier(RoleSettings):
     def _fits(cls, path: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
         kind, volume = info.data.get("mediumtype"), info.data.get("volume_type")
         paths = (path,) if isinstance(path, str) else path
-        for one in paths:
-            memory = bool(_TMPFS.fullmatch(one))
+        for directory in paths:
+            memory = bool(_TMPFS.fullmatch(directory))
             if kind and volume == "hostPath" and memory != (kind == "MEM"):
-                raise ValueError(f"{one} is {'in memory' if memory else 'on a disk'}; {kind} belongs elsewhere")
-            if paths.count(one) > 1:
-                raise ValueError(f"{one} is there twice")
+                raise ValueError(f"{directory} is {'in memory' if memory else 'on a disk'}; {kind} belongs elsewhere")
+            if paths.count(directory) > 1:
+                raise ValueError(f"{directory} is there twice")
         if len(paths) > 1 and volume == "emptyDir":
             raise ValueError("a list of directories needs volumeType: hostPath")
         return path

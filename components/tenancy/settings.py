@@ -53,8 +53,8 @@ class Tenant(RoleSettings):
     def _known_profiles(cls, mig: dict[str, int]) -> dict[str, int]:
         for profile in mig:
             if profile not in catalogue.profile_names():
-                known = ", ".join(catalogue.profile_names())
-                raise ValueError(f"no GPU has the MIG profile {profile}; there are {known}")
+                names = ", ".join(catalogue.profile_names())
+                raise ValueError(f"no GPU has the MIG profile {profile}; there are {names}")
         return mig
 
 

@@ -46,10 +46,10 @@ class WasmSample(pulumi.ComponentResource):
         """Register the Deployment, if the stack asks for it."""
         super().__init__("inferstack:wasm:WasmSample", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        found = ""
+        address = ""
         if settings.sample is not None:
             manifest = make_sample(settings.sample, settings.runtime_class.name)
             KubeObject("wasm-sample", manifest, child)
-            found = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
-        self.deployment = pulumi.Output.from_input(found)
+            address = f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+        self.deployment = pulumi.Output.from_input(address)
         self.register_outputs({"deployment": self.deployment})

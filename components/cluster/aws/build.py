@@ -27,5 +27,5 @@ class Build:
 
     def after(self, *before: pulumi.Resource | Iterable[pulumi.Resource]) -> pulumi.ResourceOptions:
         """Return the options of a child that comes after these and goes before them."""
-        flat = [one for item in before for one in ([item] if isinstance(item, pulumi.Resource) else item)]
+        flat = [resource for item in before for resource in ([item] if isinstance(item, pulumi.Resource) else item)]
         return pulumi.ResourceOptions.merge(self.child, pulumi.ResourceOptions(depends_on=flat))

@@ -75,9 +75,9 @@ def _check_network(settings: AwsSettings) -> None:
             raise UserError(f"{path}: {subnet} lies outside the VPC's {vpc} ({key}.cidr).")
         if subnet.prefixlen > 28:  # AWS: /28 is the smallest subnet
             raise UserError(f"{path}: {subnet} is smaller than a /28, the smallest subnet of a VPC.")
-    for (path, one), (other_path, other) in itertools.combinations(subnets, 2):
-        if one.overlaps(other):
-            raise UserError(f"{other_path}: {other} overlaps {one} ({path}).")
+    for (path, subnet), (other_path, other_subnet) in itertools.combinations(subnets, 2):
+        if subnet.overlaps(other_subnet):
+            raise UserError(f"{other_path}: {other_subnet} overlaps {subnet} ({path}).")
     services = ipaddress.IPv4Network(settings.service_cidr)
     if services.overlaps(vpc):
         raise UserError(f"{KEY}.serviceCidr: {services} overlaps the VPC's {vpc} ({key}.cidr).")
@@ -111,7 +111,7 @@ def _check_access(settings: AwsSettings) -> None:
 def _check_release(settings: AwsSettings, today: datetime.date) -> None:
     releases = catalogue.load().releases
     key, version = f"{KEY}.kubernetesVersion", settings.kubernetes_version
-    supported = [name for name, one in releases.items() if _end(settings, one) >= today]
+    supported = [name for name, release in releases.items() if _end(settings, release) >= today]
     if version not in releases:
         raise UserError(
             f'{key}: "{version}" is no release of EKS that is known here; use one of {", ".join(supported)}.'
@@ -157,38 +157,39 @@ def _check_group(key: str, group: GpuNodes, settings: AwsSettings) -> None:
         )
     types = [machine(f"{key}.instanceTypes[{index}]", name) for index, name in enumerate(group.instance_types)]
     first = types[0]
-    for index, found in enumerate(types):
+    for index, candidate in enumerate(types):
         path = f"{key}.instanceTypes[{index}]"
-        if found.gpu is None:
-            raise UserError(f"{path}: {found.name} has no GPU; its place is {KEY}.system.")
-        if (found.gpu, found.gpus) != (first.gpu, first.gpus):
+        if candidate.gpu is None:
+            raise UserError(f"{path}: {candidate.name} has no GPU; its place is {KEY}.system.")
+        if (candidate.gpu, candidate.gpus) != (first.gpu, first.gpus):
             raise UserError(
-                f"{path}: {found.name} has {found.gpus} {found.gpu}, {first.name} has {first.gpus} {first.gpu}; "
+                f"{path}: {candidate.name} has {candidate.gpus} {candidate.gpu}, "
+                f"{first.name} has {first.gpus} {first.gpu}; "
                 "the nodes of a group must be alike."
             )
-        if group.efa and found.efa == 0:
-            able = ", ".join(one.name for one in catalogue.load().instance_types.values() if one.efa)
-            raise UserError(f"{key}.efa: {found.name} has no EFA; types that have it: {able}.")
-        if group.efa and (found.efa, found.network_cards) != (first.efa, first.network_cards):
-            raise UserError(f"{path}: {found.name} and {first.name} have different numbers of EFA interfaces.")
-        if group.local_store and not found.disks:
-            raise UserError(f"{key}.localStore: {found.name} has no NVMe disks; set it to false.")
+        if group.efa and candidate.efa == 0:
+            able = ", ".join(row.name for row in catalogue.load().instance_types.values() if row.efa)
+            raise UserError(f"{key}.efa: {candidate.name} has no EFA; types that have it: {able}.")
+        if group.efa and (candidate.efa, candidate.network_cards) != (first.efa, first.network_cards):
+            raise UserError(f"{path}: {candidate.name} and {first.name} have different numbers of EFA interfaces.")
+        if group.local_store and not candidate.disks:
+            raise UserError(f"{key}.localStore: {candidate.name} has no NVMe disks; set it to false.")
     _check_place(key, group, settings)
     _check_capacity(key, group, types)
 
 
 def _check_place(key: str, group: GpuNodes, settings: AwsSettings) -> None:
-    known = [zone.name for zone in settings.network.zones]
+    zones = [zone.name for zone in settings.network.zones]
     for index, zone in enumerate(group.zone_names):
-        if zone not in known:
-            raise UserError(f'{key}.zoneNames[{index}]: "{zone}" is no zone of the VPC; it has {", ".join(known)}.')
-    number = len(group.zone_names or known)
-    for wanted, name in (
+        if zone not in zones:
+            raise UserError(f'{key}.zoneNames[{index}]: "{zone}" is no zone of the VPC; it has {", ".join(zones)}.')
+    number = len(group.zone_names or zones)
+    for required, name in (
         (group.placement_group, "placementGroup"),
         (group.efa, "efa"),
         (group.reservation, "reservation"),
     ):
-        if wanted and number != 1:
+        if required and number != 1:
             raise UserError(
                 f"{key}.zoneNames: {name} works within one zone, here are {number}; name the one that has the capacity."
             )
@@ -207,9 +208,11 @@ def _check_capacity(key: str, group: GpuNodes, types: list[catalogue.InstanceTyp
             raise UserError(
                 f"{key}.reservation: is required with capacity CAPACITY_BLOCK: the Capacity Block's id (cr-...)."
             )
-        for found in types:
-            if not found.capacity_blocks:
-                raise UserError(f"{capacity}: Capacity Blocks are not sold of {found.name}; use ON_DEMAND or SPOT.")
+        for instance_type in types:
+            if not instance_type.capacity_blocks:
+                raise UserError(
+                    f"{capacity}: Capacity Blocks are not sold of {instance_type.name}; use ON_DEMAND or SPOT."
+                )
 
 
 def machine(key: str, name: str) -> catalogue.InstanceType:

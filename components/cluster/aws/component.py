@@ -79,7 +79,7 @@ class AwsCluster(pulumi.ComponentResource):
 
         certificate = plane.cluster.certificate_authority.apply(lambda authority: str(authority.data))
         self.kubeconfig = pulumi.Output.all(plane.cluster.endpoint, certificate).apply(
-            lambda found: make_kubeconfig(names, str(found[0]), str(found[1]))
+            lambda outputs: make_kubeconfig(names, str(outputs[0]), str(outputs[1]))
         )
         self.disk_key = keys.disks.arn
         self.model_bucket = bucket.bucket

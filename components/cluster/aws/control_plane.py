@@ -112,7 +112,7 @@ def _issuer(identities: Sequence[Any]) -> str:
 
 def _access(build: Build, cluster: eks.Cluster) -> list[pulumi.Resource]:
     names = build.names
-    made: list[pulumi.Resource] = []
+    resources: list[pulumi.Resource] = []
     for name, entry in build.settings.access.items():
         who = eks.AccessEntry(
             name,
@@ -132,8 +132,8 @@ def _access(build: Build, cluster: eks.Cluster) -> list[pulumi.Resource]:
             ),
             opts=build.after(who),
         )
-        made += [who, may]
-    return made
+        resources += [who, may]
+    return resources
 
 
 def make_addons(
@@ -152,7 +152,7 @@ def make_addons(
         after: what comes before them.
         roles: by add-on, the service account and the role of its pods.
     """
-    made: list[pulumi.Resource] = []
+    resources: list[pulumi.Resource] = []
     for addon in addons:
         pods = None
         before = list(after)
@@ -163,7 +163,7 @@ def make_addons(
             ]
             before += role.ready
         values = _VALUES.get(addon)
-        made.append(
+        resources.append(
             eks.Addon(
                 addon,
                 cluster_name=plane.cluster.name,
@@ -177,4 +177,4 @@ def make_addons(
                 opts=build.after(before),
             )
         )
-    return made
+    return resources

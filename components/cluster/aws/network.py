@@ -52,7 +52,7 @@ def make_network(build: Build) -> Network:
         for zone in settings.zones
     }
     ready = _routes(build, main, gateway, nodes, public)
-    tables = [one for one in ready if isinstance(one, ec2.RouteTable)]
+    tables = [resource for resource in ready if isinstance(resource, ec2.RouteTable)]
     ready += _endpoints(build, main, nodes, tables)
     efa = _efa_group(build, main)
     return Network(main, nodes, efa, ready)
@@ -95,9 +95,9 @@ def _routes(
         gateway_id=gateway.id,
         opts=build.child,
     )
-    made: list[pulumi.Resource] = [out]
+    resources: list[pulumi.Resource] = [out]
     for zone, subnet in public.items():
-        made.append(
+        resources.append(
             ec2.RouteTableAssociation(f"public-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=build.child)
         )
     nats: dict[str, ec2.NatGateway] = {}
@@ -123,8 +123,8 @@ def _routes(
             opts=build.child,
         )
         bound = ec2.RouteTableAssociation(name, subnet_id=subnet.id, route_table_id=own.id, opts=build.child)
-        made += [own, route, bound]
-    return made
+        resources += [own, route, bound]
+    return resources
 
 
 def _endpoints(

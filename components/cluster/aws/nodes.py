@@ -23,9 +23,9 @@ def make_node_groups(
 ) -> list[pulumi.Resource]:
     """Register all node groups; ``before`` is what their nodes need to start and to drain."""
     opts = build.after(role.ready, network.ready, plane.access, before)
-    made = [_system(build, plane, network, keys, role, opts)]
-    made += [_gpu(build, name, nodes, plane, network, keys, role, opts) for name, nodes in build.settings.gpu.items()]
-    return list(made)
+    groups = [_system(build, plane, network, keys, role, opts)]
+    groups += [_gpu(build, name, nodes, plane, network, keys, role, opts) for name, nodes in build.settings.gpu.items()]
+    return list(groups)
 
 
 def _system(
@@ -109,13 +109,15 @@ def _group(
     role: Role,
     opts: pulumi.ResourceOptions,
 ) -> eks.NodeGroup:
-    made = ec2.LaunchTemplate(name, **template, opts=build.child)
+    launch_template = ec2.LaunchTemplate(name, **template, opts=build.child)
     # The autoscaler's number stays; ours is that of the first day.
     scaled = pulumi.ResourceOptions(ignore_changes=["scalingConfig.desiredSize"])
     return eks.NodeGroup(
         name,
         **{**inputs, "cluster_name": plane.cluster.name},
-        launch_template=eks.NodeGroupLaunchTemplateArgs(id=made.id, version=made.latest_version.apply(str)),
+        launch_template=eks.NodeGroupLaunchTemplateArgs(
+            id=launch_template.id, version=launch_template.latest_version.apply(str)
+        ),
         node_role_arn=role.role.arn,
         subnet_ids=[subnet.id for subnet in subnets],
         opts=pulumi.ResourceOptions.merge(opts, scaled),

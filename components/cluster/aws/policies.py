@@ -199,17 +199,17 @@ def make_template_policy(names: Names) -> Document:
 
 def make_autoscaler_policy(names: Names) -> Document:
     """Return what the cluster autoscaler may do: look at all groups, change those that EKS made for our cluster."""
-    looks = [
+    read = [
         *("autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances"),
         *("autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeScalingActivities"),
         *("autoscaling:DescribeTags", "ec2:DescribeImages", "ec2:DescribeInstanceTypes"),
         *("ec2:DescribeLaunchTemplateVersions", "ec2:GetInstanceTypesFromInstanceRequirements"),
     ]
-    ours = {"StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{names.cluster}": "owned"}}
+    owned = {"StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{names.cluster}": "owned"}}
     groups = names.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*")
     return make_document(
-        allow(looks, "*"),
-        allow(["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"], groups, ours),
+        allow(read, "*"),
+        allow(["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"], groups, owned),
         allow(["eks:DescribeNodegroup"], names.arn("eks", f"nodegroup/{names.cluster}/*")),
     )
 
@@ -219,7 +219,7 @@ def make_load_balancer_policy(names: Names) -> Document:
 
     Actions: the controller's documented permissions, without those for WAF, Shield and Cognito, which we do not use.
     """
-    looks = [
+    read = [
         *("ec2:DescribeAccountAttributes", "ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones"),
         *("ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeNetworkInterfaces"),
         *("ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"),
@@ -233,8 +233,8 @@ def make_load_balancer_policy(names: Names) -> Document:
         *("elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTrustStores"),
         *("elasticloadbalancing:DescribeCapacityReservation", "acm:ListCertificates", "acm:DescribeCertificate"),
     ]
-    made = {"StringEquals": {f"aws:RequestTag/{CLUSTER_TAG}": names.cluster}}
-    ours = {"StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": names.cluster}}
+    requested = {"StringEquals": {f"aws:RequestTag/{CLUSTER_TAG}": names.cluster}}
+    owned = {"StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": names.cluster}}
     groups, vpcs = names.arn("ec2", "security-group/*"), names.arn("ec2", "vpc/*")
     balancers = [
         names.arn("elasticloadbalancing", f"{kind}/*")
@@ -260,15 +260,15 @@ def make_load_balancer_policy(names: Names) -> Document:
     linked = names.global_arn("iam", "role/aws-service-role/elasticloadbalancing.amazonaws.com/*")
     cluster_group = {"StringEquals": {"aws:ResourceTag/aws:eks:cluster-name": names.cluster}}
     return make_document(
-        allow(looks, "*"),
+        allow(read, "*"),
         allow(["iam:CreateServiceLinkedRole"], linked, {"StringEquals": service}),
-        allow(["ec2:CreateSecurityGroup"], groups, made),
+        allow(["ec2:CreateSecurityGroup"], groups, requested),
         allow(["ec2:CreateSecurityGroup"], vpcs),
         allow(["ec2:CreateTags"], groups, {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}),
-        allow(["ec2:CreateTags", "ec2:DeleteTags"], groups, ours),
-        allow(rules, groups, ours),
+        allow(["ec2:CreateTags", "ec2:DeleteTags"], groups, owned),
+        allow(rules, groups, owned),
         # Rules that let its load balancers reach the nodes, whose security group is the cluster's.
         allow(rules[:2], groups, cluster_group),
-        allow([*create, "elasticloadbalancing:AddTags"], balancers, made),
-        allow([*create[2:], *change, "elasticloadbalancing:AddTags"], balancers, ours),
+        allow([*create, "elasticloadbalancing:AddTags"], balancers, requested),
+        allow([*create[2:], *change, "elasticloadbalancing:AddTags"], balancers, owned),
     )

@@ -92,15 +92,15 @@ def make_disk_role(build: Build, keys: Keys) -> Role:
 def make_controller_roles(build: Build, cluster: eks.Cluster) -> list[pulumi.Resource]:
     """Register the roles of the load balancer controller and the cluster autoscaler, for those who install them."""
     names = build.names
-    wanted = {
+    roles = {
         "balancers": (LOAD_BALANCERS, policies.make_load_balancer_policy(names)),
         "autoscaler": (AUTOSCALER, policies.make_autoscaler_policy(names)),
     }
-    made: list[pulumi.Resource] = []
-    for name, (account, document) in wanted.items():
+    resources: list[pulumi.Resource] = []
+    for name, (account, document) in roles.items():
         role = make_role(build, name, policies.make_pod_trust(names, account), own=document)
-        made.append(associate(build, name, cluster, account, role))
-    return made
+        resources.append(associate(build, name, cluster, account, role))
+    return resources
 
 
 def make_reader_role(build: Build, cluster: eks.Cluster, keys: Keys, oidc: iam.OpenIdConnectProvider) -> Role | None:
@@ -130,4 +130,4 @@ def associate(build: Build, name: str, cluster: eks.Cluster, account: str, role:
 
 
 def _json(document: policies.Document | pulumi.Output[policies.Document]) -> pulumi.Output[str]:
-    return pulumi.Output.from_input(document).apply(lambda found: json.dumps(found, sort_keys=True))
+    return pulumi.Output.from_input(document).apply(lambda resolved: json.dumps(resolved, sort_keys=True))

@@ -58,13 +58,13 @@ def main(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    said: list[Finding] | None = None
+    reported: list[Finding] | None = None
     while True:
         findings = keeper.run()
-        if said is None or _news(findings) != _news(said, settled=True):
+        if reported is None or _news(findings) != _news(reported, settled=True):
             sys.stdout.write(report(config.mode, findings) + "\n")
             sys.stdout.flush()
-        said = findings
+        reported = findings
         if given.ready:
             given.ready.touch()
         if given.once:

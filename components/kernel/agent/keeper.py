@@ -38,11 +38,11 @@ class Keeper:
             except OSError as error:
                 yield _refused(target, error)
                 continue
-            if same(target.path, now, target.wanted):
+            if same(target.path, now, target.desired):
                 yield Finding("ok", target.key, now, target.path)
             else:
                 yield Finding(
-                    "differs", target.key, f"{now}, would be {target.wanted} {target.unit}".rstrip(), target.path
+                    "differs", target.key, f"{now}, would be {target.desired} {target.unit}".rstrip(), target.path
                 )
         for setting in self._config.settings:
             if setting.kind == "hold":
@@ -54,29 +54,29 @@ class Keeper:
     def apply(self) -> list[Finding]:
         """Save what the node has, then set what is wanted; a second time nothing is left to do."""
         self._store.forget_earlier_boots()
-        found = list(targets(self._config, self._root))
-        wanted = {target.path: target for target in found if isinstance(target, Target)}
+        targets_or_findings = list(targets(self._config, self._root))
+        desired = {target.path: target for target in targets_or_findings if isinstance(target, Target)}
         saved = self._store.load()
-        known = dict(saved)
-        findings = [finding for finding in found if isinstance(finding, Finding)]
+        before = dict(saved)
+        findings = [finding for finding in targets_or_findings if isinstance(finding, Finding)]
         # No longer asked for: as it was.
-        findings += self._put_back({path: value for path, value in saved.items() if path not in wanted}, saved)
+        findings += self._put_back({path: value for path, value in saved.items() if path not in desired}, saved)
         current: dict[str, str] = {}
-        for path, target in wanted.items():
+        for path, target in desired.items():
             try:
                 current[path] = read(self._root, path)
             except OSError as error:
                 findings.append(_refused(target, error))
-        differing = [path for path, now in current.items() if not same(path, now, wanted[path].wanted)]
+        differing = [path for path, now in current.items() if not same(path, now, desired[path].desired)]
         for path in differing:
-            target = wanted[path]
-            earlier = saved.get(path, Saved(target.key, current[path], target.wanted))
-            saved[path] = replace(earlier, set=target.wanted)
+            target = desired[path]
+            earlier = saved.get(path, Saved(target.key, current[path], target.desired))
+            saved[path] = replace(earlier, set=target.desired)
         # On the disk before the first value changes: whenever this is killed, there is a way back.
-        if saved != known:
+        if saved != before:
             self._store.store(saved)
         for path, now in current.items():
-            target = wanted[path]
+            target = desired[path]
             findings.append(self._set(target, now) if path in differing else Finding("ok", target.key, now, path))
         findings += [self._holder.hold(setting) for setting in self._config.settings if setting.kind == "hold"]
         return findings
@@ -122,13 +122,13 @@ class Keeper:
 
     def _set(self, target: Target, now: str) -> Finding:
         try:
-            write(self._root, target.path, target.wanted)
+            write(self._root, target.path, target.desired)
             after = read(self._root, target.path)
         except OSError as error:
             return _refused(target, error)
-        if not same(target.path, after, target.wanted):
-            return Finding("refused", target.key, f"{target.wanted}: it still reads {after}", target.path)
-        return Finding("set", target.key, f"{now} -> {target.wanted} {target.unit}".rstrip(), target.path)
+        if not same(target.path, after, target.desired):
+            return Finding("refused", target.key, f"{target.desired}: it still reads {after}", target.path)
+        return Finding("set", target.key, f"{now} -> {target.desired} {target.unit}".rstrip(), target.path)
 
     def _advice(self) -> Iterator[Finding]:
         for row in self._config.advice:
@@ -144,9 +144,9 @@ class Keeper:
 
 
 def _there(word: str, content: str) -> str:
-    found = [part for part in content.split() if word in part]
-    return " ".join(found) if found else f"without {word}"
+    lines = [part for part in content.split() if word in part]
+    return " ".join(lines) if lines else f"without {word}"
 
 
 def _refused(target: Target, error: OSError) -> Finding:
-    return Finding("refused", target.key, f"{target.wanted}: {error.strerror}", target.path)
+    return Finding("refused", target.key, f"{target.desired}: {error.strerror}", target.path)

@@ -62,7 +62,7 @@ class Target:
 
     key: str
     path: str
-    wanted: str
+    desired: str
     unit: str
 
 
@@ -77,7 +77,7 @@ def load(path: Path) -> Config:
         config = Config(
             mode=given["mode"],
             period=float(given["period"]),
-            settings=tuple(Setting(**one) for one in given["settings"]),
+            settings=tuple(Setting(**setting) for setting in given["settings"]),
             interfaces=tuple(given["interfaces"]),
             advice=tuple(given["advice"]),
         )
@@ -102,10 +102,10 @@ def targets(config: Config, root: Path) -> Iterator[Target | Finding]:
     for setting in config.settings:
         if setting.kind == "hold":
             continue
-        found = sorted(root.glob(setting.path))
-        if not found:
+        files = sorted(root.glob(setting.path))
+        if not files:
             yield Finding("absent", setting.key, "this kernel or machine has no such file", setting.path)
-        for file in found:
+        for file in files:
             yield Target(setting.key, str(file.relative_to(root)), setting.value, setting.unit)
     for name in config.interfaces:
         yield from _interrupts(name, root)
@@ -139,19 +139,19 @@ def write(root: Path, path: str, value: str) -> None:
         os.close(descriptor)
 
 
-def same(path: str, one: str, other: str) -> bool:
+def same(path: str, first: str, second: str) -> bool:
     """Tell whether two contents mean the same."""
     if path.endswith("smp_affinity_list"):
-        return _cpus(one) == _cpus(other)
-    return one.split() == other.split()
+        return _cpus(first) == _cpus(second)
+    return first.split() == second.split()
 
 
 def _cpus(text: str) -> frozenset[int]:
-    found: set[int] = set()
+    cpus: set[int] = set()
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+        cpus.update(range(int(first), int(last or first) + 1))
+    return frozenset(cpus)
 
 
 class Holder:

@@ -59,8 +59,8 @@ class Store:
 
     def forget_earlier_boots(self) -> list[str]:
         """Remove the files of earlier boots, and what a killed agent left half written; return their names."""
-        found = [*self._folder.glob("*.json"), *self._folder.glob("*.new")] if self._folder.is_dir() else []
-        old = sorted(file for file in found if file != self.path)
+        files = [*self._folder.glob("*.json"), *self._folder.glob("*.new")] if self._folder.is_dir() else []
+        old = sorted(file for file in files if file != self.path)
         for file in old:
             file.unlink()
         return [file.name for file in old]

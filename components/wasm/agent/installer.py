@@ -58,14 +58,14 @@ class Installer:
         Raises:
             InstallError: naming what is in the way; the node's configuration is as it was.
         """
-        said = []
+        messages = []
         try:
             before = self._file.read_text()
             after = added(before, self._config.runtime, self._config.installed)
         except (OSError, TomlError) as error:
             raise InstallError(f"{self._file}: {error}") from None
         if self._place_shim():
-            said.append(f"{self._installed}: installed, sha256 {self._config.sha256}")
+            messages.append(f"{self._installed}: installed, sha256 {self._config.sha256}")
         if after != before:
             self._write(after)
             if problem := self._restart(self._config.restart):
@@ -74,8 +74,8 @@ class Installer:
                 again = self._restart(self._config.restart)
                 undone = f"; its old configuration is back{f', and still: {again}' if again else ''}"
                 raise InstallError(f"containerd does not start with the runtime: {problem}{undone}")
-            said.append(f"{self._file}: runtime {self._config.runtime} added, containerd started anew")
-        return said
+            messages.append(f"{self._file}: runtime {self._config.runtime} added, containerd started anew")
+        return messages
 
     def remove(self) -> list[str]:
         """Take everything out again; what was not there is no matter. Return what was done.
@@ -83,7 +83,7 @@ class Installer:
         Raises:
             InstallError: containerd did not start anew; its configuration and the shim are out all the same.
         """
-        said = []
+        messages = []
         problem = None
         try:
             before = self._file.read_text()
@@ -93,25 +93,25 @@ class Installer:
         if after != before:
             self._write(after)
             problem = self._restart(self._config.restart)
-            said.append(f"{self._file}: runtime {self._config.runtime} taken out, containerd started anew")
+            messages.append(f"{self._file}: runtime {self._config.runtime} taken out, containerd started anew")
         if self._installed.exists():
             self._installed.unlink()
-            said.append(f"{self._installed}: removed")
+            messages.append(f"{self._installed}: removed")
         if problem:
             raise InstallError(f"containerd does not start: {problem}")
-        return said
+        return messages
 
     def _place_shim(self) -> bool:
-        wanted = self._config.sha256
-        if self._installed.exists() and _sha256(self._installed) == wanted:
+        expected = self._config.sha256
+        if self._installed.exists() and _sha256(self._installed) == expected:
             return False
         source = Path(self._config.shim)
         try:
-            found = _sha256(source)
+            actual = _sha256(source)
         except OSError as error:
             raise InstallError(f"{source}: {error.strerror}") from None
-        if found != wanted:
-            raise InstallError(f"{source}: its sha256 is {found}, wanted is {wanted}; it is not installed")
+        if actual != expected:
+            raise InstallError(f"{source}: its sha256 is {actual}, wanted is {expected}; it is not installed")
         _replace(self._installed, source.read_bytes(), 0o755)
         return True
 

@@ -40,10 +40,10 @@ def added(text: str, runtime: str, shim: str) -> str:
     if runtime in _runtimes(plain, plugin):
         raise TomlError(f"it has a runtime {runtime} of somebody else's")
     block = f'[plugins."{plugin}".containerd.runtimes."{runtime}"]\n  runtime_type = "{shim}"\n'
-    made = f"{plain}\n{BEGIN}\n{block}{END}\n"
-    if _runtimes(made, plugin).get(runtime) != {"runtime_type": shim}:
+    extended = f"{plain}\n{BEGIN}\n{block}{END}\n"
+    if _runtimes(extended, plugin).get(runtime) != {"runtime_type": shim}:
         raise TomlError("the runtime cannot be added at the end of it")
-    return made
+    return extended
 
 
 def _plugin(text: str) -> str:
