@@ -137,7 +137,7 @@ class Recording(mocks.MockMonitor):
 
     def children(self, parent: Registered) -> list[Registered]:
         """Return what lies right below a component."""
-        return [one for one in self.resources.values() if one.parent == parent.urn]
+        return [resource for resource in self.resources.values() if resource.parent == parent.urn]
 
     def before(self, resource: Registered) -> set[str]:
         """Return the URNs of all that must be there before ``resource``: its dependencies, and theirs."""

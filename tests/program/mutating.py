@@ -27,17 +27,19 @@ class Mutation:
     change: Change
 
 
-def edited(kind: str, name: str, *path: str | int, to: Any = None, drop: bool = False, made: bool = False) -> Change:
+def edited(
+    kind: str, name: str, *path: str | int, to: Any = None, drop: bool = False, by_operator: bool = False
+) -> Change:
     """Change one value of the one resource of a kind with this name; ``made``: that which the operator will make."""
 
     def change(resources: Sequence[Resource]) -> Iterator[Resource]:
         hits = 0
-        for one in resources:
-            if not _is(one, kind, name) or bool(one.origin) is not made:
-                yield one
+        for resource in resources:
+            if not _is(resource, kind, name) or bool(resource.origin) is not by_operator:
+                yield resource
                 continue
             hits += 1
-            properties = copy.deepcopy(one.properties)
+            properties = copy.deepcopy(resource.properties)
             place: Any = properties
             for key in path[:-1]:
                 place = place.setdefault(key, {}) if isinstance(key, str) else place[key]
@@ -45,17 +47,21 @@ def edited(kind: str, name: str, *path: str | int, to: Any = None, drop: bool = 
                 del place[path[-1]]
             else:
                 place[path[-1]] = to(place.get(path[-1])) if callable(to) else to
-            yield dataclasses.replace(one, properties=properties)
+            yield dataclasses.replace(resource, properties=properties)
         assert hits == 1, f"{hits} resources are {kind} {name}"
 
     return change
 
 
-def gone(kind: str, name: str, *, made: bool = False) -> Change:
+def gone(kind: str, name: str, *, by_operator: bool = False) -> Change:
     """Leave one resource out."""
 
     def change(resources: Sequence[Resource]) -> Iterator[Resource]:
-        kept = [one for one in resources if not (_is(one, kind, name) and bool(one.origin) is made)]
+        kept = [
+            resource
+            for resource in resources
+            if not (_is(resource, kind, name) and bool(resource.origin) is by_operator)
+        ]
         assert len(kept) == len(resources) - 1
         yield from kept
 
@@ -66,8 +72,11 @@ def bared(kind: str, name: str) -> Change:
     """Take Pulumi's protection off one resource."""
 
     def change(resources: Sequence[Resource]) -> Iterator[Resource]:
-        assert [one.protect for one in resources if _is(one, kind, name)] == [True]
-        yield from (dataclasses.replace(one, protect=False) if _is(one, kind, name) else one for one in resources)
+        assert [resource.protect for resource in resources if _is(resource, kind, name)] == [True]
+        yield from (
+            dataclasses.replace(resource, protect=False) if _is(resource, kind, name) else resource
+            for resource in resources
+        )
 
     return change
 
@@ -90,7 +99,7 @@ def _is(resource: Resource, kind: str, name: str) -> bool:
 def run_once(resources: Sequence[Resource]) -> Iterator[Resource]:
     """Add a Job of a tenant with the pod of its server."""
     yield from resources
-    (server,) = [one for one in resources if one.origin and one.kind == "Deployment"]
+    (server,) = [resource for resource in resources if resource.origin and resource.kind == "Deployment"]
     template = copy.deepcopy(server.properties["spec"]["template"])
     template["spec"]["restartPolicy"] = "Never"
     template["spec"]["containers"][0]["image"] = f"ghcr.io/example/once@sha256:{'0' * 64}"
@@ -111,14 +120,14 @@ def policy(change: Callable[[list[Object]], Any]) -> Callable[[str], str]:
     return changed
 
 
-def container(name: str, *path: str | int, to: Any = None, drop: bool = False, made: bool = False) -> Change:
+def container(name: str, *path: str | int, to: Any = None, drop: bool = False, by_operator: bool = False) -> Change:
     """Change the first container of a Deployment."""
-    return pod_of(name, "containers", 0, *path, to=to, drop=drop, made=made)
+    return pod_of(name, "containers", 0, *path, to=to, drop=drop, by_operator=by_operator)
 
 
-def pod_of(name: str, *path: str | int, to: Any = None, drop: bool = False, made: bool = False) -> Change:
+def pod_of(name: str, *path: str | int, to: Any = None, drop: bool = False, by_operator: bool = False) -> Change:
     """Change the pod of a Deployment."""
-    return edited("Deployment", name, "spec", "template", "spec", *path, to=to, drop=drop, made=made)
+    return edited("Deployment", name, "spec", "template", "spec", *path, to=to, drop=drop, by_operator=by_operator)
 
 
 def release(stack: str, chart: str, **values: Any) -> Change:

@@ -158,19 +158,21 @@ MUTATIONS = [
             "gpu-claims-or-counts",
             "local",
             "claims too",
-            edited("Deployment", JOB, "spec", "template", "spec", "resourceClaims", to=[{"name": "gpu"}], made=True),
+            edited(
+                "Deployment", JOB, "spec", "template", "spec", "resourceClaims", to=[{"name": "gpu"}], by_operator=True
+            ),
         ),
         (
             "gpu-requests-equal-limits",
             "local",
             "two of them",
-            container(JOB, "resources", "requests", "nvidia.com/gpu", to="2", made=True),
+            container(JOB, "resources", "requests", "nvidia.com/gpu", to="2", by_operator=True),
         ),
         (
             "gpu-no-visible-devices-override",
             "local",
             "all GPUs",
-            container(JOB, "env", to=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}], made=True),
+            container(JOB, "env", to=[{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}], by_operator=True),
         ),
         # Networks.
         (
@@ -195,13 +197,13 @@ MUTATIONS = [
             "services-not-exposed",
             "local",
             "to the internet",
-            edited("Service", JOB, "spec", "type", to="LoadBalancer", made=True),
+            edited("Service", JOB, "spec", "type", to="LoadBalancer", by_operator=True),
         ),
         (
             "services-no-external-ips",
             "local",
             "an address",
-            edited("Service", JOB, "spec", "externalIPs", to=["203.0.113.7"], made=True),
+            edited("Service", JOB, "spec", "externalIPs", to=["203.0.113.7"], by_operator=True),
         ),
         # The mesh.
         (
@@ -229,7 +231,7 @@ MUTATIONS = [
                 "labels",
                 "sidecar.istio.io/inject",
                 to="false",
-                made=True,
+                by_operator=True,
             ),
         ),
         (
@@ -257,12 +259,14 @@ MUTATIONS = [
             "half",
             edited("InferenceJob", JOB, "spec", "args", to=["--dtype", "float16"]),
         ),
-        ("replicas-have-budgets", "local", "no budget", gone("PodDisruptionBudget", JOB, made=True)),
+        ("replicas-have-budgets", "local", "no budget", gone("PodDisruptionBudget", JOB, by_operator=True)),
         (
             "replicas-are-spread",
             "local",
             "anywhere",
-            edited("Deployment", JOB, "spec", "template", "spec", "topologySpreadConstraints", drop=True, made=True),
+            edited(
+                "Deployment", JOB, "spec", "template", "spec", "topologySpreadConstraints", drop=True, by_operator=True
+            ),
         ),
         (
             "disruption-budgets-let-nodes-drain",
@@ -270,12 +274,12 @@ MUTATIONS = [
             "none may go",
             edited("PodDisruptionBudget", "inferstack-operator", "spec", to={"maxUnavailable": 0, "selector": {}}),
         ),
-        ("servers-have-probes", "local", "no probe", container(JOB, "readinessProbe", drop=True, made=True)),
+        ("servers-have-probes", "local", "no probe", container(JOB, "readinessProbe", drop=True, by_operator=True)),
         (
             "autoscalers-are-bounded",
             "local",
             "thousand",
-            edited("HorizontalPodAutoscaler", JOB, "spec", "maxReplicas", to=1000, made=True),
+            edited("HorizontalPodAutoscaler", JOB, "spec", "maxReplicas", to=1000, by_operator=True),
         ),
         # Tenants, rights, pods and images.
         ("tenants-have-quota-and-limits", "existing", "no limits", gone("LimitRange", "containers")),
@@ -320,13 +324,13 @@ MUTATIONS = [
             "pods-have-resources",
             "local",
             "no limit",
-            container(JOB, "resources", "limits", "memory", drop=True, made=True),
+            container(JOB, "resources", "limits", "memory", drop=True, by_operator=True),
         ),
         (
             "runtime-classes-known",
             "local",
             "unknown",
-            edited("Deployment", JOB, "spec", "template", "spec", "runtimeClassName", to="fast", made=True),
+            edited("Deployment", JOB, "spec", "template", "spec", "runtimeClassName", to="fast", by_operator=True),
         ),
         (
             "images-from-allowed-registries",
@@ -338,7 +342,7 @@ MUTATIONS = [
             "images-not-latest",
             "local",
             "latest",
-            container(JOB, "image", to="ghcr.io/example/server:latest", made=True),
+            container(JOB, "image", to="ghcr.io/example/server:latest", by_operator=True),
         ),
         (
             "job-images-by-digest",
@@ -350,7 +354,7 @@ MUTATIONS = [
             "images-by-digest",
             "local",
             "nobody's",
-            edited("Deployment", JOB, "metadata", "ownerReferences", drop=True, made=True),
+            edited("Deployment", JOB, "metadata", "ownerReferences", drop=True, by_operator=True),
         ),
         # Pods, which the operator makes.
         ("jobs-clean-up", "local", "a Job that stays", run_once),
@@ -370,32 +374,32 @@ MUTATIONS = [
             "pods-no-host-path",
             "local",
             "a folder of the node",
-            pod_of(JOB, "volumes", to=[{"name": "models", "hostPath": {"path": "/mnt"}}], made=True),
+            pod_of(JOB, "volumes", to=[{"name": "models", "hostPath": {"path": "/mnt"}}], by_operator=True),
         ),
         (
             "pods-no-privilege-escalation",
             "local",
             "may gain",
-            container(JOB, "securityContext", "allowPrivilegeEscalation", to=True, made=True),
+            container(JOB, "securityContext", "allowPrivilegeEscalation", to=True, by_operator=True),
         ),
         (
             "pods-drop-capabilities",
             "local",
             "keeps all",
-            container(JOB, "securityContext", "capabilities", drop=True, made=True),
+            container(JOB, "securityContext", "capabilities", drop=True, by_operator=True),
         ),
-        ("pods-run-as-non-root", "local", "root", pod_of(JOB, "securityContext", "runAsUser", to=0, made=True)),
+        ("pods-run-as-non-root", "local", "root", pod_of(JOB, "securityContext", "runAsUser", to=0, by_operator=True)),
         (
             "pods-seccomp-profile",
             "local",
             "none",
-            pod_of(JOB, "securityContext", "seccompProfile", drop=True, made=True),
+            pod_of(JOB, "securityContext", "seccompProfile", drop=True, by_operator=True),
         ),
         (
             "secrets-not-in-environment",
             "local",
             "in clear",
-            container(JOB, "env", to=[{"name": "HF_TOKEN", "value": "in clear"}], made=True),
+            container(JOB, "env", to=[{"name": "HF_TOKEN", "value": "in clear"}], by_operator=True),
         ),
         (
             "secrets-not-in-config-maps",
@@ -409,7 +413,12 @@ MUTATIONS = [
             "anybody",
             edited("ClusterRoleBinding", "inferstack-operator", "subjects", 0, "name", to="system:anonymous"),
         ),
-        ("gpu-slices-one-each", "local", "two slices", container(JOB, "resources", to=TWO_SLICES, made=True)),
-        ("gpu-one-kind-per-container", "local", "two kinds", container(JOB, "resources", to=TWO_KINDS, made=True)),
+        ("gpu-slices-one-each", "local", "two slices", container(JOB, "resources", to=TWO_SLICES, by_operator=True)),
+        (
+            "gpu-one-kind-per-container",
+            "local",
+            "two kinds",
+            container(JOB, "resources", to=TWO_KINDS, by_operator=True),
+        ),
     )
 ]

@@ -59,8 +59,8 @@ def test_keda_and_the_adapter_are_there_and_scale_nothing_unasked(local: Recordi
 
 def test_a_scaled_object_comes_after_keda_its_job_and_its_proof(scaled: Recording) -> None:
     # And so goes before them: KEDA must be there to take its finalizer off.
-    made = scaled.get(SCALED_OBJECT, "scaled-nlp-chat")
-    before = scaled.before(made)
+    scaled_object = scaled.get(SCALED_OBJECT, "scaled-nlp-chat")
+    before = scaled.before(scaled_object)
     (job,) = [resource for resource in scaled.kind("InferenceJob") if resource.name == "job-nlp-chat"]
     (proof,) = scaled.kind("TriggerAuthentication")
     crd = scaled.get("kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", "scaledobjects.keda.sh")

@@ -67,10 +67,10 @@ def test_rehearsed_policy_agrees_with_chart_values(local: Recording) -> None:
 def test_shared_gpus_have_a_config_map_that_the_policy_names(shared: Recording) -> None:
     maps = config_maps(shared)
     assert maps.keys() == {"mig-layouts", "dcgm-counters", "time-slicing", "mig-host-services"}
-    made = maps["time-slicing"].inputs
-    assert parse(made["data"]["four"]) == Sharing({"nvidia.com/gpu": 4}, fail_more_than_one=True)
+    config_map = maps["time-slicing"].inputs
+    assert parse(config_map["data"]["four"]) == Sharing({"nvidia.com/gpu": 4}, fail_more_than_one=True)
     config = policy(shared).inputs["spec"]["devicePlugin"]["config"]
-    assert config == {"name": made["metadata"]["name"], "default": "four"}
+    assert config == {"name": config_map["metadata"]["name"], "default": "four"}
 
 
 def test_config_maps_come_before_the_operator_that_waits_for_them(shared: Recording) -> None:

@@ -122,7 +122,7 @@ def test_without_monitoring_no_monitor_and_no_rule_is_made(machine: Machine) -> 
 
 def test_present_mesh_gets_no_mesh_wide_objects(present: Recording) -> None:
     result = set(map(identity, istios(present)))
-    assert not [one for one in result if one[1] == "istio-system"]
+    assert not [entry for entry in result if entry[1] == "istio-system"]
     assert ("PeerAuthentication", "nlp", "default") in result
     assert ("EnvoyFilter", "nlp", "failure-percentage") in result
 

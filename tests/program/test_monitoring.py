@@ -13,12 +13,12 @@ OFF = {"enabled": False}
 
 def test_objects_of_monitoring_role(local: Recording) -> None:
     component = local.component("monitoring", "Monitoring")
-    made = Counter(
+    counts = Counter(
         resource.type.rpartition(":")[2]
         for resource in local.children(component)
         if resource.type.startswith("kubernetes:")
     )
-    assert made == {"Namespace": 1, "PodMonitor": 3, "PrometheusRule": 2, "ConfigMap": 2}
+    assert counts == {"Namespace": 1, "PodMonitor": 3, "PrometheusRule": 2, "ConfigMap": 2}
     assert local.outputs[component.urn] == {"prometheus": "http://kube-prometheus-stack-prometheus.monitoring.svc:9090"}
 
 
@@ -27,21 +27,23 @@ def test_kinds_come_first_and_objects_after_the_stack(local: Recording) -> None:
         resource for resource in local.kind("CustomResourceDefinition") if "monitoring.coreos.com" in resource.name
     ]
     assert len(kinds) == 4
-    ours = local.children(local.component("monitoring", "Monitoring"))
-    made_of_them = [
-        resource for resource in ours if resource.type.rpartition(":")[2] in ("PodMonitor", "PrometheusRule")
+    children = local.children(local.component("monitoring", "Monitoring"))
+    dependants = [
+        resource for resource in children if resource.type.rpartition(":")[2] in ("PodMonitor", "PrometheusRule")
     ]
-    assert len(made_of_them) == 5
-    for made in made_of_them:
-        assert {resource.urn for resource in kinds} <= local.before(made)
+    assert len(dependants) == 5
+    for dependant in dependants:
+        assert {resource.urn for resource in kinds} <= local.before(dependant)
         (marker,) = [resource for resource in local.objects() if resource.name == "kube-prometheus-stack-marker"]
-        assert marker.urn in local.before(made)
+        assert marker.urn in local.before(dependant)
 
 
 def test_prometheus_is_let_into_each_tenants_network(local: Recording, machine: Machine) -> None:
     def ways_in(recording: Recording) -> list[str]:
-        policies = [one.inputs for one in recording.kind("NetworkPolicy")]
-        return [one["metadata"]["namespace"] for one in policies if one["metadata"]["name"] == "allow-monitoring"]
+        policies = [policy.inputs for policy in recording.kind("NetworkPolicy")]
+        return [
+            policy["metadata"]["namespace"] for policy in policies if policy["metadata"]["name"] == "allow-monitoring"
+        ]
 
     assert ways_in(local) == ["nlp"]
     assert ways_in(machine.run("local", monitoring=OFF, autoscaling=OFF)) == []

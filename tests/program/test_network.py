@@ -61,9 +61,9 @@ def test_a_present_operators_configuration_is_left_to_its_installer(machine: Mac
 
 
 def test_nothing_is_made_where_the_role_is_off(machine: Machine) -> None:
-    made = machine.run("local", network={"sriov": {**SRIOV, "enabled": False, "policies": {}}})
-    assert not [resource for resource in made.objects() if resource.type.startswith(GROUP)]
-    assert made.outputs[made.component("network", "Network").urn] == {"resources": []}
+    recording = machine.run("local", network={"sriov": {**SRIOV, "enabled": False, "policies": {}}})
+    assert not [resource for resource in recording.objects() if resource.type.startswith(GROUP)]
+    assert recording.outputs[recording.component("network", "Network").urn] == {"resources": []}
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,16 @@ def test_a_role_comes_before_what_binds_it(recording: Recording) -> None:
 
 
 def test_a_namespace_comes_before_what_lives_in_it(recording: Recording) -> None:
-    ours = {resource.inputs["metadata"]["name"]: resource for resource in recording.kind("Namespace")}
-    assert {"nlp", "inferstack-system"} <= ours.keys()
+    namespaces = {resource.inputs["metadata"]["name"]: resource for resource in recording.kind("Namespace")}
+    assert {"nlp", "inferstack-system"} <= namespaces.keys()
     for resource in recording.objects():
         place = (
             resource.inputs["metadata"].get("namespace")
             if "metadata" in resource.inputs
             else resource.inputs["namespace"]
         )
-        if place in ours:
-            assert ours[place].urn in recording.before(resource), resource.urn
+        if place in namespaces:
+            assert namespaces[place].urn in recording.before(resource), resource.urn
 
 
 def test_a_kind_comes_before_its_objects(recording: Recording) -> None:
@@ -123,8 +123,8 @@ def test_nothing_depends_on_a_job(recording: Recording) -> None:
 def test_tenants_do_not_wait_for_one_another(machine: Machine) -> None:
     tenants = {"tenants": {"a": {"groups": ["g"]}, "b": {"groups": ["g"]}}}
     recording = machine.run("existing", tenancy=tenants, mesh={})
-    made = recording.children(recording.component("tenancy", "Tenancy"))
-    of_a = {resource.urn for resource in made if resource.inputs["metadata"].get("namespace") == "a"}
-    of_b = [resource for resource in made if resource.inputs["metadata"].get("namespace") == "b"]
+    children = recording.children(recording.component("tenancy", "Tenancy"))
+    of_a = {resource.urn for resource in children if resource.inputs["metadata"].get("namespace") == "a"}
+    of_b = [resource for resource in children if resource.inputs["metadata"].get("namespace") == "b"]
     assert len(of_a) == len(of_b) > 0
     assert not [resource.urn for resource in of_b if recording.before(resource) & of_a]

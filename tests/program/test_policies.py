@@ -19,19 +19,21 @@ TODAY = dt.date(2026, 11, 25)
 def test_shipped_stacks_have_no_findings(machine: Machine, name: str) -> None:
     stack = shipped(machine, name)
     message = list(evaluate(stack, PolicySettings.strict(), TODAY))
-    assert [(one.rule.id, one.label, one.message) for one in message if isinstance(one, Finding)] == []
-    assert [one.rule.id for one in message if isinstance(one, Undecided)] == []
+    assert [
+        (finding.rule.id, finding.label, finding.message) for finding in message if isinstance(finding, Finding)
+    ] == []
+    assert [finding.rule.id for finding in message if isinstance(finding, Undecided)] == []
     assert stack.tenants
 
 
 def test_objects_of_jobs_are_checked_by_rules(machine: Machine) -> None:
-    made = [one.kind for one in shipped(machine, "local").resources if one.origin]
-    assert {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"} <= set(made)
+    kinds = [resource.kind for resource in shipped(machine, "local").resources if resource.origin]
+    assert {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"} <= set(kinds)
 
 
 @pytest.mark.parametrize("name", STACKS)
 def test_every_kind_that_is_tagged_is_known_to_the_rule_of_tags(machine: Machine, name: str) -> None:
     check = find("aws-resources-tagged").check
     assert check is not None
-    tagged = {one.type for one in shipped(machine, name).resources if "tags" in one.properties}
+    tagged = {resource.type for resource in shipped(machine, name).resources if "tags" in resource.properties}
     assert {kind for kind in tagged if kind.startswith("aws:")} <= set(check.types)

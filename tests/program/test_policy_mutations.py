@@ -37,23 +37,27 @@ def before(machine: Machine, request: pytest.FixtureRequest) -> Stack:
     return shipped(machine, request.getfixturevalue("mutation").stack)
 
 
-def said(stack: Stack, resources: Iterable[Resource]) -> set[str]:
+def violated_rules(stack: Stack, resources: Iterable[Resource]) -> set[str]:
     """Return the rules with something to say of a stack, of these of its resources and of it as a whole."""
     part = dataclasses.replace(stack, resources=tuple(resources))
     result: set[str] = set()
     for rule in rules().values():
-        for one in apply(rule, stack if rule.of_stack else part, STRICT, TODAY):
-            assert isinstance(one, Finding), f"{rule.id} rests on something unknown"
+        for finding in apply(rule, stack if rule.of_stack else part, STRICT, TODAY):
+            assert isinstance(finding, Finding), f"{rule.id} rests on something unknown"
             result.add(rule.id)
     return result
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=[f"{one.rule}-{one.stack}-{one.what}" for one in MUTATIONS])
+@pytest.mark.parametrize(
+    "mutation", MUTATIONS, ids=[f"{resource.rule}-{resource.stack}-{resource.what}" for resource in MUTATIONS]
+)
 def test_a_change_is_caught_by_the_rule_meant_for_it(before: Stack, mutation: Mutation) -> None:
     after = dataclasses.replace(before, resources=tuple(mutation.change(before.resources)))
     # Of what did not change nothing is said: test_shipped_stacks_have_no_findings.
-    known = set(map(id, before.resources))
-    assert said(after, [one for one in after.resources if id(one) not in known]) == {mutation.rule}
+    unchanged = set(map(id, before.resources))
+    assert violated_rules(after, [resource for resource in after.resources if id(resource) not in unchanged]) == {
+        mutation.rule
+    }
 
 
 @pytest.mark.parametrize(("rule", "stack", "path", "value"), SETTINGS, ids=[f"{one[0]}-{one[1]}" for one in SETTINGS])
@@ -65,8 +69,8 @@ def test_a_setting_is_caught_by_the_rule_meant_for_it(rule: str, stack: str, pat
     assert place.get(path[-1]) != value
     place[path[-1]] = value
     changed = stack_of(stack, record(stack, given).recording)
-    assert said(changed, changed.resources) == {rule}
+    assert violated_rules(changed, changed.resources) == {rule}
 
 
 def test_each_rule_is_tried_on_a_stack_that_ships() -> None:
-    assert {one.rule for one in MUTATIONS} == set(rules())
+    assert {mutation.rule for mutation in MUTATIONS} == set(rules())

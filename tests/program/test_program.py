@@ -123,14 +123,14 @@ def test_invalid_setting_ends_program(machine: Machine, over: dict[str, Any], me
 
 def test_what_two_roles_say_together_is_checked_before_anything_is_registered(machine: Machine) -> None:
     group = {"instanceType": "p5.48xlarge", "migLayout": "all-1g.5gb"}
-    told = machine.refusal("local", cluster={"fleet": {"h100": group}}, inference={})
-    assert told.startswith('inferstack:cluster.fleet.h100.migLayout: layout "all-1g.5gb" does not fit')
-    told = machine.refusal("local", inference={"jobs": [JOB, JOB]})
-    assert told.startswith('inferstack:inference.jobs[1].metadata.name: "a" in namespace nlp is also')
+    message = machine.refusal("local", cluster={"fleet": {"h100": group}}, inference={})
+    assert message.startswith('inferstack:cluster.fleet.h100.migLayout: layout "all-1g.5gb" does not fit')
+    message = machine.refusal("local", inference={"jobs": [JOB, JOB]})
+    assert message.startswith('inferstack:inference.jobs[1].metadata.name: "a" in namespace nlp is also')
 
 
 def test_a_role_that_is_no_object(machine: Machine) -> None:
     # Set without --path: `pulumi config set inferstack:gpu mixed`; Pulumi's own error names the key.
     assert "inferstack:gpu" in machine.refusal("existing", pulumi.ConfigTypeError, gpu="mixed")
-    told = machine.refusal("existing", gpu='"mixed"')
-    assert told == 'inferstack:gpu: expected a mapping of settings, got "mixed".'
+    message = machine.refusal("existing", gpu='"mixed"')
+    assert message == 'inferstack:gpu: expected a mapping of settings, got "mixed".'

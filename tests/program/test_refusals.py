@@ -111,5 +111,5 @@ def test_a_wrong_setting_is_refused_in_the_preview(
     config = copy.deepcopy(stack_of(stack))
     set_path(config, path, value)
     role = path.partition(".")[0]
-    told = machine.refusal(stack, preview=True, **{role: config[role]})
-    assert told.startswith(f"inferstack:{message}")
+    refusal = machine.refusal(stack, preview=True, **{role: config[role]})
+    assert refusal.startswith(f"inferstack:{message}")

@@ -228,7 +228,7 @@ def test_one_provider_and_every_object_names_it(recording: Recording, machine: M
 
 
 def test_every_object_asks_for_the_pinned_plugin(recording: Recording) -> None:
-    assert {one.version for one in recording.objects()} == {load_versions()["plugins"]["resource-kubernetes"]}
+    assert {resource.version for resource in recording.objects()} == {load_versions()["plugins"]["resource-kubernetes"]}
 
 
 def test_the_token_of_an_object_says_what_the_manifest_says(recording: Recording) -> None:
@@ -258,8 +258,8 @@ def test_nothing_is_protected_renamed_or_kept_back(recording: Recording) -> None
 
 
 def test_present_addons_are_read_and_others_created(local: Recording, existing: Recording) -> None:
-    assert [one.name for one in local.resources.values() if one.read] == []
-    assert [(one.name, one.read) for one in existing.resources.values() if one.read] == [
+    assert [resource.name for resource in local.resources.values() if resource.read] == []
+    assert [(resource.name, resource.read) for resource in existing.resources.values() if resource.read] == [
         ("clusterpolicies.nvidia.com", "clusterpolicies.nvidia.com")
     ]
 

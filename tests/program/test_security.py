@@ -37,7 +37,7 @@ def full(machine: Machine) -> Recording:
 
 def tenants(recording: Recording) -> list[Registered]:
     """Return the namespaces of tenants."""
-    return [one for one in recording.kind("Namespace") if one.name.startswith("tenant-")]
+    return [namespace for namespace in recording.kind("Namespace") if namespace.name.startswith("tenant-")]
 
 
 def admission(recording: Recording) -> list[tuple[Registered, Registered]]:
@@ -81,8 +81,8 @@ def test_what_comes_from_others_is_not_held_to_rules_and_what_is_ours_is(local: 
     caches = load_role("storage", StorageSettings, None).namespace
     assert charts <= exempt
     assert exempt <= {*charts, caches, "kube-system", "kube-public", "kube-node-lease"}
-    ours = {resource.inputs["metadata"]["name"] for resource in local.kind("Namespace")}
-    assert ours - exempt == {"inferstack-kernel", "inferstack-system", "inferstack-wasm", "nlp"}
+    created = {resource.inputs["metadata"]["name"] for resource in local.kind("Namespace")}
+    assert created - exempt == {"inferstack-kernel", "inferstack-system", "inferstack-wasm", "nlp"}
 
 
 def test_existing_cluster_is_enforced_in_tenant_namespaces_only(existing: Recording) -> None:

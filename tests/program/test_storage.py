@@ -34,8 +34,8 @@ def fluids(recording: Recording) -> list[Registered]:
 
 
 def test_dataset_is_created_once_and_referenced_in_each_tenant(shared: Recording) -> None:
-    made = {resource.name: resource.inputs["metadata"]["namespace"] for resource in fluids(shared)}
-    assert {name: made[name] for name in made if name.startswith(("dataset", "runtime"))} == {
+    namespaces = {resource.name: resource.inputs["metadata"]["namespace"] for resource in fluids(shared)}
+    assert {name: namespaces[name] for name in namespaces if name.startswith(("dataset", "runtime"))} == {
         "dataset-bert": "inferstack-caches",
         "runtime-bert": "inferstack-caches",
         "dataset-nlp-bert": "nlp",
@@ -44,8 +44,8 @@ def test_dataset_is_created_once_and_referenced_in_each_tenant(shared: Recording
         "runtime-gpt": "inferstack-caches",
         "dataset-nlp-gpt": "nlp",
     }
-    assert [name for name in made if name.startswith("load-gpt")] == []
-    assert len(made) == 8
+    assert [name for name in namespaces if name.startswith("load-gpt")] == []
+    assert len(namespaces) == 8
 
 
 def test_dependents_of_dataset_come_after_it(shared: Recording) -> None:

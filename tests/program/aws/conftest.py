@@ -34,9 +34,9 @@ class Graph:
         """Return the resources of a kind such as Vpc."""
         return [resource for resource in self.all() if resource.type.rpartition(":")[2] == kind]
 
-    def one(self, kind: str, name: str) -> Registered:
+    def resource(self, kind: str, name: str) -> Registered:
         """Return the one of this kind and name."""
-        (result,) = [one for one in self.of(kind) if one.name == name]
+        (result,) = [resource for resource in self.of(kind) if resource.name == name]
         return result
 
     def provider(self) -> Registered:

@@ -47,7 +47,7 @@ def metadata_needs_a_session(graph: Graph) -> Iterator[str]:
 
 def volumes_are_encrypted(graph: Graph) -> Iterator[str]:
     """Every disk of every launch template is gp3, encrypted with our key, and goes with its node."""
-    keys = {f"arn:aws:kms:us-test-1:123456789012:key/Key-{one.name}-id" for one in graph.of("Key")}
+    keys = {f"arn:aws:kms:us-test-1:123456789012:key/Key-{key.name}-id" for key in graph.of("Key")}
     for template in graph.of("LaunchTemplate"):
         if not template.inputs.get("blockDeviceMappings"):
             yield f"{template.name}: the image decides about disks"
@@ -66,7 +66,7 @@ def nodes_are_private(graph: Graph) -> Iterator[str]:
         resource.inputs["subnetId"]: resource.inputs["routeTableId"] for resource in graph.of("RouteTableAssociation")
     }
     used = {subnet for group in graph.of("NodeGroup") for subnet in group.inputs["subnetIds"]}
-    used |= set(graph.one("Cluster", "cluster").inputs["vpcConfig"]["subnetIds"])
+    used |= set(graph.resource("Cluster", "cluster").inputs["vpcConfig"]["subnetIds"])
     for subnet in used:
         if subnets[subnet].inputs.get("mapPublicIpOnLaunch"):
             yield f"{subnet}: gives public addresses"
@@ -83,16 +83,16 @@ def nodes_are_private(graph: Graph) -> Iterator[str]:
 
 def subnets_say_what_they_are_for(graph: Graph) -> Iterator[str]:
     """The load balancer controller finds public and private subnets by their tags, and whose they are."""
-    cluster = f"kubernetes.io/cluster/{graph.one('Cluster', 'cluster').inputs['name']}"
+    cluster = f"kubernetes.io/cluster/{graph.resource('Cluster', 'cluster').inputs['name']}"
     for subnet in graph.of("Subnet"):
         tags = subnet.inputs["tags"]
         kinds = {key: tags.get(f"kubernetes.io/role/{key}") for key in ("elb", "internal-elb")}
-        wanted = (
+        expected = (
             {"elb": None, "internal-elb": "1"}
             if subnet.name.startswith("nodes-")
             else {"elb": "1", "internal-elb": None}
         )
-        if kinds != wanted or tags.get(cluster) not in ("shared", "owned"):
+        if kinds != expected or tags.get(cluster) not in ("shared", "owned"):
             yield f"{subnet.name}: {tags}"
 
 
@@ -157,14 +157,14 @@ def efa_talks_to_itself(graph: Graph) -> Iterator[str]:
     group = "SecurityGroup-efa-id"
     for kind in ("SecurityGroupIngressRule", "SecurityGroupEgressRule"):
         rules = [resource.inputs for resource in graph.of(kind) if resource.inputs["securityGroupId"] == group]
-        seen = [(rule.get("referencedSecurityGroupId"), rule["ipProtocol"], rule.get("cidrIpv4")) for rule in rules]
-        if seen != [(group, "-1", None)]:
-            yield f"{kind}: {seen}"
+        sources = [(rule.get("referencedSecurityGroupId"), rule["ipProtocol"], rule.get("cidrIpv4")) for rule in rules]
+        if sources != [(group, "-1", None)]:
+            yield f"{kind}: {sources}"
 
 
 def interfaces_fit_the_machine(graph: Graph) -> Iterator[str]:
     """Card 0 has the ordinary interface as device 0; every card has one EFA-only interface, at the place AWS wants."""
-    groups = {one.inputs["launchTemplate"]["id"]: one for one in graph.of("NodeGroup")}
+    groups = {interface.inputs["launchTemplate"]["id"]: interface for interface in graph.of("NodeGroup")}
     for template in graph.of("LaunchTemplate"):
         interfaces = template.inputs.get("networkInterfaces", [])
         if not interfaces:
@@ -173,13 +173,17 @@ def interfaces_fit_the_machine(graph: Graph) -> Iterator[str]:
         machine = catalogue.instance_type(
             (group.inputs.get("instanceTypes") or [template.inputs.get("instanceType")])[0]
         )
-        places = {(one["networkCardIndex"], one["deviceIndex"]): one["interfaceType"] for one in interfaces}
-        wanted = {(0, 0): "interface", (0, 1): "efa-only"} | {(card, 0): "efa-only" for card in range(1, machine.efa)}
-        if places != wanted or len(places) != len(interfaces):
+        places = {
+            (interface["networkCardIndex"], interface["deviceIndex"]): interface["interfaceType"]
+            for interface in interfaces
+        }
+        expected = {(0, 0): "interface", (0, 1): "efa-only"} | {(card, 0): "efa-only" for card in range(1, machine.efa)}
+        if places != expected or len(places) != len(interfaces):
             yield f"{template.name}: {places}"
-        for one in interfaces:
-            if "SecurityGroup-efa-id" not in one["securityGroups"] or "subnetId" in one:
-                yield f"{template.name}: card {one['networkCardIndex']} is not in the EFA group, or names a subnet"
+        for interface in interfaces:
+            if "SecurityGroup-efa-id" not in interface["securityGroups"] or "subnetId" in interface:
+                card = interface["networkCardIndex"]
+                yield f"{template.name}: card {card} is not in the EFA group, or names a subnet"
         if "vpcSecurityGroupIds" in template.inputs:
             yield f"{template.name}: has security groups beside its interfaces, which EC2 refuses"
 
@@ -187,7 +191,10 @@ def interfaces_fit_the_machine(graph: Graph) -> Iterator[str]:
 def nodes_are_in_the_clusters_group(graph: Graph) -> Iterator[str]:
     """The ordinary interface of every node is in EKS's own group, without which it never becomes a node."""
     for template in graph.of("LaunchTemplate"):
-        first = next((one for one in template.inputs.get("networkInterfaces", []) if one["deviceIndex"] == 0), None)
+        first = next(
+            (interface for interface in template.inputs.get("networkInterfaces", []) if interface["deviceIndex"] == 0),
+            None,
+        )
         groups = first["securityGroups"] if first else template.inputs.get("vpcSecurityGroupIds", [])
         if "sg-of-the-cluster" not in groups:
             yield f"{template.name}: is in {groups}"
@@ -195,7 +202,7 @@ def nodes_are_in_the_clusters_group(graph: Graph) -> Iterator[str]:
 
 def logs_are_kept_and_end(graph: Graph) -> Iterator[str]:
     """The control plane logs who did what, into a group of ours that is encrypted and forgets."""
-    cluster = graph.one("Cluster", "cluster")
+    cluster = graph.resource("Cluster", "cluster")
     if not {"audit", "authenticator"} <= set(cluster.inputs.get("enabledClusterLogTypes", [])):
         yield "nobody writes down who did what"
     groups = [
@@ -254,25 +261,25 @@ def access_is_by_entries(graph: Graph) -> Iterator[str]:
 
 def everything_is_tagged(graph: Graph) -> Iterator[str]:
     """Everything that takes tags says whose it is and who pays; also what instances are made of, and cached images."""
-    wanted = {"inferstack:stack": graph.stack}
+    required = {"inferstack:stack": graph.stack}
     for resource in graph.all():
         kind = resource.type.rpartition(":")[2]
         tags = resource.inputs.get("resourceTags" if kind == "RepositoryCreationTemplate" else "tags", {})
         if kind not in UNTAGGED or kind == "RepositoryCreationTemplate":
-            yield from _missing(resource, tags, wanted)
+            yield from _missing(resource, tags, required)
         if kind == "LaunchTemplate":
             kinds = {spec["resourceType"]: spec["tags"] for spec in resource.inputs.get("tagSpecifications", [])}
-            for made in ("instance", "volume", "network-interface"):
-                yield from _missing(resource, kinds.get(made, {}), wanted)
+            for created in ("instance", "volume", "network-interface"):
+                yield from _missing(resource, kinds.get(created, {}), required)
     # The engine sends a provider's nested inputs as JSON.
     defaults = json.loads(graph.provider().inputs.get("defaultTags", "{}")).get("tags", {})
     if defaults.get("inferstack:stack") != graph.stack:
         yield "the provider has no default tags"
 
 
-def _missing(resource: Registered, tags: dict[str, str], wanted: dict[str, str]) -> Iterator[str]:
+def _missing(resource: Registered, tags: dict[str, str], required: dict[str, str]) -> Iterator[str]:
     needed = {"inferstack:component", "cost-center", "Name"}
-    if not needed <= tags.keys() or any(tags.get(key) != value for key, value in wanted.items()):
+    if not needed <= tags.keys() or any(tags.get(key) != value for key, value in required.items()):
         yield f"{resource.urn}: {tags}"
 
 

@@ -51,13 +51,13 @@ def buckets_want_tls(graph: Graph) -> Iterator[str]:
         name, arn = bucket.inputs["bucket"], f"arn:aws:s3:::{bucket.inputs['bucket']}"
         refusals = [
             statement
-            for one in graph.of("BucketPolicy")
-            if one.inputs["bucket"] == name
-            for statement in json.loads(one.inputs["policy"])["Statement"]
+            for policy in graph.of("BucketPolicy")
+            if policy.inputs["bucket"] == name
+            for statement in json.loads(policy.inputs["policy"])["Statement"]
             if (statement["Effect"], statement["Principal"], listed(statement["Action"])) == ("Deny", "*", ["s3:*"])
             and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         ]
-        if not any({arn, f"{arn}/*"} <= set(listed(one["Resource"])) for one in refusals):
+        if not any({arn, f"{arn}/*"} <= set(listed(policy["Resource"])) for policy in refusals):
             yield f"{name}: answers without TLS"
 
 

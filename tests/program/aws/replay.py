@@ -85,7 +85,7 @@ class Replay:
         self.session = session
         self.real: dict[str, str] = {}
         """Real id or ARN by the recorded one."""
-        self.made: list[tuple[str, Callable[[], object]]] = []
+        self.created: list[tuple[str, Callable[[], object]]] = []
         self._clients: dict[str, Any] = {}
         self.ec2 = self.client("ec2")
 
@@ -102,12 +102,12 @@ class Replay:
             if kind not in NOT_ANSWERED:
                 real, undo = getattr(self, f"make_{kind}")(self.translated(resource.inputs))
                 self.real[f"{kind}-{resource.name}-id"] = real
-                self.made.append((resource.urn, undo))
+                self.created.append((resource.urn, undo))
 
     def undo(self) -> None:
         """Take everything down, the last first."""
-        while self.made:
-            self.made.pop()[1]()
+        while self.created:
+            self.created.pop()[1]()
 
     def translated(self, inputs: Inputs) -> Inputs:
         """Return inputs with real ids in place of recorded ones, inside policies too."""
@@ -235,14 +235,14 @@ class Replay:
     def make_SecurityGroupIngressRule(self, inputs: Inputs) -> Made:  # noqa: N802
         """Let somebody in."""
         rule, tags = self._rule(inputs), self.tags("security-group-rule", inputs)
-        made = self.ec2.authorize_security_group_ingress(**rule, TagSpecifications=tags)["SecurityGroupRules"][0]
-        return made["SecurityGroupRuleId"], lambda: self.ec2.revoke_security_group_ingress(**rule)
+        rules = self.ec2.authorize_security_group_ingress(**rule, TagSpecifications=tags)["SecurityGroupRules"][0]
+        return rules["SecurityGroupRuleId"], lambda: self.ec2.revoke_security_group_ingress(**rule)
 
     def make_SecurityGroupEgressRule(self, inputs: Inputs) -> Made:  # noqa: N802
         """Let somebody out."""
         rule, tags = self._rule(inputs), self.tags("security-group-rule", inputs)
-        made = self.ec2.authorize_security_group_egress(**rule, TagSpecifications=tags)["SecurityGroupRules"][0]
-        return made["SecurityGroupRuleId"], lambda: self.ec2.revoke_security_group_egress(**rule)
+        rules = self.ec2.authorize_security_group_egress(**rule, TagSpecifications=tags)["SecurityGroupRules"][0]
+        return rules["SecurityGroupRuleId"], lambda: self.ec2.revoke_security_group_egress(**rule)
 
     def make_LaunchTemplate(self, inputs: Inputs) -> Made:  # noqa: N802
         """Make a launch template."""
@@ -254,13 +254,13 @@ class Replay:
         content = pascal(data)
         for interface in content.get("NetworkInterfaces", []):
             interface["Groups"] = list(interface["Groups"])
-        made = self.ec2.create_launch_template(
+        template = self.ec2.create_launch_template(
             LaunchTemplateName=name,
             VersionDescription=description,
             LaunchTemplateData=content,
             TagSpecifications=self.tags("launch-template", {"tags": tags}),
         )["LaunchTemplate"]["LaunchTemplateId"]
-        return made, lambda: self.ec2.delete_launch_template(LaunchTemplateId=made)
+        return template, lambda: self.ec2.delete_launch_template(LaunchTemplateId=template)
 
     # EKS and logs
 
@@ -271,7 +271,7 @@ class Replay:
         config = given.pop("vpcConfig")
         types = given.pop("enabledClusterLogTypes")
         encryption = given.pop("encryptionConfig")
-        made = eks.create_cluster(
+        cluster = eks.create_cluster(
             **given,
             resourcesVpcConfig=config,
             encryptionConfig=[encryption],
@@ -279,17 +279,17 @@ class Replay:
         )["cluster"]
         # EKS gives the cluster a group of its own, moto none: one of ours stands for it.
         (efa,) = [real for recorded, real in self.real.items() if recorded == "SecurityGroup-efa-id"]
-        self.real["sg-of-the-cluster"] = made["resourcesVpcConfig"].get("clusterSecurityGroupId") or efa
-        return made["name"], lambda: eks.delete_cluster(name=made["name"])
+        self.real["sg-of-the-cluster"] = cluster["resourcesVpcConfig"].get("clusterSecurityGroupId") or efa
+        return cluster["name"], lambda: eks.delete_cluster(name=cluster["name"])
 
     def make_NodeGroup(self, inputs: Inputs) -> Made:  # noqa: N802
         """Make a node group."""
         eks = self.client("eks")
         given = camel(inputs)
         names = {"nodeGroupName": "nodegroupName", "nodeRoleArn": "nodeRole", "subnetIds": "subnets"}
-        made = eks.create_nodegroup(**{names.get(key, key): value for key, value in given.items()})["nodegroup"]
-        key = {"clusterName": made["clusterName"], "nodegroupName": made["nodegroupName"]}
-        return made["nodegroupName"], lambda: eks.delete_nodegroup(**key)
+        group = eks.create_nodegroup(**{names.get(key, key): value for key, value in given.items()})["nodegroup"]
+        key = {"clusterName": group["clusterName"], "nodegroupName": group["nodegroupName"]}
+        return group["nodegroupName"], lambda: eks.delete_nodegroup(**key)
 
     def make_LogGroup(self, inputs: Inputs) -> Made:  # noqa: N802
         """Make a log group."""
@@ -303,10 +303,10 @@ class Replay:
     def make_Role(self, inputs: Inputs) -> Made:  # noqa: N802
         """Make a role."""
         iam, name = self.client("iam"), inputs["name"]
-        made = iam.create_role(
+        role = iam.create_role(
             RoleName=name, AssumeRolePolicyDocument=inputs["assumeRolePolicy"], Tags=pairs(inputs["tags"])
         )["Role"]
-        self.real[f"arn:aws:iam::123456789012:role/{name}"] = made["Arn"]
+        self.real[f"arn:aws:iam::123456789012:role/{name}"] = role["Arn"]
         return name, lambda: iam.delete_role(RoleName=name)
 
     def make_RolePolicy(self, inputs: Inputs) -> Made:  # noqa: N802
@@ -324,10 +324,10 @@ class Replay:
     def make_OpenIdConnectProvider(self, inputs: Inputs) -> Made:  # noqa: N802
         """Make an OIDC provider."""
         iam = self.client("iam")
-        made = iam.create_open_id_connect_provider(
+        provider = iam.create_open_id_connect_provider(
             Url=inputs["url"], ClientIDList=inputs["clientIdLists"], Tags=pairs(inputs["tags"])
         )["OpenIDConnectProviderArn"]
-        return made, lambda: iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=made)
+        return provider, lambda: iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=provider)
 
     # KMS
 
@@ -335,8 +335,10 @@ class Replay:
         """Make a key that rotates."""
         kms = self.client("kms")
         tags = [{"TagKey": key, "TagValue": value} for key, value in inputs["tags"].items()]
-        made = kms.create_key(Description=inputs["description"], Policy=inputs["policy"], Tags=tags)["KeyMetadata"]
-        key, days = made["KeyId"], int(inputs["deletionWindowInDays"])
+        key_metadata = kms.create_key(Description=inputs["description"], Policy=inputs["policy"], Tags=tags)[
+            "KeyMetadata"
+        ]
+        key, days = key_metadata["KeyId"], int(inputs["deletionWindowInDays"])
         kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=int(inputs["rotationPeriodInDays"]))
         return key, lambda: kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=days)
 
@@ -383,14 +385,14 @@ class Replay:
         s3, bucket = self.client("s3"), inputs["bucket"]
         (rule,) = inputs["rules"]
         default = rule["applyServerSideEncryptionByDefault"]
-        wanted: Any = {
+        encryption: Any = {
             "ApplyServerSideEncryptionByDefault": {
                 "SSEAlgorithm": default["sseAlgorithm"],
                 "KMSMasterKeyID": default["kmsMasterKeyId"],
             },
             "BucketKeyEnabled": rule["bucketKeyEnabled"],
         }
-        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [wanted]})
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [encryption]})
         return bucket, lambda: s3.delete_bucket_encryption(Bucket=bucket)
 
     def make_BucketPolicy(self, inputs: Inputs) -> Made:  # noqa: N802

@@ -80,10 +80,10 @@ def _referring(value: Any, real: dict[str, str]) -> Any:
 
 
 def _block(inputs: dict[str, Any], block: Schema, newer: set[str], at: str) -> dict[str, Any]:
-    known = {**block.get("attributes", {}), **block.get("block_types", {})}
+    attributes = {**block.get("attributes", {}), **block.get("block_types", {})}
     out: dict[str, Any] = {}
     for key, value in inputs.items():
-        name = _name(key, known)
+        name = _name(key, attributes)
         if f"{at}{name}" in newer:
             continue
         nested = block.get("block_types", {}).get(name)
@@ -95,10 +95,17 @@ def _block(inputs: dict[str, Any], block: Schema, newer: set[str], at: str) -> d
     return out
 
 
-def _name(key: str, known: dict[str, Any]) -> str:
+def _name(key: str, attributes: dict[str, Any]) -> str:
     name = snake(key)
     # What none of them is stays as it is: Terraform says what it does not know.
-    return next((one for one in (name, name.removesuffix("s"), re.sub("ies$", "y", name)) if one in known), name)
+    return next(
+        (
+            candidate
+            for candidate in (name, name.removesuffix("s"), re.sub("ies$", "y", name))
+            if candidate in attributes
+        ),
+        name,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ def put(kind: str, name: str, path: str, value: Any) -> Spoil:
 
     def spoil(graph: Graph) -> None:
         *parts, last = path.split(".")
-        at: Any = graph.one(kind, name).inputs
+        at: Any = graph.resource(kind, name).inputs
         for part in parts:
             at = at[int(part)] if part.isdigit() else at[part]
         if isinstance(at, list):
@@ -40,7 +40,7 @@ def take(kind: str, name: str, path: str) -> Spoil:
 
     def spoil(graph: Graph) -> None:
         *parts, last = path.split(".")
-        at: Any = graph.one(kind, name).inputs
+        at: Any = graph.resource(kind, name).inputs
         for part in parts:
             at = at[int(part)] if part.isdigit() else at[part]
         del at[last]
@@ -52,7 +52,7 @@ def untag(kind: str, name: str, tag: str) -> Spoil:
     """Return the loss of a tag."""
 
     def spoil(graph: Graph) -> None:
-        del graph.one(kind, name).inputs["tags"][tag]
+        del graph.resource(kind, name).inputs["tags"][tag]
 
     return spoil
 
@@ -61,7 +61,7 @@ def lose(kind: str, name: str) -> Spoil:
     """Return the loss of a resource."""
 
     def spoil(graph: Graph) -> None:
-        del graph.recording.resources[graph.one(kind, name).urn]
+        del graph.recording.resources[graph.resource(kind, name).urn]
 
     return spoil
 
@@ -70,7 +70,7 @@ def forget(kind: str, name: str, *lost: str) -> Spoil:
     """Return the loss of those dependencies of a resource whose URN has one of ``lost`` in it."""
 
     def spoil(graph: Graph) -> None:
-        resource = graph.one(kind, name)
+        resource = graph.resource(kind, name)
         kept = frozenset(urn for urn in resource.dependencies if not any(part in urn for part in lost))
         assert kept != resource.dependencies
         graph.recording.resources[resource.urn] = dataclasses.replace(resource, dependencies=kept)
@@ -82,7 +82,7 @@ def policy(kind: str, name: str, change: Callable[[list[dict[str, Any]]], None],
     """Return a change of the statements of a policy."""
 
     def spoil(graph: Graph) -> None:
-        inputs = graph.one(kind, name).inputs
+        inputs = graph.resource(kind, name).inputs
         document = json.loads(inputs[key])
         change(document["Statement"])
         inputs[key] = json.dumps(document)
@@ -106,7 +106,7 @@ def provider(key: str, value: str) -> Spoil:
 
 def elsewhere(graph: Graph) -> None:
     """Register a resource with the default provider."""
-    resource = graph.one("Vpc", "vpc")
+    resource = graph.resource("Vpc", "vpc")
     graph.recording.resources[resource.urn] = dataclasses.replace(resource, provider="")
 
 
@@ -119,7 +119,7 @@ def second_account(statements: list[dict[str, Any]]) -> None:
 
 def block_without_market(graph: Graph) -> None:
     """Buy a Capacity Block as if it were on demand."""
-    graph.one("NodeGroup", "h100").inputs["capacityType"] = "CAPACITY_BLOCK"
+    graph.resource("NodeGroup", "h100").inputs["capacityType"] = "CAPACITY_BLOCK"
 
 
 SPOILT: dict[str, dict[str, Spoil]] = {
@@ -307,17 +307,17 @@ def test_change_that_breaks_invariant_is_detected(name: str, how: str, prod: Gra
 
 
 def test_each_invariant_is_proven_by_a_change() -> None:
-    assert set(SPOILT) == {one.__name__ for one in INVARIANTS}
+    assert set(SPOILT) == {invariant.__name__ for invariant in INVARIANTS}
 
 
 def test_spoiling_a_copy_leaves_the_graph(prod: Graph) -> None:
     spoilt = prod.copied()
     put("Key", "models", "enableKeyRotation", False)(spoilt)
-    assert prod.one("Key", "models").inputs["enableKeyRotation"] is True
+    assert prod.resource("Key", "models").inputs["enableKeyRotation"] is True
 
 
 def _names(result: list[Registered]) -> set[str]:
-    return {one.name for one in result}
+    return {resource.name for resource in result}
 
 
 def test_the_groups_of_each_stack(graphs: dict[str, Graph]) -> None:

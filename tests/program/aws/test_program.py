@@ -32,7 +32,7 @@ def test_everything_lies_below_the_component(graph: Graph) -> None:
     component = graph.recording.component("cluster", "AwsCluster")
     assert graph.recording.resources[component.parent].type == "inferstack:cluster:Cluster"
     assert component.inputs == {}
-    assert {one.parent for one in [*graph.all(), graph.provider()]} == {component.urn}
+    assert {resource.parent for resource in [*graph.all(), graph.provider()]} == {component.urn}
 
 
 def test_the_outputs(prod: Graph) -> None:
@@ -72,14 +72,14 @@ def test_a_preview_registers_what_the_update_does(prod: Graph) -> None:
 def test_whoever_reads_no_models_has_no_role() -> None:
     graph = record("dev", changed("dev", models={"readers": []}))
     assert "modelRole" not in graph.outputs()
-    assert [one.name for one in graph.of("PodIdentityAssociation")] == ["balancers", "autoscaler"]
+    assert [association.name for association in graph.of("PodIdentityAssociation")] == ["balancers", "autoscaler"]
 
 
 def test_a_capacity_block() -> None:
     block = {"instanceTypes": ["p5en.48xlarge"], "capacity": "CAPACITY_BLOCK", "reservation": "cr-0123456789abcdef0"}
     graph = record("prod", changed("prod", gpu={"h200": {**block, "zoneNames": ["us-east-2a"], "efa": True}}))
     assert [text for invariant in INVARIANTS for text in invariant(graph)] == []
-    template, group = graph.one("LaunchTemplate", "h200").inputs, graph.one("NodeGroup", "h200").inputs
+    template, group = graph.resource("LaunchTemplate", "h200").inputs, graph.resource("NodeGroup", "h200").inputs
     assert template["instanceType"] == "p5en.48xlarge"
     assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
     assert "instanceTypes" not in group
@@ -108,21 +108,21 @@ def test_a_long_name_of_a_stack_ends_the_program() -> None:
 
 
 def test_a_group_asks_for_its_mig_layout(prod: Graph) -> None:
-    labels = prod.one("NodeGroup", "a100-mig").inputs["labels"]
+    labels = prod.resource("NodeGroup", "a100-mig").inputs["labels"]
     assert labels["nvidia.com/mig.config"] == "all-balanced"
-    assert "nvidia.com/mig.config" not in prod.one("NodeGroup", "h100").inputs["labels"]
+    assert "nvidia.com/mig.config" not in prod.resource("NodeGroup", "h100").inputs["labels"]
 
 
 def test_the_reservation_and_the_placement_group_reach_the_template(prod: Graph) -> None:
-    template = prod.one("LaunchTemplate", "h100").inputs
+    template = prod.resource("LaunchTemplate", "h100").inputs
     target = template["capacityReservationSpecification"]["capacityReservationTarget"]
     assert target == {"capacityReservationId": "cr-0123456789abcdef0"}
     assert template["placement"] == {"groupName": "inferstack-prod-h100"}
-    assert prod.one("NodeGroup", "h100").inputs["updateConfig"]["updateStrategy"] == "MINIMAL"
+    assert prod.resource("NodeGroup", "h100").inputs["updateConfig"]["updateStrategy"] == "MINIMAL"
 
 
 def test_the_cni_gets_its_values(prod: Graph) -> None:
-    values = json.loads(prod.one("Addon", "vpc-cni").inputs["configurationValues"])
+    values = json.loads(prod.resource("Addon", "vpc-cni").inputs["configurationValues"])
     assert values["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
 
 
@@ -146,7 +146,9 @@ def test_the_whole_program_comes_after_the_nodes(machine: Machine, stack: str) -
 
 def test_invalid_setting_ends_program_before_registration(machine: Machine) -> None:
     given = changed("prod", gpu={"h100": {"instanceTypes": ["p5.48xlarge"], "migLayout": "all-1g.5gb"}})
-    told = machine.refusal("prod", cluster=given)
-    assert told.startswith(f'{FULL}.h100.migLayout: layout "all-1g.5gb" does not fit a H100')
-    told = machine.refusal("prod", cluster=changed("prod", region="us-west-2"))
-    assert told.startswith('inferstack:cluster.aws.network.zones[0].name: "us-east-2a" is not in the region us-west-2')
+    message = machine.refusal("prod", cluster=given)
+    assert message.startswith(f'{FULL}.h100.migLayout: layout "all-1g.5gb" does not fit a H100')
+    message = machine.refusal("prod", cluster=changed("prod", region="us-west-2"))
+    assert message.startswith(
+        'inferstack:cluster.aws.network.zones[0].name: "us-east-2a" is not in the region us-west-2'
+    )

@@ -52,9 +52,9 @@ def session(graph: Graph, played: None) -> boto3.Session:
 @pytest.fixture
 def replay(graph: Graph, session: boto3.Session) -> Replay:
     """The graph, made."""
-    made = Replay(session)
-    made.run(graph.all())
-    return made
+    replayed = Replay(session)
+    replayed.run(graph.all())
+    return replayed
 
 
 def test_which_kinds_are_replayed_and_which_not(graphs: dict[str, Graph]) -> None:
@@ -87,7 +87,7 @@ def _shape(service: str, operation: str) -> Shape:
 
 
 def test_the_service_model_sees_a_wrong_parameter(prod: Graph) -> None:
-    wrong = {**prod.one("Addon", "coredns").inputs, "addonVersoin": "v1"}
+    wrong = {**prod.resource("Addon", "coredns").inputs, "addonVersoin": "v1"}
     with pytest.raises(ParamValidationError, match="addonVersoin"):
         validate_parameters(wrong, _shape("eks", "CreateAddon"))
 
@@ -95,7 +95,7 @@ def test_the_service_model_sees_a_wrong_parameter(prod: Graph) -> None:
 def test_stack_is_created_read_and_deleted(graph: Graph, replay: Replay, session: boto3.Session) -> None:
     _check_what_is_there(graph, replay, session)
     region = graph.provider().inputs["region"]
-    kinds = {one.kind for one in leftovers.find(region, graph.stack)}
+    kinds = {leftover.kind for leftover in leftovers.find(region, graph.stack)}
     assert {"ec2 vpc", "ec2 subnet", "ec2 natgateway", "iam role", "kms key", "s3 bucket", "logs log-group"} <= kinds
     assert leftovers.find(region, "another") == []
     replay.undo()

@@ -65,11 +65,11 @@ class Terraform:
     def complaints(self, content: dict[str, Any]) -> list[str]:
         """Return what Terraform has against a configuration."""
         self.write(content)
-        told = json.loads(self.run("validate", "-json", check=False))
+        output = json.loads(self.run("validate", "-json", check=False))
         return [
-            f"{one['summary']}: {one.get('detail', '')} {one.get('range', {}).get('start', '')}"
-            for one in told["diagnostics"]
-            if one["severity"] == "error"
+            f"{diagnostic['summary']}: {diagnostic.get('detail', '')} {diagnostic.get('range', {}).get('start', '')}"
+            for diagnostic in output["diagnostics"]
+            if diagnostic["severity"] == "error"
         ]
 
 
@@ -99,12 +99,12 @@ def test_terraform_takes_the_graph(terraform: Terraform, schemas: Schema, graph:
 def test_it_sees_what_is_wrong(terraform: Terraform, schemas: Schema, prod: Graph) -> None:
     spoilt = prod.copied()
     # None of these refers to another: what a wrong one is referred by is not looked at.
-    spoilt.one("Role", "node").inputs["assumeRolePolicy"] = "everybody"
-    spoilt.one("Vpc", "vpc").inputs["cidrBlock"] = "10.0.0.0/99"
-    spoilt.one("Key", "models").inputs["rotationPeriodInDays"] = 3
-    told = " ".join(terraform.complaints(as_json(spoilt, schemas)))
+    spoilt.resource("Role", "node").inputs["assumeRolePolicy"] = "everybody"
+    spoilt.resource("Vpc", "vpc").inputs["cidrBlock"] = "10.0.0.0/99"
+    spoilt.resource("Key", "models").inputs["rotationPeriodInDays"] = 3
+    message = " ".join(terraform.complaints(as_json(spoilt, schemas)))
     for word in ("assume_role_policy", "10.0.0.0/99", "rotation_period_in_days"):
-        assert word in told
+        assert word in message
 
 
 def test_every_kind_has_a_type(schemas: Schema, graphs: dict[str, Graph]) -> None:

@@ -92,28 +92,28 @@ def _message(kind: Any, value: Any, at: str) -> Any:
         return _any(value, at)
     if not isinstance(value, Mapping):
         raise NotEnvoysError(f"{at}: {kind.__name__} is a mapping, got {value!r}")
-    known = kind._betterproto.meta_by_field_name
-    made = {}
+    fields = kind._betterproto.meta_by_field_name
+    values = {}
     for name, inner in value.items():
-        if name not in known:
+        if name not in fields:
             raise NotEnvoysError(f"{at}.{name}: {kind.__name__} has no such field")
-        meta, field = known[name], kind._betterproto.cls_by_field[name]
+        meta, field = fields[name], kind._betterproto.cls_by_field[name]
         if meta.repeated:
             if not isinstance(inner, list):
                 raise NotEnvoysError(f"{at}.{name}: a list, got {inner!r}")
-            made[name] = [_one(meta, field, one, f"{at}.{name}[{i}]") for i, one in enumerate(inner)]
+            values[name] = [_one(meta, field, item, f"{at}.{name}[{i}]") for i, item in enumerate(inner)]
         else:
-            made[name] = _one(meta, field, inner, f"{at}.{name}")
-    return kind(**made)
+            values[name] = _one(meta, field, inner, f"{at}.{name}")
+    return kind(**values)
 
 
 def _one(meta: Any, field: type, value: Any, at: str) -> Any:
     if meta.proto_type == betterproto2.TYPE_MESSAGE and not meta.unwrap:
         return _message(field, value, at)
     if field is datetime.timedelta:
-        if not isinstance(value, str) or not (found := _DURATION.fullmatch(value)):
+        if not isinstance(value, str) or not (match := _DURATION.fullmatch(value)):
             raise NotEnvoysError(f"{at}: a duration such as 1.5s, got {value!r}")
-        return datetime.timedelta(seconds=float(found[1] + (found[2] or "")))
+        return datetime.timedelta(seconds=float(match[1] + (match[2] or "")))
     if meta.proto_type == betterproto2.TYPE_ENUM:
         if value not in {member.name for member in field}:  # type: ignore[attr-defined]  # an enum
             raise NotEnvoysError(f"{at}: one of {field.__name__}, got {value!r}")
@@ -128,5 +128,5 @@ def _any(value: Any, at: str) -> Any:
     kind = default_message_pool.url_to_type.get(url)
     if kind is None:
         raise NotEnvoysError(f'{at}["@type"]: no type of Envoy, got {url!r}')
-    inside = _message(kind, {key: one for key, one in value.items() if key != "@type"}, at)
+    inside = _message(kind, {key: item for key, item in value.items() if key != "@type"}, at)
     return well_known.Any(type_url=url, value=bytes(inside))

@@ -38,8 +38,8 @@ def test_the_rehearsals_own_kubeconfig(tmp_path: Path) -> None:
         port = server.getsockname()[1]
         path = write(tmp_path / "kubeconfig", "rehearsal", current="rehearsal", port=port)
         # KUBECONFIG leads elsewhere, and is not asked.
-        found = find_access(Place.LOCAL, settings(), tmp_path, {"KUBECONFIG": "elsewhere"})
-    assert found == Access(path, "rehearsal", f"https://127.0.0.1:{port}/rehearsal")
+        access = find_access(Place.LOCAL, settings(), tmp_path, {"KUBECONFIG": "elsewhere"})
+    assert access == Access(path, "rehearsal", f"https://127.0.0.1:{port}/rehearsal")
 
 
 def test_a_rehearsal_that_does_not_answer(tmp_path: Path) -> None:
@@ -63,15 +63,15 @@ def test_the_rehearsal_is_told_no_other_cluster(tmp_path: Path, key: str) -> Non
 
 def test_the_current_context_of_the_file_that_kubeconfig_names(tmp_path: Path) -> None:
     path = write(tmp_path / "config", "a", "b", current="b")
-    found = find_access(Place.EXISTING, settings(), tmp_path, {"KUBECONFIG": str(path)})
-    assert found == Access(path, "b", "https://127.0.0.1:1/b")
+    access = find_access(Place.EXISTING, settings(), tmp_path, {"KUBECONFIG": str(path)})
+    assert access == Access(path, "b", "https://127.0.0.1:1/b")
 
 
 def test_the_stacks_own_file_and_context_go_first(tmp_path: Path) -> None:
     path = write(tmp_path / "config", "a", "b", current="b")
     other = {"KUBECONFIG": str(tmp_path / "other")}
-    found = find_access(Place.EXISTING, settings(kubeconfig=str(path), context="a"), tmp_path, other)
-    assert found == Access(path, "a", "https://127.0.0.1:1/a")
+    access = find_access(Place.EXISTING, settings(kubeconfig=str(path), context="a"), tmp_path, other)
+    assert access == Access(path, "a", "https://127.0.0.1:1/a")
 
 
 def test_kubectls_own_place_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,16 +82,16 @@ def test_kubectls_own_place_where_nothing_is_said(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("given", "current", "said"),
+    ("given", "current", "message"),
     [
         ({"context": "prd"}, "prod", '^inferstack:cluster.context: .* has no context "prd"; did you mean prod?'),
         ({"context": "zz"}, "prod", 'has no context "zz"; it has prod, test.$'),
         ({}, None, "has no current context: set inferstack:cluster.context.$"),
     ],
 )
-def test_a_context_that_is_not_there(tmp_path: Path, given: dict[str, Any], current: str | None, said: str) -> None:
+def test_a_context_that_is_not_there(tmp_path: Path, given: dict[str, Any], current: str | None, message: str) -> None:
     path = write(tmp_path / "config", "test", "prod", current=current)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         find_access(Place.EXISTING, settings(**given), tmp_path, {"KUBECONFIG": str(path)})
 
 
@@ -106,10 +106,10 @@ def test_two_files_leave_open_which_is_meant(tmp_path: Path) -> None:
         find_access(Place.EXISTING, settings(), tmp_path, {"KUBECONFIG": "one:two"})
 
 
-@pytest.mark.parametrize(("text", "said"), [(None, "^No kubeconfig at "), ("a: [", "cannot be read")])
-def test_a_file_that_does_not_do(tmp_path: Path, text: str | None, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [(None, "^No kubeconfig at "), ("a: [", "cannot be read")])
+def test_a_file_that_does_not_do(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "config"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         find_access(Place.EXISTING, settings(kubeconfig=str(path)), tmp_path, {})

@@ -93,8 +93,8 @@ def test_a_rehearsed_addon_on_a_real_cluster(given: dict[str, Any], key: str, pl
 def test_a_release_whole(given: dict[str, Any], repo: str, where: dict[str, Any]) -> None:
     common = {"name": "keda", "namespace": "there", "values": {"a": 1}, "timeout": 1800, "atomic": False}
     pin = Pin(PIN.chart, PIN.version, repo)
-    made = make_release("keda", FACTS, {"a": 1}, settings(**given), pin)
-    assert made == {**common, "skipCrds": True, **where}
+    release = make_release("keda", FACTS, {"a": 1}, settings(**given), pin)
+    assert release == {**common, "skipCrds": True, **where}
 
 
 def test_a_chart_brings_its_crds_and_the_values_of_role_and_stack(mirror: Path) -> None:
@@ -139,14 +139,14 @@ def test_a_marker_tells_whose_an_addon_is(mirror: Path) -> None:
 def test_a_crd_keeps_its_schema_and_loses_what_a_server_wrote() -> None:
     crd = {**make_crd("things.example.com"), "status": {"conditions": []}}
     crd["metadata"] |= {"creationTimestamp": None, "annotations": {"api-approved.kubernetes.io": "x"}}
-    made = owned(crd)
-    assert made.keys() == {"apiVersion", "kind", "metadata", "spec"}
-    assert made["metadata"] == {
+    owned_crd = owned(crd)
+    assert owned_crd.keys() == {"apiVersion", "kind", "metadata", "spec"}
+    assert owned_crd["metadata"] == {
         "name": "things.example.com",
         "annotations": {"api-approved.kubernetes.io": "x"},
         "labels": LABELS,
     }
-    assert made["spec"] == crd["spec"]
+    assert owned_crd["spec"] == crd["spec"]
 
 
 @pytest.mark.parametrize("addon", NAMES)

@@ -58,15 +58,17 @@ def test_names_want_checked_settings() -> None:
         Names.of(aws(), "prod")
 
 
-@pytest.mark.parametrize("name", [one.name for one in catalogue.load().instance_types.values() if one.efa])
+@pytest.mark.parametrize(
+    "name", [interface.name for interface in catalogue.load().instance_types.values() if interface.efa]
+)
 def test_a_machine_gets_all_its_efa_interfaces(name: str) -> None:
     machine = catalogue.instance_type(name)
     interfaces = launch.make_interfaces(machine, node_groups=["node", "efa"], efa_groups=["efa"])
-    places = [(one["network_card_index"], one["device_index"]) for one in interfaces]
+    places = [(interface["network_card_index"], interface["device_index"]) for interface in interfaces]
     assert places[:2] == [(0, 0), (0, 1)]
     assert places[2:] == [(card, 0) for card in range(1, machine.efa)]
-    assert [one["interface_type"] for one in interfaces] == ["interface", *["efa-only"] * machine.efa]
-    assert [one["security_groups"] for one in interfaces] == [["node", "efa"], *[["efa"]] * machine.efa]
+    assert [interface["interface_type"] for interface in interfaces] == ["interface", *["efa-only"] * machine.efa]
+    assert [interface["security_groups"] for interface in interfaces] == [["node", "efa"], *[["efa"]] * machine.efa]
     per_card = [card for card, _ in places]
     assert max(per_card.count(card) for card in per_card) <= machine.interfaces_per_card
 
@@ -75,7 +77,7 @@ def test_the_user_data_is_mime_with_one_node_config() -> None:
     data = launch.make_user_data(local_store=True)
     assert data is not None
     message = email.message_from_bytes(base64.b64decode(data))
-    (part,) = [one for one in message.walk() if not one.is_multipart()]
+    (part,) = [part for part in message.walk() if not part.is_multipart()]
     assert message.get_content_type() == "multipart/mixed"
     assert part.get_content_type() == "application/node.eks.aws"
     config = yaml.safe_load(str(part.get_payload()))
@@ -98,38 +100,39 @@ def test_a_template_names_groups_once() -> None:
 
 def test_a_groups_labels_are_ours_and_the_stacks() -> None:
     nodes = NODES.model_copy(update={"labels": {"team": "nlp"}, "mig_layout": "all-1g.10gb"})
-    made = launch.make_gpu_group(NAMES, "h100", nodes)
-    assert made["labels"] == {
+    group = launch.make_gpu_group(NAMES, "h100", nodes)
+    assert group["labels"] == {
         "inferstack.dev/node-group": "h100",
         "team": "nlp",
         "nvidia.com/mig.config": "all-1g.10gb",
     }
-    assert made["update_config"] == {"max_unavailable": 1}
+    assert group["update_config"] == {"max_unavailable": 1}
 
 
 def statements(document: policies.Document) -> list[dict[str, Any]]:
     """Return a document's statements, after a way through JSON."""
-    found: list[dict[str, Any]] = json.loads(json.dumps(document))["Statement"]
-    return found
+    result: list[dict[str, Any]] = json.loads(json.dumps(document))["Statement"]
+    return result
 
 
 def test_readers_read_one_bucket_with_one_key() -> None:
-    found = statements(policies.make_reader_policy(NAMES, KEY))
-    assert [one["Resource"] for one in found] == [
+    allowed = statements(policies.make_reader_policy(NAMES, KEY))
+    assert [statement["Resource"] for statement in allowed] == [
         "arn:aws:s3:::inferstack-prod-models-123456789012",
         "arn:aws:s3:::inferstack-prod-models-123456789012/*",
         KEY,
     ]
-    actions = {action for one in found for action in one["Action"]}
+    actions = {action for statement in allowed for action in statement["Action"]}
     assert not any(action.startswith(("s3:Put", "s3:Delete", "kms:Encrypt", "kms:Generate")) for action in actions)
 
 
 def test_readers_come_by_both_ways() -> None:
     trust = statements(policies.make_reader_trust(NAMES, "https://oidc.example/id/X", ("nlp/default", "vision/web")))
     pods, token = trust[:2], trust[2]
-    tests = [one["Condition"]["StringEquals"] for one in pods]
+    tests = [condition["Condition"]["StringEquals"] for condition in pods]
     assert [
-        (one["aws:RequestTag/kubernetes-namespace"], one["aws:RequestTag/kubernetes-service-account"]) for one in tests
+        (condition["aws:RequestTag/kubernetes-namespace"], condition["aws:RequestTag/kubernetes-service-account"])
+        for condition in tests
     ] == [("nlp", "default"), ("vision", "web")]
     assert token["Principal"]["Federated"] == "arn:aws:iam::123456789012:oidc-provider/oidc.example/id/X"
     assert token["Condition"]["StringEquals"] == {
@@ -139,28 +142,28 @@ def test_readers_come_by_both_ways() -> None:
 
 
 def test_the_disk_key_is_for_those_who_start_instances() -> None:
-    found = statements(policies.make_disk_key_policy(NAMES))
-    roles = found[1]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+    allowed = statements(policies.make_disk_key_policy(NAMES))
+    roles = allowed[1]["Condition"]["ArnEquals"]["aws:PrincipalArn"]
     assert [role.rpartition("/")[2] for role in roles] == ["AWSServiceRoleForAutoScaling", "AWSServiceRoleForEC2Spot"]
-    assert found[2]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+    assert allowed[2]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
 
 
 def test_the_load_balancer_controller_changes_only_what_it_made() -> None:
     changes = [
-        one
-        for one in statements(policies.make_load_balancer_policy(NAMES))
-        if any(action.startswith("elasticloadbalancing:Delete") for action in one["Action"])
+        statement
+        for statement in statements(policies.make_load_balancer_policy(NAMES))
+        if any(action.startswith("elasticloadbalancing:Delete") for action in statement["Action"])
     ]
     assert changes
-    for one in changes:
-        assert one["Condition"] == {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "inferstack-prod"}}
+    for statement in changes:
+        assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/elbv2.k8s.aws/cluster": "inferstack-prod"}}
 
 
 def test_the_autoscaler_changes_only_our_groups() -> None:
     (change,) = [
-        one
-        for one in statements(policies.make_autoscaler_policy(NAMES))
-        if "autoscaling:SetDesiredCapacity" in one["Action"]
+        statement
+        for statement in statements(policies.make_autoscaler_policy(NAMES))
+        if "autoscaling:SetDesiredCapacity" in statement["Action"]
     ]
     tag = "aws:ResourceTag/k8s.io/cluster-autoscaler/inferstack-prod"
     assert change["Condition"] == {"StringEquals": {tag: "owned"}}

@@ -174,11 +174,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), WRONG, ids=[said.partition(": ")[2][:50] for _, said in WRONG])
-def test_a_wrong_setting_is_refused_with_its_key(settings: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=[message.partition(": ")[2][:50] for _, message in WRONG])
+def test_a_wrong_setting_is_refused_with_its_key(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         check(settings)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_extended_support_is_a_choice() -> None:
@@ -196,19 +196,19 @@ def test_a_version_is_good_to_its_last_day() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "types", "said"),
+    ("layout", "types", "message"),
     [
         ("all-1g.5gb", ["p5.48xlarge"], 'layout "all-1g.5gb" does not fit a H100-80GB-HBM3'),
         ("all-1g.5gb", ["g6e.xlarge"], "g6e.xlarge has no GPU to cut; remove the key."),
         ("all-1g.5bg", ["p4d.24xlarge"], 'there is no layout "all-1g.5bg"; there are all-1g.5gb'),
     ],
 )
-def test_a_layout_fits_the_gpus(layout: str, types: list[str], said: str) -> None:
+def test_a_layout_fits_the_gpus(layout: str, types: list[str], message: str) -> None:
     gpu = load_role("gpu", GpuSettings, None)
     loaded = check(group(instanceTypes=types, migLayout=layout))
     with pytest.raises(UserError) as caught:
         check_fleet(make_layouts(gpu), loaded, gpu.mig.strategy)
-    assert str(caught.value).startswith(f"{KEY}.gpu.h100.migLayout: {said}")
+    assert str(caught.value).startswith(f"{KEY}.gpu.h100.migLayout: {message}")
 
 
 @pytest.mark.parametrize("key", ["kubeconfig", "context", "fleet"])

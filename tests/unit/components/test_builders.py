@@ -19,7 +19,7 @@ from inferstack.apimachinery.objects import Object
 from inferstack.mig import catalogue
 
 
-def wanted(name: str) -> list[Object]:
+def expected_objects(name: str) -> list[Object]:
     """Return the objects of a file in data/."""
     return list(yaml.safe_load_all((Path(__file__).parent / "data" / f"{name}.yaml").read_text()))
 
@@ -41,21 +41,21 @@ def tenant() -> Tenant:
 
 
 def test_the_objects_of_a_tenant_with_its_namespace_first(tenant: Tenant) -> None:
-    assert tenancy.make_tenant("nlp", tenant, {"k8s-app": "kube-dns"}) == wanted("tenant")
+    assert tenancy.make_tenant("nlp", tenant, {"k8s-app": "kube-dns"}) == expected_objects("tenant")
 
 
 def test_what_all_tenants_share() -> None:
-    assert [tenancy.make_cluster_role(), tenancy.make_priority_class("serving", 100000)] == wanted("tenancy")
+    assert [tenancy.make_cluster_role(), tenancy.make_priority_class("serving", 100000)] == expected_objects("tenancy")
 
 
 def test_a_tenant_without_groups_gets_no_rights() -> None:
-    kinds = {made["kind"] for made in tenancy.make_tenant("nlp", Tenant(), {"k8s-app": "kube-dns"})}
+    kinds = {manifest["kind"] for manifest in tenancy.make_tenant("nlp", Tenant(), {"k8s-app": "kube-dns"})}
     assert kinds == {"Namespace", "LimitRange", "ResourceQuota", "NetworkPolicy"}
 
 
 def test_a_quota_names_every_profile_as_its_resource_is_called(tenant: Tenant) -> None:
     hard = tenancy.make_quota("nlp", tenant)["spec"]["hard"]
-    resources = {p.resource for found in catalogue.load().gpus.values() for p in found.profiles.values()}
+    resources = {p.resource for gpu_model in catalogue.load().gpus.values() for p in gpu_model.profiles.values()}
     assert {key for key in hard if "mig-" in key} == {f"requests.{resource}" for resource in resources}
     assert sum(int(value) for key, value in hard.items() if "mig-" in key) == 15
 
@@ -68,13 +68,13 @@ def test_tenants_see_no_secrets() -> None:
 def test_the_objects_of_the_operator() -> None:
     settings = load_role("inference", InferenceSettings, None).operator
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
-    made = [
+    manifests = [
         operator.make_namespace(),
         *operator.make_rights(rules),
         operator.make_budget(),
         operator.make_deployment(settings, "an-image"),
     ]
-    assert made == wanted("operator")
+    assert manifests == expected_objects("operator")
 
 
 def test_a_stacks_own_image_goes_before_the_pinned_one() -> None:
@@ -93,16 +93,16 @@ def test_nodes_are_spread_over_the_zones_in_turn() -> None:
     }
     fleet = {"cut": cut, "system": {"instanceType": "m6i.2xlarge"}}
     settings = load_role("cluster", ClusterSettings, {"zones": ["a", "b"], "fleet": fleet})
-    assert make_nodes(settings) == wanted("nodes")
+    assert make_nodes(settings) == expected_objects("nodes")
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.load().instance_types))
 def test_the_hardware_of_each_known_machine(name: str) -> None:
-    made = json.loads(json.dumps(make_hardware(NodeGroup.model_validate({"instanceType": name}))))
-    assert made["instanceType"] == name
-    assert isinstance(made["cpu"], str)
-    assert (made["gpu"] is None) == (made["gpus"] == 0)
-    assert made["nics"] == []
+    hardware = json.loads(json.dumps(make_hardware(NodeGroup.model_validate({"instanceType": name}))))
+    assert hardware["instanceType"] == name
+    assert isinstance(hardware["cpu"], str)
+    assert (hardware["gpu"] is None) == (hardware["gpus"] == 0)
+    assert hardware["nics"] == []
 
 
 def test_no_nodes_without_a_fleet() -> None:

@@ -31,7 +31,7 @@ mesh: {known: 1}
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"nam": 1}, "v.nam: the chart has no such value; did you mean name?"),
         ({"nested": {"insid": 1}}, "v.nested.insid: the chart has no such value; did you mean inside?"),
@@ -45,8 +45,8 @@ mesh: {known: 1}
         ({"mesh": {"other": 1}}, "v.mesh.other: the chart has no such value; it has known."),
     ],
 )
-def test_what_a_chart_cannot_mean(values: dict[str, Any], said: str) -> None:
-    assert explain(check(values, DEFAULTS), "v") == said
+def test_what_a_chart_cannot_mean(values: dict[str, Any], message: str) -> None:
+    assert explain(check(values, DEFAULTS), "v") == message
 
 
 @pytest.mark.parametrize(

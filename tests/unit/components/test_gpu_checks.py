@@ -30,12 +30,12 @@ def shared(resource: str = "nvidia.com/gpu", replicas: object = 4, **more: Any) 
 
 
 def checked(
-    given: dict[str, Any] | None = None, *groups: GpuGroup, kubernetes: str | None = "1.34", ours: bool = True
+    given: dict[str, Any] | None = None, *groups: GpuGroup, kubernetes: str | None = "1.34", is_ours: bool = True
 ) -> None:
     """Load and check settings as a stack's are."""
     settings = load_role("gpu", GpuSettings, given)
     key = "inferstack:cluster.aws.kubernetesVersion"
-    check_gpu(settings, groups, kubernetes=kubernetes, kubernetes_key=key, operator_is_ours=ours)
+    check_gpu(settings, groups, kubernetes=kubernetes, kubernetes_key=key, operator_is_ours=is_ours)
 
 
 def refusal(given: dict[str, Any], *groups: GpuGroup, kubernetes: str | None = "1.34") -> str:
@@ -46,7 +46,7 @@ def refusal(given: dict[str, Any], *groups: GpuGroup, kubernetes: str | None = "
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"allocation": "dra"}, "allocation: dra cannot be offered: with it the GPU operator runs neither a MIG"),
         ({"allocation": "plugin"}, "allocation: input should be 'devicePlugin' or 'dra'"),
@@ -66,12 +66,12 @@ def refusal(given: dict[str, Any], *groups: GpuGroup, kubernetes: str | None = "
         ({"preflight": {"containerRuntime": "2.1.4"}}, "preflight.containerRuntime: string should match pattern"),
     ],
 )
-def test_a_value_that_cannot_be(given: dict[str, Any], said: str) -> None:
-    assert refusal(given).startswith(f"inferstack:gpu.{said}")
+def test_a_value_that_cannot_be(given: dict[str, Any], message: str) -> None:
+    assert refusal(given).startswith(f"inferstack:gpu.{message}")
 
 
 @pytest.mark.parametrize(
-    ("given", "groups", "said"),
+    ("given", "groups", "message"),
     [
         (
             {"driver": {"version": "580"}},
@@ -139,12 +139,12 @@ def test_a_value_that_cannot_be(given: dict[str, Any], said: str) -> None:
         ),
     ],
 )
-def test_values_that_do_not_go_together(given: dict[str, Any], groups: tuple[GpuGroup, ...], said: str) -> None:
-    assert refusal(given, *groups).startswith(f"inferstack:{said}")
+def test_values_that_do_not_go_together(given: dict[str, Any], groups: tuple[GpuGroup, ...], message: str) -> None:
+    assert refusal(given, *groups).startswith(f"inferstack:{message}")
 
 
 @pytest.mark.parametrize(
-    ("given", "groups", "kubernetes", "said"),
+    ("given", "groups", "kubernetes", "message"),
     [
         (
             {"driver": {"version": "535.309.01"}},
@@ -205,9 +205,9 @@ def test_values_that_do_not_go_together(given: dict[str, Any], groups: tuple[Gpu
     ],
 )
 def test_versions_that_do_not_fit(
-    given: dict[str, Any], groups: tuple[GpuGroup, ...], kubernetes: str, said: str
+    given: dict[str, Any], groups: tuple[GpuGroup, ...], kubernetes: str, message: str
 ) -> None:
-    assert refusal(given, *groups, kubernetes=kubernetes).startswith(f"inferstack:{said}")
+    assert refusal(given, *groups, kubernetes=kubernetes).startswith(f"inferstack:{message}")
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
@@ -267,8 +267,8 @@ def test_where_the_image_brings_driver_and_toolkit_the_operator_installs_none() 
 
 @pytest.mark.parametrize("part", ["driver", "toolkit"])
 def test_a_part_that_the_image_brings_is_not_installed_a_second_time(part: str) -> None:
-    said, of = refusal({part: {"enabled": True}}, EKS), "inferstack:cluster.aws.gpu.l40s (AL2023_x86_64_NVIDIA)"
-    assert said.startswith(f"inferstack:gpu.{part}.enabled: the image of {of} brings the {part}")
+    message, of = refusal({part: {"enabled": True}}, EKS), "inferstack:cluster.aws.gpu.l40s (AL2023_x86_64_NVIDIA)"
+    assert message.startswith(f"inferstack:gpu.{part}.enabled: the image of {of} brings the {part}")
 
 
 def test_elsewhere_the_operator_installs_both_unless_told() -> None:
@@ -279,7 +279,7 @@ def test_elsewhere_the_operator_installs_both_unless_told() -> None:
 
 
 def test_an_operator_that_is_there_installs_nothing_of_ours() -> None:
-    checked({}, H200, kubernetes="1.30", ours=False)
+    checked({}, H200, kubernetes="1.30", is_ours=False)
 
 
 def test_the_groups_of_a_fleet_and_of_node_groups_are_found() -> None:

@@ -62,8 +62,8 @@ def settings(given: Object | None = None) -> GpuSettings:
 
 def values(given: Object, *, monitored: bool = True) -> Object:
     """Return all values of the chart, those that the add-on framework adds included."""
-    made = builders.make_charts(settings(given), monitored=monitored)["gpu-operator"]
-    return chart_values("gpu-operator", made, load_role("addon", AddonSettings, None))
+    charts = builders.make_charts(settings(given), monitored=monitored)["gpu-operator"]
+    return chart_values("gpu-operator", charts, load_role("addon", AddonSettings, None))
 
 
 def policy(given: Object, *, monitored: bool = True) -> Object:
@@ -80,23 +80,29 @@ def chart() -> Path:
     return path
 
 
-def unlike(ours: Any, theirs: Any, path: str = "spec") -> list[str]:
+def unlike(rehearsed: Any, rendered: Any, path: str = "spec") -> list[str]:
     """Return where ``theirs`` lacks what ``ours`` says; what it says beyond that is its own defaults."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        missing = [f"{path}.{key} is missing" for key in ours if key not in theirs and ours[key] != {}]
+    if isinstance(rehearsed, Mapping) and isinstance(rendered, Mapping):
+        missing = [f"{path}.{key} is missing" for key in rehearsed if key not in rendered and rehearsed[key] != {}]
         return missing + [
-            line for key in ours if key in theirs for line in unlike(ours[key], theirs[key], f"{path}.{key}")
+            line
+            for key in rehearsed
+            if key in rendered
+            for line in unlike(rehearsed[key], rendered[key], f"{path}.{key}")
         ]
-    return [] if ours == theirs else [f"{path} is {theirs!r} and not {ours!r}"]
+    return [] if rehearsed == rendered else [f"{path} is {rendered!r} and not {rehearsed!r}"]
 
 
 @pytest.mark.reference
 def test_the_rehearsed_kind_is_a_part_of_the_real_one() -> None:
     real = reference.crds("gpu-operator")["clusterpolicies.nvidia.com"]
-    (ours,) = rehearsed_crds("gpu-operator", load()["gpu-operator"])
-    mine, theirs = ours["spec"]["versions"][0], real["spec"]["versions"][0]
-    assert mine["name"] == theirs["name"]
-    assert list(differences(mine["schema"]["openAPIV3Schema"], theirs["schema"]["openAPIV3Schema"], "")) == []
+    (rehearsed,) = rehearsed_crds("gpu-operator", load()["gpu-operator"])
+    rehearsed_version, real_version = rehearsed["spec"]["versions"][0], real["spec"]["versions"][0]
+    assert rehearsed_version["name"] == real_version["name"]
+    assert (
+        list(differences(rehearsed_version["schema"]["openAPIV3Schema"], real_version["schema"]["openAPIV3Schema"], ""))
+        == []
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -117,17 +123,17 @@ def test_chart_accepts_every_value(case: str, chart_defaults: ChartDefaults) -> 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("monitored", [True, False])
 def test_the_real_chart_makes_the_policy_that_the_rehearsal_has(case: str, monitored: bool) -> None:
-    made = render(chart(), "gpu-operator", builders.NAMESPACE, values(CASES[case], monitored=monitored))
-    (theirs,) = [obj for obj in made if obj["kind"] == "ClusterPolicy"]
-    assert theirs["metadata"]["name"] == builders.POLICY
-    assert unlike(policy(CASES[case], monitored=monitored)["spec"], theirs["spec"]) == []
+    rendered = render(chart(), "gpu-operator", builders.NAMESPACE, values(CASES[case], monitored=monitored))
+    (cluster_policy,) = [obj for obj in rendered if obj["kind"] == "ClusterPolicy"]
+    assert cluster_policy["metadata"]["name"] == builders.POLICY
+    assert unlike(policy(CASES[case], monitored=monitored)["spec"], cluster_policy["spec"]) == []
 
 
 def test_the_chart_makes_no_config_map_of_those_that_are_ours() -> None:
-    made = render(chart(), "gpu-operator", builders.NAMESPACE, values(FULL))
-    ours = {obj["metadata"]["name"] for obj in builders.make_config_maps(settings(FULL)).values()}
-    assert ours
-    assert not ours & {obj["metadata"]["name"] for obj in made if obj["kind"] == "ConfigMap"}
+    rendered = render(chart(), "gpu-operator", builders.NAMESPACE, values(FULL))
+    config_maps = {obj["metadata"]["name"] for obj in builders.make_config_maps(settings(FULL)).values()}
+    assert config_maps
+    assert not config_maps & {obj["metadata"]["name"] for obj in rendered if obj["kind"] == "ConfigMap"}
 
 
 def test_a_difference_between_policy_and_chart_is_noticed() -> None:
@@ -143,7 +149,9 @@ def test_no_object_of_a_policy_is_empty(case: str) -> None:
     def empty(value: Any, path: str) -> list[str]:
         if not isinstance(value, dict):
             return []
-        return [path] if not value else [one for key in value for one in empty(value[key], f"{path}.{key}")]
+        return (
+            [path] if not value else [empty_path for key in value for empty_path in empty(value[key], f"{path}.{key}")]
+        )
 
     assert empty(policy(CASES[case])["spec"], "spec") == []
 
@@ -154,8 +162,8 @@ def test_switched_off_and_installed_by_others_says_nothing_of_drivers() -> None:
 
 
 def test_environment_values_are_strings() -> None:
-    made = values(FULL)
-    env = [*made["migManager"]["env"], *made["dcgmExporter"]["env"], *made["validator"]["plugin"]["env"]]
+    chart = values(FULL)
+    env = [*chart["migManager"]["env"], *chart["dcgmExporter"]["env"], *chart["validator"]["plugin"]["env"]]
     assert env == [
         {"name": "WITH_REBOOT", "value": "true"},
         {"name": "DCGM_EXPORTER_INTERVAL", "value": "5000"},
@@ -178,14 +186,14 @@ def test_nothing_is_scraped_without_kinds_or_without_an_exporter(given: Object, 
 
 
 def test_config_maps_are_named_as_policy_and_values_name_them() -> None:
-    made = builders.make_config_maps(settings(FULL))
+    config_maps = builders.make_config_maps(settings(FULL))
     spec = policy(FULL)["spec"]
-    assert {key: obj["metadata"]["name"] for key, obj in made.items()} == {
+    assert {key: obj["metadata"]["name"] for key, obj in config_maps.items()} == {
         "time-slicing": spec["devicePlugin"]["config"]["name"],
         "dcgm-counters": spec["dcgmExporter"]["config"]["name"],
         "mig-host-services": spec["migManager"]["gpuClientsConfig"]["name"],
     }
-    assert yaml.safe_load(made["mig-host-services"]["data"]["clients.yaml"]) == {
+    assert yaml.safe_load(config_maps["mig-host-services"]["data"]["clients.yaml"]) == {
         "version": "v1",
         "systemd-services": ["nvsm.service"],
     }

@@ -26,14 +26,14 @@ FILE = Path(compatibility.__file__).with_suffix(".yaml")
 def asked(**over: Any) -> Asked:
     """Return what the defaults ask for, on one H200 node."""
     settings = load_role("gpu", GpuSettings, None)
-    made = make_asked(settings, [], kubernetes="1.34", kubernetes_key="k", operator_is_ours=True)
-    return replace(made, **{"gpus": {"fleet.h200": "H200"}, "runtime": "containerd://2.1.4", **over})
+    request = make_asked(settings, [], kubernetes="1.34", kubernetes_key="k", operator_is_ours=True)
+    return replace(request, **{"gpus": {"fleet.h200": "H200"}, "runtime": "containerd://2.1.4", **over})
 
 
-def found(part: str, **over: Any) -> Finding:
+def finding_of(part: str, **over: Any) -> Finding:
     """Return the one check about ``part``."""
-    (one,) = [finding for finding in examine(asked(**over), TABLE) if part in finding.part or part in finding.asked]
-    return one
+    (result,) = [finding for finding in examine(asked(**over), TABLE) if part in finding.part or part in finding.asked]
+    return result
 
 
 def test_the_defaults_fit_all_that_is_pinned() -> None:
@@ -46,8 +46,8 @@ def test_the_table_knows_what_this_release_pins_and_describes() -> None:
     assert pins()["gpu-operator"].version in TABLE.operators
     used = {runtime.image for runtime in runtimes.load().runtimes.values()}
     assert {row.reference for row in TABLE.images.values()} == used
-    boards = {machine.gpu for machine in aws_catalogue.load().instance_types.values() if machine.gpu}
-    assert {*catalogue.load().gpus, *boards} <= TABLE.gpus.keys()
+    gpu_models = {machine.gpu for machine in aws_catalogue.load().instance_types.values() if machine.gpu}
+    assert {*catalogue.load().gpus, *gpu_models} <= TABLE.gpus.keys()
 
 
 def test_the_default_driver_is_one_that_the_operator_was_tested_with() -> None:
@@ -111,13 +111,15 @@ def test_versions_are_compared_by_their_numbers(version: str, least: str, fits: 
     ],
 )
 def test_a_request_is_held_against_the_table(part: str, over: dict[str, Any], state: State) -> None:
-    assert found(part, **over).state is state
+    assert finding_of(part, **over).state is state
 
 
 def test_proprietary_modules_are_refused_where_the_gpu_does_not_know_them() -> None:
     mixed = {"fleet.a": "A100-SXM4-40GB", "fleet.b": "B200"}
-    wrong = [one for one in examine(asked(gpus=mixed, proprietary=True), TABLE) if one.state is State.WRONG]
-    assert [(one.key, one.part) for one in wrong] == [("inferstack:gpu.driver.kernelModuleType", "the B200 of fleet.b")]
+    wrong = [finding for finding in examine(asked(gpus=mixed, proprietary=True), TABLE) if finding.state is State.WRONG]
+    assert [(finding.key, finding.part) for finding in wrong] == [
+        ("inferstack:gpu.driver.kernelModuleType", "the B200 of fleet.b")
+    ]
 
 
 def test_what_nobody_has_said_stops_nothing() -> None:
@@ -128,7 +130,7 @@ def test_what_nobody_has_said_stops_nothing() -> None:
 
 
 def test_a_refusal_says_the_key_what_fits_and_who_says_so() -> None:
-    wrong = found("the H200", driver="535.309.01")
+    wrong = finding_of("the H200", driver="535.309.01")
     assert wrong.sentence == (
         "inferstack:gpu.driver.version: driver 535.309.01 does not fit the H200 of fleet.h200, which takes 550.90.07 "
         f"or later ({TABLE.sources['mig-guide']})."
@@ -136,7 +138,7 @@ def test_a_refusal_says_the_key_what_fits_and_who_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (("gpus", "H200", "source"), "not under sources: hearsay"),
         (("gpus", "H200", "driver"), "should match pattern"),
@@ -144,9 +146,9 @@ def test_a_refusal_says_the_key_what_fits_and_who_says_so() -> None:
         (("branches", "580", "oldest"), "Extra inputs are not permitted"),
     ],
 )
-def test_a_row_that_is_wrong_is_noticed(change: tuple[str, str, str], said: str) -> None:
+def test_a_row_that_is_wrong_is_noticed(change: tuple[str, str, str], message: str) -> None:
     content = yaml.safe_load(FILE.read_text())
     part, row, field = change
     content[part][row][field] = "hearsay"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         compatibility.parse(yaml.safe_dump(content))

@@ -29,11 +29,11 @@ def settings(*jobs: Object, **given: Any) -> InferenceSettings:
 def test_a_job_whole() -> None:
     given = job(labels={"team": "nlp"}, annotations={"a": "b"})
     waits = {"pulumi.com/waitFor": "condition=Ready", "pulumi.com/timeoutSeconds": "30"}
-    (made,) = make_jobs(settings(given, waitSeconds=30), ["nlp"])
-    annotations = made["metadata"].pop("annotations")
+    (manifest,) = make_jobs(settings(given, waitSeconds=30), ["nlp"])
+    annotations = manifest["metadata"].pop("annotations")
     # Other roles may add annotations of their own; these are the ones that make an update wait.
     assert annotations.items() >= {"a": "b", **waits}.items()
-    assert made == {
+    assert manifest == {
         "apiVersion": "deepseek.ai/v1",
         "kind": "InferenceJob",
         "metadata": {"name": "bert", "namespace": "nlp", "labels": {"team": "nlp"}},
@@ -42,8 +42,8 @@ def test_a_job_whole() -> None:
 
 
 def test_without_waiting_nothing_is_awaited() -> None:
-    (made,) = make_jobs(settings(job(), waitForReady=False), ["nlp"])
-    annotations = made["metadata"]["annotations"]
+    (manifest,) = make_jobs(settings(job(), waitForReady=False), ["nlp"])
+    annotations = manifest["metadata"]["annotations"]
     assert annotations["pulumi.com/skipAwait"] == "true"
     assert "pulumi.com/waitFor" not in annotations
 
@@ -57,12 +57,12 @@ def test_without_waiting_nothing_is_awaited() -> None:
     ],
 )
 def test_the_namespace_of_a_job(given: Object, job_namespace: str | None, tenants: list[str], namespace: str) -> None:
-    (made,) = make_jobs(settings(job(**given), jobNamespace=job_namespace), tenants)
-    assert made["metadata"]["namespace"] == namespace
+    (manifest,) = make_jobs(settings(job(**given), jobNamespace=job_namespace), tenants)
+    assert manifest["metadata"]["namespace"] == namespace
 
 
 @pytest.mark.parametrize(
-    ("jobs", "given", "tenants", "said"),
+    ("jobs", "given", "tenants", "message"),
     [
         ([job()], {}, [], "jobs[0].metadata.namespace: is required, for there are 0 tenants"),
         ([job()], {}, ["a", "b"], "jobs[0].metadata.namespace: is required, for there are 2 tenants"),
@@ -81,13 +81,13 @@ def test_the_namespace_of_a_job(given: Object, job_namespace: str | None, tenant
     ],
 )
 def test_what_cannot_be_is_refused_with_its_path(
-    jobs: list[Object], given: Object, tenants: list[str], said: str
+    jobs: list[Object], given: Object, tenants: list[str], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         make_jobs(settings(*jobs, **given), tenants)
-    assert str(caught.value).startswith(f"inferstack:inference.{said}")
+    assert str(caught.value).startswith(f"inferstack:inference.{message}")
 
 
 def test_the_same_name_in_two_namespaces_is_two_jobs() -> None:
-    made = make_jobs(settings(job(namespace="a"), job(namespace="b")), ["a", "b"])
-    assert [one["metadata"]["namespace"] for one in made] == ["a", "b"]
+    manifests = make_jobs(settings(job(namespace="a"), job(namespace="b")), ["a", "b"])
+    assert [manifest["metadata"]["namespace"] for manifest in manifests] == ["a", "b"]

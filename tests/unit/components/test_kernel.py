@@ -27,8 +27,8 @@ def settings(given: Mapping[str, Any] | None = None) -> KernelSettings:
 
 def objects(given: Mapping[str, Any] | None = None) -> dict[str, Object]:
     """Return what the role makes, by kind and name."""
-    made = builders.make_objects(settings(given), program("kernel"), "python:x")
-    return {f"{one['kind']}/{one['metadata']['name']}": one for one in made}
+    manifests = builders.make_objects(settings(given), program("kernel"), "python:x")
+    return {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
 
 
 def test_every_row_says_who_says_so_and_what_it_costs() -> None:
@@ -104,10 +104,10 @@ def test_by_default_nothing_is_changed() -> None:
 
 
 def test_the_namespace_is_privileged_and_nothing_else_lives_there() -> None:
-    made = objects()
-    labels = made.pop("Namespace/inferstack-kernel")["metadata"]["labels"]
+    manifests = objects()
+    labels = manifests.pop("Namespace/inferstack-kernel")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "privileged"
-    assert {one["metadata"]["namespace"] for one in made.values()} == {"inferstack-kernel"}
+    assert {manifest["metadata"]["namespace"] for manifest in manifests.values()} == {"inferstack-kernel"}
 
 
 def test_the_agents_pod_has_the_rights_that_it_needs_and_no_more() -> None:
@@ -125,12 +125,12 @@ def test_the_agents_pod_has_the_rights_that_it_needs_and_no_more() -> None:
 
 
 def test_the_pod_finds_the_program_and_its_configuration() -> None:
-    made = objects({"mode": "apply"})
-    pod = made["DaemonSet/inferstack-kernel"]["spec"]["template"]["spec"]
+    manifests = objects({"mode": "apply"})
+    pod = manifests["DaemonSet/inferstack-kernel"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     maps = {volume["name"]: volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
-    assert set(made[f"ConfigMap/{maps['agent']}"]["data"]) == {
+    assert set(manifests[f"ConfigMap/{maps['agent']}"]["data"]) == {
         "__init__.py",
         "__main__.py",
         "keeper.py",
@@ -139,7 +139,7 @@ def test_the_pod_finds_the_program_and_its_configuration() -> None:
     }
     assert mounts["agent"] == f"{container['env'][0]['value']}/agent"
     assert container["args"][:2] == ["--config", f"{mounts['config']}/config.json"]
-    config = json.loads(made[f"ConfigMap/{maps['config']}"]["data"]["config.json"])
+    config = json.loads(manifests[f"ConfigMap/{maps['config']}"]["data"]["config.json"])
     assert config["mode"] == "apply"
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
 

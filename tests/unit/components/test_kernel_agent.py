@@ -298,7 +298,7 @@ def test_a_look_changes_nothing_whatever_the_mode(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ({"kind": "sysctl", "path": "etc/passwd"}, "etc/passwd is no file of kind sysctl"),
         ({"kind": "sysctl", "path": "proc/sys/../../etc/passwd"}, "is no file of kind sysctl"),
@@ -307,7 +307,9 @@ def test_a_look_changes_nothing_whatever_the_mode(node: Node) -> None:
         ({"kind": "shell", "path": "bin/sh"}, "unknown kind 'shell'"),
     ],
 )
-def test_a_configuration_that_leads_elsewhere_is_refused_whole(node: Node, setting: dict[str, str], said: str) -> None:
+def test_a_configuration_that_leads_elsewhere_is_refused_whole(
+    node: Node, setting: dict[str, str], message: str
+) -> None:
     bad = {"key": "odd", "value": "1", "unit": "x", **setting}
     node.tell("apply")
     config = json.loads(node.config.read_text())
@@ -315,7 +317,7 @@ def test_a_configuration_that_leads_elsewhere_is_refused_whole(node: Node, setti
     before = node.all()
     done = node.run()
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert node.all() == before
 
 
@@ -339,12 +341,12 @@ def test_at_its_end_the_agent_puts_back_what_it_has_set(node: Node, tmp_path: Pa
             _wait(ready.exists)
             assert (node.get(BUSY) == "50") == (mode == "apply")
             agent.send_signal(signal.SIGTERM)
-            said, _ = agent.communicate(timeout=20)
+            output, _ = agent.communicate(timeout=20)
         finally:
             agent.kill()
     assert agent.returncode == 0
     assert {path: node.get(path) for path in before} == before
-    assert ("restored  net.core.busy_poll: 0" in said) == (mode == "apply")
+    assert ("restored  net.core.busy_poll: 0" in output) == (mode == "apply")
     assert not list(node.state.glob("*")) if node.state.exists() else mode == "dryRun"
 
 

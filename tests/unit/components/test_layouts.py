@@ -30,13 +30,13 @@ def fleet(**group: Any) -> ClusterSettings:
 def test_own_layouts_stand_beside_the_usual_ones_and_may_replace_them() -> None:
     own = [{**CUT, "mig-devices": {"3g.20gb": 2}}]
     usual = layouts()["mig-configs"]
-    made = layouts(**{"all-balanced": own, "halves": own})["mig-configs"]
-    assert made == {**usual, "all-balanced": own, "halves": own}
+    configs = layouts(**{"all-balanced": own, "halves": own})["mig-configs"]
+    assert configs == {**usual, "all-balanced": own, "halves": own}
     assert usual["all-balanced"] != own
 
 
 @pytest.mark.parametrize(
-    ("rules", "said"),
+    ("rules", "message"),
     [
         ([], ": needs a list of at least one entry"),
         ([{"devices": "all"}], "[0].mig-enabled: missing"),
@@ -54,32 +54,34 @@ def test_own_layouts_stand_beside_the_usual_ones_and_may_replace_them() -> None:
         ),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused_with_its_path(rules: list[Rule], said: str) -> None:
+def test_a_layout_that_cannot_be_is_refused_with_its_path(rules: list[Rule], message: str) -> None:
     with pytest.raises(UserError) as caught:
         layouts(own=rules)
-    assert str(caught.value).startswith(f"inferstack:gpu.mig.layouts.own{said}")
+    assert str(caught.value).startswith(f"inferstack:gpu.mig.layouts.own{message}")
 
 
 MACHINES = ("p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge")
-BOARDS = [board for name in MACHINES if (board := catalogue.instance_type(name).gpu)]
+GPU_MODELS = [gpu_model for name in MACHINES if (gpu_model := catalogue.instance_type(name).gpu)]
 
 
 # all-enabled is left out: MIG on and no instance, a node without a GPU.
-@pytest.mark.parametrize("name", sorted(layout.make_mig_parted_config(BOARDS)["mig-configs"].keys() - {"all-enabled"}))
+@pytest.mark.parametrize(
+    "name", sorted(layout.make_mig_parted_config(GPU_MODELS)["mig-configs"].keys() - {"all-enabled"})
+)
 def test_each_usual_layout_fits_some_machine_and_is_refused_at_its_key_on_others(name: str) -> None:
-    said = []
-    made = layouts()
+    refusals = []
+    config = layouts()
     for machine in MACHINES:
         try:
-            check_fleet(made, fleet(instanceType=machine, migLayout=name), Strategy.MIXED)
+            check_fleet(config, fleet(instanceType=machine, migLayout=name), Strategy.MIXED)
         except UserError as error:
-            said.append(str(error))
-    assert all(line.startswith("inferstack:cluster.fleet.g.migLayout: ") for line in said)
-    assert len(said) < 4, said
+            refusals.append(str(error))
+    assert all(line.startswith("inferstack:cluster.fleet.g.migLayout: ") for line in refusals)
+    assert len(refusals) < 4, refusals
 
 
 @pytest.mark.parametrize(
-    ("group", "strategy", "said"),
+    ("group", "strategy", "message"),
     [
         ({"migLayout": "all-1g.5g"}, Strategy.MIXED, 'there is no layout "all-1g.5g"; there are all-1g.5gb, '),
         ({"migLayout": "halves"}, Strategy.MIXED, 'there is no layout "halves"; there are all-1g.10gb, '),
@@ -101,10 +103,10 @@ def test_each_usual_layout_fits_some_machine_and_is_refused_at_its_key_on_others
         ),
     ],
 )
-def test_a_group_that_cannot_use_its_layout_is_refused(group: dict[str, Any], strategy: Strategy, said: str) -> None:
+def test_a_group_that_cannot_use_its_layout_is_refused(group: dict[str, Any], strategy: Strategy, message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_fleet(layouts(), fleet(**group), strategy)
-    assert str(caught.value).startswith(f"inferstack:cluster.fleet.g.migLayout: {said}")
+    assert str(caught.value).startswith(f"inferstack:cluster.fleet.g.migLayout: {message}")
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ SHARE = {"ejection": {"failurePercentage": {"threshold": 7, "minimumHosts": 3, "
 
 def filters(given: Object, context: Any = "SIDECAR_OUTBOUND") -> dict[str, list[Object]]:
     """Return the patches of each EnvoyFilter by its name."""
-    made = make_filters(load_role("mesh", MeshSettings, given), "nlp", context, JOBS)
-    return {one["metadata"]["name"]: one["spec"]["configPatches"] for one in made}
+    manifests = make_filters(load_role("mesh", MeshSettings, given), "nlp", context, JOBS)
+    return {manifest["metadata"]["name"]: manifest["spec"]["configPatches"] for manifest in manifests}
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -40,16 +40,16 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield path
 
 
-PATCHES = [patch for found in filters({**EWMA, **SHARE}).values() for patch in found]
+PATCHES = [patch for patch_lists in filters({**EWMA, **SHARE}).values() for patch in patch_lists]
 LEAVES = [(index, path) for index, patch in enumerate(PATCHES) for path in leaves(patch["patch"]["value"])]
 
 
 @pytest.mark.parametrize("context", ["SIDECAR_OUTBOUND", "GATEWAY"])
 @pytest.mark.parametrize("given", [{}, SHARE, EWMA, {**EWMA, **SHARE}])
 def test_every_patch_is_a_part_of_envoys_configuration(given: Object, context: str) -> None:
-    found = filters(given, context)
-    assert found
-    for patches in found.values():
+    by_name = filters(given, context)
+    assert by_name
+    for patches in by_name.values():
         for patch in patches:
             assert patch["match"]["context"] == context
             assert bytes(parse(patch["applyTo"], patch["patch"]["value"]))

@@ -41,19 +41,19 @@ def load(given: Object | None = None) -> MeshSettings:
 
 def tenant(given: Object | None = None, name: str = "nlp") -> dict[str, Any]:
     """Return a tenant's specs by kind and name."""
-    made = traffic.make_tenant_traffic(load(given), name, JOBS if name == "nlp" else [])
-    assert {one["metadata"]["namespace"] for one in made} == {name}
-    return {f"{one['kind']}/{one['metadata']['name']}": one["spec"] for one in made}
+    manifests = traffic.make_tenant_traffic(load(given), name, JOBS if name == "nlp" else [])
+    assert {manifest["metadata"]["namespace"] for manifest in manifests} == {name}
+    return {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest["spec"] for manifest in manifests}
 
 
 def gateway(given: Object) -> dict[str, Any]:
     """Return the gateway's specs by kind and name."""
-    made = traffic.make_gateway_traffic(load(given), ["nlp", "vision"], JOBS)
-    return {f"{one['kind']}/{one['metadata']['name']}": one["spec"] for one in made}
+    manifests = traffic.make_gateway_traffic(load(given), ["nlp", "vision"], JOBS)
+    return {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest["spec"] for manifest in manifests}
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         ({}, ["istio-base", "istiod", "istio-cni", "istio-gateway"]),
         (AMBIENT, ["istio-base", "istiod", "istio-cni", "istio-ztunnel", "istio-gateway"]),
@@ -61,8 +61,8 @@ def gateway(given: Object) -> dict[str, Any]:
         ({"enabled": False}, []),
     ],
 )
-def test_the_charts_in_the_order_of_their_installation(given: Object, wanted: list[str]) -> None:
-    assert list(builders.make_charts(load(given), monitored=True)) == wanted
+def test_the_charts_in_the_order_of_their_installation(given: Object, expected: list[str]) -> None:
+    assert list(builders.make_charts(load(given), monitored=True)) == expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_way_for_other_clusters_is_open_only_where_asked_for() -> None:
 @pytest.mark.parametrize("mode", ["STRICT", "PERMISSIVE", "DISABLE"])
 def test_mutual_tls_is_said_for_the_mesh_and_for_each_tenant(mode: str) -> None:
     given = {"mtls": {"mode": mode}}
-    mesh = {one["kind"]: one for one in builders.make_mesh(load(given))}["PeerAuthentication"]
+    mesh = {manifest["kind"]: manifest for manifest in builders.make_mesh(load(given))}["PeerAuthentication"]
     assert (mesh["metadata"]["namespace"], mesh["metadata"]["name"]) == ("istio-system", "default")
     assert mesh["spec"] == tenant(given)["PeerAuthentication/default"] == {"mtls": {"mode": mode}}
 
@@ -116,8 +116,10 @@ def test_mutual_tls_is_said_for_the_mesh_and_for_each_tenant(mode: str) -> None:
 def test_a_plain_port_is_an_exception_of_its_tenant_with_its_reason() -> None:
     given = {"mtls": {"exceptions": EXCEPTIONS}}
     settings = load(given)
-    made = {one["metadata"]["name"]: one for one in traffic.make_tenant_traffic(settings, "nlp", [])}
-    plain = made["plain-ports"]
+    manifests = {
+        manifest["metadata"]["name"]: manifest for manifest in traffic.make_tenant_traffic(settings, "nlp", [])
+    }
+    plain = manifests["plain-ports"]
     assert plain["spec"] == {
         "selector": {"matchLabels": {"app.kubernetes.io/component": "inference"}},
         "mtls": {"mode": "STRICT"},
@@ -125,15 +127,17 @@ def test_a_plain_port_is_an_exception_of_its_tenant_with_its_reason() -> None:
     }
     assert plain["metadata"]["annotations"]["inferstack.dev/plain-port-9000"] == "Prometheus is outside the mesh"
     # Without an identity a caller passes no other policy, so that it may do this and nothing else.
-    (rule,) = made["allow-plain-9000"]["spec"]["rules"]
+    (rule,) = manifests["allow-plain-9000"]["spec"]["rules"]
     assert rule == {"to": [{"operation": {"ports": ["9000"], "methods": ["GET"], "paths": ["/metrics"]}}]}
     (whole,) = tenant(given, "vision")["AuthorizationPolicy/allow-plain-8001"]["rules"]
     assert whole == {"to": [{"operation": {"ports": ["8001"]}}]}
 
 
 def test_who_is_not_named_may_not_call_a_tenant() -> None:
-    made = tenant()
-    policies = {key.partition("/")[2]: spec for key, spec in made.items() if key.startswith("AuthorizationPolicy/")}
+    manifests = tenant()
+    policies = {
+        key.partition("/")[2]: spec for key, spec in manifests.items() if key.startswith("AuthorizationPolicy/")
+    }
     assert policies.pop("default-deny") == {}
     sources = [source["source"] for spec in policies.values() for rule in spec["rules"] for source in rule["from"]]
     assert sources == [{"namespaces": ["nlp"]}, {"namespaces": ["istio-ingress"]}]
@@ -166,10 +170,10 @@ def test_under_peak_ewma_the_rest_goes_by_least_request() -> None:
 
 
 def test_failover_is_an_order_of_regions_and_an_endpoint_of_each_job_in_the_other() -> None:
-    made = tenant(FAILOVER)
-    balancer = made["DestinationRule/jobs"]["trafficPolicy"]["loadBalancer"]
+    manifests = tenant(FAILOVER)
+    balancer = manifests["DestinationRule/jobs"]["trafficPolicy"]["loadBalancer"]
     assert balancer["localityLbSetting"] == {"enabled": True, "failover": [{"from": "us-east-1", "to": "us-west-2"}]}
-    entries = {key: spec for key, spec in made.items() if key.startswith("WorkloadEntry/")}
+    entries = {key: spec for key, spec in manifests.items() if key.startswith("WorkloadEntry/")}
     assert list(entries) == ["WorkloadEntry/bert-west", "WorkloadEntry/llama-west"]
     assert entries["WorkloadEntry/bert-west"] == {
         "network": "west",
@@ -191,8 +195,8 @@ def test_a_stream_is_neither_cut_off_nor_begun_twice() -> None:
 
 
 def test_a_job_is_reached_by_its_host_through_the_gateway() -> None:
-    made = tenant({"hosts": HOSTS})
-    bert = made["VirtualService/bert"]
+    manifests = tenant({"hosts": HOSTS})
+    bert = manifests["VirtualService/bert"]
     assert bert["hosts"] == ["bert.nlp.svc.cluster.local", "bert.example.com"]
     assert bert["gateways"] == ["mesh", "istio-ingress/inferstack"]
     assert tenant()["VirtualService/bert"]["gateways"] == ["mesh"]
@@ -219,23 +223,23 @@ def test_in_ambient_no_tenant_has_a_filter_of_envoys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "wanted"),
+    ("log", "expected"),
     [
         ("errors", {"filter": {"expression": "response.code >= 500 || response.code == 0"}}),
         ("all", {}),
         ("none", {"disabled": True}),
     ],
 )
-def test_what_is_logged(log: str, wanted: Object) -> None:
+def test_what_is_logged(log: str, expected: Object) -> None:
     spec = builders.make_telemetry(load({"telemetry": {"accessLog": log}}))
-    assert spec["accessLogging"] == [{"providers": [{"name": "envoy"}], **wanted}]
+    assert spec["accessLogging"] == [{"providers": [{"name": "envoy"}], **expected}]
     assert spec["metrics"] == [{"providers": [{"name": "prometheus"}]}]
 
 
 def test_prometheus_looks_at_istiod_and_at_the_proxies_of_tenants_and_gateway() -> None:
     def looked_at(given: Object) -> dict[str, Any]:
-        made = builders.make_monitors(load(given), ["nlp"])
-        return {f"{one['kind']}/{one['metadata']['name']}": one["spec"] for one in made}
+        manifests = builders.make_monitors(load(given), ["nlp"])
+        return {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest["spec"] for manifest in manifests}
 
     sidecar = looked_at({})
     assert sidecar["PodMonitor/istio-proxies"]["namespaceSelector"] == {"matchNames": ["istio-ingress", "nlp"]}
@@ -253,7 +257,7 @@ def test_the_label_that_brings_a_tenant_into_the_mesh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         ({}, {"istiod": ("Egress", [15012]), "mesh-metrics": ("Ingress", [15090]), "gateway": ("Ingress", [])}),
         (AMBIENT, {"mesh-probes": ("Ingress", []), "gateway": ("Ingress", [])}),
@@ -265,17 +269,17 @@ def test_the_label_that_brings_a_tenant_into_the_mesh() -> None:
         ({"enabled": False}, {}),
     ],
 )
-def test_a_tenants_closed_network_lets_the_mesh_through_and_no_more(given: Object, wanted: Object) -> None:
+def test_a_tenants_closed_network_lets_the_mesh_through_and_no_more(given: Object, expected: Object) -> None:
     peers = builders.tenant_peers(load(given), monitored_from="monitoring")
-    assert {peer.name: (peer.direction, list(peer.ports)) for peer in peers} == wanted
+    assert {peer.name: (peer.direction, list(peer.ports)) for peer in peers} == expected
     before = tenancy.make_tenant("nlp", Tenant(), {"k8s-app": "kube-dns"})
     after = tenancy.make_tenant("nlp", Tenant(), {"k8s-app": "kube-dns"}, peers=peers)
-    added = [one for one in after if one not in before]
-    assert {one["metadata"]["name"] for one in added} == {f"allow-{name}" for name in wanted}
+    added = [policy for policy in after if policy not in before]
+    assert {policy["metadata"]["name"] for policy in added} == {f"allow-{name}" for name in expected}
     # What names nobody and no port would open the network to everyone.
-    for one in added:
-        (side,) = one["spec"]["policyTypes"]
-        (rule,) = one["spec"][side.lower()]
+    for policy in added:
+        (side,) = policy["spec"]["policyTypes"]
+        (rule,) = policy["spec"][side.lower()]
         assert rule
 
 
@@ -309,7 +313,7 @@ def test_a_namespaces_labels_are_kept_beside_those_of_the_mesh() -> None:
 def test_core_metrics_are_recorded_of_what_the_proxies_keep(data_plane: DataPlane) -> None:
     group = metrics.make_rule(data_plane, 15)["spec"]["groups"][0]
     assert len({rule["record"] for rule in group["rules"]}) == len(group["rules"])
-    matcher = [re.compile(one) for one in metrics.make_stats_matcher()["inclusionRegexps"]]
+    matcher = [re.compile(expression) for expression in metrics.make_stats_matcher()["inclusionRegexps"]]
     for metric in metrics.CORE:
         sources = metric.sources(data_plane)
         assert sources, metric.name
@@ -318,27 +322,27 @@ def test_core_metrics_are_recorded_of_what_the_proxies_keep(data_plane: DataPlan
                 # As Envoy calls it, with the cluster's name as istiod makes it; Envoy matches the whole of it.
                 stat = name.removeprefix("envoy_cluster_").replace("outlier_detection_", "outlier_detection.")
                 full = f"cluster.outbound|80||bert.nlp.svc.cluster.local;.{stat}"
-                assert any(one.fullmatch(full) for one in matcher), name
+                assert any(expression.fullmatch(full) for expression in matcher), name
 
 
 def test_what_no_rule_needs_is_not_kept_by_the_proxies() -> None:
-    matcher = [re.compile(one) for one in metrics.make_stats_matcher()["inclusionRegexps"]]
+    matcher = [re.compile(expression) for expression in metrics.make_stats_matcher()["inclusionRegexps"]]
     for stat in ("outbound|80||a.b.svc.cluster.local;.upstream_cx_total", "inbound|8080||;.upstream_rq_active"):
-        assert not any(one.fullmatch(f"cluster.{stat}") for one in matcher)
+        assert not any(expression.fullmatch(f"cluster.{stat}") for expression in matcher)
 
 
 def test_the_name_of_a_cluster_tells_whose_service_it_is() -> None:
-    (in_flight,) = [one for one in metrics.CORE if one.name == "mesh:requests_in_flight:sum"]
+    (in_flight,) = [metric for metric in metrics.CORE if metric.name == "mesh:requests_in_flight:sum"]
     expression = in_flight.expression(DataPlane.SIDECAR)
     # PromQL reads two backslashes in quotes as one.
     (pattern,) = set(re.findall(r'"cluster_name", "([^"]+)"', expression))
-    found = re.fullmatch(pattern.replace("\\\\", "\\"), "outbound|80||nlp-model-001.nlp.svc.cluster.local")
-    assert found
-    assert found.groups() == ("nlp-model-001", "nlp")
+    match = re.fullmatch(pattern.replace("\\\\", "\\"), "outbound|80||nlp-model-001.nlp.svc.cluster.local")
+    assert match
+    assert match.groups() == ("nlp-model-001", "nlp")
     assert expression.index('"destination_service_name", "$1"') < expression.index('"$2"')
 
 
-@pytest.mark.parametrize("metric", metrics.CORE, ids=[one.name for one in metrics.CORE])
+@pytest.mark.parametrize("metric", metrics.CORE, ids=[manifest.name for manifest in metrics.CORE])
 def test_each_metric_is_one_value_for_each_service(metric: metrics.Metric) -> None:
     for data_plane in DataPlane:
         expression = metric.expression(data_plane)
@@ -349,7 +353,7 @@ def test_each_metric_is_one_value_for_each_service(metric: metrics.Metric) -> No
 
 
 def test_ambient_counts_requests_at_the_gateway_and_connections_on_the_nodes() -> None:
-    by_name = {one.name: one for one in metrics.CORE}
+    by_name = {metric.name: metric for metric in metrics.CORE}
     assert 'source_workload="istio-gateway"' in by_name["mesh:requests:rate1m"].expression(DataPlane.AMBIENT)
     assert by_name["mesh:mtls:ratio1m"].sources(DataPlane.AMBIENT) == ["istio_tcp_connections_opened_total"]
     assert by_name["mesh:mtls:ratio1m"].sources(DataPlane.SIDECAR) == ["istio_requests_total"]
@@ -358,8 +362,8 @@ def test_ambient_counts_requests_at_the_gateway_and_connections_on_the_nodes() -
 def test_the_page_lists_the_twelve() -> None:
     page = (project_root() / "docs" / "roles" / "mesh.md").read_text()
     table = page.partition("<!-- metrics: ")[2].partition("\n")[2].partition("\n<!-- end of metrics -->")[0]
-    wanted = []
-    for one in metrics.CORE:
-        sources = ", ".join(f"`{name}`" for name in one.sources(DataPlane.SIDECAR))
-        wanted.append(f"| `{one.name}` | {one.text} | {one.unit} | {sources} |")
-    assert table.splitlines()[2:] == wanted
+    expected = []
+    for metric in metrics.CORE:
+        sources = ", ".join(f"`{name}`" for name in metric.sources(DataPlane.SIDECAR))
+        expected.append(f"| `{metric.name}` | {metric.text} | {metric.unit} | {sources} |")
+    assert table.splitlines()[2:] == expected

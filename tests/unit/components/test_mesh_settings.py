@@ -32,7 +32,7 @@ def refusal(given: Object, pod_security: str = "restricted", version: str | None
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (
             {"hosts": [{"host": "Not_A.Name", "job": "nlp/bert"}]},
@@ -92,14 +92,14 @@ def refusal(given: Object, pod_security: str = "restricted", version: str | None
         ({"standbys": {"west": {"region": "b"}}}, "inferstack:mesh.standbys.west.gateway: is required"),
     ],
 )
-def test_values_that_cannot_be(given: Object, said: str) -> None:
+def test_values_that_cannot_be(given: Object, message: str) -> None:
     with pytest.raises(UserError) as caught:
         load(given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (
             {"cni": {"enabled": False}},
@@ -236,16 +236,18 @@ def test_values_that_cannot_be(given: Object, said: str) -> None:
         ),
     ],
 )
-def test_what_does_not_go_together(given: Object, said: str) -> None:
+def test_what_does_not_go_together(given: Object, message: str) -> None:
     # In one sentence, and no other.
     (line,) = refusal(given).splitlines()
-    assert line.startswith(said)
+    assert line.startswith(message)
 
 
 def test_an_older_istio_has_no_peak_ewma() -> None:
     given = {"traffic": {"loadBalancing": "PEAK_EWMA"}}
-    said = refusal(given, version="1.28.9")
-    assert said.startswith("inferstack:mesh.traffic.loadBalancing: the proxy of Istio 1.28.9 is not known to have PEAK")
+    message = refusal(given, version="1.28.9")
+    assert message.startswith(
+        "inferstack:mesh.traffic.loadBalancing: the proxy of Istio 1.28.9 is not known to have PEAK"
+    )
     check_mesh(load(given), {}, [], version="1.29.0")
 
 
@@ -262,8 +264,8 @@ def test_init_containers_with_a_capability_are_for_privileged_tenants_only(level
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    said = refusal({"gateway": {"maxReplicas": 1}, "failover": OVER, "cni": {"enabled": False}})
-    assert len(said.splitlines()) == 3
+    message = refusal({"gateway": {"maxReplicas": 1}, "failover": OVER, "cni": {"enabled": False}})
+    assert len(message.splitlines()) == 3
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def values(given: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"prometheus": {"retentionSize": "52GB"}}, "prometheus.retentionSize: 52GB leaves too little of storage.size"),
         ({"prometheus": {"storage": {"size": "40Gi"}}}, "prometheus.retentionSize: 45GB leaves too little of storage."),
@@ -104,10 +104,10 @@ def values(given: dict[str, Any] | None = None) -> dict[str, Any]:
         ({"scrape": {"kubeproxy": True}}, "scrape.kubeproxy: unknown key; did you mean proxy?"),
     ],
 )
-def test_what_is_refused_under_which_key(given: dict[str, Any], said: str) -> None:
+def test_what_is_refused_under_which_key(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         settings(given)
-    assert str(caught.value).startswith(f"inferstack:monitoring.{said}")
+    assert str(caught.value).startswith(f"inferstack:monitoring.{message}")
 
 
 def test_an_alert_that_is_not_wanted_asks_for_nothing() -> None:
@@ -181,10 +181,10 @@ def test_prometheus_keeps_within_time_and_size() -> None:
 
 
 def test_secrets_are_named_and_never_written() -> None:
-    made = values(FULL)
-    assert made["alertmanager"]["alertmanagerSpec"]["useExistingSecret"] is True
-    assert made["alertmanager"]["alertmanagerSpec"]["configSecret"] == "receivers"
-    assert made["grafana"]["admin"] == {
+    chart = values(FULL)
+    assert chart["alertmanager"]["alertmanagerSpec"]["useExistingSecret"] is True
+    assert chart["alertmanager"]["alertmanagerSpec"]["configSecret"] == "receivers"
+    assert chart["grafana"]["admin"] == {
         "existingSecret": "grafana-admin",
         "userKey": "user",
         "passwordKey": "admin-password",
@@ -192,14 +192,14 @@ def test_secrets_are_named_and_never_written() -> None:
     # Without one, the chart's own ways: nobody is notified, and a password is made up.
     assert "configSecret" not in values()["alertmanager"]["alertmanagerSpec"]
     assert "admin" not in values()["grafana"]
-    assert "adminPassword" not in str(made)
+    assert "adminPassword" not in str(chart)
 
 
 def test_what_is_not_scraped_has_no_rules() -> None:
-    made = values()
+    chart = values()
     for component in ("kubeControllerManager", "kubeScheduler", "kubeEtcd", "kubeProxy"):
-        assert made[component] == {"enabled": False}
-    off = {group for group, wanted in made["defaultRules"]["rules"].items() if not wanted}
+        assert chart[component] == {"enabled": False}
+    off = {group for group, enabled in chart["defaultRules"]["rules"].items() if not enabled}
     assert off == {
         *("etcd", "kubeControllerManager", "kubeProxy", "kubeSchedulerAlerting", "kubeSchedulerRecording", "windows"),
     }
@@ -222,11 +222,11 @@ def test_grafana_finds_dashboards_of_all_namespaces() -> None:
 
 
 def test_kube_state_metrics_shows_the_conditions_of_jobs_and_may_read_them() -> None:
-    made = values()["kube-state-metrics"]
-    (resource,) = made["customResourceState"]["config"]["spec"]["resources"]
+    chart = values()["kube-state-metrics"]
+    (resource,) = chart["customResourceState"]["config"]["spec"]["resources"]
     assert resource["groupVersionKind"] == {"group": "deepseek.ai", "version": "v1", "kind": "InferenceJob"}
     assert f"{resource['metricNamePrefix']}_{resource['metrics'][0]['name']}" == builders.JOB_CONDITION
-    assert made["rbac"]["extraRules"] == [
+    assert chart["rbac"]["extraRules"] == [
         {"apiGroups": ["deepseek.ai"], "resources": ["inferencejobs"], "verbs": ["list", "watch"]}
     ]
 
@@ -245,14 +245,19 @@ def test_the_groups_of_rules_are_those_of_the_real_chart() -> None:
 
 
 def _job(runtime: str) -> InferenceJob:
-    one = {"nvidia.com/gpu": 1}
+    resources = {"nvidia.com/gpu": 1}
     args = ["--model-repository=/models"] if runtime == "triton" else []
     return InferenceJob.model_validate(
         {
             "apiVersion": "deepseek.ai/v1",
             "kind": "InferenceJob",
             "metadata": {"name": "a", "namespace": "nlp", "uid": "u"},
-            "spec": {"model": "m", "runtime": runtime, "args": args, "resources": {"requests": one, "limits": one}},
+            "spec": {
+                "model": "m",
+                "runtime": runtime,
+                "args": args,
+                "resources": {"requests": resources, "limits": resources},
+            },
         }
     )
 

@@ -46,9 +46,9 @@ def panels() -> Iterator[Object]:
 
 def queries() -> list[str]:
     """Return every expression of the role, Grafana's variables filled in."""
-    made = [rule["expr"] for group in rules().values() for rule in group]
-    made += [panel["targets"][0]["expr"].replace("$__rate_interval", "5m") for panel in panels()]
-    return made
+    expressions = [rule["expr"] for group in rules().values() for rule in group]
+    expressions += [panel["targets"][0]["expr"].replace("$__rate_interval", "5m") for panel in panels()]
+    return expressions
 
 
 @pytest.mark.parametrize("query", queries())
@@ -65,30 +65,30 @@ def test_the_parser_refuses_what_is_none() -> None:
     ("runtime", "metric"), [(name, metric) for name, runtime in TABLE.items() for metric in runtime.metrics]
 )
 def test_each_metric_that_a_job_may_scale_by_is_made_for_each_runtime(runtime: RuntimeName, metric: MetricType) -> None:
-    made = expression(runtime, metric, "30s")
-    promql_parser.parse(made)
-    records = {rule["record"] for rule in make_autoscaling_group(settings())["rules"] if rule["expr"] == made}
+    query = expression(runtime, metric, "30s")
+    promql_parser.parse(query)
+    records = {rule["record"] for rule in make_autoscaling_group(settings())["rules"] if rule["expr"] == query}
     assert records == {TABLE[runtime].metrics[metric]}
 
 
 def test_nothing_is_made_that_no_job_asks_for() -> None:
-    made = [rule["record"] for rule in make_autoscaling_group(settings())["rules"]]
-    assert set(made) == {name for runtime in TABLE.values() for name in runtime.metrics.values()}
+    records = [rule["record"] for rule in make_autoscaling_group(settings())["rules"]]
+    assert set(records) == {name for runtime in TABLE.values() for name in runtime.metrics.values()}
     # The share of the GPU is measured beside the server, once for all.
-    assert made.count("inference_gpu_utilization_percent") == 1
+    assert records.count("inference_gpu_utilization_percent") == 1
 
 
 def test_the_window_and_the_interval_are_the_settings() -> None:
     group = make_autoscaling_group(settings({"inference": {"interval": "10s", "window": "2m"}}))
     assert group["interval"] == "10s"
-    assert {found for rule in group["rules"] for found in re.findall(r"\[(\w+)\]", rule["expr"])} == {"2m"}
+    assert {window for rule in group["rules"] for window in re.findall(r"\[(\w+)\]", rule["expr"])} == {"2m"}
 
 
 def test_each_alert_says_how_bad_what_and_why() -> None:
-    made = rules({"alerts": {"runbookUrl": "https://runbooks.invalid/"}})["inferstack-alerts"]
-    assert [rule["alert"] for rule in made] == [alert.name for alert in make_alerts(settings().alerts)]
-    assert {rule["alert"] for rule in made} == set(get_args(AlertName))
-    for rule in made:
+    alerts = rules({"alerts": {"runbookUrl": "https://runbooks.invalid/"}})["inferstack-alerts"]
+    assert [rule["alert"] for rule in alerts] == [alert.name for alert in make_alerts(settings().alerts)]
+    assert {rule["alert"] for rule in alerts} == set(get_args(AlertName))
+    for rule in alerts:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"]["runbook_url"] == f"https://runbooks.invalid/{rule['alert']}"
         assert min(map(len, rule["annotations"].values())) > 20
@@ -109,17 +109,17 @@ def test_alerts_that_are_not_wanted_are_not_made() -> None:
 
 def test_thresholds_are_the_settings() -> None:
     given = {"ignoredXids": [43, 13], "gpuMemoryCelsius": 80, "jobNotReadyMinutes": 5, "volumeFreePercent": 25}
-    made = {rule["alert"]: rule for rule in rules({"alerts": given})["inferstack-alerts"]}
-    assert made["GpuXidError"]["expr"] == "DCGM_FI_DEV_XID_ERRORS > 0 != 13 != 43"
-    assert made["GpuMemoryTooHot"]["expr"].endswith("> 80")
-    assert made["InferenceJobNotReady"]["for"] == "5m"
-    assert made["VolumeAlmostFull"]["expr"].endswith("< 0.25")
+    alerts = {rule["alert"]: rule for rule in rules({"alerts": given})["inferstack-alerts"]}
+    assert alerts["GpuXidError"]["expr"] == "DCGM_FI_DEV_XID_ERRORS > 0 != 13 != 43"
+    assert alerts["GpuMemoryTooHot"]["expr"].endswith("> 80")
+    assert alerts["InferenceJobNotReady"]["for"] == "5m"
+    assert alerts["VolumeAlmostFull"]["expr"].endswith("< 0.25")
 
 
 def test_dashboards_are_found_and_keep_their_address() -> None:
-    made = make_dashboards()
-    assert made == make_dashboards()
-    for config_map in made:
+    dashboards = make_dashboards()
+    assert dashboards == make_dashboards()
+    for config_map in dashboards:
         assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
         ((file, text),) = config_map["data"].items()
         dashboard = json.loads(text)
@@ -129,8 +129,8 @@ def test_dashboards_are_found_and_keep_their_address() -> None:
         places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]}
         assert len(places) == len(ids)
         assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"])
-        known = {variable["name"] for variable in dashboard["templating"]["list"]} | {"__rate_interval"}
-        assert set(re.findall(r"\$\{?(\w+)", text)) - {"__all"} <= known
+        variables = {variable["name"] for variable in dashboard["templating"]["list"]} | {"__rate_interval"}
+        assert set(re.findall(r"\$\{?(\w+)", text)) - {"__all"} <= variables
 
 
 def test_what_is_asked_of_gpus_is_measured_by_default() -> None:

@@ -76,21 +76,23 @@ def objects() -> list[dict[str, Any]]:
 
 
 def test_the_objects_of_the_network_role() -> None:
-    wanted = yaml.safe_load_all((Path(__file__).parent / "data" / "network.yaml").read_text())
-    assert objects() == list(wanted)
+    expected = yaml.safe_load_all((Path(__file__).parent / "data" / "network.yaml").read_text())
+    assert objects() == list(expected)
 
 
 def test_the_kinds_are_those_of_the_operator() -> None:
     relied_on = {crd.partition(".")[0] for crd in load()["sriov-network-operator"].crds}
-    assert {f"{made['kind'].lower()}".replace("policy", "policie") + "s" for made in objects()} <= relied_on
+    assert {f"{manifest['kind'].lower()}".replace("policy", "policie") + "s" for manifest in objects()} <= relied_on
 
 
-@pytest.mark.parametrize("made", objects(), ids=lambda made: f"{made['kind']}-{made['metadata']['name']}")
-def test_each_object_fits_its_crd(made: dict[str, Any]) -> None:
-    plural = f"{made['kind'].lower()}".replace("policy", "policie") + "s"
+@pytest.mark.parametrize(
+    "manifest", objects(), ids=lambda manifest: f"{manifest['kind']}-{manifest['metadata']['name']}"
+)
+def test_each_object_fits_its_crd(manifest: dict[str, Any]) -> None:
+    plural = f"{manifest['kind'].lower()}".replace("policy", "policie") + "s"
     (crd,) = crds.load("sriov-network-operator", [f"{plural}.sriovnetwork.openshift.io"])
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    jsonschema.validate(made["spec"], {**schema, "additionalProperties": False})
+    jsonschema.validate(manifest["spec"], {**schema, "additionalProperties": False})
 
 
 CHARTS = builders.make_charts(
@@ -160,7 +162,7 @@ def test_the_agent_is_told_of_a_nic_with_the_limits_of_its_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"resource": "a/b"}, "resource needs vfs"),
         ({"resource": "a/b", "vfs": 1, "vendor": "15b3"}, "resource and vfs stand alone"),
@@ -172,8 +174,8 @@ def test_the_agent_is_told_of_a_nic_with_the_limits_of_its_model() -> None:
         ),
     ],
 )
-def test_a_nic_that_is_none_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_nic_that_is_none_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Nic.model_validate(given)
 
 

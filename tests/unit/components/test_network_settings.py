@@ -41,7 +41,7 @@ def sriov(**given: Any) -> Object:
     return {"sriov": {"enabled": True, **given}}
 
 
-def one(**changes: Any) -> Object:
+def edit(**changes: Any) -> Object:
     """Return settings with one policy, ``p``, changed so."""
     return sriov(policies={"p": merge(POLICY, changes)})
 
@@ -53,9 +53,9 @@ def refusal(given: Object, machines: tuple[Machine, ...] = ()) -> str:
 
 
 def test_the_defaults_make_nothing_and_are_fine() -> None:
-    made = settings({})
-    assert (made.sriov.enabled, made.efa.enabled, made.topology.levels) == (False, False, ())
-    check_network(made, [], FLEET)
+    network = settings({})
+    assert (network.sriov.enabled, network.efa.enabled, network.topology.levels) == (False, False, ())
+    check_network(network, [], FLEET)
 
 
 def test_a_whole_network_is_taken() -> None:
@@ -67,22 +67,22 @@ SHAPES: list[tuple[Object, str]] = [
     ({"sriov": {"enabeld": True}}, f"{KEY}.enabeld: unknown key; did you mean enabled?"),
     ({"devices": "sriov"}, "inferstack:network.devices: unknown key"),
     (sriov(nodeSelector={}, resourcePrefix="Open Shift"), f"{KEY}.resourcePrefix: expected a domain such as"),
-    (one(resourceName="mlnx-rdma"), f"{KEY}.policies.p.resourceName: string should match pattern"),
-    (one(priority=100), f"{KEY}.policies.p.priority: input should be less than or equal to 99, got 100"),
-    (one(priority=-1), f"{KEY}.policies.p.priority: input should be greater than or equal to 0"),
-    (one(numVfs=0), f"{KEY}.policies.p.numVfs: input should be greater than or equal to 1"),
-    (one(numVfs="8"), f"{KEY}.policies.p.numVfs: input should be a valid integer"),
-    (one(isRdma="yes"), f"{KEY}.policies.p.isRdma: input should be a valid boolean"),
-    (one(deviceType="vfio"), f"{KEY}.policies.p.deviceType: input should be 'netdevice' or 'vfio-pci'"),
-    (one(nicSelector={"vendor": "Mellanox"}), f"{KEY}.policies.p.nicSelector.vendor: string should match pattern"),
-    (one(nicSelector={"deviceId": "101d"}),
+    (edit(resourceName="mlnx-rdma"), f"{KEY}.policies.p.resourceName: string should match pattern"),
+    (edit(priority=100), f"{KEY}.policies.p.priority: input should be less than or equal to 99, got 100"),
+    (edit(priority=-1), f"{KEY}.policies.p.priority: input should be greater than or equal to 0"),
+    (edit(numVfs=0), f"{KEY}.policies.p.numVfs: input should be greater than or equal to 1"),
+    (edit(numVfs="8"), f"{KEY}.policies.p.numVfs: input should be a valid integer"),
+    (edit(isRdma="yes"), f"{KEY}.policies.p.isRdma: input should be a valid boolean"),
+    (edit(deviceType="vfio"), f"{KEY}.policies.p.deviceType: input should be 'netdevice' or 'vfio-pci'"),
+    (edit(nicSelector={"vendor": "Mellanox"}), f"{KEY}.policies.p.nicSelector.vendor: string should match pattern"),
+    (edit(nicSelector={"deviceId": "101d"}),
      f"{KEY}.policies.p.nicSelector.deviceId: unknown key; did you mean deviceID?"),
-    (one(nicSelector={"rootDevices": ["86:00.0"]}),
+    (edit(nicSelector={"rootDevices": ["86:00.0"]}),
      f"{KEY}.policies.p.nicSelector.rootDevices[0]: string should match"),
-    (one(nodeSelector={"capable": True}),
+    (edit(nodeSelector={"capable": True}),
      f'{KEY}.policies.p.nodeSelector.capable: true without quotes is no text in YAML; write "true"'),
-    (one(nodeSelector={"a b": "c"}), f'{KEY}.policies.p.nodeSelector["a b"]'),
-    (one(nodeSelector=None), f"{KEY}.policies.p.nodeSelector: expected a mapping, got null"),
+    (edit(nodeSelector={"a b": "c"}), f'{KEY}.policies.p.nodeSelector["a b"]'),
+    (edit(nodeSelector=None), f"{KEY}.policies.p.nodeSelector: expected a mapping, got null"),
     (sriov(policies={"p": {**POLICY, "nodeSelector": {}}}), f"{KEY}.policies.p.nodeSelector: "),
     (sriov(pools={"x": {**POOL, "maxUnavailable": 0}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
     (sriov(pools={"x": {**POOL, "maxUnavailable": "0%"}}), f"{KEY}.pools.x.maxUnavailable: expected a number from 1"),
@@ -105,42 +105,42 @@ SHAPES: list[tuple[Object, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), SHAPES, ids=lambda value: value.split(":")[1] if isinstance(value, str) else ""
+    ("given", "message"), SHAPES, ids=lambda value: value.split(":")[1] if isinstance(value, str) else ""
 )
-def test_what_no_setting_can_be_is_refused(given: Object, said: str) -> None:
+def test_what_no_setting_can_be_is_refused(given: Object, message: str) -> None:
     with pytest.raises(UserError) as raised:
         settings(given)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 RANGED = merge(POLICY, {"nicSelector": {"pfNames": ["ens1f0#4-7"]}, "resourceName": "other"})
 TOGETHER: list[tuple[Object, str]] = [
-    (one(numVfs=129, nicSelector={"pfNames": []}),
+    (edit(numVfs=129, nicSelector={"pfNames": []}),
      ".policies.p.numVfs: 129 are more than the ConnectX-6-Dx holds, which is 128."),
-    (one(numVfs=64, isRdma=False, nicSelector={"vendor": "8086", "deviceID": "1563", "pfNames": []}),
+    (edit(numVfs=64, isRdma=False, nicSelector={"vendor": "8086", "deviceID": "1563", "pfNames": []}),
      ".policies.p.numVfs: 64 are more than the X550 holds, which is 63."),
-    (one(nicSelector={"deviceID": "beef"}),
+    (edit(nicSelector={"deviceID": "beef"}),
      ".policies.p.nicSelector.deviceID: nothing is known of NIC 15b3:beef; name it"),
-    (one(nicSelector={"vendor": "14e4", "deviceID": None}),
+    (edit(nicSelector={"vendor": "14e4", "deviceID": None}),
      ".policies.p.nicSelector.vendor: nothing is known of NIC 14e4:*; name it"),
-    (one(nicSelector={"vendor": "1d0f", "deviceID": None}),
+    (edit(nicSelector={"vendor": "1d0f", "deviceID": None}),
      ".policies.p.nicSelector.vendor: 1d0f is Amazon, whose NICs"),
-    (one(nicSelector={"vendor": None, "deviceID": None, "pfNames": []}),
+    (edit(nicSelector={"vendor": None, "deviceID": None, "pfNames": []}),
      ".policies.p.nicSelector: needs at least one of vendor, deviceID, pfNames and rootDevices"),
-    (one(nicSelector={"pfNames": ["ens1f0#0-8"]}),
+    (edit(nicSelector={"pfNames": ["ens1f0#0-8"]}),
      '.policies.p.nicSelector.pfNames[0]: "ens1f0#0-8" exceeds function 7'),
-    (one(nicSelector={"pfNames": ["a", "ens1f0#7-0"]}),
+    (edit(nicSelector={"pfNames": ["a", "ens1f0#7-0"]}),
      '.policies.p.nicSelector.pfNames[1]: "ens1f0#7-0" ends before it'),
-    (one(nicSelector={"pfNames": ["ens1f0#0"]}), '.policies.p.nicSelector.pfNames[0]: "ens1f0#0" is neither a port'),
-    (one(deviceType="vfio-pci"), ".policies.p.isRdma: vfio-pci takes functions from the kernel, and RDMA with them"),
-    (one(nicSelector={"vendor": "8086", "deviceID": "1572", "pfNames": []}),
+    (edit(nicSelector={"pfNames": ["ens1f0#0"]}), '.policies.p.nicSelector.pfNames[0]: "ens1f0#0" is neither a port'),
+    (edit(deviceType="vfio-pci"), ".policies.p.isRdma: vfio-pci takes functions from the kernel, and RDMA with them"),
+    (edit(nicSelector={"vendor": "8086", "deviceID": "1572", "pfNames": []}),
      ".policies.p.isRdma: the X710 does no RDMA"),
-    (one(linkType="ib"), ".policies.p.linkType: the ConnectX-6-Dx is eth only."),
-    (one(linkType="ib", eSwitchMode="switchdev", nicSelector={"deviceID": "1021"}),
+    (edit(linkType="ib"), ".policies.p.linkType: the ConnectX-6-Dx is eth only."),
+    (edit(linkType="ib", eSwitchMode="switchdev", nicSelector={"deviceID": "1021"}),
      ".policies.p.eSwitchMode: switchdev is for Ethernet, and linkType is ib"),
-    (one(mtu=67), ".policies.p.mtu: 67 is not between 68 and 9978 bytes, what the ConnectX-6-Dx takes on Ethernet."),
-    (one(mtu=9979), ".policies.p.mtu: 9979 is not between"),
-    (one(mtu=9000, linkType="ib", nicSelector={"deviceID": "1021"}),
+    (edit(mtu=67), ".policies.p.mtu: 67 is not between 68 and 9978 bytes, what the ConnectX-6-Dx takes on Ethernet."),
+    (edit(mtu=9979), ".policies.p.mtu: 9979 is not between"),
+    (edit(mtu=9000, linkType="ib", nicSelector={"deviceID": "1021"}),
      ".policies.p.mtu: 9000 is not between 68 and 4092 bytes, what the ConnectX-7 takes on InfiniBand."),
     (sriov(policies={"p": POLICY, "q": RANGED}),
      ".policies.q.nicSelector.pfNames[0]: functions 4-7 of ens1f0 are policy p's too"),
@@ -182,19 +182,20 @@ TOGETHER: list[tuple[Object, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), TOGETHER, ids=lambda value: value.split(":")[0] if isinstance(value, str) else ""
+    ("given", "message"), TOGETHER, ids=lambda value: value.split(":")[0] if isinstance(value, str) else ""
 )
-def test_what_settings_cannot_be_together_is_refused(given: Object, said: str) -> None:
-    assert KEY + said in refusal(given)
+def test_what_settings_cannot_be_together_is_refused(given: Object, message: str) -> None:
+    assert KEY + message in refusal(given)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
-        (one(nodeSelector={"fabric": "rmda"}), f"{KEY}.policies.p.nodeSelector: no node of the fleet has fabric=rmda."),
-        (one(nicSelector={"pfNames": ["ens9"]}),
+        (edit(nodeSelector={"fabric": "rmda"}),
+         f"{KEY}.policies.p.nodeSelector: no node of the fleet has fabric=rmda."),
+        (edit(nicSelector={"pfNames": ["ens9"]}),
          f"{KEY}.policies.p.nicSelector: fits no port of these nodes, which have 15b3:101d ens1f0, 15b3:101d ens2f0."),
-        (one(numVfs=17), f"{KEY}.policies.p.numVfs: 17 are more than ens1f0 of the fleet holds, 16."),
+        (edit(numVfs=17), f"{KEY}.policies.p.numVfs: 17 are more than ens1f0 of the fleet holds, 16."),
         (sriov(pools={"a": POOL, "b": {"nodeSelector": {"zone": "a"}}}),
          f"{KEY}.pools.b.nodeSelector: takes node a-0, which is in pool a already"),
         ({"topology": {"levels": ["topology.k8s.aws/network-node-layer-4"]}},
@@ -203,12 +204,12 @@ def test_what_settings_cannot_be_together_is_refused(given: Object, said: str) -
         ({"topology": {"levels": [LEAF, LEAF]}}, f"inferstack:network.topology.levels[1]: {LEAF} is there twice."),
     ],
 )  # fmt: skip
-def test_what_a_simulated_fleet_cannot_do_is_refused(given: Object, said: str) -> None:
-    assert said in refusal(given, FLEET)
+def test_what_a_simulated_fleet_cannot_do_is_refused(given: Object, message: str) -> None:
+    assert message in refusal(given, FLEET)
 
 
 def test_labels_that_discovery_writes_are_not_looked_for_beforehand() -> None:
-    given = one(nodeSelector={"fabric": None, "feature.node.kubernetes.io/network-sriov.capable": "true"})
+    given = edit(nodeSelector={"fabric": None, "feature.node.kubernetes.io/network-sriov.capable": "true"})
     given["sriov"]["policies"]["p"]["nodeSelector"].pop("fabric")
     check_network(settings(given), [], FLEET)
 
@@ -218,8 +219,8 @@ def test_a_nic_that_is_named_may_be_cut_within_its_limits() -> None:
     selector = {"vendor": "14e4", "deviceID": "16d7"}
     policy = {**POLICY, "nicSelector": selector, "isRdma": False}
     check_network(settings(sriov(extraNics=extra, policies={"p": policy})), [], ())
-    said = refusal(sriov(extraNics=extra, policies={"p": {**policy, "numVfs": 11}}))
-    assert said == f"{KEY}.policies.p.numVfs: 11 are more than the mine holds, which is 10."
+    message = refusal(sriov(extraNics=extra, policies={"p": {**policy, "numVfs": 11}}))
+    assert message == f"{KEY}.policies.p.numVfs: 11 are more than the mine holds, which is 10."
 
 
 def test_policies_that_share_out_a_port_or_meet_on_no_node_are_taken() -> None:
@@ -230,10 +231,10 @@ def test_policies_that_share_out_a_port_or_meet_on_no_node_are_taken() -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    said = refusal(
+    message = refusal(
         sriov(policies={"p": {**POLICY, "numVfs": 200, "mtu": 5}}, networks={"n": {**NETWORK, "tenant": "x"}})
     )
-    assert [line.partition(": ")[0] for line in said.splitlines()] == [
+    assert [line.partition(": ")[0] for line in message.splitlines()] == [
         f"{KEY}.policies.p.numVfs",
         f"{KEY}.policies.p.mtu",
         f"{KEY}.networks.n.tenant",
@@ -259,7 +260,7 @@ def test_a_placement_without_switches_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "limits", "said"),
+    ("namespace", "limits", "message"),
     [
         ("nlp", {"openshift.io/mlnx_rdma": 1}, None),
         (
@@ -270,12 +271,12 @@ def test_a_placement_without_switches_is_refused() -> None:
         ("nlp", {}, '.resources.limits["openshift.io/mlnx_rdma"]: is required, the device of network n.'),
     ],
 )
-def test_jobs_on_networks_of_the_stack(namespace: str, limits: Object, said: str | None) -> None:
-    made = settings(sriov(policies={"p": POLICY}, networks={"n": NETWORK})).sriov
+def test_jobs_on_networks_of_the_stack(namespace: str, limits: Object, message: str | None) -> None:
+    network = settings(sriov(policies={"p": POLICY}, networks={"n": NETWORK})).sriov
     job = {"metadata": {"namespace": namespace}, "spec": {"networks": ["others", "n"], "resources": {"limits": limits}}}
-    if said is None:
-        check_attachments(made, [job])
+    if message is None:
+        check_attachments(network, [job])
         return
     with pytest.raises(UserError) as raised:
-        check_attachments(made, [job])
-    assert f"inferstack:inference.jobs[0].spec{said}" in str(raised.value)
+        check_attachments(network, [job])
+    assert f"inferstack:inference.jobs[0].spec{message}" in str(raised.value)

@@ -56,9 +56,9 @@ def test_defaults_and_what_the_stack_puts_over_them(role: Path) -> None:
 
 def test_what_was_given_on_the_command_line(role: Path) -> None:
     file = stack(role, "    mode: chart\n")
-    found = settings_of("thing", file, {"mode": "present", "nested": {"list": ["a"]}})
-    assert found[0] == Setting("inferstack:thing.mode", "present", "--config")
-    assert [one.source for one in found[1:]] == ["defaults.yaml:5", "defaults.yaml:7", "defaults.yaml:8"]
+    leaves = settings_of("thing", file, {"mode": "present", "nested": {"list": ["a"]}})
+    assert leaves[0] == Setting("inferstack:thing.mode", "present", "--config")
+    assert [setting.source for setting in leaves[1:]] == ["defaults.yaml:5", "defaults.yaml:7", "defaults.yaml:8"]
 
 
 def test_an_encrypted_value_is_not_shown(role: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_encrypted_value_is_not_shown(role: Path) -> None:
 
 def test_a_value_in_place_of_a_mapping(role: Path) -> None:
     file = stack(role, "    nested: null\n")
-    assert [one.key for one in settings_of("thing", file)] == [
+    assert [setting.key for setting in settings_of("thing", file)] == [
         "inferstack:thing.mode",
         "inferstack:thing.empty",
         "inferstack:thing.nested",
@@ -96,8 +96,8 @@ def test_the_leaves_are_those_of_the_merged_settings(
     (folder / "stack.yaml").write_text(yaml.safe_dump({"config": {"inferstack:thing": over}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provenance, "defaults_file", lambda _role: folder / "defaults.yaml")
-        found = {one.key: one.value for one in settings_of("thing", folder / "stack.yaml")}
-    assert found == dict(_flat(merge(defaults, over), "inferstack:thing"))
+        leaves = {setting.key: setting.value for setting in settings_of("thing", folder / "stack.yaml")}
+    assert leaves == dict(_flat(merge(defaults, over), "inferstack:thing"))
 
 
 def _flat(value: Any, key: str) -> list[tuple[str, Any]]:

@@ -56,7 +56,7 @@ def verdict(given: Mapping[str, Any], mesh: tuple[bool, bool] = OFF, tenants: Ma
 
 
 @pytest.mark.parametrize(
-    ("given", "mesh", "said"),
+    ("given", "mesh", "expected"),
     [
         ({}, STRICT, ""),
         ({}, OFF, "encryption.mode: mtls is the mesh's"),
@@ -76,14 +76,14 @@ def verdict(given: Mapping[str, Any], mesh: tuple[bool, bool] = OFF, tenants: Ma
     ],
 )
 def test_traffic_is_encrypted_once_and_by_somebody(
-    given: Mapping[str, Any], mesh: tuple[bool, bool], said: str
+    given: Mapping[str, Any], mesh: tuple[bool, bool], expected: str
 ) -> None:
-    told = verdict(given, mesh)
-    assert told.startswith(f"inferstack:security.{said}") if said else told == ""
+    message = verdict(given, mesh)
+    assert message.startswith(f"inferstack:security.{expected}") if expected else message == ""
 
 
 @pytest.mark.parametrize(
-    ("exceptions", "tenants", "said"),
+    ("exceptions", "tenants", "expected"),
     [
         ({}, {"nlp": "restricted", "cv": "baseline"}, ""),
         ({"nlp": REASON}, {"nlp": "privileged"}, ""),
@@ -101,10 +101,10 @@ def test_traffic_is_encrypted_once_and_by_somebody(
     ],
 )
 def test_a_privileged_tenant_needs_a_reason_and_a_reason_a_privileged_tenant(
-    exceptions: Mapping[str, str], tenants: Mapping[str, str], said: str
+    exceptions: Mapping[str, str], tenants: Mapping[str, str], expected: str
 ) -> None:
-    told = verdict({"podSecurity": {"exceptions": exceptions}}, STRICT, tenants)
-    assert told.startswith(said) if said else told == ""
+    message = verdict({"podSecurity": {"exceptions": exceptions}}, STRICT, tenants)
+    assert message.startswith(expected) if expected else message == ""
 
 
 @pytest.mark.parametrize("reason", ["", "ok", "         x         "])
@@ -189,11 +189,11 @@ def test_kernels_that_are_new_enough(release: str) -> None:
     ],
 )
 def test_kernels_that_are_too_old(release: str, lacking: set[Feature]) -> None:
-    found = check(NodeFacts("n", release), list(Feature))
+    problems = check(NodeFacts("n", release), list(Feature))
     assert {
-        feature for feature in Feature for problem in found if problem.text.startswith(f"{feature} needs")
+        feature for feature in Feature for problem in problems if problem.text.startswith(f"{feature} needs")
     } == lacking
-    assert all(problem.known and problem.where == "n" and problem.source for problem in found)
+    assert all(problem.known and problem.where == "n" and problem.source for problem in problems)
 
 
 def test_a_module_that_somebody_has_built_is_good_enough_for_wireguard() -> None:
@@ -229,10 +229,10 @@ def test_the_nodes_of_a_cluster_are_held_against_what_the_stack_asks_for() -> No
         node("bare", "6.1.0", labels=wireguard),
         node("simulated", "kwok"),
     ]
-    found = check_nodes(nodes, features(settings(WIREGUARD)))
-    assert {problem.where for problem in found if problem.known} == {"old", "odd", "bare"}
-    assert {problem.where for problem in found if not problem.known} == {"simulated"}
-    assert str(next(problem for problem in found if problem.where == "odd")).startswith(
+    problems = check_nodes(nodes, features(settings(WIREGUARD)))
+    assert {problem.where for problem in problems if problem.known} == {"old", "odd", "bare"}
+    assert {problem.where for problem in problems if not problem.known} == {"simulated"}
+    assert str(next(problem for problem in problems if problem.where == "odd")).startswith(
         "odd: Cilium has no images for s390x"
     )
     # Without Cilium nothing is asked of them.
@@ -240,7 +240,7 @@ def test_the_nodes_of_a_cluster_are_held_against_what_the_stack_asks_for() -> No
 
 
 @pytest.mark.parametrize(
-    ("runtime", "said"),
+    ("runtime", "expected"),
     [
         ("containerd://2.1.5", ""),
         ("containerd://1.7.27", ""),
@@ -253,9 +253,9 @@ def test_the_nodes_of_a_cluster_are_held_against_what_the_stack_asks_for() -> No
         ("containerd://new", 'n: the container runtime "containerd://new" cannot be read'),
     ],
 )
-def test_webassembly_needs_a_containerd_that_knows_its_images(runtime: str, said: str) -> None:
-    found = check(NodeFacts("n", runtime=runtime), features(settings(), wasm=True))
-    assert str(found[0]).startswith(said) if said else found == []
+def test_webassembly_needs_a_containerd_that_knows_its_images(runtime: str, expected: str) -> None:
+    problems = check(NodeFacts("n", runtime=runtime), features(settings(), wasm=True))
+    assert str(problems[0]).startswith(expected) if expected else problems == []
     assert check(NodeFacts("n", runtime=runtime), features(settings())) == []
 
 
@@ -266,8 +266,8 @@ def test_a_node_that_has_not_reported_yet_is_not_held_against() -> None:
 
 
 def test_what_the_stack_says_of_its_nodes_is_checked_before_anything_changes() -> None:
-    told = verdict({**WIREGUARD, "nodes": {"kernel": "5.4.0", "config": {"CONFIG_CGROUP_BPF": "n"}}})
-    assert told.count("inferstack:security.nodes.kernel: ") == 3
+    message = verdict({**WIREGUARD, "nodes": {"kernel": "5.4.0", "config": {"CONFIG_CGROUP_BPF": "n"}}})
+    assert message.count("inferstack:security.nodes.kernel: ") == 3
     assert verdict({"nodes": {"kernel": "5.4.0"}}, STRICT) == ""
 
 
@@ -277,7 +277,7 @@ def daemon_set(name: str, image: str = "x:v1.20.0") -> Object:
 
 
 @pytest.mark.parametrize(
-    ("cilium", "there", "said"),
+    ("cilium", "there", "expected"),
     [
         ({}, [daemon_set("aws-node"), daemon_set("kube-proxy")], []),
         ({}, [daemon_set("kube-proxy")], ["daemonset/aws-node: there is none to be chained to"]),
@@ -286,10 +286,12 @@ def daemon_set(name: str, image: str = "x:v1.20.0") -> Object:
         ({"kubeProxy": "replaced"}, [daemon_set("aws-node"), daemon_set("kube-proxy")], ["daemonset/kube-proxy: it"]),
     ],
 )
-def test_what_stands_in_ciliums_way_is_told(cilium: Mapping[str, Any], there: list[Object], said: list[str]) -> None:
-    found = [str(problem) for problem in check_daemonsets(there, settings({**WIREGUARD, "cilium": cilium}))]
-    assert len(found) == len(said)
-    assert all(text.startswith(start) for text, start in zip(found, said, strict=True))
+def test_what_stands_in_ciliums_way_is_told(
+    cilium: Mapping[str, Any], there: list[Object], expected: list[str]
+) -> None:
+    problems = [str(problem) for problem in check_daemonsets(there, settings({**WIREGUARD, "cilium": cilium}))]
+    assert len(problems) == len(expected)
+    assert all(text.startswith(start) for text, start in zip(problems, expected, strict=True))
     assert check_daemonsets(there, settings()) == []
 
 

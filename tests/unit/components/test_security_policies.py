@@ -69,7 +69,7 @@ def test_an_environment_is_shown_or_refused_what_breaks_a_rule(stack: str, enfor
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         ({"enforcement": "warn"}, "enforcement: input should be"),
         ({"enforcement": "disabled"}, "enforcement: input should be"),
@@ -124,17 +124,17 @@ def test_an_environment_is_shown_or_refused_what_breaks_a_rule(stack: str, enfor
         ({"maxExceptionDays": "90"}, "maxExceptionDays: input should be a valid integer"),
     ],
 )
-def test_what_is_wrong_is_refused_by_its_path(given: dict[str, Any], said: str) -> None:
-    told = refusal(**given)
-    assert told.startswith(f"inferstack:security.policies.{said}")
-    assert "Value error" not in told
+def test_what_is_wrong_is_refused_by_its_path(given: dict[str, Any], expected: str) -> None:
+    message = refusal(**given)
+    assert message.startswith(f"inferstack:security.policies.{expected}")
+    assert "Value error" not in message
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    told = refusal(
+    message = refusal(
         levels={"a-b": "advisory", "c-d": "advisory"}, config={RULE: {"a": 1, "b": 2}}, exceptions=[without("owner")]
     )
-    assert [line.partition(": ")[0].removeprefix("inferstack:security.policies.") for line in told.splitlines()] == [
+    assert [line.partition(": ")[0].removeprefix("inferstack:security.policies.") for line in message.splitlines()] == [
         "levels.a-b",
         "levels.c-d",
         f"config.{RULE}.a",

@@ -82,8 +82,8 @@ def test_a_variable_without_a_comment_is_noticed(monkeypatch: pytest.MonkeyPatch
     bare = tmp_path / "defaults.yaml"
     bare.write_text("# One. Why.\na: 1\n\nb:\n  # Two. Why.\n  c: {d: 1}\n  e: 2\n")
     monkeypatch.setattr("components.settings.defaults_file", lambda _: bare)
-    found = variables("any")
-    assert [(v.path, v.default, v.text) for v in found] == [
+    documented = variables("any")
+    assert [(v.path, v.default, v.text) for v in documented] == [
         ("a", 1, "One. Why."),
         ("b.c", {"d": 1}, "Two. Why."),
         ("b.e", 2, ""),
@@ -105,7 +105,7 @@ def test_a_misspelt_key_is_refused_with_its_path_and_the_right_name(role: str, p
 
 
 @pytest.mark.parametrize(
-    ("role", "given", "said"),
+    ("role", "given", "expected"),
     [
         ("gpu", {"mig": {"strategyy": "mixed"}}, "gpu.mig.strategyy: unknown key; did you mean strategy?"),
         (
@@ -178,23 +178,23 @@ def test_a_misspelt_key_is_refused_with_its_path_and_the_right_name(role: str, p
         ),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_full_path(role: str, given: object, said: str) -> None:
-    assert refusal(role, given).startswith(f"inferstack:{said}")
+def test_a_wrong_value_is_refused_with_the_full_path(role: str, given: object, expected: str) -> None:
+    assert refusal(role, given).startswith(f"inferstack:{expected}")
 
 
 def test_all_wrong_keys_of_a_role_are_told_at_once() -> None:
-    told = refusal("addon", {"mode": "helm", "timeoutSeconds": 1, "mirrr": "x"}).splitlines()
-    assert [line.split(":")[1] for line in told] == ["addon.mode", "addon.timeoutSeconds", "addon.mirrr"]
+    message = refusal("addon", {"mode": "helm", "timeoutSeconds": 1, "mirrr": "x"}).splitlines()
+    assert [line.split(":")[1] for line in message] == ["addon.mode", "addon.timeoutSeconds", "addon.mirrr"]
 
 
 def test_a_value_that_fits_no_member_of_a_union_is_told_once_at_its_own_key() -> None:
     spec = {"model": "bert", "resources": {**ONE_GPU, "requests": {"nvidia.com/gpu": 1, "cpu": "x"}}}
-    told = refusal("inference", {"jobs": [{"metadata": {"name": "a"}, "spec": spec}]}).splitlines()
-    assert len(told) == 1
-    assert told[0].startswith(
+    message = refusal("inference", {"jobs": [{"metadata": {"name": "a"}, "spec": spec}]}).splitlines()
+    assert len(message) == 1
+    assert message[0].startswith(
         "inferstack:inference.jobs[0].spec.resources.requests.cpu: input should be a valid integer"
     )
-    assert told[0].endswith('got "x".')
+    assert message[0].endswith('got "x".')
 
 
 @pytest.mark.parametrize("key", ["wait_seconds", "job_namespace"])
@@ -204,16 +204,16 @@ def test_pythons_name_of_a_field_is_no_key(key: str) -> None:
 
 def test_pythons_name_of_a_field_is_no_key_of_a_job() -> None:
     spec = {"model": "bert", "resources": ONE_GPU, "priority_class_name": "serving"}
-    told = refusal("inference", {"jobs": [{"metadata": {"name": "a"}, "spec": spec}]})
+    message = refusal("inference", {"jobs": [{"metadata": {"name": "a"}, "spec": spec}]})
     key = "inferstack:inference.jobs[0].spec.priority_class_name"
-    assert told == f"{key}: unknown key; did you mean priorityClassName?"
+    assert message == f"{key}: unknown key; did you mean priorityClassName?"
 
 
 KNOWN = ", ".join(sorted(("place", *ROLES)))
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "expected"),
     [
         ({"gpuu": {}}, "inferstack:gpuu: unknown key; did you mean inferstack:gpu?"),
         ({"zz": {}}, f"inferstack:zz: unknown key; known are {KNOWN}."),
@@ -221,10 +221,10 @@ KNOWN = ", ".join(sorted(("place", *ROLES)))
         ({"place": "moon"}, 'inferstack:place: this release does not offer "moon"; it offers local, existing, aws.'),
     ],
 )
-def test_keys_of_the_project(config: Object, said: str) -> None:
+def test_keys_of_the_project(config: Object, expected: str) -> None:
     with pytest.raises(UserError) as caught:
         PlatformSettings.load({"place": "local", **config})
-    assert str(caught.value) == said
+    assert str(caught.value) == expected
 
 
 def test_an_encrypted_value_is_refused_wherever_it_is() -> None:

@@ -62,27 +62,29 @@ def storage(**datasets: Object) -> StorageSettings:
 
 
 def objects_of(settings: StorageSettings) -> list[Object]:
-    made: list[Object] = []
+    manifests: list[Object] = []
     for name, dataset in settings.datasets.items():
         runtime = settings.runtime_of(name)
-        made += [
+        manifests += [
             builders.make_dataset(name, dataset, runtime, settings.namespace),
             builders.make_runtime(name, runtime, settings.namespace),
             *([builders.make_load(name, dataset, dataset.load, settings.namespace)] if dataset.load else []),
             *(builders.make_reference(name, tenant, settings) for tenant in dataset.tenants),
         ]
-    return made
+    return manifests
 
 
 def test_the_objects_of_two_datasets() -> None:
-    wanted = list(yaml.safe_load_all((Path(__file__).parent / "data/storage.yaml").read_text()))
-    assert objects_of(storage(llama=TWO_TIERS, bert=SMALL)) == wanted
+    expected = list(yaml.safe_load_all((Path(__file__).parent / "data/storage.yaml").read_text()))
+    assert objects_of(storage(llama=TWO_TIERS, bert=SMALL)) == expected
 
 
-@pytest.mark.parametrize("made", objects_of(storage(llama=TWO_TIERS, bert=SMALL)), ids=lambda made: made["kind"])
+@pytest.mark.parametrize(
+    "manifest", objects_of(storage(llama=TWO_TIERS, bert=SMALL)), ids=lambda manifest: manifest["kind"]
+)
 @pytest.mark.parametrize("whose", ["rehearsed", pytest.param("real", marks=pytest.mark.reference)])
-def test_objects_are_good_for_the_kinds(made: Object, whose: str) -> None:
-    plural = f"{made['kind'].lower()}s"
+def test_objects_are_good_for_the_kinds(manifest: Object, whose: str) -> None:
+    plural = f"{manifest['kind'].lower()}s"
     if whose == "real":
         crd = reference.crds("fluid")[f"{plural}.data.fluid.io"]
     else:
@@ -92,9 +94,9 @@ def test_objects_are_good_for_the_kinds(made: Object, whose: str) -> None:
             if crd["spec"]["names"]["plural"] == plural
         ]
     (version,) = crd["spec"]["versions"]
-    assert made["apiVersion"] == f"{crd['spec']['group']}/{version['name']}"
+    assert manifest["apiVersion"] == f"{crd['spec']['group']}/{version['name']}"
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert list(faults(schema, made["spec"])) == []
+    assert list(faults(schema, manifest["spec"])) == []
 
 
 def test_chart_accepts_every_value(chart_defaults: ChartDefaults) -> None:
@@ -156,7 +158,7 @@ def test_another_content_is_another_load_and_the_same_is_the_same() -> None:
 
 
 def test_a_dataset_without_a_load_gets_none() -> None:
-    assert [made["kind"] for made in objects_of(storage(bert={**SMALL, "load": None}))] == [
+    assert [manifest["kind"] for manifest in objects_of(storage(bert={**SMALL, "load": None}))] == [
         "Dataset",
         "AlluxioRuntime",
         "Dataset",
@@ -170,7 +172,7 @@ def test_a_dataset_says_only_what_is_other_of_its_runtime() -> None:
     assert [level.quota for level in runtime.tieredstore] == ["16Gi"]
 
 
-def told(given: Object, *, jobs: Any = (), **config: Any) -> str:
+def refusal(given: Object, *, jobs: Any = (), **config: Any) -> str:
     """Return what a stack is told that says ``given`` of the role, beside a tenant nlp."""
     whole: Object = {
         "place": "local",
@@ -376,15 +378,18 @@ REFUSALS: list[tuple[str, Object, str]] = [
 
 @pytest.mark.parametrize(("given", "sentence"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
 def test_what_is_refused_before_anything_is_made(given: Object, sentence: str) -> None:
-    lines = told(given).splitlines()
+    lines = refusal(given).splitlines()
     assert len(lines) == 1, lines
     assert sentence in lines[0]
     assert lines[0].startswith("inferstack:storage.")
 
 
 def job(**spec: Any) -> Object:
-    one = {"requests": dict(ONE), "limits": dict(ONE)}
-    return {"metadata": {"name": "nlp-model-001"}, "spec": {"model": "bert-base-uncased", "resources": one, **spec}}
+    resources = {"requests": dict(ONE), "limits": dict(ONE)}
+    return {
+        "metadata": {"name": "nlp-model-001"},
+        "spec": {"model": "bert-base-uncased", "resources": resources, **spec},
+    }
 
 
 @pytest.mark.parametrize(
@@ -411,10 +416,10 @@ def job(**spec: Any) -> Object:
 def test_a_job_must_name_a_dataset_of_its_tenant(given: Object, cache: Object, sentence: str) -> None:
     tenants: Object = {"tenancy": {"tenants": {"nlp": {}, "vision": {}}}}
     first, second = job(), merge(job(cache=cache), {"metadata": {"name": "second"}})
-    for one in (first, second):
-        one["metadata"]["namespace"] = "nlp"
-    said = told(given, jobs=[first, second], **tenants)
-    assert said == f"inferstack:inference.jobs[1].spec.cache{sentence}"
+    for entry in (first, second):
+        entry["metadata"]["namespace"] = "nlp"
+    message = refusal(given, jobs=[first, second], **tenants)
+    assert message == f"inferstack:inference.jobs[1].spec.cache{sentence}"
 
 
 def test_the_memory_of_all_datasets_must_fit_on_one_node() -> None:
@@ -424,11 +429,11 @@ def test_the_memory_of_all_datasets_must_fit_on_one_node() -> None:
         "small": {"instanceType": "p4d.24xlarge"},
     }
     tier = [{"mediumtype": "MEM", "path": "/dev/shm", "quota": "600Gi"}]  # noqa: S108
-    one, two = ({**SMALL, "runtime": {"tieredstore": tier}} for _ in range(2))
+    first, second = ({**SMALL, "runtime": {"tieredstore": tier}} for _ in range(2))
     config: Object = {"place": "local", "tenancy": {"tenants": {"nlp": {}}}, "cluster": {"fleet": fleet}}
-    PlatformSettings.load({**config, "storage": {"enabled": True, "datasets": {"one": one}}})
-    said = told({"enabled": True, "datasets": {"one": one, "two": two}}, cluster={"fleet": fleet})
-    assert said == (
+    PlatformSettings.load({**config, "storage": {"enabled": True, "datasets": {"one": first}}})
+    message = refusal({"enabled": True, "datasets": {"one": first, "two": second}}, cluster={"fleet": fleet})
+    assert message == (
         "inferstack:storage.datasets.two.runtime.tieredstore[0].quota: with 600Gi the datasets may take 1200Gi of "
         "memory on one node; p4d.24xlarge (fleet.small) has 1152Gi."
     )

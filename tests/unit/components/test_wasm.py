@@ -27,8 +27,8 @@ def settings(given: Mapping[str, Any] | None = None) -> WasmSettings:
 
 def objects(given: Mapping[str, Any] | None = None) -> dict[str, Object]:
     """Return what the role makes, by kind."""
-    made = builders.make_objects(settings(given), program("wasm"), "python:x")
-    return {one["kind"]: one for one in made}
+    manifests = builders.make_objects(settings(given), program("wasm"), "python:x")
+    return {manifest["kind"]: manifest for manifest in manifests}
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_role_that_is_off_needs_nothing() -> None:
 
 
 def test_the_runtime_class_sends_pods_to_the_installers_nodes_and_charges_them() -> None:
-    made = objects({"tolerations": [{"key": "wasm", "operator": "Exists"}]})
-    runtime, pod = made["RuntimeClass"], made["DaemonSet"]["spec"]["template"]["spec"]
+    manifests = objects({"tolerations": [{"key": "wasm", "operator": "Exists"}]})
+    runtime, pod = manifests["RuntimeClass"], manifests["DaemonSet"]["spec"]["template"]["spec"]
     assert runtime["scheduling"] == {
         "nodeSelector": pod["nodeSelector"],
         "tolerations": [{"key": "wasm", "operator": "Exists"}],
@@ -96,9 +96,13 @@ def test_the_pod_sees_two_folders_of_the_host() -> None:
 
 
 def test_the_installer_is_told_what_its_pod_mounts() -> None:
-    made = builders.make_objects(settings(), program("wasm"), "python:x")
-    config = json.loads(next(one for one in made if one["metadata"]["name"].endswith("-config"))["data"]["config.json"])
-    pod = made[3]["spec"]["template"]["spec"]
+    manifests = builders.make_objects(settings(), program("wasm"), "python:x")
+    config = json.loads(
+        next(manifest for manifest in manifests if manifest["metadata"]["name"].endswith("-config"))["data"][
+            "config.json"
+        ]
+    )
+    pod = manifests[3]["spec"]["template"]["spec"]
     mounts = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
     for path in (config["shim"], config["installed"], config["containerd"]):
         assert any(path.startswith(f"{mount}/") for mount in mounts), path
@@ -108,9 +112,9 @@ def test_the_installer_is_told_what_its_pod_mounts() -> None:
 
 
 def test_the_sample_holds_to_the_restricted_standard() -> None:
-    made = builders.make_sample(Sample.model_validate({**SAMPLE, "args": ["--port", "8080"]}), "wasmedge")
-    pod = made["spec"]["template"]["spec"]
-    assert (made["metadata"]["namespace"], pod["runtimeClassName"]) == ("nlp", "wasmedge")
+    deployment = builders.make_sample(Sample.model_validate({**SAMPLE, "args": ["--port", "8080"]}), "wasmedge")
+    pod = deployment["spec"]["template"]["spec"]
+    assert (deployment["metadata"]["namespace"], pod["runtimeClassName"]) == ("nlp", "wasmedge")
     (container,) = pod["containers"]
     assert container["env"] == [
         {"name": "WASMEDGE_PLUGIN_PATH", "value": "/plugin"},

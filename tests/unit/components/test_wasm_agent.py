@@ -51,15 +51,15 @@ class Node:
     def tell(self, **over: Any) -> None:
         """Write the configuration as the role makes it, with this node's paths in it."""
         shim = {"image": "localhost/shim:1", "sha256": hashlib.sha256(SHIM).hexdigest()}
-        made = make_config(load_role("wasm", WasmSettings, {"enabled": True, "shim": shim}))
+        config = make_config(load_role("wasm", WasmSettings, {"enabled": True, "shim": shim}))
         paths = {
             "shim": str(self.shim),
             "installed": str(self.installed),
             "containerd": str(self.toml),
             "restart": ["sh", "-c", f"echo restart >> {self.log}"],
         }
-        assert paths.keys() <= made.keys()
-        self.config.write_text(json.dumps({**made, **paths, **over}))
+        assert paths.keys() <= config.keys()
+        self.config.write_text(json.dumps({**config, **paths, **over}))
 
     def restarts(self) -> int:
         """Return how often containerd was started anew."""
@@ -79,9 +79,9 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     """A node without the shim."""
-    made = Node(tmp_path)
-    made.toml.write_text(V3)
-    return made
+    simulated = Node(tmp_path)
+    simulated.toml.write_text(V3)
+    return simulated
 
 
 @pytest.mark.parametrize("text", [V2, V3], ids=["version 2", "version 3"])
@@ -132,7 +132,7 @@ def test_a_binary_that_somebody_has_changed_on_the_node_is_put_right(node: Node)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[plugins]\n", "it is of version 1; known are 2, 3"),
         ("version = 4\n", "it is of version 4"),
@@ -141,11 +141,11 @@ def test_a_binary_that_somebody_has_changed_on_the_node_is_put_right(node: Node)
         ("version = 3\nplugins = {}\n", "it is no TOML"),
     ],
 )
-def test_a_configuration_that_is_not_understood_is_left_alone(node: Node, text: str, said: str) -> None:
+def test_a_configuration_that_is_not_understood_is_left_alone(node: Node, text: str, message: str) -> None:
     node.toml.write_text(text)
     done = node.run("--once")
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert (node.toml.read_text(), node.restarts()) == (text, 0)
     assert not node.installed.exists()
 
