@@ -33,7 +33,7 @@ def content() -> Any:
 
 
 @pytest.mark.parametrize("name", catalogue.load().instance_types)
-def test_a_row_says_what_ec2_says(name: str, described: dict[str, Any]) -> None:
+def test_instance_type_matches_ec2(name: str, described: dict[str, Any]) -> None:
     instance, row = catalogue.instance_type(name), described[name]
     network = row["NetworkInfo"]
     gpus = row.get("GpuInfo", {}).get("Gpus", [])
@@ -52,7 +52,7 @@ def test_a_row_says_what_ec2_says(name: str, described: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.load().instance_types.keys() & mig.load().instance_types.keys()))
-def test_it_agrees_with_the_catalogue_of_the_rehearsal(name: str) -> None:
+def test_instance_type_matches_rehearsal_catalogue(name: str) -> None:
     instance, simulated = catalogue.instance_type(name), mig.instance_type(name)
     assert (instance.vcpus, instance.gpu, instance.gpus, instance.efa) == (
         simulated.cpu,
@@ -63,26 +63,26 @@ def test_it_agrees_with_the_catalogue_of_the_rehearsal(name: str) -> None:
     assert f"{instance.memory_mib // 1024}Gi" == simulated.memory
 
 
-def test_an_efa_fits_beside_the_ordinary_interface() -> None:
+def test_efa_instance_has_two_interfaces_per_card() -> None:
     # Card 0 takes two: the node's own and an EFA-only one.
     assert all(
         instance.interfaces_per_card >= 2 for instance in catalogue.load().instance_types.values() if instance.efa
     )
 
 
-def test_all_rows_are_confirmed() -> None:
+def test_all_instance_types_are_confirmed() -> None:
     loaded = catalogue.load()
     assert all(row.confirmed for row in [*loaded.instance_types.values(), *loaded.releases.values()])
 
 
-def test_releases_end_in_their_order() -> None:
+def test_releases_reach_end_of_support_in_order() -> None:
     releases = list(catalogue.load().releases.values())
     assert [release.standard for release in releases] == sorted(release.standard for release in releases)
     # EKS: twelve months of extended support follow.
     assert all(release.extended == release.standard.replace(year=release.standard.year + 1) for release in releases)
 
 
-def test_an_unknown_type_is_told_with_near_ones() -> None:
+def test_unknown_instance_type_error_suggests_similar_names() -> None:
     with pytest.raises(UserError, match=r"unknown instance type 'p5.48xlrge': known are p5.48xlarge"):
         catalogue.instance_type("p5.48xlrge")
 
@@ -99,7 +99,7 @@ def test_an_unknown_type_is_told_with_near_ones() -> None:
         ({"colour": "red"}, "colour"),
     ],
 )
-def test_a_row_that_cannot_be_is_refused(content: Any, change: dict[str, Any], message: str) -> None:
+def test_invalid_catalogue_row_raises_error(content: Any, change: dict[str, Any], message: str) -> None:
     spoilt = copy.deepcopy(content)
     spoilt["instanceTypes"]["p5.48xlarge"] |= change
     with pytest.raises(ValueError, match=message):

@@ -34,11 +34,11 @@ def kinds() -> list[str]:
     return [leftover.kind for leftover in leftovers.find(REGION, "prod")]
 
 
-def test_an_account_without_anything(session: boto3.Session) -> None:
+def test_empty_account_has_no_leftovers(session: boto3.Session) -> None:
     assert leftovers.find(REGION, "prod") == []
 
 
-def test_an_interface_of_the_cni(session: boto3.Session) -> None:
+def test_leftover_cni_interface_is_reported(session: boto3.Session) -> None:
     ec2 = session.client("ec2")
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     given = tags("network-interface", "cluster.k8s.amazonaws.com/name", "inferstack-prod")
@@ -49,20 +49,20 @@ def test_an_interface_of_the_cni(session: boto3.Session) -> None:
     assert leftovers.find(REGION, "prod") == [Leftover("ec2 network-interface", interface["NetworkInterfaceId"], why)]
 
 
-def test_a_disk_of_a_claim_is_told_once(session: boto3.Session) -> None:
+def test_leftover_volume_is_reported_once(session: boto3.Session) -> None:
     given = tags("volume", "kubernetes.io/cluster/inferstack-prod", "owned")
     session.client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=10, TagSpecifications=given)
     assert kinds() == ["ec2 volume"]
 
 
-def test_a_load_balancer_of_the_controller(session: boto3.Session) -> None:
+def test_leftover_load_balancer_is_reported(session: boto3.Session) -> None:
     subnets = [subnet["SubnetId"] for subnet in session.client("ec2").describe_subnets()["Subnets"][:2]]
     given: Any = [{"Key": "elbv2.k8s.aws/cluster", "Value": "inferstack-prod"}]
     session.client("elbv2").create_load_balancer(Name="x", Subnets=subnets, Type="network", Tags=given)
     assert kinds() == ["elasticloadbalancing loadbalancer"]
 
 
-def test_cached_images_and_late_logs_have_no_tag(session: boto3.Session) -> None:
+def test_untagged_images_and_logs_are_reported(session: boto3.Session) -> None:
     session.client("ecr").create_repository(repositoryName="inferstack-prod/k8s/pause")
     session.client("ecr").create_repository(repositoryName="inferstack-prod/quay/pause")
     session.client("ecr").create_repository(repositoryName="inferstack-production")
@@ -70,7 +70,7 @@ def test_cached_images_and_late_logs_have_no_tag(session: boto3.Session) -> None
     assert kinds() == ["ecr repository", "ecr repository", "logs log-group"]
 
 
-def test_roles_are_of_a_region(session: boto3.Session) -> None:
+def test_leftover_roles_belong_to_region(session: boto3.Session) -> None:
     trust = '{"Version": "2012-10-17", "Statement": []}'
     for name in ("inferstack-prod-us-east-2-node", "inferstack-prod-eu-west-1-node", "inferstack-production"):
         session.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
@@ -78,7 +78,7 @@ def test_roles_are_of_a_region(session: boto3.Session) -> None:
     assert leftover.name.endswith(":role/inferstack-prod-us-east-2-node")
 
 
-def test_what_is_going_is_no_leftover(session: boto3.Session) -> None:
+def test_resource_being_deleted_is_no_leftover(session: boto3.Session) -> None:
     kms, ec2 = session.client("kms"), session.client("ec2")
     key = kms.create_key(Tags=[{"TagKey": "inferstack:stack", "TagValue": "prod"}])["KeyMetadata"]["KeyId"]
     image = ec2.describe_images()["Images"][0]["ImageId"]
@@ -101,5 +101,5 @@ def test_what_is_going_is_no_leftover(session: boto3.Session) -> None:
         ("arn:aws:autoscaling:us-east-2:1:autoScalingGroup:u:autoScalingGroupName/x", "autoscaling autoScalingGroup"),
     ],
 )
-def test_the_kind_of_an_arn(arn: str, kind: str) -> None:
+def test_arn_is_mapped_to_kind(arn: str, kind: str) -> None:
     assert kind_of(arn) == kind

@@ -70,12 +70,12 @@ def test_vcpus_are_counted_by_family_and_market() -> None:
     assert (required["L-0263D0A3"], required["L-F678F1CE"], required["L-29B6F2EB"]) == (3, 1, 10)
 
 
-def test_a_capacity_block_needs_no_quota() -> None:
+def test_capacity_block_needs_no_quota() -> None:
     block = Group("block", ("p5.48xlarge",), "CAPACITY_BLOCK", 8)
     assert "L-417A185B" not in amounts(requirements([block], nat_gateways=1, endpoints=0))
 
 
-def test_the_need_says_whose_it_is() -> None:
+def test_requirement_names_its_node_groups() -> None:
     (requirement,) = [
         need for need in requirements([H100, SYSTEM], nat_gateways=1, endpoints=0) if need.code == "L-417A185B"
     ]
@@ -91,11 +91,11 @@ def test_the_need_says_whose_it_is() -> None:
         *(("x2idn.16xlarge", None), ("f1.2xlarge", None), ("u-6tb1.metal", None), ("mac2.metal", None)),
     ],
 )
-def test_the_family_of_any_type(instance_type: str, family: str | None) -> None:
+def test_quota_family_of_instance_type(instance_type: str, family: str | None) -> None:
     assert quotas._family(instance_type) == family
 
 
-def test_limit_and_use_of_others(account: boto3.Session) -> None:
+def test_quota_check_counts_use_of_other_stacks(account: boto3.Session) -> None:
     ec2 = account.client("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     # Two of somebody else and one of ours, which does not count.
@@ -116,7 +116,7 @@ def test_limit_and_use_of_others(account: boto3.Session) -> None:
     assert (answers["L-1194D53C"].limit, answers["L-1194D53C"].enough) == (None, True)
 
 
-def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) -> None:
+def test_quota_check_ignores_terminated_instances(account: boto3.Session) -> None:
     ec2 = account.client("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     (gone,) = ec2.run_instances(ImageId=image, InstanceType="p4d.24xlarge", MinCount=1, MaxCount=1)["Instances"]
@@ -132,12 +132,12 @@ def test_terminated_instances_and_other_stacks_clusters(account: boto3.Session) 
     assert answers["L-1194D53C"].others == 1
 
 
-def test_credentials_of_another_account(account: boto3.Session) -> None:
+def test_credentials_of_another_account_raise_error(account: boto3.Session) -> None:
     with pytest.raises(UserError, match=r"^inferstack:cluster\.aws\.accountId: .*123456789012"):
         check_quotas(REGION, "999999999999", "prod", [])
 
 
-def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_raise_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(*_: Any, **__: Any) -> Any:
         raise NoCredentialsError
 
@@ -147,13 +147,13 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         check_quotas(REGION, "1", "prod", [])
 
 
-def test_an_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_profile_raises_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody-has-this-profile")
     with pytest.raises(UserError, match="nobody-has-this-profile"):
         check_quotas(REGION, "1", "prod", [])
 
 
-def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_access_denied_error_names_the_call(account: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Any, operation: str, __: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "You may not"}}, operation)
 
@@ -162,7 +162,7 @@ def test_a_refusal_says_what_was_refused(account: boto3.Session, monkeypatch: py
         check_quotas(REGION, ACCOUNT, "prod", [])
 
 
-def test_enough_is_up_to_the_limit() -> None:
+def test_quota_is_enough_up_to_limit() -> None:
     requirement = Requirement("ec2", "L-1", "x", 3, "")
     assert QuotaCheck(requirement, 5, 2).enough
     assert not QuotaCheck(requirement, 5, 3).enough

@@ -53,7 +53,7 @@ def by_gpu(contestant: Contestant) -> list[list[tuple[int, str]]]:
 @pytest.mark.parametrize("name", MAKERS)
 @settings(max_examples=8, deadline=None)
 @given(steps=STEPS)
-def test_what_comes_and_goes_is_placed_legally_and_counted_right(name: str, steps: list[tuple[bool, int, str]]) -> None:
+def test_churned_pods_are_placed_legally_and_counted(name: str, steps: list[tuple[bool, int, str]]) -> None:
     contestant = MAKERS[name](4)
     alive: dict[int, str] = {}
     for comes, pod, profile in steps:
@@ -82,7 +82,7 @@ def test_what_comes_and_goes_is_placed_legally_and_counted_right(name: str, step
 @pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("whole", "static")])
 @settings(max_examples=8, deadline=None)
 @given(profiles=st.lists(st.sampled_from(sorted(MIX)), min_size=1, max_size=14))
-def test_nobody_who_cuts_gpus_turns_a_pod_away_that_has_room(name: str, profiles: list[str]) -> None:
+def test_contestant_accepts_pod_that_fits(name: str, profiles: list[str]) -> None:
     contestant = MAKERS[name](3)
     for pod, profile in enumerate(profiles):
         states = [
@@ -122,7 +122,7 @@ def test_least_blocked_leaves_the_largest_starts_open() -> None:
     assert filled(LeastBlocked(2), *case).choose("1g.10gb") == (0, 1)
 
 
-def test_gradient_descent_looks_at_what_the_workload_asks_for() -> None:
+def test_gradient_descent_follows_workload_mix() -> None:
     # Only 7g come: a GPU that is used already is lost for them, an empty one is not.
     only_7g = GradientDescent(2, {"1g.10gb": 0.0, "7g.80gb": 1.0})
     assert filled(only_7g, (1, 0, "1g.10gb")).choose("1g.10gb") == (1, 1)
@@ -131,7 +131,7 @@ def test_gradient_descent_looks_at_what_the_workload_asks_for() -> None:
     assert filled(only_1g, (1, 0, "1g.10gb")).choose("1g.10gb") == (0, 0)
 
 
-def test_the_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
+def test_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
     for contestant in (WholeGpus(16, 3), StaticMig(16, 3, [BALANCED])):
         for pod in range(4):
             assert contestant.arrive(pod, "1g.10gb")
@@ -143,13 +143,13 @@ def test_the_default_scheduler_spreads_over_nodes_by_cpu_and_memory() -> None:
     assert sorted(gpu for gpu, _ in dynamic.placements.values()) == [0, 0, 8, 8], "the first fit of each node"
 
 
-def test_its_score_by_hand() -> None:
+def test_default_scheduler_score() -> None:
     nodes = WholeGpus(8, 0).nodes
     # 3 of 192 cores and 24 of 2,048 GiB: 98 and 98 free, and the shares differ by 0.4 hundredths.
     assert nodes.score(0, "1g.10gb") == 98 + int((1 - abs(3 / 192 - 24 / 2048) / 2) * 100)
 
 
-def test_a_whole_gpu_or_a_fixed_instance_is_of_no_use_to_others() -> None:
+def test_free_slices_of_fixed_devices_are_unusable_to_others() -> None:
     whole = WholeGpus(2, 0)
     assert whole.arrive(0, "1g.10gb")
     usage = whole.usage({"1g.10gb": 1.0})
@@ -164,7 +164,7 @@ def test_a_whole_gpu_or_a_fixed_instance_is_of_no_use_to_others() -> None:
     assert static.arrive(3, "3g.40gb")
 
 
-def test_the_balanced_layout_is_legal() -> None:
+def test_balanced_layout_is_legal() -> None:
     counts = {"1g.10gb": 2, "2g.20gb": 1, "3g.40gb": 1}
     placed = find_placement(catalogue.gpu(MODEL), counts)
     assert placed is not None
@@ -172,7 +172,7 @@ def test_the_balanced_layout_is_legal() -> None:
     assert sorted(name for _, name in BALANCED) == sorted(placement.profile for placement in placed)
 
 
-def test_the_planner_moves_pods_only_where_it_may() -> None:
+def test_planner_moves_pods_only_if_allowed() -> None:
     def broken(moves: Moves) -> Planner:
         contestant = Planner(2, moves)
         for pod in range(4):
@@ -193,13 +193,13 @@ def test_the_planner_moves_pods_only_where_it_may() -> None:
     assert defragments.moved >= 1
 
 
-def test_the_planner_serves_a_batch_on_the_least_gpus() -> None:
+def test_planner_serves_batch_on_fewest_gpus() -> None:
     gpus, fleet = planner.gpus_needed({"3g.40gb": 3, "1g.10gb": 3}, 1)
     assert gpus == 2
     assert sum(not instance.idle for gpu in fleet.gpus for instance in gpu.instances) == 6
 
 
-def test_a_fitted_layout_is_legal() -> None:
+def test_fitted_layout_is_legal() -> None:
     layouts = contest.fitted(MIX)
     assert all(fits(MODEL, list(layout)) for layout in layouts)
     profiles = set(itertools.chain.from_iterable([name for _, name in layout] for layout in layouts))

@@ -21,7 +21,7 @@ from inferstack.mig.placement import find_placement
 MIX = MIXES["serving"]
 
 
-def test_bounds_by_hand() -> None:
+def test_bounds_of_small_workloads() -> None:
     assert bounds.least_gpus({"3g.40gb": 3}) == 2
     assert bounds.least_gpus({"1g.10gb": 14}) == 2
     assert bounds.least_gpus({"1g.10gb": 15}) == 3
@@ -34,7 +34,7 @@ def test_bounds_by_hand() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(MIX)), st.integers(1, 6), min_size=1))
-def test_no_plan_beats_the_bound_and_the_rules_hold_it(pods: dict[str, int]) -> None:
+def test_no_plan_beats_bound(pods: dict[str, int]) -> None:
     least = bounds.least_gpus(pods)
     assert planner.gpus_needed(pods, 1)[0] >= least
     chosen = gpus_of(pods, bounds.patterns(tuple(sorted(pods))))
@@ -54,7 +54,7 @@ def test_patterns_are_maximal_and_legal() -> None:
     )
 
 
-def test_mig_serving_takes_the_configuration_that_completes_most_of_what_lacks() -> None:
+def test_mig_serving_takes_configuration_that_completes_most_demand() -> None:
     ways = [{"7g.80gb": 1}, {"3g.40gb": 2}]
     # One of one 7g adds 1, two of four 3g a half; then 3g at 1 - 0 and again at 1 - 1/2.
     assert gpus_of({"7g.80gb": 1, "3g.40gb": 4}, ways) == [{"7g.80gb": 1}, {"3g.40gb": 2}, {"3g.40gb": 2}]
@@ -63,7 +63,7 @@ def test_mig_serving_takes_the_configuration_that_completes_most_of_what_lacks()
         gpus_of({"1g.10gb": 1}, ways)
 
 
-def test_workloads_are_the_same_for_a_seed_and_have_the_load_they_say() -> None:
+def test_workload_is_reproducible_and_has_requested_load() -> None:
     assert batch(1, 50, MIX) == batch(1, 50, MIX) != batch(2, 50, MIX)
     events = list(churn(3, 32, 0.9, MIX, 30))
     assert events == list(churn(3, 32, 0.9, MIX, 30))
@@ -76,7 +76,7 @@ def test_workloads_are_the_same_for_a_seed_and_have_the_load_they_say() -> None:
     assert len({event.pod for event in gone}) == len(gone)
 
 
-def test_nobody_has_more_in_use_than_the_bound_says() -> None:
+def test_utilisation_never_exceeds_bound() -> None:
     span = Span(1, 3, 0.1)
     for load in (0.5, 1.3):
         result = run_churn(FirstFit(8), 5, load, MIX, span)
@@ -86,17 +86,17 @@ def test_nobody_has_more_in_use_than_the_bound_says() -> None:
         assert len(result.samples) == pytest.approx(20, abs=1)
 
 
-def test_the_quick_first_fit_is_first_fit() -> None:
+def test_fast_first_fit_equals_first_fit() -> None:
     pods = batch(4, 60, MIX)
     slow = FirstFit(9)
     assert first_fit(9, pods)[1] == sum(slow.arrive(index, profile) for index, profile in enumerate(pods))
 
 
-def test_an_exponent_is_the_slope() -> None:
+def test_exponent_is_slope_of_log_log_fit() -> None:
     assert exponent([Timing(n, 3e-3 * n**1.5, 0, 0) for n in (10, 100, 1000)]) == pytest.approx(1.5)
 
 
-def test_small_instances_are_drawn_alike_and_compared_with_the_brute_force() -> None:
+def test_small_instances_are_reproducible_and_equal_brute_force() -> None:
     instance, again = (optimal.draw(random.Random(5)) for _ in range(2))  # noqa: S311  # instances, no secret
     assert instance == again
     assert optimal.effort(*instance) >= 1

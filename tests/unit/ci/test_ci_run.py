@@ -48,7 +48,7 @@ def test_last_line_is_summary_of_make_test(checkout: Path, recipe: str, status: 
     assert not any(line.startswith("reference") for line in lines)
 
 
-def test_make_test_runs_with_nothing_beside_it_and_comparisons_with_the_folder(checkout: Path) -> None:
+def test_ci_run_makes_test_without_reference_and_comparisons_with_it(checkout: Path) -> None:
     folder = checkout.parent / "shared" / "reference"
     folder.mkdir(parents=True)
     code, lines = run(checkout, 'ls ..; echo "variable $$INFERSTACK_REFERENCE."; echo "5 passed, 2 failed, 2 skipped"')

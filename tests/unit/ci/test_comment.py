@@ -52,7 +52,7 @@ changes = st.lists(
 
 @given(changes, words, st.integers(min_value=600, max_value=70_000))
 @settings(max_examples=60, deadline=None)
-def test_it_is_never_too_long_and_has_its_marker(changes: list[dict[str, Any]], error: str, limit: int) -> None:
+def test_comment_has_marker_and_stays_within_limit(changes: list[dict[str, Any]], error: str, limit: int) -> None:
     text = comment.render([report(changes=changes, errors=[error])] * 3, limit)
     assert len(text) <= limit
     assert text.startswith(comment.MARKER)
@@ -61,7 +61,7 @@ def test_it_is_never_too_long_and_has_its_marker(changes: list[dict[str, Any]], 
 
 @given(words)
 @settings(max_examples=80, deadline=None)
-def test_nobodys_text_leaves_its_cell(word: str) -> None:
+def test_text_is_escaped_in_table_cells(word: str) -> None:
     finding = {"level": "mandatory", "severity": word, "rule": word, "resource": word, "message": word}
     lines = comment.render([report(findings=[finding])]).splitlines()
     (row,) = [line for line in lines if line.startswith("| mandatory")]
@@ -77,7 +77,7 @@ def test_many_changes_are_folded_and_few_are_not() -> None:
     assert "<summary>11 changes</summary>" in many
 
 
-def test_what_cannot_be_undone_is_not_what_is_cut() -> None:
+def test_deletions_are_kept_when_comment_is_cut() -> None:
     changes = [*(change("create", f"new-{index}") for index in range(2000)), change("delete", "the-database")]
     text = comment.render([report(changes=changes)])
     assert len(text) <= comment.LIMIT
@@ -85,7 +85,7 @@ def test_what_cannot_be_undone_is_not_what_is_cut() -> None:
     assert "more are in the job's artifacts" in text
 
 
-def test_costs_now_and_after_and_what_has_no_price() -> None:
+def test_comment_shows_cost_before_and_after_and_unpriced_resources() -> None:
     cost = {
         "before": 1000.4,
         "after": 161_718.6,
@@ -108,7 +108,7 @@ def test_costs_now_and_after_and_what_has_no_price() -> None:
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
     ],
 )
-def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
+def test_credentials_are_redacted(secret: str) -> None:
     finding = {**make_finding("no-plain-secrets"), "resource": secret, "message": f"{secret} is plain"}
     leaky = {**change("create", secret), "paths": [secret]}
     text = comment.render([report(findings=[finding], errors=[f"said {secret}"], changes=[leaky])])
@@ -117,21 +117,21 @@ def test_what_looks_like_a_credential_is_hidden(secret: str) -> None:
     assert "MIIEow" not in text
 
 
-def test_no_report_is_said() -> None:
+def test_missing_report_is_shown() -> None:
     assert "No stack could be previewed" in comment.render([])
     text = comment.render([report("dev")], expected=["prod", "dev"])
     assert "- **no report** of `prod`" in text
     assert "no report** of `dev`" not in text
 
 
-def test_no_finding_and_no_judgement_are_told_apart() -> None:
+def test_no_findings_differs_from_no_policy_run() -> None:
     assert "| 0 by 9 rules |" in comment.render([report()])
     assert "| **not judged** |" in comment.render([report(rules=0)])
     both = [make_finding("a"), make_finding("b", "mandatory")]
     assert "| 2 (1 mandatory) by 9 rules |" in comment.render([report(findings=both)])
 
 
-def test_a_table_begins_below_an_empty_line() -> None:
+def test_table_follows_empty_line() -> None:
     reports = [
         report(findings=[make_finding("a")], errors=["x"], changes=[change("create", "n")]),
         report("prod", errors=["y"]),
@@ -142,7 +142,7 @@ def test_a_table_begins_below_an_empty_line() -> None:
     assert all(lines[index - 2] == "" for index in heads)
 
 
-def test_findings_that_stop_an_update_are_not_what_is_cut() -> None:
+def test_mandatory_findings_are_kept_when_comment_is_cut() -> None:
     findings = [*(make_finding(f"rule-{index}") for index in range(2000)), make_finding("the-worst", "mandatory")]
     text = comment.render([report(findings=findings)])
     assert len(text) <= comment.LIMIT
@@ -166,20 +166,20 @@ def make_comment(identity: int, kind: str, body: str) -> dict[str, Any]:
     return {"id": identity, "body": body, "user": {"type": kind}}
 
 
-def test_ours_is_written_over_and_nobody_elses() -> None:
+def test_own_comment_is_updated_and_others_are_kept() -> None:
     bot, person = make_comment(7, "Bot", f"{comment.MARKER}\nold"), make_comment(6, "User", f"{comment.MARKER}\nmine")
     api = Api(person, bot)
     assert comment.post("new", "o/r", 12, api) == "updated"
     assert api.calls[-1] == ("PATCH", "/repos/o/r/issues/comments/7", {"body": "new"})
 
 
-def test_the_first_one_is_made() -> None:
+def test_first_comment_is_created() -> None:
     api = Api(make_comment(1, "Bot", "another pipeline's"))
     assert comment.post("new", "o/r", 12, api) == "created"
     assert api.calls[-1] == ("POST", "/repos/o/r/issues/12/comments", {"body": "new"})
 
 
-def test_the_command_writes_the_comment_and_says_what_it_lacks(tmp_path: Path) -> None:
+def test_command_writes_comment_and_names_missing_reports(tmp_path: Path) -> None:
     (tmp_path / "preview-dev").mkdir()
     (tmp_path / "preview-dev" / "dev.json").write_text(json.dumps(report()))
     call = [sys.executable, str(FOLDER / "comment.py"), str(tmp_path)]

@@ -13,24 +13,24 @@ from tests.unit.ci.pipelines import ROOT
 NODES = "aws:eks/nodeGroup:NodeGroup"
 
 
-def test_there_is_a_price_of_each_instance_type_that_a_stack_may_use() -> None:
+def test_every_instance_type_has_a_price() -> None:
     assert prices()["instances"].keys() == catalogue.load().instance_types.keys()
     assert [name for name, usd in prices()["instances"].items() if usd is None] == ["p5e.48xlarge"]
 
 
-def test_within_a_family_twice_the_machine_costs_twice() -> None:
+def test_price_scales_with_size_within_family() -> None:
     for small, large in (("m6i.large", "m6i.xlarge"), ("m6i.2xlarge", "m6i.4xlarge"), ("m7i.xlarge", "m7i.2xlarge")):
         assert prices()["instances"][large] == pytest.approx(2 * prices()["instances"][small])
     assert prices()["instances"]["p5.48xlarge"] == pytest.approx(8 * prices()["instances"]["p5.4xlarge"])
 
 
-def test_nodes_are_counted_at_the_dearest_of_their_types() -> None:
+def test_nodes_cost_their_most_expensive_type() -> None:
     estimate = monthly([Group("g", ("g6e.xlarge", "g6e.4xlarge"), "SPOT", 3)])
     assert estimate.usd == pytest.approx(3 * 3.00424 * HOURS_A_MONTH)
     assert estimate.unknown == ()
 
 
-def test_what_has_no_price_is_named_and_makes_the_sum_the_least() -> None:
+def test_unpriced_resources_make_estimate_a_minimum() -> None:
     estimate = monthly(
         [Group("big", ("p5e.48xlarge",), "CAPACITY_BLOCK", 1), Group("off", ("p5e.48xlarge",), "SPOT", 0)]
     )

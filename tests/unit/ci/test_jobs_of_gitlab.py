@@ -15,11 +15,11 @@ check_image, aws_token = load("check_image"), load("aws_token")
     ("image", "code"),
     [("r.example/ci@sha256:" + "a" * 64, 0), ("r.example/ci:1", 1), ("", 1), ("r.example/ci@sha256:abc", 1)],
 )
-def test_an_image_is_pinned_or_refused(image: str, code: int) -> None:
+def test_unpinned_image_is_refused(image: str, code: int) -> None:
     assert check_image.main(image) == code
 
 
-def test_the_token_is_its_owners_only(tmp_path: Path) -> None:
+def test_token_file_is_private(tmp_path: Path) -> None:
     file = tmp_path / "x" / "token"
     environment = {
         "INFERSTACK_AWS_TOKEN": "abc",
@@ -32,7 +32,7 @@ def test_the_token_is_its_owners_only(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_missing_variable_and_a_kept_key_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_variable_and_static_key_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert aws_token.main({}) == 1
     assert "AWS_ROLE_ARN must be set" in capsys.readouterr().err
     given = dict.fromkeys(("INFERSTACK_AWS_TOKEN", "AWS_ROLE_ARN", "AWS_ACCESS_KEY_ID"), "x")

@@ -19,11 +19,11 @@ def flow(name: str) -> str:
 
 
 @pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.name)
-def test_nothing_is_wrong_with_a_workflow(path: Path) -> None:
+def test_workflow_is_valid(path: Path) -> None:
     assert github(path.read_text()) == []
 
 
-def test_nothing_is_wrong_with_the_file_of_gitlab() -> None:
+def test_gitlab_file_is_valid() -> None:
     assert gitlab(GITLAB.read_text()) == []
 
 
@@ -89,7 +89,7 @@ def test_each_action_has_one_pin_everywhere() -> None:
         ("nightly", "inferstack drift", "inferstack drifts", "no command drifts"),
     ],
 )
-def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, message: str) -> None:
+def test_invalid_workflow_is_reported(name: str, old: str, new: str, message: str) -> None:
     text = flow(name)
     assert old in text
     assert any(message in sentence for sentence in github(text.replace(old, new)))
@@ -118,13 +118,13 @@ def test_a_spoilt_workflow_is_found(name: str, old: str, new: str, message: str)
         ("inferstack orphans", "inferstack orphan", "no command orphan"),
     ],
 )
-def test_a_spoilt_file_of_gitlab_is_found(old: str, new: str, message: str) -> None:
+def test_invalid_gitlab_file_is_reported(old: str, new: str, message: str) -> None:
     text = GITLAB.read_text()
     assert old in text
     assert any(message in sentence for sentence in gitlab(text.replace(old, new)))
 
 
-def test_both_know_the_same_stacks_and_each_is_there() -> None:
+def test_github_and_gitlab_deploy_the_same_stacks() -> None:
     stacks = set(yaml.safe_load(flow("preview"))["jobs"]["aws"]["strategy"]["matrix"]["stack"])
     in_gitlab = yaml.safe_load(GITLAB.read_text())["preview"]["parallel"]["matrix"][0]["STACK"]
     nightly = yaml.safe_load(flow("nightly"))["jobs"]["stack"]["strategy"]["matrix"]["stack"]
@@ -137,7 +137,7 @@ def test_both_know_the_same_stacks_and_each_is_there() -> None:
         assert set(expected.split()) == {*on_aws, "local"}
 
 
-def test_what_is_merged_goes_from_stack_to_stack_and_prod_waits() -> None:
+def test_merge_is_promoted_through_stacks_and_prod_waits() -> None:
     jobs = yaml.safe_load(flow("deploy"))["jobs"]
     order = [(name, job.get("needs")) for name, job in jobs.items()]
     assert order == [("test", None), ("dev", "test"), ("staging", "dev"), ("prod", "staging")]
@@ -165,5 +165,5 @@ def test_drift_and_an_update_of_a_stack_exclude_each_other() -> None:
         ("curl example.org | sh", True),
     ],
 )
-def test_a_command_is_known_or_not(line: str, wrong: bool) -> None:
+def test_unknown_command_is_reported(line: str, wrong: bool) -> None:
     assert bool(list(command(line))) is wrong

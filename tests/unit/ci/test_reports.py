@@ -49,7 +49,7 @@ def test_changes_are_counted_once_and_named_without_values() -> None:
     assert CANARY not in json.dumps(report.content())
 
 
-def test_costs_are_those_of_what_was_and_of_what_will_be() -> None:
+def test_report_has_cost_before_and_after() -> None:
     report = make_report(
         "prod",
         [
@@ -67,7 +67,7 @@ def test_costs_are_those_of_what_was_and_of_what_will_be() -> None:
     assert report.content()["cost"]["unknown"] == []
 
 
-def test_findings_and_errors_are_plain_and_said_once() -> None:
+def test_findings_and_errors_are_deduplicated() -> None:
     violation = {
         "resourceUrn": urn("h100"),
         "message": "<{%fg 1%}>too dear<{%reset%}>\n",
@@ -89,7 +89,7 @@ def test_findings_and_errors_are_plain_and_said_once() -> None:
     assert report.errors == ("no such thing",)
 
 
-def test_which_rules_have_judged_is_told() -> None:
+def test_report_lists_evaluated_rules() -> None:
     summary = {"policyAnalyzeSummaryEvent": {"resourceUrn": urn("a"), "passed": ["b", "a"], "failed": ["c"]}}
     whole = {"policyAnalyzeStackSummaryEvent": {"passed": ["d"]}}
     report = make_report("prod", [summary, summary, whole, {"policyAnalyzeStackSummaryEvent": {}}])
@@ -98,7 +98,7 @@ def test_which_rules_have_judged_is_told() -> None:
     assert make_report("prod", []).content()["rules"] == 0
 
 
-def test_what_a_policy_mends_is_told_by_names_only() -> None:
+def test_remediation_is_reported_without_values() -> None:
     mended = {
         "resourceUrn": urn("h100"),
         "policyName": "aws-resources-tagged",
@@ -118,20 +118,20 @@ def result(op: str, name: str, old: Any = None, **diff: str) -> dict[str, Any]:
     return {"resOutputsEvent": {"metadata": metadata}}
 
 
-def test_drift_is_what_changed_or_went() -> None:
+def test_changed_and_deleted_resources_are_drift() -> None:
     drifts = find(
         [result("same", "a"), result("update", "b", {"x": 1}, x="update"), result("delete", "c"), {"other": {}}]
     )
     assert [(drift.what, drift.name, drift.paths) for drift in drifts] == [("changed", "b", ("x",)), ("gone", "c", ())]
 
 
-def test_a_drift_is_a_row_for_people_and_a_list_for_programs() -> None:
+def test_drift_has_text_and_json_form() -> None:
     (drift,) = find([result("update", "b", {}, x="update", y="update")])
     assert drift.row()["properties"] == "x, y"
     assert drift.row(Format.JSON)["properties"] == ["x", "y"]
 
 
-def test_a_zero_value_that_an_api_server_leaves_out_is_no_drift() -> None:
+def test_omitted_zero_value_is_no_drift() -> None:
     assert find([result("update", "a", {"globalDefault": False}, globalDefault="delete")]) == []
     assert len(find([result("update", "a", {"globalDefault": True}, globalDefault="delete")])) == 1
     assert len(find([result("update", "a", {"globalDefault": False}, globalDefault="update")])) == 1

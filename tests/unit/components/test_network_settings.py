@@ -246,8 +246,8 @@ def inference(**spec: Any) -> InferenceSettings:
 
 
 def test_jobs_that_ask_for_a_placement_get_the_clusters_switches() -> None:
-    made = fill_levels(inference(placement={"prefer": "Pack"}), [LEAF])
-    assert made.jobs[0].spec["placement"] == {"prefer": "Pack", "levels": [LEAF]}
+    filled = fill_levels(inference(placement={"prefer": "Pack"}), [LEAF])
+    assert filled.jobs[0].spec["placement"] == {"prefer": "Pack", "levels": [LEAF]}
     own = inference(placement={"levels": ["rack"]})
     assert fill_levels(own, [LEAF]) == own
     assert fill_levels(inference(), [LEAF]) == inference()

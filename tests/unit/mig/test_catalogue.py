@@ -79,7 +79,7 @@ def test_agrees_with_the_reference_tables(name: str, gpu_model: str) -> None:
             assert abs(profile.memory_mib - row["memory_mb"]) <= 256
 
 
-def test_every_gpu_of_the_list_is_there() -> None:
+def test_catalogue_has_every_listed_gpu() -> None:
     assert list(catalogue.load().gpus) == list(BOARDS)
 
 
@@ -97,7 +97,7 @@ def test_profile_names() -> None:
     assert len(names) == len(set(names)) == 69
 
 
-def test_what_drivers_printed_is_confirmed_and_what_none_did_says_which_fields() -> None:
+def test_rows_from_driver_output_are_confirmed() -> None:
     unseen = {
         model.name: sorted({field for row in model.profiles.values() for field in row.unseen})
         for model in catalogue.load().gpus.values()
@@ -138,7 +138,7 @@ H200_READ = """
 
 
 @pytest.mark.parametrize(("name", "read"), [("H100-80GB-HBM3", H100_READ), ("H200", H200_READ)])
-def test_rows_say_what_the_card_said(name: str, read: str) -> None:
+def test_rows_match_driver_output(name: str, read: str) -> None:
     printed = [
         [
             row.gi_id,
@@ -161,7 +161,7 @@ def test_instance_types_name_known_gpus() -> None:
     assert catalogue.instance_type("m6i.2xlarge").gpus == 0
 
 
-def test_unknown_names_tell_near_ones() -> None:
+def test_unknown_names_suggest_similar_ones() -> None:
     with pytest.raises(CatalogueError, match=r"unknown GPU 'A100-SXM4-40G': known are A100-SXM4-40GB"):
         catalogue.gpu("A100-SXM4-40G")
     with pytest.raises(CatalogueError, match=r"unknown GPU 'gh200': known are GH200-96GB, GH200-144GB$"):
@@ -304,7 +304,7 @@ def _by_trying_all(gpu: Gpu, profile: Profile) -> int:
     st.sets(st.integers(0, 11), min_size=1, max_size=7),
     st.integers(1, 6),
 )
-def test_the_bound_of_a_count_is_exact(case: tuple[Gpu, Profile], starts: set[int], slices: int) -> None:
+def test_bound_of_a_count_is_exact(case: tuple[Gpu, Profile], starts: set[int], slices: int) -> None:
     gpu, profile = case
     assert max_instances(gpu, profile) == _by_trying_all(gpu, profile) == profile.max_count
     other = dataclasses.replace(profile, starts=tuple(sorted(starts)), memory_slices=slices)
@@ -328,7 +328,7 @@ def _changes(draw: st.DrawFn) -> tuple[str, str, str, Any]:
 
 @settings(max_examples=300, deadline=None)
 @given(change=_changes())
-def test_whatever_is_changed_what_is_read_is_legal(content: Any, change: tuple[str, str, str, Any]) -> None:
+def test_changed_catalogue_is_legal_or_refused(content: Any, change: tuple[str, str, str, Any]) -> None:
     gpu_model, name, field, value = change
     entry = copy.deepcopy(content["gpus"][gpu_model])
     entry["profiles"][name][field] = value

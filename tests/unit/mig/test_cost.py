@@ -20,7 +20,7 @@ def _gpu(*placements: tuple[int, str], name: str = "gpu") -> FleetGpu:
     return FleetGpu(name, "n", H100, tuple(Instance(s, p, f"{name}-{s}", f"team-{p[0]}") for s, p in placements))
 
 
-def test_the_larger_share_counts() -> None:
+def test_share_is_larger_of_memory_and_compute() -> None:
     assert share(H100, "1g.10gb") == Fraction(1, 7), "compute: 1 of 7, memory 1 of 8"
     assert share(H100, "1g.20gb") == Fraction(2, 8)
     assert share(H100, "3g.40gb") == Fraction(4, 8)
@@ -42,13 +42,13 @@ def test_the_larger_share_counts() -> None:
         [(0, "7g.80gb")],
     ],
 )
-def test_the_pods_of_a_full_gpu_pay_its_price(placements: list[tuple[int, str]]) -> None:
+def test_pods_of_full_gpu_pay_full_price(placements: list[tuple[int, str]]) -> None:
     allocation = split_price(_gpu(*placements))
     assert sum(allocation.instances.values()) == 1
     assert allocation.idle == 0
 
 
-def test_where_shares_exceed_the_gpu_they_are_cut_in_proportion() -> None:
+def test_excess_shares_are_scaled_down() -> None:
     four, three = split_price(_gpu((0, "4g.40gb"), (4, "3g.40gb"))).instances.values()
     assert (four, three) == (Fraction(8, 15), Fraction(7, 15))
 
@@ -69,7 +69,7 @@ def test_pods_and_idle_part_always_add_up_to_the_price(fleet: list[FleetGpu]) ->
     assert sum(line.gpus for line in lines.values()) == len(fleet)
 
 
-def test_lines_by_owner_by_hand() -> None:
+def test_allocations_by_owner() -> None:
     fleet = [
         _gpu((0, "3g.40gb"), (4, "1g.10gb"), name="a"),
         _gpu((0, "1g.10gb"), name="b"),
@@ -83,7 +83,7 @@ def test_lines_by_owner_by_hand() -> None:
     assert allocations_by_owner(fleet, {}, lambda instance: instance.demand)["team-3"].usd_per_hour is None
 
 
-def test_a_quota_in_slices_and_gpus() -> None:
+def test_quota_allocation_in_slices_and_gpus() -> None:
     hard = {
         "requests.nvidia.com/mig-1g.10gb": "7",
         "requests.nvidia.com/mig-3g.40gb": "2",
@@ -98,7 +98,7 @@ def test_a_quota_in_slices_and_gpus() -> None:
     assert quota_allocation("team", {"requests.nvidia.com/mig-1g.10gb": "1"}, A100).gpus == Fraction(1, 4)
 
 
-def test_a_wrong_quota_is_named() -> None:
+def test_invalid_quota_error_names_it() -> None:
     with pytest.raises(CatalogueError, match=r"H100-80GB-HBM3 has no MIG profile '1g\.5gb'"):
         quota_allocation("team", {"requests.nvidia.com/mig-1g.5gb": "1"}, H100)
     with pytest.raises(LayoutError, match=r"team: requests\.nvidia\.com/gpu: .*'1\.5'"):

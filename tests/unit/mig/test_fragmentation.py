@@ -36,7 +36,7 @@ def gpus(draw: st.DrawFn) -> list[FleetGpu]:
     return drawn
 
 
-def test_a_1g_in_the_middle_by_hand() -> None:
+def test_fragmentation_of_1g_in_the_middle() -> None:
     measured = measure([_gpu((2, "1g.10gb"))], MIX)
     # Blocked: 1g at 2; 1g.20gb and 2g at 2; 3g and 4g at 0; 7g does not count, as its slices do not suffice.
     assert measured.blocked == 1 + 2 + 2 + 4 + 4
@@ -47,7 +47,7 @@ def test_a_1g_in_the_middle_by_hand() -> None:
     assert measured.unusable == 0, "a 3g still fits at 4"
 
 
-def test_what_is_free_and_of_no_use_by_hand() -> None:
+def test_unusable_slices_of_two_1g() -> None:
     # Free are 1, 2, 3, 5 and 6, 7: no 3g fits, and each 1g does.
     measured = measure([_gpu((0, "1g.10gb"), (4, "1g.10gb"))], MIX)
     assert measured.unusable == pytest.approx(6 * 1 / 4)
@@ -60,7 +60,7 @@ def test_what_is_free_and_of_no_use_by_hand() -> None:
 
 
 @pytest.mark.parametrize("model", [name for name, gpu in catalogue.load().gpus.items() if gpu.profiles])
-def test_an_empty_gpu_is_not_broken_up_nor_is_a_full_one(model: str) -> None:
+def test_empty_and_full_gpus_have_no_fragmentation(model: str) -> None:
     empty = measure([_gpu(model=model)])
     assert (empty.memory_used, empty.compute_used, empty.blocked, empty.unusable) == (0, 0, 0, 0)
     assert empty.open_and_blocked > 0
@@ -72,7 +72,7 @@ def test_an_empty_gpu_is_not_broken_up_nor_is_a_full_one(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", [name for name, gpu in catalogue.load().gpus.items() if gpu.profiles])
-def test_where_slices_are_free_one_by_one_only_the_shortest_start(model: str) -> None:
+def test_only_one_slice_profiles_start_between_alternate_slices(model: str) -> None:
     gpu_model = catalogue.gpu(model)
     mask = sum(1 << unit for unit in range(0, gpu_model.memory_slices, 2))
     measured = measure_slices(model, mask, 0)
@@ -88,7 +88,7 @@ def test_idle_instances_are_free() -> None:
 
 
 @given(gpus())
-def test_all_shares_are_from_0_to_1_and_the_count_is_the_planners(fleet: list[FleetGpu]) -> None:
+def test_ratios_are_between_0_and_1_and_blocked_equals_planner(fleet: list[FleetGpu]) -> None:
     measured = measure(fleet)
     for ratio in (
         measured.blocked_ratio,
@@ -102,7 +102,7 @@ def test_all_shares_are_from_0_to_1_and_the_count_is_the_planners(fleet: list[Fl
 
 
 @given(gpus())
-def test_the_order_of_gpus_does_not_matter_and_nodes_add_up(fleet: list[FleetGpu]) -> None:
+def test_order_of_gpus_does_not_matter_and_nodes_add_up(fleet: list[FleetGpu]) -> None:
     measured = measure(fleet)
     for other in itertools.islice(itertools.permutations(fleet), 6):
         again = measure(other)
@@ -126,7 +126,7 @@ def test_only_the_ratios_of_a_mix_matter_and_unknown_profiles_are_left_out() -> 
         unusable(*args, {"3g.40gb": -1.0})
 
 
-def test_nothing_has_no_fragmentation() -> None:
+def test_empty_fleet_has_no_fragmentation() -> None:
     nothing = measure([])
     assert (nothing.gpus, nothing.blocked_ratio, nothing.unusable_ratio, nothing.memory_utilisation) == (0, 0, 0, 0)
     assert nothing.compute_utilisation == Fraction(0)

@@ -27,7 +27,7 @@ CUT = GpuState(True, {"1g.5gb": 7})
         fail_more_than_one=st.booleans(),
     )
 )
-def test_what_is_written_is_read_back(sharing: Sharing) -> None:
+def test_sharing_config_round_trip(sharing: Sharing) -> None:
     assert parse(dump(sharing, "mixed")) == sharing
 
 
@@ -51,14 +51,14 @@ def test_what_is_written_is_read_back(sharing: Sharing) -> None:
         ),
     ],
 )
-def test_a_file_that_the_device_plugin_would_not_start_with(text: str, message: str) -> None:
+def test_invalid_sharing_config_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text)
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("text", ["", "version: v1", "flags: {migStrategy: none}", "sharing: {}"])
-def test_a_file_without_time_slicing_shares_nothing(text: str) -> None:
+def test_file_without_time_slicing_shares_nothing(text: str) -> None:
     assert parse(text) == Sharing()
 
 
@@ -72,7 +72,7 @@ def test_a_file_without_time_slicing_shares_nothing(text: str) -> None:
         (Sharing({"nvidia.com/mig-2g.10gb": 2}), {GPU: 8, SLICE: 14}),
     ],
 )
-def test_a_device_is_offered_as_often_as_it_has_replicas(sharing: Sharing, advertised: dict[str, int]) -> None:
+def test_device_is_offered_as_often_as_it_has_replicas(sharing: Sharing, advertised: dict[str, int]) -> None:
     assert share({GPU: 8, SLICE: 14}, sharing) == advertised
 
 
@@ -81,7 +81,7 @@ def labels(*states: GpuState, strategy: str = "mixed") -> dict[str, str]:
     return gfd_labels(catalogue.load(), A100, states, strategy, machine="p4d.24xlarge")  # type: ignore[arg-type]
 
 
-def test_the_product_of_a_shared_gpu_says_so_and_a_renamed_one_does_not() -> None:
+def test_product_of_a_shared_gpu_says_so_and_a_renamed_one_does_not() -> None:
     plain = labels(*mig_disabled(8))
     shared = share_labels(plain, Sharing({GPU: 4}))
     changed = {key: value for key, value in shared.items() if plain.get(key) != value}
@@ -95,7 +95,7 @@ def test_the_product_of_a_shared_gpu_says_so_and_a_renamed_one_does_not() -> Non
     assert renamed["nvidia.com/gpu.replicas"] == "4"
 
 
-def test_shared_slices_are_told_apart_from_whole_gpus() -> None:
+def test_labels_distinguish_shared_slices_from_whole_gpus() -> None:
     shared = share_labels(labels(CUT, *mig_disabled(1)), Sharing({SLICE: 2}))
     assert shared["nvidia.com/mig-1g.5gb.product"] == "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED"
     assert shared["nvidia.com/mig-1g.5gb.replicas"] == "2"
@@ -109,7 +109,7 @@ def test_under_single_a_slice_carries_both_marks() -> None:
 
 
 @pytest.mark.parametrize("sharing", [Sharing(), Sharing({GPU: 1}), Sharing({SLICE: 2})])
-def test_what_is_not_shared_keeps_its_labels(sharing: Sharing) -> None:
+def test_unshared_resources_keep_labels(sharing: Sharing) -> None:
     plain = labels(*mig_disabled(8))
     assert share_labels(plain, sharing) == plain
 

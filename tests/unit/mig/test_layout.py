@@ -45,7 +45,7 @@ def test_entries_act_in_order_and_leave_others_alone() -> None:
     assert apply_layout(only_first, A100, (WHOLE, cut(_1g_5gb=7))) == (cut(_7g_40gb=1), cut(_1g_5gb=7))
 
 
-def test_a_layout_for_other_gpus_is_an_error() -> None:
+def test_layout_for_other_gpus_is_an_error() -> None:
     with pytest.raises(LayoutError, match=r"no entry of the layout matches 8 x A100-SXM4-40GB"):
         apply_layout((Rule(False, None, ("0x233010DE",)),), A100, mig_disabled(8))
     with pytest.raises(LayoutError, match=r"no MIG profile '1g.18gb'"):
@@ -84,19 +84,21 @@ def test_resources(strategy: Strategy, states: tuple[GpuState, ...], resources: 
         ("mixed", (EMPTY, WHOLE), "no MIG device"),
     ],
 )
-def test_the_device_plugin_refuses(strategy: Strategy, states: tuple[GpuState, ...], problem: str) -> None:
+def test_inconsistent_mig_state_advertises_nothing(
+    strategy: Strategy, states: tuple[GpuState, ...], problem: str
+) -> None:
     advertised = advertised_resources(A100, states, strategy)
     assert (advertised.capacity, advertised.allocatable) == ({}, {})
     assert problem in (advertised.problem or "")
 
 
-def test_lost_gpus_leave_the_allocatable_only() -> None:
+def test_lost_gpus_reduce_allocatable_only() -> None:
     advertised = advertised_resources(A100, (WHOLE, cut(_1g_5gb=7), cut(_1g_5gb=7)), "mixed", lost={0, 2})
     assert advertised.capacity == {"nvidia.com/gpu": 1, "nvidia.com/mig-1g.5gb": 14}
     assert advertised.allocatable == {"nvidia.com/gpu": 0, "nvidia.com/mig-1g.5gb": 7}
 
 
-def test_states_survive_writing() -> None:
+def test_mig_states_round_trip() -> None:
     states = (WHOLE, EMPTY, cut(_1g_5gb=2, _3g_20gb=1))
     assert dump_states(states) == '[null,{},{"1g.5gb":2,"3g.20gb":1}]'
     assert load_states(dump_states(states)) == states
@@ -183,7 +185,7 @@ def test_labels_that_do_not_depend_on_the_layout() -> None:
     )
 
 
-def test_the_mig_manager_pauses_the_gpus_clients() -> None:
+def test_mig_manager_pauses_the_gpus_clients() -> None:
     paused = {key for key, value in operator_labels(paused=True).items() if value == "paused-for-mig-change"}
     assert paused == {
         f"nvidia.com/gpu.deploy.{name}" for name in ("dcgm", "dcgm-exporter", "device-plugin", "gpu-feature-discovery")

@@ -72,7 +72,7 @@ def test_reads_nvidias_own_files(name: str) -> None:
 
 
 @pytest.mark.reference
-def test_our_layouts_say_what_nvidias_say() -> None:
+def test_generated_layouts_match_nvidia_layouts() -> None:
     upstream = parse_config(reference.file("data", "mig-parted", "config-default.yaml").read_text())
     layouts = parse_config(dump_config(make_mig_parted_config()))
     compared = 0

@@ -80,7 +80,7 @@ def test_media_engines_that_are_gone_say_so(counts: dict[str, int], message: str
         require_placement(RTX, counts)
 
 
-def test_the_guides_examples_are_placed_where_the_driver_puts_them() -> None:
+def test_guides_examples_are_placed_where_the_driver_puts_them() -> None:
     assert find_placement(A100, {"1g.5gb": 1, "2g.10gb": 1, "4g.20gb": 1}) == (
         Placement(0, 4, "4g.20gb"),
         Placement(4, 2, "2g.10gb"),
@@ -105,7 +105,7 @@ def test_the_guides_examples_are_placed_where_the_driver_puts_them() -> None:
         ({"1g.5gb": -1}, r"1g.5gb: a count of -1 is below 0"),
     ],
 )
-def test_impossible_sets_say_why(counts: dict[str, int], message: str) -> None:
+def test_impossible_placement_error_gives_reason(counts: dict[str, int], message: str) -> None:
     with pytest.raises(LayoutError, match=message):
         require_placement(A100, counts)
 
@@ -176,7 +176,7 @@ def test_placements_never_overlap_and_hold_what_was_asked(case: tuple[Gpu, dict[
 
 
 @given(sets(), st.data())
-def test_a_legal_set_stays_legal_when_one_is_taken_away(case: tuple[Gpu, dict[str, int]], data: st.DataObject) -> None:
+def test_legal_set_stays_legal_when_one_is_taken_away(case: tuple[Gpu, dict[str, int]], data: st.DataObject) -> None:
     model, counts = case
     if not counts or find_placement(model, counts) is None:
         return
@@ -203,6 +203,6 @@ def _by_trying_all(model: Gpu, counts: dict[str, int]) -> bool:
 
 
 @given(sets().filter(lambda case: sum(case[1].values()) <= 4))
-def test_the_search_is_exact(case: tuple[Gpu, dict[str, int]]) -> None:
+def test_placement_search_is_exact(case: tuple[Gpu, dict[str, int]]) -> None:
     model, counts = case
     assert (find_placement(model, counts) is not None) == _by_trying_all(model, counts)

@@ -33,16 +33,16 @@ def test_containers_run_together() -> None:
     assert pod_requests(pod(container(2), container(1), container(3, resource=SLICE))) == {GPU_RESOURCE: 3, SLICE: 3}
 
 
-def test_the_largest_init_container_counts_where_it_is_larger() -> None:
+def test_largest_init_container_counts_where_it_is_larger() -> None:
     assert pod_requests(pod(container(1), init=(container(3), container(2)))) == {GPU_RESOURCE: 3}
     assert pod_requests(pod(container(4), init=(container(3), container(2)))) == {GPU_RESOURCE: 4}
 
 
-def test_a_sidecar_runs_beside_the_containers() -> None:
+def test_sidecar_runs_beside_the_containers() -> None:
     assert pod_requests(pod(container(1), init=(container(2, sidecar=True),))) == {GPU_RESOURCE: 3}
 
 
-def test_a_sidecar_counts_toward_later_init_containers_only() -> None:
+def test_sidecar_counts_toward_later_init_containers_only() -> None:
     sidecar = container(2, sidecar=True)
     assert pod_requests(pod(container(1), init=(sidecar, container(4)))) == {GPU_RESOURCE: 6}
     assert pod_requests(pod(container(1), init=(container(4), sidecar))) == {GPU_RESOURCE: 4}
@@ -53,7 +53,7 @@ def test_overhead_is_added_to_either_phase() -> None:
     assert pod_requests(pod(container(1), init=(container(4),), overhead={GPU_RESOURCE: "1"})) == {GPU_RESOURCE: 5}
 
 
-def test_a_request_that_is_left_out_is_the_limit() -> None:
+def test_request_that_is_left_out_is_the_limit() -> None:
     asks = {"resources": {"limits": {GPU_RESOURCE: "2", SLICE: "1"}, "requests": {SLICE: "1"}}}
     assert pod_requests(pod(asks)) == {GPU_RESOURCE: 2, SLICE: 1}
 
@@ -65,11 +65,11 @@ def test_zeros_and_other_resources_are_left_out() -> None:
     assert pod_requests({"metadata": {"name": "p"}}) == {}
 
 
-def test_the_canonical_form_of_a_large_count_is_read() -> None:
+def test_canonical_form_of_a_large_count_is_read() -> None:
     assert count_resources("n", {GPU_RESOURCE: "1k"}) == {GPU_RESOURCE: 1000}
 
 
-def test_half_a_gpu_is_an_error_that_names_the_pod() -> None:
+def test_fractional_gpu_request_error_names_pod() -> None:
     with pytest.raises(LayoutError, match=r"^ns/p: nvidia\.com/gpu: "):
         pod_requests(pod({"resources": {"limits": {GPU_RESOURCE: "500m"}}}))
 
@@ -79,7 +79,7 @@ def test_half_a_gpu_is_an_error_that_names_the_pod() -> None:
     st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=5),
     st.integers(0, 2),
 )
-def test_the_count_is_the_largest_that_ever_runs_at_once(
+def test_request_equals_peak_of_concurrent_containers(
     containers: list[int], init: list[tuple[int, bool]], overhead: int
 ) -> None:
     """Replays the life of the pod: init containers one after the other, then the containers, beside the sidecars."""

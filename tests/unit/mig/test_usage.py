@@ -53,7 +53,7 @@ def small() -> Usage:
     return make_usage([balanced()], pods, prices={H100: 14.0})
 
 
-def test_a_node_by_hand() -> None:
+def test_usage_of_one_node() -> None:
     usage = small()
     (node,) = usage.nodes
     assert (node.model, node.gpus, dict(node.used)) == (H100, 8, {"1g.10gb": 1, "3g.40gb": 2})
@@ -67,7 +67,7 @@ def test_a_node_by_hand() -> None:
     assert node.fragmentation(usage.mix) == pytest.approx((55 - 63 / 4) / 55)
 
 
-def test_what_namespaces_pay_adds_up_to_the_price_of_all_gpus() -> None:
+def test_namespace_costs_add_up_to_gpu_price() -> None:
     usage = small()
     assert [(namespace.owner, namespace.gpus) for namespace in usage.namespaces] == [
         ("a", Fraction(1, 7)),
@@ -110,7 +110,7 @@ def test_pods_count_as_the_scheduler_counts_them() -> None:
     assert dict(usage.nodes[0].used) == {"1g.10gb": 3, "2g.20gb": 1}
 
 
-def test_nodes_without_known_gpus_are_named_or_left_out() -> None:
+def test_nodes_with_unknown_gpus_are_reported() -> None:
     other = make_node("t4", {"gpu": 1}, 1, "Tesla-T4")
     plain = {"metadata": {"name": "cpu"}, "status": {"allocatable": {"cpu": "4"}}}
     usage = make_usage([other, plain], [make_pod("p", "t4", {"gpu": 1})])
@@ -118,7 +118,7 @@ def test_nodes_without_known_gpus_are_named_or_left_out() -> None:
     assert usage.quotas == ()
 
 
-def test_the_tightest_quota_of_a_namespace_counts() -> None:
+def test_tightest_quota_of_namespace_applies() -> None:
     def quota(name: str, hard: dict[str, str]) -> dict[str, Any]:
         return {"metadata": {"name": name, "namespace": "a"}, "spec": {"hard": hard}}
 
@@ -132,7 +132,7 @@ def test_the_tightest_quota_of_a_namespace_counts() -> None:
     assert allocation.usd_per_hour == pytest.approx(7.0)
 
 
-def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
+def test_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
     small = make_node("small", {"mig-1g.5gb": 112}, 16, catalogue.gpu(A100).product)
     quotas = [
         {"metadata": {"name": "q", "namespace": space}, "spec": {"hard": {f"requests.nvidia.com/mig-{profile}": "1"}}}
@@ -144,12 +144,12 @@ def test_a_quota_is_counted_for_the_board_that_has_its_profiles() -> None:
     assert usage.unknown == {"ResourceQuota none/q": "no board here has nvidia.com/mig-1g.6gb"}
 
 
-def test_a_wrong_quantity_is_named() -> None:
+def test_invalid_quantity_error_names_pod() -> None:
     with pytest.raises(LayoutError, match=r"a/p: nvidia\.com/mig-1g\.10gb: expected a whole number, got '500m'"):
         make_usage([balanced()], [make_pod("p", "n", {"mig-1g.10gb": "500m"})])  # type: ignore[dict-item]
 
 
-def test_the_metrics_add_up_to_the_gpus_slices() -> None:
+def test_metrics_add_up_to_the_gpus_slices() -> None:
     text = make_exposition(small())
     lines = text.splitlines()
     memory = [line for line in lines if line.startswith("inferstack_mig_memory_slices{")]

@@ -15,7 +15,7 @@ from inferstack.network.ranges import Range
 LEVELS = ("leaf", "block", "spine")
 
 
-def test_each_nic_is_there_once_and_whole() -> None:
+def test_nics_are_unique_and_complete() -> None:
     models = nics.load()
     ids = [(nic.vendor, nic.device) for nic in models.values()]
     assert len(set(ids)) == len(ids)
@@ -27,7 +27,7 @@ def test_each_nic_is_there_once_and_whole() -> None:
         assert nic.sources
 
 
-def test_nics_are_found_by_what_is_said_of_them() -> None:
+def test_nics_are_matched_by_selector() -> None:
     assert [nic.name for nic in nics.find("15b3", "1021")] == ["ConnectX-7"]
     assert nics.find("8086", "1021") == ()
     assert {nic.vendor for nic in nics.find("8086", None)} == {"8086"}
@@ -43,12 +43,12 @@ def test_nics_are_found_by_what_is_said_of_them() -> None:
         ("p1", 1, Range("p1", 0, 0)),
     ],
 )
-def test_names_of_ports_with_their_functions(text: str, vfs: int, expected: Range) -> None:
+def test_port_range_is_parsed(text: str, vfs: int, expected: Range) -> None:
     assert ranges.parse(text, vfs) == expected
 
 
 @pytest.mark.parametrize("text", ["", "#0-1", "a#", "a#1", "a#1-", "a#-1", "a#0-1#2", "a b", "a#x-y", "a#2-1", "a#0-8"])
-def test_what_names_no_functions_is_refused(text: str) -> None:
+def test_invalid_port_range_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         ranges.parse(text, 8)
 
@@ -79,7 +79,7 @@ def test_nodes_below_each_switch() -> None:
     assert topology.below(nodes, "leaf") == {"l1": ("a", "b"), "l2": ("c",)}
 
 
-def test_the_closest_nodes_leave_large_groups_whole() -> None:
+def test_closest_nodes_preserve_large_groups() -> None:
     nodes = {f"big-{index}": {"leaf": "l1", "spine": "s"} for index in range(4)}
     nodes |= {f"small-{index}": {"leaf": "l2", "spine": "s"} for index in range(2)}
     assert topology.closest(nodes, LEVELS, 2) == ("small-0", "small-1")

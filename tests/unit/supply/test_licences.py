@@ -19,11 +19,11 @@ def page() -> ModuleType:
     return load("licence_page")
 
 
-def test_the_page_is_current_and_nothing_on_it_is_refused(page: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_page_is_current_and_nothing_on_it_is_refused(page: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert page.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_a_licence_that_cannot_be_told_is_kept_for_its_version_only(page: ModuleType) -> None:
+def test_unrecognised_licence_is_recorded_per_version(page: ModuleType) -> None:
     text = f"x {page.BEGIN}\n| a | 1 | MIT |\n{page.END} y"
     kept = page.read_page(text)
     assert kept == {("a", "1"): "MIT"}
@@ -50,7 +50,7 @@ def test_a_licence_that_cannot_be_told_is_kept_for_its_version_only(page: Module
         ("MPL-2.0", False),
     ],
 )
-def test_what_is_refused(licence: str, is_refused: bool) -> None:
+def test_forbidden_licences_are_refused(licence: str, is_refused: bool) -> None:
     assert licences.refused(licence) is is_refused
 
 
@@ -76,11 +76,11 @@ def test_exceptions_have_reasons_and_serve_something() -> None:
         ("All rights reserved", licences.UNKNOWN),
     ],
 )
-def test_a_licence_is_known_by_its_text(text: str, licence: str) -> None:
+def test_licence_is_detected_from_text(text: str, licence: str) -> None:
     assert licences.of_text(text) == licence
 
 
-def test_a_module_is_found_in_gos_cache(tmp_path: Path) -> None:
+def test_module_is_found_in_gos_cache(tmp_path: Path) -> None:
     folder = tmp_path / "github.com" / "!burnt!sushi" / "toml@v1.2.3"
     folder.mkdir(parents=True)
     (folder / "COPYING").write_text(EXPAT)
@@ -91,7 +91,7 @@ def test_a_module_is_found_in_gos_cache(tmp_path: Path) -> None:
     assert licences.of_module(Module("github.com/BurntSushi/toml", "v2.0.0", ""), tmp_path) == licences.UNKNOWN
 
 
-def test_a_package_says_its_own() -> None:
+def test_package_metadata_names_its_licence() -> None:
     assert licences.of_package("rich") == "MIT"
     assert licences.of_package("ansible") == "GPL-3.0-or-later"
     assert licences.of_package("no-such-package-at-all") == licences.UNKNOWN

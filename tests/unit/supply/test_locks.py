@@ -30,7 +30,7 @@ def test_all_that_is_asked_for_is_locked_and_each_list_has_its_lock() -> None:
     assert set(locks.direct(ROOT / "requirements")) <= locked
 
 
-def test_the_locks_agree_on_what_a_user_the_operator_and_the_scaler_run() -> None:
+def test_locks_agree_on_what_a_user_the_operator_and_the_scaler_run() -> None:
     held = {
         name: {package.name: package.version for package in packages}
         for name, packages in locks.read(ROOT / "requirements").items()
@@ -41,7 +41,7 @@ def test_the_locks_agree_on_what_a_user_the_operator_and_the_scaler_run() -> Non
     assert held["run"].keys() <= held["test"].keys()
 
 
-def test_a_package_is_read_with_its_marker() -> None:
+def test_package_is_read_with_its_marker() -> None:
     (package,) = locks.parse(GOOD)
     assert (package.name, package.version, package.marker) == ("aiohttp", "3.14.5", "python_version >= '3.11'")
     assert package.hashes == ("a" * 64,)
@@ -58,7 +58,7 @@ def test_a_package_is_read_with_its_marker() -> None:
         "-e .\n",
     ],
 )
-def test_a_lock_that_would_take_anything_is_refused(text: str) -> None:
+def test_lock_without_hashes_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a pin with hashes|hash algorithm"):
         locks.parse(text)
 
@@ -73,7 +73,7 @@ def test_go_sum_holds_the_content_of_every_module_that_go_mod_asks_for() -> None
     assert without == set()
 
 
-def test_a_module_is_read_with_its_hash_and_its_replacement() -> None:
+def test_module_is_read_with_its_hash_and_its_replacement() -> None:
     mod = "module x\n\ntool a.b/c/cmd/d\n\nrequire (\n\ta.b/c v1.2.3\n\td.e/f v0.0.0 // indirect\n)\n"
     mod += "\nreplace d.e/f => g.h/i v1.0.0\n"
     sums = "a.b/c v1.2.3 h1:AAA=\na.b/c v1.2.3/go.mod h1:BBB=\ng.h/i v1.0.0 h1:CCC=\n"
@@ -103,12 +103,12 @@ def test_each_image_has_a_digest_or_a_reason() -> None:
         ({"a": {"missing": "x"}, "b": {"missing": "x"}}, "no such image"),
     ],
 )
-def test_an_image_without_either_is_refused(digests: dict[str, dict[str, str]], message: str) -> None:
+def test_image_without_digest_or_reason_is_refused(digests: dict[str, dict[str, str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         images({"images": {"a": "r.example:5000/x/y:1"}, "digests": digests})
 
 
-def test_a_reference_is_taken_apart() -> None:
+def test_image_reference_is_parsed() -> None:
     (image,) = images({"images": {"a": "r.example:5000/x/y"}, "digests": {"a": {"missing": "why"}}})
     assert (image.repository, image.tag) == ("r.example:5000/x/y", "")
     (image,) = images({"images": {"a": "x/y:1@sha256:" + "b" * 64}, "digests": {}})

@@ -33,7 +33,7 @@ GO = json.dumps({"Path": "a.b/c", "Version": "v1.2.3", "Versions": ["v1.2.3", "v
         ("nothing", ["1.0"], None),
     ],
 )
-def test_the_newest_of_the_same_form(pinned: str, offered: list[str], newest: str | None) -> None:
+def test_newest_version_of_same_scheme(pinned: str, offered: list[str], newest: str | None) -> None:
     assert outdated.newest(pinned, offered) == newest
 
 
@@ -74,21 +74,21 @@ def test_each_registry_is_asked_by_its_own_client() -> None:
     assert helm.commands[-1] == ("helm", "show", "chart", "oci://r.example/c/keda")
 
 
-def test_a_registry_that_does_not_answer_is_no_success() -> None:
+def test_unreachable_registry_is_an_error() -> None:
     row = outdated.answer(outdated.of_package("a", "1.0", "/x/python"), Client("", 1, "trying\nno such host\n"))
     assert (row.state, row.note) == (State.UNKNOWN, "python could not tell: no such host")
     late = outdated.answer(outdated.of_package("a", "1.0", "python"), Client("Available versions: 1.0b1\n"))
     assert late.state is State.UNKNOWN
 
 
-def test_a_client_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_client_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outdated, "SECONDS", 0.01)
     code, _, err = outdated.call(["sleep", "5"])
     assert (code, err) == (124, "timeout after 0 s")
     assert outdated.call(["true"]) == (0, "", "")
 
 
-def test_a_client_that_is_not_there_is_said() -> None:
+def test_missing_client_is_reported() -> None:
     row = outdated.answer(outdated.of_module("crane", Module("a.b/c", "v1.2.3", ""), "/nowhere/go"), outdated.call)
     assert (row.state, row.note) == (State.UNKNOWN, "go could not tell: not installed")
 
@@ -106,11 +106,11 @@ def row(state: State) -> Row:
         ([], 0),
     ],
 )
-def test_the_exit_code_says_how_it_stands(states: list[State], code: int) -> None:
+def test_exit_status_reflects_outdated_packages(states: list[State], code: int) -> None:
     assert versions.exit_code([row(state) for state in states]) == code
 
 
-def test_the_command_asks_for_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_queries_selected_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def run(command: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:

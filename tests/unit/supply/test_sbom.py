@@ -25,7 +25,7 @@ def bom() -> dict[str, Any]:
     return make_bom("inferstack", "1", locks.read(ROOT / "requirements"), modules.read(ROOT / "tools"), load())
 
 
-def test_all_of_it_is_there_once(bom: dict[str, Any]) -> None:
+def test_bom_lists_every_component_once(bom: dict[str, Any]) -> None:
     references = [part["bom-ref"] for part in bom["components"]]
     assert len(references) == len(set(references))
     kinds = {reference.partition("/")[0] for reference in references}
@@ -37,7 +37,7 @@ def test_all_of_it_is_there_once(bom: dict[str, Any]) -> None:
     assert packages | built | charts <= names
 
 
-def test_it_bears_no_date_and_is_the_same_each_time(bom: dict[str, Any]) -> None:
+def test_bom_is_reproducible(bom: dict[str, Any]) -> None:
     again = make_bom("inferstack", "1", locks.read(ROOT / "requirements"), modules.read(ROOT / "tools"), load())
     assert json.dumps(bom) == json.dumps(again)
     assert "timestamp" not in bom["metadata"]
@@ -62,13 +62,13 @@ def test_packages_have_the_hashes_of_their_lock(bom: dict[str, Any]) -> None:
     assert not re.search(r"https?://[^\"]*(pypi|pythonhosted)", json.dumps(bom))
 
 
-def test_what_uses_a_part_is_said(bom: dict[str, Any]) -> None:
+def test_bom_names_users_of_component(bom: dict[str, Any]) -> None:
     (part,) = [part for part in bom["components"] if part["name"] == "typer"]
     users = {entry["value"] for entry in part["properties"] if entry["name"] == "inferstack:used-by"}
     assert users == {"requirements/run.lock", "requirements/test.lock"}
 
 
-def test_an_image_is_named_by_its_digest_or_says_why_not(bom: dict[str, Any]) -> None:
+def test_bom_image_has_digest_or_reason(bom: dict[str, Any]) -> None:
     parts = [part for part in bom["components"] if part["type"] == "container"]
     for part in parts:
         reasons = [entry for entry in part["properties"] if entry["name"] == "inferstack:no-digest"]
@@ -76,7 +76,7 @@ def test_an_image_is_named_by_its_digest_or_says_why_not(bom: dict[str, Any]) ->
     assert len(parts) == len(load()["images"])
 
 
-def test_a_release_has_a_file_for_each_platform() -> None:
+def test_release_has_a_file_for_each_platform() -> None:
     release = {
         "url": "https://x.example/{version}/t-{os}-{arch}.tar.gz",
         "arch": {"amd64": "x64"},
@@ -89,21 +89,21 @@ def test_a_release_has_a_file_for_each_platform() -> None:
     assert second["url"].endswith("t-darwin-arm64.tar.gz")
 
 
-def test_the_command_writes_it(tmp_path: Path) -> None:
+def test_sbom_command_writes_cyclonedx(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["sbom", "--file", str(tmp_path / "bom.json")])
     assert done.exit_code == 0
     content = json.loads((tmp_path / "bom.json").read_text())
     assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
 
 
-def test_a_file_that_cannot_be_written_is_said_before_any_work(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = CliRunner().invoke(app, ["sbom", "--file", str(tmp_path / "file" / "bom.json")])
     assert isinstance(done.exception, UserError)
     assert "bom.json: cannot be written" in str(done.exception)
 
 
-def test_a_file_that_is_there_stays_until_there_is_another(tmp_path: Path) -> None:
+def test_existing_file_is_kept_until_replaced(tmp_path: Path) -> None:
     output.writable(tmp_path / "a" / "new")
     assert list((tmp_path / "a").iterdir()) == []
     (tmp_path / "old").write_text("x")
@@ -111,7 +111,7 @@ def test_a_file_that_is_there_stays_until_there_is_another(tmp_path: Path) -> No
     assert (tmp_path / "old").read_text() == "x"
 
 
-def test_people_get_a_list() -> None:
+def test_sbom_command_prints_list() -> None:
     done = CliRunner().invoke(app, ["sbom", "-o", "yaml"])
     keda = {"kind": "helm", "name": "keda", "version": load()["charts"]["keda"]["version"], "used by": "add-on keda"}
     assert keda in yaml.safe_load(done.stdout)

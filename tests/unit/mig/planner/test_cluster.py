@@ -47,7 +47,7 @@ def _observe(nodes: list[Any], pods: list[Any], jobs: list[Any] | None = None, *
     return read_cluster(nodes, pods, jobs or [], LAYOUTS, job_label=JOB, **more)
 
 
-def test_a_node_is_cut_as_its_layout_says_and_pods_have_an_instance_each() -> None:
+def test_node_has_instances_of_its_layout_and_pods_one_each() -> None:
     pods = [make_pod("one", "n"), make_pod("two", "n", "3g.40gb"), make_pod("over", "n", status="ignored")]
     pods[2]["status"] = {"phase": "Succeeded"}
     observed = _observe([make_node("n"), {"metadata": {"name": "cpu"}, "status": {"capacity": {"cpu": "8"}}}], pods)
@@ -65,7 +65,7 @@ def test_a_node_is_cut_as_its_layout_says_and_pods_have_an_instance_each() -> No
     assert used == {"a/one": ("1g.10gb", "a/web", True), "a/two": ("3g.40gb", "a/web", True)}
 
 
-def test_with_moves_allowed_only_pods_that_would_come_back_anywhere_move() -> None:
+def test_only_reschedulable_pods_are_movable() -> None:
     needs: dict[str, Any] = {
         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
     }
@@ -99,7 +99,7 @@ def test_with_moves_allowed_only_pods_that_would_come_back_anywhere_move() -> No
         ({"nvidia.com/gpu.count": "x"}, "nvidia.com/gpu.count"),
     ],
 )
-def test_a_node_that_contradicts_itself_is_left_out_with_the_reason(change: dict[str, str], reason: str) -> None:
+def test_inconsistent_node_is_skipped_with_reason(change: dict[str, str], reason: str) -> None:
     node = make_node("n")
     node["metadata"]["labels"] |= change
     observed = _observe([node, make_node("ok")], [])
@@ -108,7 +108,7 @@ def test_a_node_that_contradicts_itself_is_left_out_with_the_reason(change: dict
     assert {gpu.node for gpu in observed.fleet.gpus} == {"ok"}
 
 
-def test_nodes_in_use_as_a_whole_cordoned_or_not_ready_are_left_out() -> None:
+def test_unavailable_nodes_are_skipped() -> None:
     cordoned, broken = make_node("cordoned"), make_node("broken")
     cordoned["spec"] = {"unschedulable": True}
     broken["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
@@ -124,7 +124,7 @@ def test_nodes_in_use_as_a_whole_cordoned_or_not_ready_are_left_out() -> None:
     assert [(gpu.node, gpu.instances) for gpu in observed.fleet.gpus] == [("new", ()), ("new", ())]
 
 
-def test_waiting_pods_and_replicas_without_a_pod_are_demands() -> None:
+def test_pending_pods_and_missing_replicas_are_demands() -> None:
     anti = {
         "podAntiAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": [
@@ -158,6 +158,6 @@ def test_waiting_pods_and_replicas_without_a_pod_are_demands() -> None:
     assert plan(observed.fleet, observed.demands).objective.served == (2, 3, 0)
 
 
-def test_names_of_media_profiles_are_read_back_from_their_resources() -> None:
+def test_media_profile_names_are_decoded_from_resources() -> None:
     observed = _observe([], [make_pod("m", None, "1g.24gb.me.all"), make_pod("n", None, "1g.24gb-me")])
     assert {demand.profile for demand in observed.demands} == {"1g.24gb+me.all", "1g.24gb-me"}

@@ -18,7 +18,7 @@ ENOUGH = 5_000_000
 
 @settings(max_examples=25, deadline=None)
 @given(fleets(), demands())
-def test_cp_sat_is_asked_the_same_question(fleet: Fleet, demands: list[Demand]) -> None:
+def test_cp_sat_model_equals_brute_force(fleet: Fleet, demands: list[Demand]) -> None:
     assert Model(fleet, demands).best() == brute_force(fleet, demands)
 
 
@@ -60,7 +60,7 @@ def _case(seed: int) -> tuple[Fleet, list[Demand]]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_the_plan_is_cp_sats_optimum(seed: int) -> None:
+def test_plan_equals_cp_sat_optimum(seed: int) -> None:
     fleet, demands = _case(seed)
     result = plan(fleet, demands, Budget(ENOUGH))
     assert result.optimal

@@ -16,7 +16,7 @@ from tests.unit.mig.planner.rules import carry_out
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(most_gpus=3, most_movable=4), demands())
-def test_the_steps_lead_to_the_plan_and_touch_only_what_it_counts(fleet: Fleet, demands: list[Demand]) -> None:
+def test_steps_lead_to_plan_and_touch_only_counted_pods(fleet: Fleet, demands: list[Demand]) -> None:
     result = plan(fleet, demands)
     steps = diff(fleet, result.fleet)
     carry_out(fleet, result.fleet, steps)
@@ -29,7 +29,7 @@ def _gpu(name: str, *instances: Instance) -> FleetGpu:
     return FleetGpu(name, f"node-of-{name}", H100, instances)
 
 
-def test_a_gpu_is_emptied_before_it_is_changed() -> None:
+def test_gpu_is_drained_before_reconfiguration() -> None:
     before = Fleet((_gpu("a", Instance(0, "1g.10gb", "pod")), _gpu("b", Instance(0, "1g.10gb"))))
     after = Fleet((_gpu("a", Instance(0, "7g.80gb", demand="big")), _gpu("b", Instance(0, "1g.10gb", "pod"))))
     placement = (0, "1g.10gb")
@@ -41,7 +41,7 @@ def test_a_gpu_is_emptied_before_it_is_changed() -> None:
     assert diff(before, after).nodes == ("node-of-a",)
 
 
-def test_pods_that_swap_need_one_of_them_parked() -> None:
+def test_swapping_pods_parks_one() -> None:
     first, second = Instance(0, "3g.40gb", "one"), Instance(0, "3g.40gb", "two")
     before, after = Fleet((_gpu("a", first), _gpu("b", second))), Fleet((_gpu("a", second), _gpu("b", first)))
     steps = diff(before, after)
@@ -50,12 +50,12 @@ def test_pods_that_swap_need_one_of_them_parked() -> None:
     assert steps.uninterrupted == ()
 
 
-def test_nothing_to_do_is_no_step() -> None:
+def test_unchanged_plan_has_no_steps() -> None:
     fleet = Fleet((_gpu("a", Instance(0, "3g.40gb", "one")),))
     assert diff(fleet, fleet) == Diff((), ("one",))
 
 
-def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
+def test_plan_that_loses_or_stops_pinned_pod_is_refused() -> None:
     pinned = Fleet((_gpu("a", Instance(0, "3g.40gb", "one", pinned=True)), _gpu("b")))
     moved = Fleet((_gpu("a"), _gpu("b", Instance(0, "3g.40gb", "one"))))
     beside = Fleet((_gpu("a", *pinned.gpus[0].instances, Instance(4, "3g.40gb")), _gpu("b")))
@@ -68,7 +68,7 @@ def test_a_plan_that_loses_a_pod_or_stops_a_pinned_one_is_refused() -> None:
     assert alongside.uninterrupted == ("one",)
 
 
-def test_a_pod_goes_where_it_can_start_first_rather_than_back_to_where_it_is_stopped() -> None:
+def test_pod_goes_where_it_can_start_first_rather_than_back_to_where_it_is_stopped() -> None:
     instance = Instance(0, "1g.10gb", "pod")
     before = Fleet((FleetGpu("a-0", "a", H100, (instance,)), FleetGpu("b-0", "b", H100)), "node")
     result = plan(before, [Demand("many", 13, 0, "1g.10gb")])

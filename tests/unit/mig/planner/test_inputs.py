@@ -29,7 +29,7 @@ def test_equal_nodes_are_copies_and_starts_may_be_left_out() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(3, 3))
-def test_a_fleet_that_was_written_is_read_back(fleet: Fleet) -> None:
+def test_fleet_round_trip(fleet: Fleet) -> None:
     if len({(gpu.node, gpu.model) for gpu in fleet.gpus}) > len({gpu.node for gpu in fleet.gpus}):
         return  # a file has nodes of one board each
     again = parse_fleet(dump_fleet(fleet))
@@ -58,7 +58,7 @@ def test_a_fleet_that_was_written_is_read_back(fleet: Fleet) -> None:
         ({"scope": "pod", **_node()}, "scope: .*'instance', 'gpu' or 'node'"),
     ],
 )
-def test_what_is_wrong_with_a_fleet_is_said_with_its_path(content: Any, message: str) -> None:
+def test_invalid_fleet_error_names_path(content: Any, message: str) -> None:
     with pytest.raises(MigError, match=message):
         parse_fleet(content)
 

@@ -32,7 +32,7 @@ def _gpus(node: str, *layouts: tuple[tuple[int, str], ...]) -> list[FleetGpu]:
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(3, 3), demands())
-def test_the_files_say_exactly_what_is_planned(fleet: Fleet, demands: list[Demand]) -> None:
+def test_output_files_match_plan(fleet: Fleet, demands: list[Demand]) -> None:
     after = plan(fleet, demands).fleet
     nodes = {gpu.node: [other for other in after.gpus if other.node == gpu.node] for gpu in after.gpus}
     if any(len({gpu.model for gpu in gpus}) > 1 for gpus in nodes.values()):
@@ -71,7 +71,7 @@ def test_equal_nodes_share_a_layout_and_one_that_is_there_keeps_its_name() -> No
     assert (again.added, again.layouts) == ((), output.layouts)
 
 
-def test_a_name_that_is_taken_or_too_long_ends_in_a_digest() -> None:
+def test_taken_or_long_layout_name_ends_in_digest() -> None:
     ones = tuple((start, "1g.10gb") for start in range(7))
     before, after = Fleet(tuple(_gpus("a", (), ()))), Fleet(tuple(_gpus("a", ones, ())))
     taken = {"version": "v1", "mig-configs": {"0_7x1g.10gb_1_whole": [{"devices": "all", "mig-enabled": False}]}}
@@ -97,7 +97,7 @@ def test_nodes_come_in_the_order_of_the_steps() -> None:
     )
 
 
-def test_where_the_driver_may_choose_worse_starts_is_said() -> None:
+def test_worse_driver_placements_are_reported() -> None:
     before = Fleet(tuple(_gpus("a", (), ((0, "1g.10gb"),), (), ())))
     # One small instance at 6 breaks up nothing that it would at 0; two large ones have no other starts.
     threes = ((0, "3g.40gb"), (4, "3g.40gb"))
@@ -118,7 +118,7 @@ def test_where_the_driver_may_choose_worse_starts_is_said() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(2, 2), demands())
-def test_no_legal_choice_of_the_driver_is_worse_than_said(fleet: Fleet, demands: list[Demand]) -> None:
+def test_driver_choice_is_never_worse_than_reported(fleet: Fleet, demands: list[Demand]) -> None:
     after = plan(fleet, demands).fleet
     reported = {choice.gpu: choice.worst for choice in find_driver_choices(fleet, after)}
     for old, new in zip(fleet.gpus, after.gpus, strict=True):

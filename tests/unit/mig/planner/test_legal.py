@@ -44,7 +44,7 @@ def _overlap(model: str, placements: list[tuple[int, str]]) -> bool:
 
 @settings(max_examples=600, deadline=None)
 @given(_models_and_placements())
-def test_seats_are_legal_where_they_do_not_overlap_and_placement_finds_some_place_for_them(
+def test_placements_are_legal_if_disjoint_and_placeable(
     drawn: tuple[str, list[tuple[int, str]]],
 ) -> None:
     model, placements = drawn
@@ -57,7 +57,7 @@ def test_seats_are_legal_where_they_do_not_overlap_and_placement_finds_some_plac
 
 @settings(max_examples=200, deadline=None)
 @given(_models_and_placements(4))
-def test_placement_places_what_has_a_legal_start_each(drawn: tuple[str, list[tuple[int, str]]]) -> None:
+def test_find_placement_succeeds_if_legal_starts_exist(drawn: tuple[str, list[tuple[int, str]]]) -> None:
     model, placements = drawn
     names = [name for _, name in placements]
     ways = itertools.product(*(catalogue.gpu(model).profiles[name].starts for name in names))
@@ -66,7 +66,7 @@ def test_placement_places_what_has_a_legal_start_each(drawn: tuple[str, list[tup
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(model: str) -> None:
+def test_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(model: str) -> None:
     gpu_model = catalogue.gpu(model)
     asked = dict.fromkeys(gpu_model.profiles, 2)
     patterns = {
@@ -81,7 +81,7 @@ def test_the_patterns_of_an_empty_gpu_are_the_sets_that_can_be_placed(model: str
     assert {counts for counts in patterns if sum(count for _, count in counts) <= 4} == placeable
 
 
-def test_beside_all_media_engines_only_instances_without_any_fit() -> None:
+def test_gpu_without_media_engines_fits_only_instances_without_media() -> None:
     taken = FleetGpu("g", "n", RTX, (Instance(0, "1g.24gb+me.all", "pod", pinned=True),))
     asked = dict.fromkeys(catalogue.gpu(RTX).profiles, 4)
     patterns = make_patterns(taken, asked, "instance", Budget())

@@ -14,7 +14,7 @@ from tests.unit.mig.planner.rules import carry_out, check_fleet
 
 @settings(max_examples=80, deadline=None)
 @given(fleets(most_gpus=4, most_movable=4), demands(3, 3))
-def test_it_is_legal_and_between_the_greedy_plan_and_the_best(fleet: Fleet, demands: list[Demand]) -> None:
+def test_local_search_is_legal_and_between_greedy_and_optimum(fleet: Fleet, demands: list[Demand]) -> None:
     first = solve(fleet, demands)
     better = improve(fleet, first, demands, Budget(100_000))
     check_fleet(fleet, better, demands)
@@ -46,14 +46,14 @@ def test_pods_move_where_that_serves_a_demand_on_a_fleet_beyond_the_exact_search
     assert plan(_scattered(20, pinned=True), demands).objective.served == (0,)
 
 
-def test_the_same_budget_gives_the_same_plan() -> None:
+def test_same_budget_gives_the_same_plan() -> None:
     fleet, demands = _scattered(10), [Demand("big", 9, 0, "7g.80gb"), Demand("mid", 7, 1, "3g.40gb")]
     assert plan(fleet, demands, Budget(50_000)) == plan(fleet, demands, Budget(50_000))
 
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(most_gpus=4, most_movable=5), demands(3, 3))
-def test_clearing_keeps_every_pod_and_every_rule(fleet: Fleet, demands: list[Demand]) -> None:
+def test_draining_keeps_pods_and_constraints(fleet: Fleet, demands: list[Demand]) -> None:
     first = solve(fleet, demands)
     better = drain.solve(fleet, first, demands, Budget(1_000_000))
     check_fleet(fleet, better, demands)

@@ -34,7 +34,7 @@ def _check(fleet: Fleet, demands: list[Demand], result: Plan) -> None:
 
 @settings(max_examples=70, deadline=None)
 @given(fleets(), demands())
-def test_a_plan_equals_the_brute_force(fleet: Fleet, demands: list[Demand]) -> None:
+def test_plan_equals_the_brute_force(fleet: Fleet, demands: list[Demand]) -> None:
     result = plan(fleet, demands)
     _check(fleet, demands, result)
     assert result.optimal
@@ -62,14 +62,14 @@ def test_without_a_search_a_plan_is_legal_and_its_bounds_hold(fleet: Fleet, dema
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(), demands(), st.sampled_from([A100, H100]))
-def test_a_larger_fleet_serves_no_less(fleet: Fleet, demands: list[Demand], model: str) -> None:
+def test_larger_fleet_serves_no_less(fleet: Fleet, demands: list[Demand], model: str) -> None:
     larger = dataclasses.replace(fleet, gpus=(*fleet.gpus, FleetGpu("gpu-new", "node-new", model)))
     assert plan(larger, demands).objective.served >= plan(fleet, demands).objective.served
 
 
 @settings(max_examples=40, deadline=None)
 @given(fleets(), demands(), st.data())
-def test_a_larger_demand_is_served_no_less(fleet: Fleet, demands: list[Demand], data: st.DataObject) -> None:
+def test_larger_demand_is_served_no_less(fleet: Fleet, demands: list[Demand], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(demands) - 1))
     more = [dataclasses.replace(d, count=d.count + (index == at)) for index, d in enumerate(demands)]
     assert plan(fleet, more).objective.served >= plan(fleet, demands).objective.served
@@ -77,7 +77,7 @@ def test_a_larger_demand_is_served_no_less(fleet: Fleet, demands: list[Demand], 
 
 @settings(max_examples=30, deadline=None)
 @given(fleets(), demands())
-def test_the_order_of_the_demands_does_not_matter(fleet: Fleet, demands: list[Demand]) -> None:
+def test_order_of_the_demands_does_not_matter(fleet: Fleet, demands: list[Demand]) -> None:
     assert plan(fleet, demands) == plan(fleet, demands[::-1])
 
 
@@ -88,13 +88,13 @@ def test_demands_that_differ_in_name_only_are_planned_as_one() -> None:
     assert sorted(split.served.values()) == [1] * 100
 
 
-def test_a_higher_class_is_served_before_more_of_a_lower_one() -> None:
+def test_higher_class_is_served_before_more_of_a_lower_one() -> None:
     result = plan(_nodes(1, 1), [Demand("many", 7, 0, "1g.10gb"), Demand("one", 1, 1, "7g.80gb")])
     assert (result.priorities, result.objective.served) == ((1, 0), (1, 0))
     assert result.optimal
 
 
-def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
+def test_pod_moves_where_that_alone_serves_a_demand() -> None:
     small = [Instance(0, "1g.10gb", "pod-a"), Instance(0, "1g.10gb", "pod-b")]
     fleet = Fleet(tuple(FleetGpu(f"gpu-{i}", "n", H100, (instance,)) for i, instance in enumerate(small)))
     result = plan(fleet, [Demand("big", 1, 0, "7g.80gb")])
@@ -109,7 +109,7 @@ def test_a_pod_moves_where_that_alone_serves_a_demand() -> None:
 
 
 @pytest.mark.parametrize("scope", ["gpu", "node", "instance"])
-def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope) -> None:
+def test_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope) -> None:
     gpu = FleetGpu("gpu", "n", H100, (Instance(0, "1g.10gb", "pod"),))
     result = plan(Fleet((gpu,), scope), [])
     used = [instance for instance in result.fleet.gpus[0].instances if instance.pod]
@@ -119,14 +119,14 @@ def test_a_pod_that_breaks_a_gpu_up_moves_where_it_breaks_up_least(scope: Scope)
     assert plan(Fleet((pinned,), scope), []).fleet == Fleet((pinned,), scope)
 
 
-def test_an_idle_instance_is_used_before_a_gpu_is_changed() -> None:
+def test_idle_instance_is_used_before_a_gpu_is_changed() -> None:
     idle = FleetGpu("gpu-1", "n", H100, (Instance(0, "7g.80gb"),))
     result = plan(Fleet((FleetGpu("gpu-0", "n", H100), idle)), [Demand("big", 1, 0, "7g.80gb")])
     assert result.objective.reconfigured == 0
     assert result.fleet.gpus[1].instances == (Instance(0, "7g.80gb", demand="big"),)
 
 
-def test_a_need_gets_the_smallest_profile_that_suffices() -> None:
+def test_need_gets_the_smallest_profile_that_suffices() -> None:
     demand = Demand("need", 1, 0, memory_mib=15000, compute_slices=1)
     assert (demand.on(A100), demand.on(H100)) == ("3g.20gb", "1g.20gb")
     assert Demand("need", 1, 0, memory_mib=10**6).on(H100) == ""
@@ -139,7 +139,7 @@ def test_no_node_gets_more_than_the_spread_limit() -> None:
     assert result.gap.served == (0,)
 
 
-def test_the_callers_clock_ends_the_search_and_the_plan_says_what_is_proven() -> None:
+def test_callers_clock_ends_the_search_and_the_plan_says_what_is_proven() -> None:
     asked = itertools.count()
     demands = [Demand("a", 3, 0, "1g.10gb"), Demand("b", 2, 0, "3g.40gb")]
     result = plan(_nodes(1, 2), demands, Budget(10**6, lambda: next(asked) > 10))

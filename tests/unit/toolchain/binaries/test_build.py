@@ -63,7 +63,7 @@ def start(tmp_path: Path, modules: Path, entry: dict[str, object]) -> Callable[[
     return run
 
 
-def test_the_build_is_installed_and_the_build_cache_dropped(
+def test_build_is_installed_and_the_build_cache_dropped(
     builds: Callable[[], list[int]], hello: Group, cache: Path
 ) -> None:
     lines: list[str] = []
@@ -79,13 +79,13 @@ def test_the_build_is_installed_and_the_build_cache_dropped(
 
 
 @pytest.mark.usefixtures("fake_go")
-def test_the_build_cache_can_be_kept(hello: Group, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_cache_can_be_kept(hello: Group, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERSTACK_KEEP_BUILD_CACHE", "1")
     ensure(["hello"], report=print, available=[hello])
     assert (cache / "build").exists()
 
 
-def test_long_work_says_that_it_goes_on(fake_go: Path, hello: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_build_reports_progress(fake_go: Path, hello: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inferstack.toolchain.binaries.store.HEARTBEAT_S", 0.05)
     (fake_go / "gate").touch()
 
@@ -119,7 +119,7 @@ def test_two_starts_at_once_make_one_build(
     assert len(builds()) == 1
 
 
-def test_after_a_kill_the_next_start_ends_what_was_left_and_completes(
+def test_next_start_cleans_up_killed_build(
     fake_go: Path,
     builds: Callable[[], list[int]],
     start: Callable[[str], subprocess.Popen[bytes]],
@@ -143,7 +143,7 @@ def test_after_a_kill_the_next_start_ends_what_was_left_and_completes(
     assert list(lock.parent.glob("hello-*")) == []
 
 
-def test_an_interrupt_leaves_no_process(
+def test_interrupt_leaves_no_process(
     fake_go: Path, builds: Callable[[], list[int]], start: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:
     (fake_go / "gate").touch()
@@ -183,7 +183,7 @@ def test_go_must_be_new_enough_or_allowed_to_fetch_itself(
             build.check_go([hello])
 
 
-def test_a_full_disk_is_seen_before_the_build(
+def test_full_disk_is_detected_before_build(
     builds: Callable[[], list[int]], hello: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**40, 2**40 - 2**30, 2**30))
@@ -212,7 +212,7 @@ def test_a_cache_that_cannot_be_written_is_named(fake_go: Path, hello: Group, ca
     ],
 )
 @pytest.mark.usefixtures("fake_go")
-def test_a_failed_build_says_why_and_keeps_its_cache(
+def test_failed_build_reports_output_and_keeps_cache(
     hello: Group, monkeypatch: pytest.MonkeyPatch, cache: Path, output: str, sentence: str
 ) -> None:
     monkeypatch.setenv("FAKE_GO_FAILURE", output)
@@ -222,7 +222,7 @@ def test_a_failed_build_says_why_and_keeps_its_cache(
     assert inspect(available=[hello])[0].origin == "missing"
 
 
-def test_the_command_and_environment_of_a_build(make_hello: Callable[..., Group], cache: Path) -> None:
+def test_command_and_environment_of_a_build(make_hello: Callable[..., Group], cache: Path) -> None:
     build_entry = {"module": "hello", "ldflags": "", "disk_gib": 1}
     single, several = make_hello(), make_hello(build={**build_entry, "packages": ["example.test/a", "example.test/b"]})
     common = ["go", "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-gcflags=all=-dwarf=false"]

@@ -40,7 +40,7 @@ def keep_crds() -> None:
         crds.place_of(source).mkdir(parents=True)
 
 
-def test_list_and_path_tell_what_is_kept_and_what_is_missing(app: typer.Typer, cache: Path) -> None:
+def test_list_and_path_show_cached_and_missing_tools(app: typer.Typer, cache: Path) -> None:
     path = keep(cache, "etcd")
     kept = crds.place_of(crds.sources()["keda"])
     kept.mkdir(parents=True)
@@ -61,7 +61,7 @@ def test_clean_removes_what_is_kept(app: typer.Typer, cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_doctor_ends_with_1_and_names_what_is_missing(app: typer.Typer, cache: Path, tmp_path: Path) -> None:
+def test_doctor_exits_1_and_names_missing_tools(app: typer.Typer, cache: Path, tmp_path: Path) -> None:
     for name in NAMES[1:]:
         keep(cache, name)
     keep_crds()
@@ -78,7 +78,7 @@ def test_doctor_ends_with_1_and_names_what_is_missing(app: typer.Typer, cache: P
     assert not (tmp_path / "state").exists(), "a doctor changes nothing"
 
 
-def test_doctor_ends_with_0_where_all_tools_are_kept_and_go_is_not(app: typer.Typer, cache: Path) -> None:
+def test_doctor_exits_0_without_go_if_tools_are_cached(app: typer.Typer, cache: Path) -> None:
     for name in NAMES:
         keep(cache, name)
     keep_crds()

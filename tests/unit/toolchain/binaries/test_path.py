@@ -34,7 +34,7 @@ def calls(path: Path) -> int:
     return len((path.parent / "calls").read_text().splitlines())
 
 
-def test_an_accepted_version_on_path_is_used_and_nothing_is_fetched(
+def test_accepted_version_on_path_is_used_and_nothing_is_fetched(
     put: Callable[[str], Path], hello: Group, cache: Path
 ) -> None:
     path = put("echo hello version v1.2.9-vendor.1")
@@ -56,7 +56,7 @@ def test_another_version_on_path_is_passed_over_and_named(
 
 
 @pytest.mark.parametrize("body", ["echo something else", "echo hello version v1.2.3; exit 3", "echo version dev"])
-def test_an_executable_that_tells_no_version_is_passed_over_and_asked_once(
+def test_executable_that_tells_no_version_is_passed_over_and_asked_once(
     put: Callable[[str], Path], hello: Group, body: str
 ) -> None:
     path = put(body)
@@ -65,7 +65,7 @@ def test_an_executable_that_tells_no_version_is_passed_over_and_asked_once(
     assert calls(path) == 1
 
 
-def test_an_executable_is_asked_again_only_when_it_changed(put: Callable[[str], Path], hello: Group) -> None:
+def test_executable_is_asked_again_only_when_it_changed(put: Callable[[str], Path], hello: Group) -> None:
     path = put("echo hello version v1.2.3")
     for _ in range(3):
         assert path_lookup.good_enough(hello, "hello") == (path, "v1.2.3")
@@ -75,7 +75,7 @@ def test_an_executable_is_asked_again_only_when_it_changed(put: Callable[[str], 
     assert calls(path) == 2
 
 
-def test_a_memory_that_is_no_json_is_made_anew(put: Callable[[str], Path], hello: Group, cache: Path) -> None:
+def test_invalid_version_cache_is_recreated(put: Callable[[str], Path], hello: Group, cache: Path) -> None:
     path = put("echo hello version v1.2.3")
     (cache / "tools").mkdir(parents=True)
     for content in ("{", "[]", f'{{"{path}": 1}}'):
@@ -110,14 +110,12 @@ def test_versions_are_read_with_what_follows_them_left_out(text: str, version: t
     assert parse_version(text) == version
 
 
-def test_an_unknown_tool_is_named_with_the_known_ones(hello: Group) -> None:
+def test_unknown_tool_is_named_with_the_known_ones(hello: Group) -> None:
     with pytest.raises(UserError, match='There is no tool "helo"; there are hello'):
         ensure(["helo"], report=print, available=[hello])
 
 
-def test_the_warm_path_starts_no_process(
-    put: Callable[[str], Path], hello: Group, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_warm_path_starts_no_process(put: Callable[[str], Path], hello: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     put("echo hello version v1.2.3")
     ensure(["hello"], report=print, available=[hello])
 
@@ -137,7 +135,7 @@ def test_one_of_several_ranges_is_enough() -> None:
         accepts(">=1.0.0 || new", "1.2.3")
 
 
-def test_a_tool_that_tells_no_version_is_never_taken_from_path(put: Callable[[str], Path], hello: Group) -> None:
+def test_tool_that_tells_no_version_is_never_taken_from_path(put: Callable[[str], Path], hello: Group) -> None:
     path = put("echo hello version v1.2.3; exit 2")
     silent = replace(hello, path=replace(hello.path, pattern=None))
     assert inspect(["hello"], available=[silent]) == [Tool("hello", "v1.2.3", "missing", None, "")]

@@ -41,7 +41,7 @@ def test_go_mod_pins_the_version_and_the_packages_of_versions_yaml(group: Group)
 
 @pytest.mark.parametrize("place", PLATFORMS, ids="-".join)
 @pytest.mark.parametrize("name", load()["tools"])
-def test_an_entry_is_complete_and_takes_its_own_version(name: str, place: tuple[str, str]) -> None:
+def test_entry_is_complete_and_takes_its_own_version(name: str, place: tuple[str, str]) -> None:
     entry = load()["tools"][name]
     group = make_group(name, entry, place, ROOT / "tools")
     assert len(group.build.packages) == len(group.binaries)
@@ -63,19 +63,19 @@ def test_names_of_tools_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def test_the_engine_its_python_packages_and_plugins_agree() -> None:
+def test_engine_its_python_packages_and_plugins_agree() -> None:
     run, versions = locked(ROOT / "requirements" / "run.lock"), load()
     assert versions["plugins"] == {"language-python": run["pulumi"], "resource-kubernetes": run["pulumi-kubernetes"]}
     assert versions["tools"]["pulumi"]["version"] == f"v{run['pulumi']}"
 
 
-def test_the_locks_agree() -> None:
+def test_locks_agree() -> None:
     operator, run, test = (locked(ROOT / "requirements" / f"{name}.lock") for name in ("operator", "run", "test"))
     assert operator.items() <= run.items() <= test.items()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_a_lock_has_hashes_for_all_packages_and_no_address(lock: Path) -> None:
+def test_lock_has_hashes_for_all_packages_and_no_address(lock: Path) -> None:
     text = lock.read_text()
     entries = [entry for entry in re.split(r"\n(?=[a-z0-9])", text) if entry.strip()]
     # A package has two entries where Pythons need different versions.
@@ -85,7 +85,7 @@ def test_a_lock_has_hashes_for_all_packages_and_no_address(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run", "operator", "test", "bench"])
-def test_a_lock_has_what_its_input_asks_for(name: str) -> None:
+def test_lock_has_what_its_input_asks_for(name: str) -> None:
     required = re.findall(r"^([A-Za-z0-9._-]+)", (ROOT / "requirements" / f"{name}.in").read_text(), re.MULTILINE)
     names = {word.lower().replace("_", "-") for word in required if not word.startswith("-")}
     assert names <= set(locked(ROOT / "requirements" / f"{name}.lock"))

@@ -83,7 +83,7 @@ def make_entry(url: str, content: bytes, **changes: object) -> dict[str, object]
 PATH = "/hello-v1.2.3-linux-amd64"
 
 
-def test_a_plain_executable(host: Host, make_hello: Callable[..., Group], cache: Path) -> None:
+def test_plain_executable(host: Host, make_hello: Callable[..., Group], cache: Path) -> None:
     host.files[PATH] = SCRIPT
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
     lines: list[str] = []
@@ -98,7 +98,7 @@ def test_a_plain_executable(host: Host, make_hello: Callable[..., Group], cache:
     assert host.asked == []
 
 
-def test_the_wanted_members_of_an_archive_go_to_their_places(
+def test_wanted_members_of_an_archive_go_to_their_places(
     host: Host, make_hello: Callable[..., Group], cache: Path
 ) -> None:
     files = {"pack/readme": b"no", "./pack/hello": SCRIPT, "pack/hello-helper": b"help"}
@@ -111,7 +111,7 @@ def test_the_wanted_members_of_an_archive_go_to_their_places(
     assert there == {"hello": SCRIPT, "hello-helper": b"help", ".origin": b"release"}
 
 
-def test_an_archive_without_the_member_is_an_error(host: Host, make_hello: Callable[..., Group]) -> None:
+def test_archive_without_the_member_is_an_error(host: Host, make_hello: Callable[..., Group]) -> None:
     archive = make_archive({"other": b""})
     host.files[PATH] = archive
     group = make_hello(releases=[make_entry(host.url, archive, members={"hello": "pack/hello"})])
@@ -120,7 +120,7 @@ def test_an_archive_without_the_member_is_an_error(host: Host, make_hello: Calla
 
 
 @pytest.mark.usefixtures("fake_go")
-def test_a_wrong_checksum_is_an_error_that_names_the_file_and_nothing_is_used(
+def test_wrong_checksum_is_an_error_that_names_the_file_and_nothing_is_used(
     host: Host, make_hello: Callable[..., Group], cache: Path
 ) -> None:
     host.files[PATH] = b"#!/bin/sh\necho stolen\n"
@@ -131,7 +131,7 @@ def test_a_wrong_checksum_is_an_error_that_names_the_file_and_nothing_is_used(
     assert [path for path in (cache / "tools").rglob("hello*") if path.name != "hello.lock"] == []
 
 
-def test_a_release_of_another_version_than_it_says_is_not_installed(
+def test_release_of_another_version_than_it_says_is_not_installed(
     host: Host, make_hello: Callable[..., Group], cache: Path
 ) -> None:
     other = b"#!/bin/sh\necho hello version v1.2.4\n"
@@ -143,7 +143,7 @@ def test_a_release_of_another_version_than_it_says_is_not_installed(
 
 
 @pytest.mark.usefixtures("fake_go")
-def test_a_file_that_is_not_served_is_built(host: Host, make_hello: Callable[..., Group]) -> None:
+def test_file_that_is_not_served_is_built(host: Host, make_hello: Callable[..., Group]) -> None:
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
     ensure(["hello"], report=print, available=[group])
     assert host.asked == [f"HEAD {PATH}"]
@@ -151,7 +151,7 @@ def test_a_file_that_is_not_served_is_built(host: Host, make_hello: Callable[...
 
 
 @pytest.mark.usefixtures("fake_go")
-def test_a_connection_that_ends_early_is_no_wrong_checksum(host: Host, make_hello: Callable[..., Group]) -> None:
+def test_connection_that_ends_early_is_no_wrong_checksum(host: Host, make_hello: Callable[..., Group]) -> None:
     host.files[PATH] = SCRIPT
     host.cut = True
     group = make_hello(releases=[make_entry(host.url, SCRIPT)])
@@ -162,7 +162,7 @@ def test_a_connection_that_ends_early_is_no_wrong_checksum(host: Host, make_hell
 
 
 @pytest.mark.usefixtures("fake_go")
-def test_a_silent_host_costs_one_timeout_in_a_session(
+def test_silent_host_costs_one_timeout_in_a_session(
     make_hello: Callable[..., Group], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     timeouts: list[float] = []
@@ -175,6 +175,6 @@ def test_a_silent_host_costs_one_timeout_in_a_session(
     assert timeouts == []
 
 
-def test_a_platform_without_a_checksum_is_never_downloaded(host: Host, make_hello: Callable[..., Group]) -> None:
+def test_platform_without_checksum_is_not_downloaded(host: Host, make_hello: Callable[..., Group]) -> None:
     entry = make_entry(host.url, SCRIPT, checksums={"linux/arm64": "sha256:00"})
     assert make_hello(releases=[entry]).releases == ()

@@ -56,20 +56,20 @@ def test_crds_of_a_named_file(packed: Path) -> None:
         Archive(packed).crds_of("files/other.yaml")
 
 
-def test_a_lone_equals_sign_is_text(tmp_path: Path) -> None:
+def test_lone_equals_sign_is_text(tmp_path: Path) -> None:
     text = "apiVersion: v1\nkind: CustomResourceDefinition\nmetadata: {name: x}\nenum:\n- '!='\n- =\n"
     packed = make_chart(tmp_path, PIN, {}, files={"crds/x.yaml": text})
     assert Archive(packed).crds[0]["enum"] == ["!=", "="]
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_what_is_no_chart(tmp_path: Path, content: bytes) -> None:
+def test_invalid_chart_archive_raises_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "chart.tgz"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path} is not a packed Helm chart"):
         Archive(path)
 
 
-def test_a_chart_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_chart_raises_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"/none\.tgz: no such chart"):
         Archive(tmp_path / "none.tgz")

@@ -50,9 +50,9 @@ def pod(**container: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_where_images_are(document: dict[str, Any], images: list[str]) -> None:
+def test_images_are_found_in_manifests(document: dict[str, Any], images: list[str]) -> None:
     assert images_of([document]) == images
 
 
-def test_each_once_and_sorted() -> None:
+def test_images_are_unique_and_sorted() -> None:
     assert images_of([pod(image="b/b:1"), pod(image="a/a:1"), pod(image="b/b:1")]) == ["a/a:1", "b/b:1"]

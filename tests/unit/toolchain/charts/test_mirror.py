@@ -62,7 +62,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         log.close()
 
 
-def test_an_image_goes_through_a_folder_into_another_registry(registry: str, tmp_path: Path) -> None:
+def test_image_goes_through_a_folder_into_another_registry(registry: str, tmp_path: Path) -> None:
     content = tmp_path / "layer.tar"
     with tarfile.open(content, "w") as layer:
         layer.add(__file__, "content")
@@ -83,13 +83,13 @@ def test_an_image_goes_through_a_folder_into_another_registry(registry: str, tmp
     assert [path.name for path in (tmp_path / "m" / "images").iterdir()] == [place.name]
 
 
-def test_an_image_that_the_registry_does_not_have_leaves_nothing(registry: str, tmp_path: Path) -> None:
+def test_image_that_the_registry_does_not_have_leaves_nothing(registry: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"crane pull .*NAME_UNKNOWN|MANIFEST_UNKNOWN|not found"):
         mirror.pull_image(f"{registry}/no/such:v1", tmp_path, lambda _: None)
     assert list((tmp_path / "images").iterdir()) == []
 
 
-def test_an_image_that_was_not_packed(tmp_path: Path) -> None:
+def test_pushing_unpacked_image_raises_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"does not contain a/b:1: "):
         mirror.push_image("a/b:1", tmp_path, "registry:5000", lambda _: None)
 
@@ -106,25 +106,25 @@ def test_an_image_that_was_not_packed(tmp_path: Path) -> None:
         (f"quay.io/a/b@sha256:{'a' * 64}", f"r:5000/x/a/b:sha256-{'a' * 64}"),
     ],
 )
-def test_an_image_keeps_its_path_in_another_registry(image: str, target: str) -> None:
+def test_image_keeps_its_path_in_another_registry(image: str, target: str) -> None:
     assert mirror.retarget(image, "r:5000/x/") == target
 
 
-def test_the_list_of_images(tmp_path: Path) -> None:
+def test_list_of_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no images\.txt"):
         mirror.read_list(tmp_path)
     mirror.write_list(tmp_path, ["a:1", "b:2"])
     assert mirror.read_list(tmp_path) == ["a:1", "b:2"]
 
 
-def test_a_chart_is_taken_from_the_mirror_and_a_relative_one_begins_at_the_project(tmp_path: Path) -> None:
+def test_chart_is_taken_from_the_mirror_and_a_relative_one_begins_at_the_project(tmp_path: Path) -> None:
     packed = make_chart(tmp_path, PIN, {})
     assert find(PIN, str(tmp_path)) == packed
     with pytest.raises(UserError, match=r"^inferstack:addon\.mirror: .*/charts has no some-v1\.tgz"):
         find(PIN, "charts")
 
 
-def test_a_repository_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repository_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERSTACK_CACHE", str(tmp_path))
     nowhere = Pin("some", "v1", "https://127.0.0.1:1")
     helm = binaries.locate("helm")
@@ -160,7 +160,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_chart_is_pulled_once_and_then_kept(repository: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chart_is_pulled_once_and_then_kept(repository: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helm = binaries.locate("helm")
     assert helm, "inferstack tools ensure helm"
     monkeypatch.setattr("inferstack.toolchain.charts.source.binaries.locate", lambda _: helm)

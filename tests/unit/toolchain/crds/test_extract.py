@@ -84,7 +84,7 @@ def test_descriptions_of_schemas_go_and_fields_of_that_name_stay() -> None:
     assert version["additionalPrinterColumns"][0]["description"] == "A column."
 
 
-def test_a_version_without_a_schema_and_metadata_without_notes_are_taken_as_they_are() -> None:
+def test_version_without_a_schema_and_metadata_without_notes_are_taken_as_they_are() -> None:
     plain = crd()
     plain["metadata"] = {"name": "notes.example.test", "labels": None, "annotations": None}
     del plain["spec"]["versions"][0]["schema"]

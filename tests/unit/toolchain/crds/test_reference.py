@@ -47,7 +47,7 @@ def differences(actual: Any, expected: Any, path: str) -> Iterator[str]:
         yield f"{path}: {actual!r}, not {expected!r}"
 
 
-def test_the_comparison_sees_what_differs() -> None:
+def test_differences_are_reported() -> None:
     actual = {"same": [1], "list": [{"a": 1}], "length": [1], "more": 1}
     expected = {"same": [1], "list": [{"a": 2}], "length": [1, 2], "less": {"b": 1}}
     assert list(differences(actual, expected, "x")) == [
@@ -59,7 +59,7 @@ def test_the_comparison_sees_what_differs() -> None:
 
 
 @pytest.mark.parametrize("addon", crds.sources())
-def test_an_entry_is_pinned_and_agrees_with_the_chart(addon: str) -> None:
+def test_entry_is_pinned_and_agrees_with_the_chart(addon: str) -> None:
     source = crds.sources()[addon]
     assert re.fullmatch(r"v\d+\.\d+\.\d+", source.version)
     assert re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", source.sum)

@@ -27,7 +27,7 @@ def names_of(crds_loaded: list[dict[str, object]]) -> list[str]:
     return [crd["metadata"]["name"] for crd in crds_loaded]  # type: ignore[index]
 
 
-def test_a_module_is_downloaded_once_and_only_its_named_files_are_read(
+def test_module_is_downloaded_once_and_only_its_named_files_are_read(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     available = {"shapes": serve()}
@@ -41,7 +41,7 @@ def test_a_module_is_downloaded_once_and_only_its_named_files_are_read(
     assert names_of(crds.load("shapes", {"squares.example.test"}, available=available)) == NAMES[1:]
 
 
-def test_what_is_loaded_has_no_descriptions_unless_asked_for(serve: Serve) -> None:
+def test_loaded_crds_have_descriptions_on_request_only(serve: Serve) -> None:
     available = {"shapes": serve()}
     short, long = (
         crds.load("shapes", NAMES[:1], described=described, available=available)[0] for described in (False, True)
@@ -52,7 +52,7 @@ def test_what_is_loaded_has_no_descriptions_unless_asked_for(serve: Serve) -> No
     assert schemas[1]["properties"]["radius"] == {"type": "integer", "description": "In metres."}
 
 
-def test_a_module_of_another_hash_is_refused_and_nothing_of_it_kept(serve: Serve, cache: Path, tmp_path: Path) -> None:
+def test_module_of_another_hash_is_refused_and_nothing_of_it_kept(serve: Serve, cache: Path, tmp_path: Path) -> None:
     source = serve(pin="h1:" + "A" * 43 + "=")
     with pytest.raises(UserError, match=r"does not match its pin \(versions.yaml, crds.shapes.sum\)"):
         crds.load("shapes", available={"shapes": source})
@@ -60,7 +60,7 @@ def test_a_module_of_another_hash_is_refused_and_nothing_of_it_kept(serve: Serve
     assert not (tmp_path / "modules" / "example.test").exists(), "Go has unpacked it"
 
 
-def test_the_hash_holds_where_go_is_led_to_another_go_sum(
+def test_hash_holds_where_go_is_led_to_another_go_sum(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = serve(pin="h1:" + "A" * 43 + "=")
@@ -71,7 +71,7 @@ def test_the_hash_holds_where_go_is_led_to_another_go_sum(
     assert not crds.place_of(source).exists()
 
 
-def test_a_changed_module_of_the_same_version_is_refused(serve: Serve, tmp_path: Path) -> None:
+def test_changed_module_of_the_same_version_is_refused(serve: Serve, tmp_path: Path) -> None:
     pinned = serve().sum
     (tmp_path / "proxy").rename(tmp_path / "first")
     source = serve({**FILES, "crds/circles.yaml": FILES["crds/circles.yaml"].replace("integer", "string")}, pin=pinned)
@@ -79,21 +79,21 @@ def test_a_changed_module_of_the_same_version_is_refused(serve: Serve, tmp_path:
         crds.load("shapes", available={"shapes": source})
 
 
-def test_the_checksum_database_is_not_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checksum_database_is_not_asked(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOSUMDB", "sum.example.test+00000000+AAAA")
     monkeypatch.setenv("GONOSUMDB", "")
     monkeypatch.setenv("GOFLAGS", "-modcacherw -mod=vendor")
     assert names_of(crds.load("shapes", available={"shapes": serve()})) == NAMES
 
 
-def test_a_change_of_the_pin_meets_no_old_files(cache: Path) -> None:
+def test_change_of_the_pin_meets_no_old_files(cache: Path) -> None:
     other = Source(NEVER.addon, NEVER.module, NEVER.version, "h1:other", NEVER.files)
     folders = {crds.place_of(NEVER), crds.place_of(other), crds.place_of(NEVER, described=True)}
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {cache / "crds"}
 
 
-def test_an_interrupted_start_leaves_no_half_set(serve: Serve, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_start_leaves_no_half_set(serve: Serve, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = serve()
     written: list[Path] = []
 
@@ -154,7 +154,7 @@ def test_clean_removes_all(serve: Serve, cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
-def test_an_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
+def test_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
     available = {"shapes": serve()}
     with pytest.raises(UserError, match=r'^versions\.yaml: crds has no entry "colours"'):
         crds.ensure(["colours"], print, available=available)
@@ -172,7 +172,7 @@ def test_an_unknown_addon_and_an_unknown_crd_are_named(serve: Serve) -> None:
         ("go.mod", r"shapes@v1\.2\.3 has no CRD in go\.mod: correct the entry"),
     ],
 )
-def test_places_that_hold_no_crd_are_named(serve: Serve, paths: str, sentence: str) -> None:
+def test_path_without_crd_error_names_it(serve: Serve, paths: str, sentence: str) -> None:
     files = {"go.mod": FILES["go.mod"], "crds/circles.yaml": FILES["crds/circles.yaml"]}
     with pytest.raises(UserError, match=sentence):
         crds.load("shapes", available={"shapes": serve(files, paths=paths)})
@@ -184,9 +184,7 @@ def test_missing_go_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
         crds.load("shapes", available={"shapes": NEVER})
 
 
-def test_a_module_that_cannot_be_reached_or_is_not_served_is_named(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_module_that_cannot_be_reached_or_is_not_served_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     source = serve()
     available = {"shapes": Source(source.addon, source.module, "v9.9.9", source.sum, source.files)}
     with pytest.raises(UserError, match=r"^The Go module example\.test/shapes@v9\.9\.9 .* cannot be downloaded"):
@@ -196,7 +194,7 @@ def test_a_module_that_cannot_be_reached_or_is_not_served_is_named(
         crds.load("shapes", available=available)
 
 
-def test_a_go_that_is_too_old_to_compile_the_module_still_brings_it(serve: Serve) -> None:
+def test_go_that_is_too_old_to_compile_the_module_still_brings_it(serve: Serve) -> None:
     files = {**FILES, "go.mod": f"{FILES['go.mod']}\ngo 1.999\n"}
     assert names_of(crds.load("shapes", available={"shapes": serve(files)})) == NAMES
 
