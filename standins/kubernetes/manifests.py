@@ -46,7 +46,7 @@ class Manifests:
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else objects.inputs_of(state)
         new = reveal(decode(request.news))
-        gvk = diff.compare(
+        result = diff.compare(
             without_nulls(old), without_nulls(new), self._forcing(request.urn, new), tuple(request.ignoreChanges)
         )
         also: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Manifests:
             live = await self._read(objects.live_of(state))
             if live is not None and await lifecycle.unready_reasons(self.cluster, new, live):
                 also = ('.metadata.annotations["pulumi.com/replaceUnready"]',)
-        return diff_response(gvk.changes, delete_first=gvk.delete_first, also_replaces=also)
+        return diff_response(result.changes, delete_first=result.delete_first, also_replaces=also)
 
     def _forcing(self, urn: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         gvk = tokens.gvk_of(dict(inputs))
@@ -167,8 +167,8 @@ def _named(urn: str, identity: str, inputs: Properties, state: Properties) -> Pr
         (tokens.gvk_of(source) for source in (inputs, state) if source.get("apiVersion") and source.get("kind")), None
     )
     if gvk is None:
-        found = tokens.gvk_of_token(tokens.type_of(urn))
-        gvk = tokens.Gvk(found.group, found.version, found.kind.removesuffix("Patch"))
+        typed = tokens.gvk_of_token(tokens.type_of(urn))
+        gvk = tokens.Gvk(typed.group, typed.version, typed.kind.removesuffix("Patch"))
     namespace, name = objects.parse_resource_id(identity)
     return {"apiVersion": gvk.api_version, "kind": gvk.kind, "metadata": {"name": name, "namespace": namespace}}
 

@@ -68,8 +68,8 @@ class Releases:
         """Compare inputs; another name or namespace makes another release."""
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else reveal(state.get(_INPUTS) or {})
-        found = diff.compare(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
-        return diff_response(found.changes)
+        result = diff.compare(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
+        return diff_response(result.changes)
 
     async def create(self, request: provider_pb2.CreateRequest, context: Context) -> provider_pb2.CreateResponse:
         """Install a release, or render it in a preview."""
@@ -117,15 +117,15 @@ class Releases:
                 await logged_in.run(verb, name, *chart, *options, *space)
             except HelmError as error:
                 text = f"Helm release {namespace}/{name}: {redact(str(error), inputs)}"
-                found = await status(helm, namespace, name)
-                if found is None or (verb == "install" and release.get("atomic")):
+                release_status = await status(helm, namespace, name)
+                if release_status is None or (verb == "install" and release.get("atomic")):
                     await fail(context, text)
-                live = await _outputs(helm, release, inputs, found)
+                live = await _outputs(helm, release, inputs, release_status)
                 await fail_partially(
                     context, f"{namespace}/{name}", PartialError(text, live={}, reasons=[text]), encode(live), None
                 )
-            found = await status(helm, namespace, name)
-            return await _outputs(helm, release, inputs, found or {})
+            release_status = await status(helm, namespace, name)
+            return await _outputs(helm, release, inputs, release_status or {})
 
     async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
         """Bring state and inputs up to the release as helm knows it."""
@@ -134,17 +134,19 @@ class Releases:
         namespace = namespace or self.settings.namespace
         async with helm_for(self.settings) as helm:
             try:
-                found = await status(helm, namespace, name)
-                if found is None:
+                release_status = await status(helm, namespace, name)
+                if release_status is None:
                     return provider_pb2.ReadResponse()
                 inputs = await _live_inputs(helm, namespace, name, reveal(old))
                 marked = annotate_secrets(inputs, old)
-                live = await _outputs(helm, inputs, marked, found)
+                live = await _outputs(helm, inputs, marked, release_status)
             except HelmError as error:
                 await fail(context, f"Helm release {request.id}: {error}")
-        state = str((found.get("info") or {}).get("status"))
+        state = str((release_status.get("info") or {}).get("status"))
         if old and state not in ("deployed", "superseded", "uninstalling"):
-            text = f"Helm release {request.id} is {state}: {(found.get('info') or {}).get('description') or ''}"
+            text = (
+                f"Helm release {request.id} is {state}: {(release_status.get('info') or {}).get('description') or ''}"
+            )
             trouble = PartialError(text, live={}, reasons=[text])
             await fail_partially(context, request.id, trouble, encode(live), encode(marked))
         return provider_pb2.ReadResponse(id=request.id, properties=encode(live), inputs=encode(marked))
@@ -171,10 +173,10 @@ async def _recover_release(helm: Helm, namespace: str, name: str) -> str:
     An engine that was killed leaves helm's own lock (a ``pending-*`` status) behind. The engine's lock on the stack
     says that nobody else works on this release through Pulumi.
     """
-    found = await status(helm, namespace, name)
-    if found is None:
+    release_status = await status(helm, namespace, name)
+    if release_status is None:
         return "install"
-    state = str((found.get("info") or {}).get("status"))
+    state = str((release_status.get("info") or {}).get("status"))
     if not state.startswith("pending-") and state != "uninstalling":
         return "upgrade"
     good = await last_good_revision(helm, namespace, name)
@@ -185,10 +187,12 @@ async def _recover_release(helm: Helm, namespace: str, name: str) -> str:
     return "upgrade"
 
 
-async def _outputs(helm: Helm, release: Properties, inputs: Properties, found: Mapping[str, Any]) -> Properties:
+async def _outputs(
+    helm: Helm, release: Properties, inputs: Properties, release_status: Mapping[str, Any]
+) -> Properties:
     """Return what the state keeps of a release: its inputs, its status and the objects it is made of."""
     namespace, name = str(release["namespace"]), str(release["name"])
-    info = found.get("info") or {}
+    info = release_status.get("info") or {}
     chart: Mapping[str, Any] = {}
     names: dict[str, list[str]] = {}
     try:
@@ -199,7 +203,7 @@ async def _outputs(helm: Helm, release: Properties, inputs: Properties, found: M
     known = {
         "name": name,
         "namespace": namespace,
-        "revision": found.get("version"),
+        "revision": release_status.get("version"),
         "status": info.get("status"),
         "chart": chart.get("chart"),
         "version": chart.get("version"),
@@ -219,7 +223,7 @@ def resource_names(manifest: str, namespace: str) -> dict[str, list[str]]:
         space = None if tokens.built_in_scope(gvk) is False else (obj["metadata"].get("namespace") or namespace)
         name = obj["metadata"]["name"]
         names.setdefault(f"{gvk.kind}/{gvk.api_version}", []).append(f"{space}/{name}" if space else name)
-    return {kind: sorted(found) for kind, found in sorted(names.items())}
+    return {kind: sorted(objects) for kind, objects in sorted(names.items())}
 
 
 async def _live_inputs(helm: Helm, namespace: str, name: str, old: Properties) -> Properties:

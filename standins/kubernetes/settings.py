@@ -95,7 +95,7 @@ def _flag(variables: Mapping[str, str], name: str) -> bool:
 
 
 def resolve(variables: Mapping[str, str]) -> Settings:
-    """Transition the engine's configuration variables into settings.
+    """Resolve the engine's configuration variables to settings.
 
     Raises:
         ConfigurationError: a setting is malformed or not supported.
