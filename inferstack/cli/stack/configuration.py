@@ -15,11 +15,11 @@ from inferstack.project import project_root, stacks_dir
 
 _SALT = re.compile(r"^(?:encryptionsalt|encryptedkey):.*\n?", re.MULTILINE)
 _PROVIDER = re.compile(r"^secretsprovider:.*\n?", re.MULTILINE)
-"""The engine takes a passphrase's name away again, for that is its default; in the user's file it stays."""
+"""The engine removes the entry for a passphrase, its default; the user's file keeps it."""
 
 
 def stack_file(stack: str) -> Path:
-    """Return a stack's own file.
+    """Return the configuration file of a stack.
 
     Raises:
         UserError: there is no such stack.
@@ -32,7 +32,7 @@ def stack_file(stack: str) -> Path:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return a stack's file; what is under ``config`` in it is a mapping.
+    """Return the content of a stack's file, with a mapping under ``config``.
 
     Raises:
         UserError: the file is no YAML, or has no mapping there.
@@ -47,7 +47,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """Return what is under ``config`` in a stack's file.
+    """Return the values under ``config`` in a stack's file.
 
     Raises:
         UserError: the file is no YAML, or has no mapping there.
@@ -81,7 +81,7 @@ def with_salt(source: str, kept: str) -> str:
 
 
 def to_keep(source: str, copy: str) -> str:
-    """Return what the user's file is to hold after a command has worked on the copy.
+    """Return the new text of the user's file after a command changed the copy.
 
     Args:
         source: the user's file, which stays as it is where only the salt is another.
@@ -97,7 +97,7 @@ def to_keep(source: str, copy: str) -> str:
 
 
 def _has_encrypted(node: object) -> bool:
-    """Tell whether the engine has encrypted a value in here: it writes a mapping with the one key ``secure``."""
+    """Return whether a node contains a value that the engine encrypted: a mapping with the single key ``secure``."""
     if isinstance(node, dict):
         return (set(node) == {"secure"} and isinstance(node["secure"], str)) or any(map(_has_encrypted, node.values()))
     return isinstance(node, list) and any(map(_has_encrypted, node))
