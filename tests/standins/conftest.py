@@ -18,6 +18,9 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 from inferstack.engine.engine import Engine
 from inferstack.engine.properties import Properties, decode, encode
 from standins.kubernetes.server import KubernetesProvider
+from tests.rehearsal.conftest import kube, kubeconfig, namespace, plane
+
+__all__ = ["kube", "kubeconfig", "namespace", "plane"]  # fixtures of these tests too
 
 
 class RefusedError(Exception):

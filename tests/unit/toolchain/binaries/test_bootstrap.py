@@ -7,6 +7,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -237,9 +238,10 @@ def test_command_that_fails_shows_what_it_printed(root: Path) -> None:
         environment.run("bad", [sys.executable, "-c", "print('why'); raise SystemExit(3)"])
 
 
-def test_make_lists_its_targets() -> None:
+def test_make_help_lists_every_public_target() -> None:
     command = ["make", "--no-print-directory"]
     done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=True)
-    listed = [line.split()[1] for line in done.stdout.splitlines()]
-    assert listed[:4] == ["help", "up", "down", "test"]
-    assert {"test-all", "lint", "lock", "sbom", "bench", "clean"} < set(listed)
+    listed = {line.split()[1] for line in done.stdout.splitlines()}
+    phony = re.search(r"^\.PHONY: (.*)$", (project_root() / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    assert listed == set(phony[1].split()) - {"run-venv", "test-venv"}
