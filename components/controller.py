@@ -1,4 +1,4 @@
-"""Controllers of ours as objects: identity, budget and Deployment of one process in the platform's own namespace."""
+"""Kubernetes objects of the platform's controllers: RBAC, PodDisruptionBudget and Deployment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _RBAC = "rbac.authorization.k8s.io"
 
 @dataclass(frozen=True)
 class Controller:
-    """One of them."""
+    """A controller process in the platform's namespace."""
 
     name: str
-    """Of all its objects."""
+    """Name of all its objects."""
 
     @property
     def selector(self) -> dict[str, str]:
-        """Labels that only its pods have."""
+        """Labels that select its pods."""
         return {APP_NAME: self.name}
 
     @property
@@ -32,7 +32,7 @@ class Controller:
         return {**LABELS, **self.selector, COMPONENT: "operator"}
 
     def rights(self, rules: list[dict[str, Any]]) -> list[Object]:
-        """Return its identity with the ``rules`` (PolicyRules) that its code needs, in all namespaces."""
+        """Return the ServiceAccount, ClusterRole with ``rules`` (PolicyRules) and ClusterRoleBinding."""
         return [
             self.make("v1", "ServiceAccount", NAMESPACE),
             self.make(f"{_RBAC}/v1", "ClusterRole", None, rules=rules),
@@ -46,18 +46,18 @@ class Controller:
         ]
 
     def budget(self) -> Object:
-        """Return the budget: a drain waits until the new pod is ready elsewhere."""
+        """Return the PodDisruptionBudget, with which a drain waits for the new pod."""
         spec = {"minAvailable": 1, "selector": {"matchLabels": self.selector}}
         spec["unhealthyPodEvictionPolicy"] = "AlwaysAllow"
         return self.make("policy/v1", "PodDisruptionBudget", NAMESPACE, spec=spec)
 
     def deployment(self, container: Object, *, ready_seconds: int, start_seconds: int) -> Object:
-        """Return the Deployment: one replica, of which the old one goes before the new one comes.
+        """Return the Deployment with one replica; an update stops the old pod before it starts the new one.
 
         Args:
-            container: name, image, command and resources; its probes, port and restrictions are added.
-            ready_seconds: between two looks whether it is ready.
-            start_seconds: in which it need not be alive yet.
+            container: name, image, command and resources; probes, port and security context are added.
+            ready_seconds: period of the readiness probe.
+            start_seconds: initial delay of the liveness probe.
         """
         probe = {"httpGet": {"path": "/healthz", "port": "health"}}
         env = [{"name": "INFERSTACK_HEALTH_PORT", "value": str(HEALTH_PORT)}, *container.get("env", [])]
@@ -93,7 +93,7 @@ class Controller:
         return self.make("apps/v1", "Deployment", NAMESPACE, spec=spec)
 
     def make(self, api_version: str, kind: str, namespace: str | None, **rest: Any) -> Object:
-        """Return an object of its name."""
+        """Return an object with the controller's name and labels."""
         metadata: Object = {"name": self.name, "labels": self.labels}
         if namespace:
             metadata["namespace"] = namespace

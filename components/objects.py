@@ -1,4 +1,4 @@
-"""Kubernetes objects as plain manifests, and the labels on those of this program. It does not import Pulumi."""
+"""Manifests and labels that all roles share. Does not import Pulumi."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from inferstack.apimachinery.objects import Object
 from inferstack.versions import load as load_versions
 
 LABELS = {PART_OF: PLATFORM, MANAGED_BY: "pulumi"}
-"""Labels of all objects that this program makes."""
+"""Labels of all objects of this program."""
 
 
 def make_namespace(name: str, *, privileged: bool, labels: Mapping[str, str] | None = None) -> Object:
-    """Return a namespace of the platform's own.
+    """Return a namespace of the platform.
 
     Args:
-        name: of the namespace.
-        privileged: whether its pods need the host; otherwise the baseline Pod Security Standard holds.
-        labels: further ones.
+        name: name of the namespace.
+        privileged: whether its pods need host access; otherwise the baseline Pod Security Standard applies.
+        labels: additional labels.
     """
     level = "privileged" if privileged else "baseline"
     meta = {"name": name, "labels": {**LABELS, **make_pod_security(level, "enforce"), **(labels or {})}}
@@ -26,10 +26,10 @@ def make_namespace(name: str, *, privileged: bool, labels: Mapping[str, str] | N
 
 
 def make_pod_security(level: str, *modes: str) -> dict[str, str]:
-    """Return the labels that hold a namespace to a Pod Security Standard.
+    """Return the labels that enforce a Pod Security Standard in a namespace.
 
-    The standards change with Kubernetes. They are pinned to the release that the rehearsal runs: an upgrade of a
-    cluster then refuses no pod that was let in before.
+    The version is pinned to the Kubernetes release of the rehearsal, so that a cluster upgrade rejects no pod that was
+    admitted before.
 
     Args:
         level: privileged, baseline or restricted.

@@ -1,4 +1,4 @@
-"""Where each effective setting of a stack comes from: the role's defaults, the stack's file, or ``--config``."""
+"""The source of each effective setting of a stack: the role's defaults, the stack file or ``--config``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Keys = tuple[str, ...]
 
 
 class Setting(NamedTuple):
-    """One effective value."""
+    """An effective setting."""
 
     key: str
     """Full path as the user writes it: ``inferstack:gpu.mig.strategy``."""
     value: Any
-    """As read from YAML; an encrypted one is not shown."""
+    """Value as read from YAML; an encrypted value is masked."""
     source: str
-    """File and line, from the project's folder; or ``--config``."""
+    """File (relative to the project) and line, or ``--config``."""
 
 
 class _Leaf(NamedTuple):
@@ -32,12 +32,12 @@ class _Leaf(NamedTuple):
 
 
 def settings_of(role: str, stack_file: Path, over: Mapping[str, Any] | None = None) -> list[Setting]:
-    """Return the effective settings of a role in the order of its defaults, then what the stack adds.
+    """Return the effective settings of a role in the order of its defaults, followed by keys that the stack adds.
 
     Args:
         role: folder name below ``components``.
         stack_file: ``stacks/Pulumi.<stack>.yaml``.
-        over: the role's object as ``--config`` has changed it, where it did.
+        over: the role's object including the changes of ``--config``, if any.
     """
     leaves: dict[Keys, _Leaf] = {}
     _overlay(leaves, _leaves(_node(defaults_file(role)), _name(defaults_file(role)), ()))
@@ -52,7 +52,7 @@ def settings_of(role: str, stack_file: Path, over: Mapping[str, Any] | None = No
 
 
 def place_of(stack_file: Path) -> Setting:
-    """Return the one key that is no role's."""
+    """Return ``inferstack:place``, the only setting outside a role."""
     node = _below(_below(_node(stack_file), "config"), f"{PROJECT}:place")
     value = None if node is None else yamltext.construct(node)
     source = _name(stack_file) if node is None else f"{_name(stack_file)}:{node.start_mark.line + 1}"
@@ -60,7 +60,7 @@ def place_of(stack_file: Path) -> Setting:
 
 
 def _overlay(leaves: dict[Keys, _Leaf], more: Iterator[tuple[Keys, _Leaf]]) -> None:
-    """Put leaves over others as `components.settings.merge` does with values."""
+    """Merge leaves into others as `components.settings.merge` does with values."""
     for path, leaf in more:
         for depth in range(1, len(path)):
             leaves.pop(path[:depth], None)
@@ -68,12 +68,12 @@ def _overlay(leaves: dict[Keys, _Leaf], more: Iterator[tuple[Keys, _Leaf]]) -> N
             for other in [existing for existing in leaves if existing[: len(path)] == path]:
                 del leaves[other]
         elif any(existing[: len(path)] == path and existing != path for existing in leaves):
-            continue  # an empty mapping over one with keys takes none of them away
+            continue  # an empty mapping over one with keys removes none of them
         leaves[path] = leaf
 
 
 def _leaves(node: yaml.Node | None, file: str, at: Keys) -> Iterator[tuple[Keys, _Leaf]]:
-    """Yield what a YAML node holds: scalars, lists, and mappings without keys or with an encrypted value."""
+    """Yield the leaves of a YAML node: scalars, lists, empty mappings and encrypted values."""
     if isinstance(node, yaml.MappingNode) and node.value and not _is_secret(node):
         for key, below in node.value:
             yield from _leaves(below, file, (*at, str(key.value)))
@@ -91,7 +91,7 @@ def _plain(value: Any, at: Keys) -> Iterator[tuple[Keys, _Leaf]]:
 
 
 def _is_secret(node: yaml.Node) -> bool:
-    """Tell whether Pulumi encrypted this value: a mapping with the one key ``secure``."""
+    """Return whether Pulumi encrypted the value: a mapping with the single key ``secure``."""
     return isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["secure"]
 
 

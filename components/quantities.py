@@ -1,4 +1,4 @@
-"""Kinds of settings that are Kubernetes quantities; a plain whole number needs no quotes."""
+"""Setting types for Kubernetes quantities; an integer needs no quotes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def _bytes(value: object) -> str:
 
 
 Quantity = Annotated[str, BeforeValidator(_quantity)]
-"""An amount of a resource, 0 or more, as it was written."""
+"""A quantity of 0 or more, as written."""
 Bytes = Annotated[str, BeforeValidator(_bytes)]
-"""An amount of memory or storage, more than 0, as it was written."""
+"""A quantity of memory or storage, more than 0, as written."""

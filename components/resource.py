@@ -13,12 +13,12 @@ from inferstack.tokens import token
 
 
 class KubeObject(pulumi.CustomResource):
-    """A Kubernetes object given as its manifest.
+    """A Kubernetes object from its manifest.
 
     The typed classes of pulumi_kubernetes register the token ``kubernetes:<group/version>:<Kind>`` and send the object
-    as it is; this class does the same for every kind. So builders stay pure functions that return plain manifests,
-    built-in kinds and custom resources look alike, and the program starts without importing a thousand classes. State
-    and plugin cannot tell the difference: a stack may move to the typed classes without a change.
+    unchanged; this class does the same for every kind. Builders can therefore be pure functions that return manifests,
+    built-in kinds and custom resources are handled alike, and the program does not import a thousand classes at start.
+    State and plugin see no difference, so a stack can move to the typed classes without a change.
     """
 
     metadata: pulumi.Output[Any]
@@ -27,7 +27,7 @@ class KubeObject(pulumi.CustomResource):
     def __init__(
         self, name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions, *, patch: bool = False
     ) -> None:
-        """Register ``manifest``; with ``patch``, own only the fields it names of an object that is there."""
+        """Register ``manifest``; with ``patch``, own only its fields of an existing object."""
         if manifest["kind"] == "Secret":
             secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             opts = pulumi.ResourceOptions.merge(opts, secret)
@@ -38,5 +38,5 @@ class KubeObject(pulumi.CustomResource):
 
 @functools.cache
 def plugin_version() -> str:
-    """Return the version of the Kubernetes plugin: that of its installed SDK, as the typed classes ask for it."""
+    """Return the version of the Kubernetes plugin, which is that of the installed SDK."""
     return importlib.metadata.version("pulumi_kubernetes")

@@ -1,4 +1,4 @@
-"""What is to be known of each add-on, read from ``catalogue.yaml``."""
+"""The catalogue of add-ons, read from ``catalogue.yaml``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AddonName = Literal[
     "keda",
     "cilium",
 ]
-"""Add-ons by the name of their chart's pin in versions.yaml, which is also that of their Helm release."""
+"""The name of an add-on: the key of its chart in versions.yaml and the name of its Helm release."""
 
 
 class Facts(StrictModel):
@@ -46,17 +46,17 @@ class Facts(StrictModel):
     @model_validator(mode="after")
     def _known(self) -> Facts:
         if not self.crds and not self.objects:
-            raise ValueError("an add-on without CRDs needs an object by which it is known")
+            raise ValueError("an add-on without CRDs needs an object in signs")
         return self
 
     @property
     def signs(self) -> list[dict[str, Any]]:
-        """References to the objects by which the add-on is known to be there."""
+        """References to the objects whose presence shows that the add-on is installed."""
         return [*(crd_reference(crd) for crd in self.crds), *map(_reference, self.objects)]
 
 
 def crd_reference(crd: str) -> dict[str, Any]:
-    """Return what is needed to read a CRD by its name."""
+    """Return a reference to a CRD."""
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": crd}}
 
 

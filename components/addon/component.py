@@ -1,4 +1,4 @@
-"""One add-on, three ways."""
+"""The component of an add-on: installed by Helm, found in the cluster, or CRDs only."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _CLUSTERS_OWN = frozenset({"default", "kube-system"})
 
 
 class Addon(pulumi.ComponentResource):
-    """An add-on that is in the cluster once its ``ready`` resources are."""
+    """An add-on; it is usable once its ``ready`` resources are."""
 
     kinds: list[pulumi.Resource]
-    """Its CRDs as far as they are resources of their own: enough for objects that need the kind and no controller."""
+    """CRDs that are separate resources: dependencies of objects that need the kind but no controller."""
     ready: list[pulumi.Resource]
-    """What objects of the add-on's own kinds depend on: they come after these and go before them."""
+    """Dependencies of objects of the add-on's kinds: created before them, deleted after them."""
 
     def __init__(self, addon: AddonName, addons: Addons, opts: pulumi.ResourceOptions) -> None:
-        """Install, look for or rehearse the add-on.
+        """Install the add-on, read the existing one, or register its CRDs only.
 
         Args:
-            addon: which; the component has its name.
-            addons: all of the stack.
-            opts: the provider, the parent and what must come before, the add-on's namespace included.
+            addon: the add-on, whose name the component takes.
+            addons: all add-ons of the stack.
+            opts: parent, provider and dependencies, including the add-on's namespace.
         """
         plan = addons[addon]
         super().__init__("inferstack:addon:Addon", addon, {}, pulumi.ResourceOptions(parent=opts.parent))
@@ -44,10 +44,10 @@ class Addon(pulumi.ComponentResource):
                 "kubernetes:helm.sh/v3:Release", addon, dict(plan.release), pulumi.ResourceOptions.merge(child, after)
             )
             self.ready.append(release)
-            # Kinds that are among a chart's templates come with the release itself.
+            # CRDs among a chart's templates are created by the release.
             self.kinds = self.kinds or [release]
         elif plan.mode is Mode.PRESENT:
-            # Reading fails in the preview already, and names what is not there.
+            # A read fails during the preview and names the missing object.
             self.ready = [
                 KubeObject(sign["metadata"]["name"], sign, _read(child, sign["metadata"])) for sign in plan.facts.signs
             ]
@@ -56,7 +56,7 @@ class Addon(pulumi.ComponentResource):
 
 
 def namespaces(addons: Addons, names: Sequence[AddonName], opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """Register the namespaces of add-ons; those of somebody else's add-ons, and the cluster's own, are there."""
+    """Register the namespaces of add-ons, except namespaces of existing add-ons and of the cluster."""
     privileged_by_name: dict[str, bool] = {}
     for name in names:
         plan = addons[name]

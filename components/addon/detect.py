@@ -1,4 +1,4 @@
-"""Which add-ons somebody else has installed in a cluster that is there."""
+"""Detection of add-ons that an existing cluster already runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from inferstack.k8s import KubeClient, KubeconfigError
 from inferstack.k8s.informer import REQUEST_ERRORS
 
 _SECONDS = 20.0
-"""A cluster that takes longer for a dozen look-ups does not answer."""
+"""Timeout of all look-ups together."""
 
 
 def find_present(access: Access, addons: Collection[AddonName]) -> frozenset[AddonName]:
-    """Return those of the add-ons that are in the cluster and not of this program's making.
+    """Return the add-ons that are installed in the cluster but not by this program.
 
     Raises:
-        UserError: the cluster does not answer.
+        UserError: the cluster is unreachable.
     """
-    # The program itself runs in an event loop: this one needs a thread of its own.
+    # The program already runs in an event loop; a second loop needs another thread.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(_look(access, addons))).result()
 
@@ -50,7 +50,7 @@ async def _look(access: Access, addons: Collection[AddonName]) -> frozenset[Addo
             there = await asyncio.gather(*map(is_there, asked))
     except (KubeconfigError, *REQUEST_ERRORS) as error:
         raise UserError(
-            f"What is installed in {access.server} (context {access.context}) cannot be looked up: "
-            f"{str(error) or 'no answer'}. Mend the access, or say it with inferstack:addon.modes."
+            f"Cannot detect add-ons in {access.server} (context {access.context}): "
+            f"{str(error) or 'timeout'}. Fix the access, or set inferstack:addon.modes."
         ) from error
     return frozenset(addon for addon, found in zip(asked, there, strict=True) if found)

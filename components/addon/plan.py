@@ -1,4 +1,4 @@
-"""All add-ons of a stack: modes settled, charts read and values checked before anything is registered."""
+"""The plan of a stack's add-ons: modes resolved, charts read and values validated before registration."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _REHEARSED = Path(__file__).parent / "rehearsed"
 
 @dataclass(frozen=True)
 class Plan:
-    """One add-on and how it comes into the cluster."""
+    """An add-on and how it is installed."""
 
     addon: AddonName
     facts: Facts
     mode: Mode
-    """Any but auto."""
+    """Any mode but auto."""
     crds: tuple[Object, ...] = ()
-    """CRDs that Pulumi makes and so also removes; helm would leave those of a ``crds/`` folder behind."""
+    """CRDs that Pulumi creates and deletes; Helm never deletes those of a ``crds/`` folder."""
     release: Values = field(default_factory=dict)
-    """Inputs of the Helm release, in mode chart."""
+    """Inputs of the Helm release in mode chart."""
 
     @property
     def marker(self) -> Object:
-        """A ConfigMap by which a later run, and a person, can tell whose add-on this is."""
+        """A ConfigMap that marks the add-on as installed by this program."""
         meta = {
             "name": f"inferstack-addon-{self.addon}",
             "namespace": self.facts.namespace,
@@ -52,28 +52,28 @@ class Plan:
 
 @dataclass(frozen=True)
 class Addons:
-    """The add-ons that a stack's roles want."""
+    """The add-ons that the roles of a stack request."""
 
     plans: Mapping[AddonName, Plan] = field(default_factory=dict)
 
     def __getitem__(self, addon: AddonName) -> Plan:
-        """Return the plan of an add-on that a role wants."""
+        """Return the plan of a requested add-on."""
         return self.plans[addon]
 
 
 def make_addons(
     settings: AddonSettings, place: Place, charts: Mapping[AddonName, Values], present: Collection[AddonName]
 ) -> Addons:
-    """Settle everything about the add-ons that are wanted.
+    """Return the plans of the requested add-ons.
 
     Args:
-        settings: of the role.
-        place: decides what auto means.
+        settings: the role's settings.
+        place: determines the mode behind auto.
         charts: values by add-on, as the roles make them.
-        present: what somebody else has installed in a cluster that is there.
+        present: add-ons that the cluster runs already.
 
     Raises:
-        UserError: a chart that cannot be had, or a value that it does not know.
+        UserError: a chart cannot be read, or does not know a value.
     """
     for name in settings.values:
         if name not in charts:
@@ -97,12 +97,12 @@ def make_addons(
 
 
 def chart_values(name: AddonName, values: Values, settings: AddonSettings) -> dict[str, Any]:
-    """Return all values of a chart: the role's, those that follow from our making the CRDs, and the stack's own."""
+    """Return all values of a chart: the role's, those that leave CRDs to Pulumi, and the stack's own."""
     return merge(merge(values, load()[name].values), settings.values.get(name, {}))
 
 
 def _from_chart(name: AddonName, facts: Facts, values: Values, settings: AddonSettings) -> tuple[Plan, list[str]]:
-    """Return the plan of an add-on from its chart, and what is wrong with its values."""
+    """Return the plan of an add-on from its chart, and the errors in its values."""
     pin = pins()[name]
     archive = Archive(find(pin, settings.mirror))
     kept = [crd for file in facts.crd_files for crd in archive.crds_of(file)]
@@ -118,7 +118,7 @@ def _from_chart(name: AddonName, facts: Facts, values: Values, settings: AddonSe
 
 
 def resolve(mode: Mode, place: Place, *, present: bool) -> Mode:
-    """Return a mode with ``auto`` settled."""
+    """Return the mode with ``auto`` resolved."""
     if mode is not Mode.AUTO:
         return mode
     if place is Place.LOCAL:
@@ -133,13 +133,13 @@ def make_release(name: AddonName, facts: Facts, values: Values, settings: AddonS
         "namespace": facts.namespace,
         "values": dict(values),
         "timeout": settings.timeout_seconds,
-        # A half-installed operator is mended by the next up; rolled back, its CRs would hang on finalizers.
+        # The next up repairs a failed installation; a rollback would leave custom resources stuck on finalizers.
         "atomic": False,
-        # They are registered one by one: helm makes them once and never removes them.
+        # Pulumi registers the CRDs: Helm never upgrades or deletes them.
         "skipCrds": True,
     }
     if settings.mirror:
-        # As the user wrote it: an absolute path would differ from one machine to the next.
+        # The path as the user wrote it: an absolute path differs between machines.
         return {**inputs, "chart": str(Path(settings.mirror).expanduser() / pin.file)}
     if pin.repo.startswith("oci://"):
         return {**inputs, "chart": f"{pin.repo}/{pin.chart}", "version": pin.version}
@@ -147,7 +147,7 @@ def make_release(name: AddonName, facts: Facts, values: Values, settings: AddonS
 
 
 def rehearsed_crds(name: AddonName, facts: Facts) -> list[Object]:
-    """Return the CRDs that stand for an add-on in the rehearsal."""
+    """Return the CRDs that replace an add-on in the rehearsal."""
     if facts.rehearsed == "own":
         crds = list(yaml.safe_load_all((_REHEARSED / f"{name}.yaml").read_text()))
     elif facts.rehearsed == "modules":
@@ -158,7 +158,7 @@ def rehearsed_crds(name: AddonName, facts: Facts) -> list[Object]:
 
 
 def owned(crd: Object) -> Object:
-    """Return a CRD that says whose it is, so that a later run does not take it for somebody else's."""
+    """Return a CRD with the add-on's label, so that later runs recognize it as this program's."""
     meta = crd["metadata"]
     kept = {key: meta[key] for key in ("name", "annotations") if key in meta}
     labels = {**(meta.get("labels") or {}), **LABELS}
@@ -169,7 +169,7 @@ def owned(crd: Object) -> Object:
 def _problems(
     name: AddonName, values: Values, settings: AddonSettings, archive: Archive, facts: Facts
 ) -> Iterator[str]:
-    """Yield what is wrong with the values of a chart, the user's and then our own."""
+    """Yield the errors in the values of a chart, first the user's, then the program's."""
     sides = (
         (settings.values.get(name, {}), f"{PROJECT}:addon.values.{name}"),
         (merge(values, facts.values), f"values of the chart {archive.name} {archive.version}"),

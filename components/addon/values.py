@@ -1,4 +1,4 @@
-"""Values for a chart, held against the chart's own defaults: most charts have no schema, and Helm takes any typo."""
+"""Validation of chart values against the chart's defaults: most charts have no schema, and Helm accepts any typo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inferstack.errors import hint
 Path = tuple[str, ...]
 
 _WRAPPERS = ("_internal_defaults_do_not_set", "defaults")
-"""Below which Istio's charts keep their defaults."""
+"""Keys under which Istio's charts nest their defaults."""
 _FREE = frozenset(
     {
         "affinity",
@@ -32,30 +32,30 @@ _FREE = frozenset(
         "serviceAnnotations",
     }
 )
-"""Keys whose content is Kubernetes' or the user's own, whatever a chart's defaults show of it."""
+"""Keys with free-form content, whatever a chart's defaults contain."""
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
 
 
 def check(
     given: Mapping[str, Any], defaults: Mapping[str, Any], free: Sequence[str] = ()
 ) -> Iterator[tuple[Path, str]]:
-    """Yield each value that the chart cannot mean, with what is wrong about it.
+    """Yield the path of each invalid value, with the reason.
 
     Args:
-        given: values to be handed over.
+        given: values for the chart.
         defaults: the chart's ``values.yaml``, sub-charts included.
-        free: dotted paths that will do although the defaults do not show them, and below which any key will do.
+        free: dotted paths that are valid although the defaults lack them, and below which any key is valid.
     """
     yield from _check(given, unwrapped(defaults), (), frozenset(tuple(path.split(".")) for path in free))
 
 
 def explain(problems: Iterator[tuple[Path, str]], prefix: str) -> str:
-    """Return one line for each wrong value, under its full key path."""
+    """Return one line per invalid value, with its full key path."""
     return "\n".join(f"{key_path(prefix, path)}: {problem}" for path, problem in problems)
 
 
 def unwrapped(defaults: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a chart's defaults without the wrapper that Istio's charts keep them in."""
+    """Return a chart's defaults without the key under which Istio's charts nest them."""
     for wrapper in _WRAPPERS:
         if isinstance(inside := defaults.get(wrapper), Mapping):
             return {**{key: value for key, value in defaults.items() if key != wrapper}, **inside}
@@ -74,7 +74,7 @@ def _check(
             continue
         default = defaults[key]
         if isinstance(default, Mapping) and isinstance(value, Mapping):
-            # An empty mapping as default says: fill in what you like.
+            # An empty mapping as the default accepts any content.
             if default and key not in _FREE and path not in free:
                 yield from _check(value, default, path, free)
         elif problem := _mismatch(default, value):
@@ -82,7 +82,7 @@ def _check(
 
 
 def _mismatch(default: Any, value: Any) -> str | None:
-    """Tell of a value of another kind than the default; null and empty text say nothing of the kind."""
+    """Return why the type of a value differs from its default's; null and empty defaults accept any type."""
     if default is None or default == "" or value is None:
         return None
     if isinstance(default, Mapping):
@@ -94,7 +94,7 @@ def _mismatch(default: Any, value: Any) -> str | None:
     same = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
     if same or (kind in number and type(value) in number):
         return None
-    return f"expected {_KINDS[kind]} as the default {_shown(default)}, got {_shown(value)}."
+    return f"expected {_KINDS[kind]} like the default {_shown(default)}, got {_shown(value)}."
 
 
 def _shown(value: Any) -> str:

@@ -14,7 +14,7 @@ from inferstack.api.runtimes import make_adapter_rules
 def make_charts(
     settings: AutoscalingSettings, *, monitored: bool, prometheus_url: str | None
 ) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that the settings enable, with the values of their charts.
+    """Return the add-ons that the settings enable, with their chart values.
 
     Args:
         settings: settings of the role.

@@ -1,4 +1,4 @@
-"""Which API server the program talks to, by place; nothing is assumed that can be looked at."""
+"""Access to the cluster's API server, by place."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Access:
 
 
 def find_access(place: Place, settings: ClusterSettings, state_dir: Path, environ: Mapping[str, str]) -> Access | None:
-    """Return the access for ``place``; None on aws, where the cluster may not be there yet.
+    """Return the access for ``place``; None on aws, where the cluster may not exist yet.
 
     Raises:
-        UserError: no kubeconfig, no such context, or settings of another place.
+        UserError: the kubeconfig or the context is missing, or a setting belongs to another place.
     """
     if place is Place.LOCAL:
         return _local(settings, state_dir)

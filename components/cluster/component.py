@@ -1,4 +1,4 @@
-"""The cluster as a component: the provider that all other roles use, and the rehearsal's nodes."""
+"""The component of the cluster: the provider that all other roles use, and the rehearsal's nodes."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from components.resource import KubeObject
 
 
 class Cluster(pulumi.ComponentResource):
-    """An API server to work on."""
+    """Access to an API server, and the nodes that the stack creates."""
 
     provider: pulumi_kubernetes.Provider
-    """Every Kubernetes object names it: nothing ever goes to the cluster that kubectl happens to point at."""
+    """Provider of every Kubernetes object, so that none goes to the current context of kubectl by accident."""
     nodes: list[pulumi.Resource]
-    """The nodes that we make, simulated or on EKS, with what they need: other objects come after them."""
+    """Nodes of the stack, simulated or on EKS, with their dependencies; other objects depend on them."""
     kubeconfig: pulumi.Output[str]
-    """What the provider works with: path of the kubeconfig, on aws its content."""
+    """Kubeconfig of the provider: its path or, on aws, its content."""
     kubeconfig_content: pulumi.Output[str]
     """Content of the kubeconfig; a secret."""
 
     def __init__(
         self, name: str, settings: ClusterSettings, *, access: Access | None, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Take the access and register the simulated nodes, if any; without access make the cluster on AWS."""
+        """Register the provider and simulated nodes or, without access, the cluster on AWS."""
         super().__init__("inferstack:cluster:Cluster", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
         if access is None:
-            # Here and not above: it takes a second, which the rehearsal need not wait for.
+            # A local import: it takes a second that the rehearsal saves.
             from components.cluster.aws.component import AwsCluster  # noqa: PLC0415
             from components.cluster.aws.storage_class import make_storage_class  # noqa: PLC0415
 
@@ -42,7 +42,7 @@ class Cluster(pulumi.ComponentResource):
             volumes = KubeObject("gp3", make_storage_class(aws.disk_key), within)
             self.nodes = [*aws.ready, volumes]
         else:
-            # The path and not the content: renewed certificates then change no object's provider.
+            # The path, not the content: renewed certificates must not change the provider of every object.
             path = str(access.kubeconfig)
             self.provider = pulumi_kubernetes.Provider(name, kubeconfig=path, context=access.context, opts=child)
             within = pulumi.ResourceOptions(parent=self, provider=self.provider)

@@ -1,4 +1,4 @@
-"""NICs of simulated nodes, as the stack gives them and as the agent is told of them."""
+"""NICs of simulated nodes: the settings and the hardware description for the node agent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Nic(RoleSettings):
         return self
 
     def described(self) -> dict[str, Any]:
-        """Return what the agent is told."""
+        """Return the hardware description for the node agent."""
         if self.resource is not None:
             return {"resource": self.resource, "vfs": self.vfs}
         model = next(iter(nics.find(self.vendor, self.device_id)), None)

@@ -1,4 +1,4 @@
-"""Simulated nodes: the Node objects that an installer would register; kwok and the agent bring them to life."""
+"""Node objects of simulated nodes, which kwok and the node agent operate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inferstack.mig.gpu_operator import MIG_CONFIG
 
 
 def make_nodes(settings: ClusterSettings) -> list[Object]:
-    """Return all nodes of the fleet; the nodes of a group are spread over the zones in turn."""
+    """Return all nodes of the fleet, each group spread round-robin over the zones."""
     return [node for name, group in settings.fleet.items() for node in _group(name, group, settings.zones)]
 
 
@@ -23,7 +23,7 @@ def _group(name: str, group: NodeGroup, zones: tuple[str, ...]) -> Iterator[Obje
 
 
 def make_node(name: str, group: NodeGroup, zone: str) -> Object:
-    """Return one node. Its status is not ours: the agent derives capacity from the hardware annotation."""
+    """Return a node without status: the agent derives capacity from the hardware annotation."""
     labels = {
         "kubernetes.io/arch": "amd64",
         "kubernetes.io/os": "linux",
@@ -47,9 +47,9 @@ def make_node(name: str, group: NodeGroup, zone: str) -> Object:
 
 
 def make_topology(name: str, zone: str) -> dict[str, str]:
-    """Return the switches above a node as EKS labels them: layer 3 is the one that the machine hangs on.
+    """Return the network topology labels of a node as on EKS; layer 3 is the switch nearest to the node.
 
-    By the node's number in its group: 8 share a layer 3 and 64 a layer 2 with those of other groups in their zone.
+    The node's index in its group determines them: 8 nodes share a layer 3 and 64 a layer 2, across groups of a zone.
     """
     number = int(name.rpartition("-")[2])
     layers = {1: f"nn-1-{zone}", 2: f"nn-2-{zone}-{number // 64}", 3: f"nn-3-{zone}-{number // 8}"}
@@ -57,7 +57,7 @@ def make_topology(name: str, zone: str) -> dict[str, str]:
 
 
 def make_hardware(group: NodeGroup) -> Object:
-    """Return what the agent is told of a node: cpu and memory as quantities, pods and GPUs as numbers."""
+    """Return the hardware description for the agent: cpu and memory as quantities, pods and GPUs as numbers."""
     machine = catalogue.instance_type(group.instance_type)
     return {
         "instanceType": group.instance_type,

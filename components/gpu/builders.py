@@ -26,7 +26,7 @@ def make_charts(settings: GpuSettings, *, monitored: bool) -> dict[AddonName, di
     """Return the GPU operator with the values of its chart, which makes the ClusterPolicy of them.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds.
     """
     return {"gpu-operator": make_values(settings, monitored=monitored)}

@@ -28,7 +28,7 @@ def check_gpu(
     """Check the role's settings as a whole.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         groups: GPU nodes as far as the stack describes them.
         kubernetes: minor version of the cluster, None where it is not known beforehand.
         kubernetes_key: where that is said.

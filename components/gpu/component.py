@@ -36,12 +36,12 @@ class Gpu(pulumi.ComponentResource):
         """Register namespace and ConfigMaps, the operator, and (unless the chart makes it) the ClusterPolicy.
 
         Args:
-            name: of the component.
-            settings: of the role.
+            name: the component's name.
+            settings: the role's settings.
             layouts: content of the MIG manager's ``config.yaml``.
-            addons: all of the stack.
-            monitored: whether the kinds of the Prometheus operator are served.
-            opts: parent, provider and what must come before.
+            addons: all add-ons of the stack.
+            monitored: whether the API server serves the Prometheus operator's kinds.
+            opts: parent, provider and dependencies.
         """
         super().__init__("inferstack:gpu:Gpu", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))

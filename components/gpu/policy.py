@@ -20,8 +20,8 @@ def make_cluster_policy(settings: GpuSettings, *, monitored: bool) -> Object:
     """Return the ClusterPolicy as the chart would make it, as far as the settings speak of it.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds.
     """
     values = make_values(settings, monitored=monitored)
     policy = _policy(make_spec(values))

@@ -97,7 +97,7 @@ def refusals(findings: Iterable[Finding], *, allow_unknown: bool) -> list[str]:
 
 
 def at_least(version: str, least: str) -> bool | None:
-    """Tell whether a version is another or later; None where it is too short to tell (580 of 580.82.07)."""
+    """Return whether a version is another or later; None where it is too short to tell (580 of 580.82.07)."""
     actual, required = _numbers(version), _numbers(least)
     shared = min(len(actual), len(required))
     if actual[:shared] != required[:shared]:

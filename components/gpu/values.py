@@ -15,8 +15,8 @@ def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
     """Return what is said of the operator and its operands.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds.
     """
     return {
         # The chart's own. Left to the kind's default it would be the only field of its object; an update, which owns

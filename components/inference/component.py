@@ -1,4 +1,4 @@
-"""The inference operator and the stack's jobs as components."""
+"""The components of the inference operator and the stack's jobs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from inferstack.versions import load as load_versions
 
 
 class InferenceOperator(pulumi.ComponentResource):
-    """The InferenceJob kind and the operator behind it."""
+    """The InferenceJob CRD and its operator."""
 
     ready: list[pulumi.Resource]
-    """What jobs depend on: the operator outlives them, for it is what cleans up after them."""
+    """Dependencies of jobs: the operator outlives them, as it cleans up after them."""
 
     def __init__(self, name: str, settings: InferenceSettings, opts: pulumi.ResourceOptions) -> None:
-        """Register CRDs, namespace and rights, then the Deployment, which is ready once the operator answers."""
+        """Register CRDs, namespace and RBAC objects, then the Deployment, which is ready once the operator is."""
         super().__init__("inferstack:inference:InferenceOperator", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         kinds = [KubeObject(crd["metadata"]["name"], crd, child) for crd in crds()]
@@ -31,7 +31,7 @@ class InferenceOperator(pulumi.ComponentResource):
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[namespace]))
         rights: list[pulumi.Resource] = []
         for manifest in make_rights(rules()):
-            # One after the other: whoever may not bind at will is refused a binding to a role that is not there yet.
+            # Sequential: without the verb bind, a binding to a role that does not exist yet is rejected.
             following = pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=list(rights)))
             rights.append(KubeObject(f"operator-{manifest['kind'].lower()}", manifest, following))
         KubeObject("operator-poddisruptionbudget", make_budget(), within)
@@ -43,16 +43,16 @@ class InferenceOperator(pulumi.ComponentResource):
 
 
 class InferenceJobs(pulumi.ComponentResource):
-    """The stack's own jobs."""
+    """The jobs of the stack."""
 
     endpoints: pulumi.Output[dict[str, str]]
-    """URL in the cluster of each job's service, by namespace/name."""
+    """In-cluster URL of each job's Service, by namespace/name."""
     table: pulumi.Output[list[dict[str, str]]]
-    """Job, namespace, model and replicas as asked for."""
+    """Job, namespace, model and replicas as specified."""
     ready: list[pulumi.Resource]
-    """The jobs: what moves them comes after them and goes before them."""
+    """The jobs; autoscalers depend on them."""
     specs: dict[str, InferenceJobSpec]
-    """What the jobs ask for, by namespace/name."""
+    """Specs of the jobs, by namespace/name."""
 
     def __init__(
         self, name: str, settings: InferenceSettings, *, tenants: Collection[str], opts: pulumi.ResourceOptions
@@ -77,5 +77,5 @@ class InferenceJobs(pulumi.ComponentResource):
 
 
 def _replicas(job: Object) -> int:
-    """Return the replicas that a checked job asks for; the key may be left out."""
+    """Return the replicas of a checked job; the key is optional."""
     return InferenceJobSpec.model_validate(job["spec"]).replicas

@@ -1,4 +1,4 @@
-"""The stack's InferenceJobs: checked against their model, then made into objects."""
+"""InferenceJobs of the stack: validation and manifests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def make_jobs(settings: InferenceSettings, tenants: Collection[str]) -> list[Obj
     """Return the InferenceJob objects of the stack.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         tenants: names of the tenants' namespaces.
 
     Raises:
-        UserError: naming the key of a job that is wrong, lies in no tenant's namespace or is there twice.
+        UserError: a job is invalid, a duplicate or outside the tenants' namespaces; the message names its key.
     """
     manifests: list[Object] = []
     first_index: dict[tuple[str, str], int] = {}
@@ -40,7 +40,7 @@ def make_jobs(settings: InferenceSettings, tenants: Collection[str]) -> list[Obj
 
 
 def make_job(key: str, job: Job, namespace: str, settings: InferenceSettings) -> Object:
-    """Return one InferenceJob, with the annotations that make an update wait for it."""
+    """Return an InferenceJob with the annotations that make Pulumi wait for it."""
     metadata: Object = {"name": job.metadata.name, "namespace": namespace}
     if job.metadata.labels:
         metadata["labels"] = dict(job.metadata.labels)
@@ -50,8 +50,8 @@ def make_job(key: str, job: Job, namespace: str, settings: InferenceSettings) ->
         annotations["pulumi.com/timeoutSeconds"] = str(settings.wait_seconds)
     else:
         annotations["pulumi.com/skipAwait"] = "true"
-    # In the foreground a job waits for the garbage collector, which takes note of a kind as new as our CRD only after
-    # half a minute. What the job owned goes with it either way: through the collector, the operator or its namespace.
+    # Foreground deletion waits for the garbage collector, which discovers a new kind such as this CRD only after
+    # half a minute. Owned objects are deleted either way: by the collector, the operator or with the namespace.
     annotations.setdefault("pulumi.com/deletionPropagationPolicy", "background")
     metadata["annotations"] = annotations
     manifest = {"apiVersion": "deepseek.ai/v1", "kind": "InferenceJob", "metadata": metadata, "spec": job.spec}
@@ -64,7 +64,7 @@ def _namespace(key: str, job: Job, settings: InferenceSettings, tenants: Collect
     if chosen is None:
         if len(tenants) != 1:
             raise UserError(
-                f"{key}.metadata.namespace: is required, for there are {len(tenants)} tenants to choose from; "
+                f"{key}.metadata.namespace: is required, as the stack has {len(tenants)} tenants; "
                 "or set inferstack:inference.jobNamespace."
             )
         return next(iter(tenants))

@@ -1,4 +1,4 @@
-"""The operator's objects, as pure functions."""
+"""Kubernetes objects of the operator. Pure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _OPERATOR = Controller(NAME)
 
 
 def make_namespace() -> Object:
-    """Return the platform's own namespace; nothing in it needs a privilege."""
+    """Return the platform's namespace, whose pods need no privileges."""
     modes = make_pod_security("restricted", "enforce", "audit", "warn")
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {**LABELS, **modes}}}
 
 
 def make_rights(rules: list[dict[str, Any]]) -> list[Object]:
-    """Return the operator's identity with the ``rules`` (PolicyRules) that its code needs, in all namespaces."""
+    """Return the ServiceAccount, ClusterRole with ``rules`` (PolicyRules) and binding of the operator."""
     return _OPERATOR.rights(rules)
 
 
 def make_budget() -> Object:
-    """Return the budget: a drain waits until the new operator is ready elsewhere."""
+    """Return the PodDisruptionBudget, with which a drain waits for the new operator."""
     return _OPERATOR.budget()
 
 
 def make_deployment(settings: OperatorSettings, image: str) -> Object:
     """Return the operator's Deployment.
 
-    One replica at a time: two operators at once would answer the same change twice. Jobs keep serving while none runs.
+    One replica at a time: two operators would handle each change twice. Jobs keep serving without an operator.
     """
     container = {
         "name": "operator",

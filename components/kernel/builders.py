@@ -1,4 +1,4 @@
-"""The objects of the kernel role, as pure functions."""
+"""Kubernetes objects of the kernel role. Pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from inferstack.apimachinery.objects import Object
 NAMESPACE = "inferstack-kernel"
 NAME = "inferstack-kernel"
 STATE = "/var/lib/inferstack/kernel"
-"""On the host: what each node had before."""
+"""Directory on the host with the original values."""
 _SELECTOR = {APP_NAME: NAME}
 
 
 def make_objects(settings: KernelSettings, program: Mapping[str, str], image: str) -> list[Object]:
-    """Return namespace, program, configuration and DaemonSet, in their order.
+    """Return namespace, program, configuration and DaemonSet, in order of creation.
 
     Args:
-        settings: of the role.
-        program: the agent's files by name.
-        image: with Python, from versions.yaml; the settings' own goes before.
+        settings: the role's settings.
+        program: the agent's files, by name.
+        image: the default image with Python, from versions.yaml; the role's own setting has precedence.
     """
     content = json.dumps(make_config(settings), indent=1, sort_keys=True)
     files = {**program, "config.json": content}
     return [
-        # Privileged: the kernel's settings of the host are written, and nothing but the host's own files can do that.
+        # Privileged: the agent writes kernel settings through files of the host.
         make_namespace(NAMESPACE, privileged=True),
         make_config_map("agent", program),
         make_config_map("config", {"config.json": content}),
@@ -41,7 +41,7 @@ def make_objects(settings: KernelSettings, program: Mapping[str, str], image: st
 
 
 def make_config(settings: KernelSettings) -> Object:
-    """Return what the agent is told."""
+    """Return the agent's configuration."""
     parameters = [
         {"key": row.key, "kind": row.kind, "path": row.file, "value": value, "unit": _shown(row.unit)}
         for row, value in chosen(settings)
@@ -66,7 +66,7 @@ def make_config(settings: KernelSettings) -> Object:
 
 
 def _shown(unit: str | None) -> str:
-    """Return a unit as it stands behind a number; a flag or a name has none."""
+    """Return the suffix for a number in a unit; a flag or a name has none."""
     return unit if unit in ("µs", "s") else ""
 
 
@@ -76,10 +76,10 @@ def make_config_map(suffix: str, data: Mapping[str, str]) -> Object:
 
 
 def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Object:
-    """Return the agent on each chosen node.
+    """Return the DaemonSet of the agent.
 
-    It sees the host's network, without which net.* would be the pod's own, and its devices; not the host's processes,
-    its disk beyond one folder, or the API server.
+    It uses the host's network, as net.* is per network namespace, and its devices. It has no access to the host's
+    processes, to its disk beyond one directory, or to the API server.
     """
     container = {
         "name": "agent",
@@ -92,7 +92,7 @@ def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Obje
         ],
         "readinessProbe": {"exec": {"command": ["test", "-f", "/run/inferstack/ready"]}, "periodSeconds": 5},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
-        # Without it /proc/sys and /sys are read-only and /dev has no cpu_dma_latency.
+        # Otherwise /proc/sys and /sys are read-only and /dev lacks cpu_dma_latency.
         "securityContext": {"privileged": True, "readOnlyRootFilesystem": True, "runAsUser": 0},
         "volumeMounts": [
             {"name": "agent", "mountPath": "/opt/inferstack/agent", "readOnly": True},
@@ -103,13 +103,13 @@ def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Obje
     }
     pod: dict[str, Any] = {
         "nodeSelector": chosen_nodes(settings.node_selector, "inferstack:kernel"),
-        # Whatever else a node is kept for, it was chosen to be tuned.
+        # Run on selected nodes whatever their taints.
         "tolerations": [{"operator": "Exists"}],
         "hostNetwork": True,
         "dnsPolicy": "Default",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # Time to put back what was changed.
+        # Time to restore the original values.
         "terminationGracePeriodSeconds": 30,
         "containers": [container],
         "volumes": [
@@ -121,7 +121,7 @@ def make_daemon_set(settings: KernelSettings, image: str, checksum: str) -> Obje
     }
     spec = {
         "selector": {"matchLabels": _SELECTOR},
-        # A bad value is seen on a tenth of the nodes first.
+        # A bad value reaches a tenth of the nodes first.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
         "template": {
             "metadata": {

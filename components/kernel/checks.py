@@ -1,4 +1,4 @@
-"""The settings that a stack asks for, each held against the table."""
+"""Checks of the stack's kernel settings against the table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _KEY = f"{PROJECT}:kernel"
 
 
 def chosen(settings: KernelSettings) -> list[tuple[Row, str]]:
-    """Return the rows that are to be set, each with its value, in the table's order.
+    """Return the rows to set with their values, in the order of the table.
 
     Raises:
-        UserError: a key that is not in the table, or a value that it does not allow; names its path.
+        UserError: the table lacks a key or does not allow a value; the message names its key path.
     """
     table = load()
     for key, value in settings.settings.items():
@@ -38,14 +38,14 @@ def chosen(settings: KernelSettings) -> list[tuple[Row, str]]:
 
 
 def check_tuning(settings: KernelSettings, *, oldest: str | None) -> None:
-    """Check what a stack asks for.
+    """Check the settings of the role.
 
     Args:
-        settings: of the role.
-        oldest: kernel of the oldest node, where the stack says it.
+        settings: the role's settings.
+        oldest: kernel of the oldest node, if the stack sets it.
 
     Raises:
-        UserError: naming the key at fault.
+        UserError: a setting is invalid; the message names its key.
     """
     picked = chosen(settings)
     if not settings.enabled:

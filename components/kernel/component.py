@@ -1,4 +1,4 @@
-"""Kernel as a component."""
+"""The component of the kernel role."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from inferstack.versions import load as load_versions
 
 
 class Kernel(pulumi.ComponentResource):
-    """An agent on the chosen nodes that sets what lowers network latency, and puts it back."""
+    """The agent that sets kernel parameters for low network latency on selected nodes, and restores them."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
     mode: pulumi.Output[str]
-    """dryRun, apply or rollback; off where the role is."""
+    """dryRun, apply or rollback; off if the role is disabled."""
 
     def __init__(self, name: str, settings: KernelSettings, opts: pulumi.ResourceOptions) -> None:
         """Register the agent's namespace, program, configuration and DaemonSet."""
@@ -26,7 +26,7 @@ class Kernel(pulumi.ComponentResource):
         self.ready = []
         if settings.enabled:
             for manifest in make_objects(settings, program("kernel"), load_versions()["images"]["python"]):
-                # Each after all before it: the DaemonSet goes first, and its pods put back what they changed.
+                # Sequential: destroy deletes the DaemonSet first, and its pods restore what they changed.
                 after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(self.ready)))
                 resource = f"kernel-{manifest['kind'].lower()}"
                 if manifest["kind"] == "ConfigMap":

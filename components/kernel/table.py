@@ -15,14 +15,14 @@ Value = int | str
 
 
 class Allowed(StrictModel):
-    """What a stack may say of a setting."""
+    """The allowed values of a setting."""
 
     min: StrictInt | None = None
     max: StrictInt | None = None
     values: tuple[StrictInt | str, ...] = ()
 
     def holds(self, value: Value) -> bool:
-        """Tell whether the value is one of these."""
+        """Return whether a value is allowed."""
         if self.values:
             return value in self.values
         return isinstance(value, int) and (self.min or 0) <= value <= (self.max or 0)
@@ -61,18 +61,18 @@ class Row(CamelModel):
 
     @property
     def file(self) -> str:
-        """Where it lies, from the root."""
+        """Path from the root."""
         return self.path or f"proc/sys/{self.key.replace('.', '/')}"
 
     @property
     def settable(self) -> bool:
-        """Whether a stack may give it a value."""
+        """Whether a stack may set it."""
         return self.allowed is not None
 
 
 @functools.cache
 def load() -> dict[str, Row]:
-    """Return all rows by key, in the file's order."""
+    """Return all rows by key, in file order."""
     content = yamltext.parse((Path(__file__).parent / "table.yaml").read_text())
     rows = [Row.model_validate(row) for row in content]
     by_key = {row.key: row for row in rows}

@@ -21,11 +21,11 @@ PROBES_FROM = "169.254.7.127/32"
 
 
 def make_charts(settings: MeshSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts.
+    """Return the add-ons that these settings enable, with their chart values.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served; Istio's charts bring no monitors.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds; Istio's charts bring no monitors.
     """
     del monitored
     if not settings.enabled:
@@ -51,8 +51,8 @@ def tenant_peers(settings: MeshSettings, *, monitored_from: str | None) -> tuple
     """Return whom a tenant's closed network must let through for the mesh to work.
 
     Args:
-        settings: of the role.
-        monitored_from: namespace of the Prometheus that looks at the proxies; None for none.
+        settings: the role's settings.
+        monitored_from: namespace of the Prometheus that scrapes the proxies, or None.
     """
     if not settings.enabled:
         return ()

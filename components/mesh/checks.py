@@ -22,9 +22,9 @@ def check_mesh(
     """Check everything that the role has to say of a stack.
 
     Args:
-        settings: of the role.
-        tenants: by name.
-        jobs: of the stack.
+        settings: the role's settings.
+        tenants: the stack's tenants, by name.
+        jobs: the stack's InferenceJobs.
         version: of Istio; the pinned one where left out.
 
     Raises:

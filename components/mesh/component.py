@@ -26,7 +26,7 @@ class Mesh(pulumi.ComponentResource):
     """Istio, with mutual TLS and the telemetry of the services."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
 
     def __init__(
         self,
@@ -41,12 +41,12 @@ class Mesh(pulumi.ComponentResource):
         """Register the kinds, istiod, the node agents, what holds for the whole mesh, and the gateway.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            addons: all of the stack.
-            monitored: whether the kinds of the Prometheus operator are served.
+            name: the component's name.
+            settings: the role's settings.
+            addons: all add-ons of the stack.
+            monitored: whether the API server serves the Prometheus operator's kinds.
             tenants: names of the tenants' namespaces, whose proxies are looked at.
-            opts: parent, provider and what must come before.
+            opts: parent, provider and dependencies.
         """
         super().__init__("inferstack:mesh:Mesh", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
@@ -90,11 +90,11 @@ class Traffic(pulumi.ComponentResource):
         """Register the objects of each tenant, then those of the gateway.
 
         Args:
-            name: of the component.
-            settings: of the role.
+            name: the component's name.
+            settings: the role's settings.
             tenants: names of the tenants' namespaces.
-            jobs: of the stack.
-            opts: parent, provider and what must come before: the mesh and the tenants.
+            jobs: the stack's InferenceJobs.
+            opts: parent, provider and dependencies: the mesh and the tenants.
         """
         super().__init__("inferstack:mesh:Traffic", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))

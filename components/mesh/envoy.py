@@ -32,7 +32,7 @@ def make_filters(settings: MeshSettings, namespace: str, context: Context, jobs:
     """Return the EnvoyFilters of a namespace's proxies.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         namespace: of the proxies that call.
         context: whether they are sidecars or a gateway.
         jobs: the stack's jobs that they call.

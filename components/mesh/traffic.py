@@ -30,7 +30,7 @@ def make_tenant_traffic(settings: MeshSettings, tenant: str, jobs: Sequence[Job]
     """Return all of a tenant's objects.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         tenant: its namespace.
         jobs: the stack's jobs that lie in it.
     """

@@ -32,7 +32,7 @@ _RULES_OF = {
 
 
 def make_charts(settings: MonitoringSettings) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts."""
+    """Return the add-ons that these settings enable, with their chart values."""
     if not settings.enabled:
         return {}
     scrape = settings.scrape

@@ -17,7 +17,7 @@ class Monitoring(pulumi.ComponentResource):
     """The Prometheus stack, its kinds first."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
     kinds: list[pulumi.Resource]
     """What ServiceMonitors and PrometheusRules depend on: their kinds."""
     prometheus: pulumi.Output[str | None]

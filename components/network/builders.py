@@ -19,11 +19,11 @@ _BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
 
 
 def make_charts(settings: NetworkSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
-    """Return the add-ons that these settings ask for, with the values of their charts.
+    """Return the add-ons that these settings enable, with their chart values.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds, so that charts may bring monitors.
     """
     charts: dict[AddonName, dict[str, Any]] = {}
     if settings.sriov.enabled:

@@ -19,7 +19,7 @@ def check_network(settings: NetworkSettings, tenants: Collection[str], machines:
     """Check the role's settings as a whole; what is switched off is checked too, so that it can be switched on.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         tenants: names of the tenants' namespaces.
         machines: the simulated nodes, as far as they are known beforehand; empty where nodes are real.
 
@@ -224,17 +224,17 @@ def _fleet(policies: Mapping[str, Policy], machines: Sequence[Machine]) -> Itera
 
 
 def machine_written(label: str) -> bool:
-    """Tell whether discovery writes a label once the cluster runs, so that nothing can be said beforehand."""
+    """Return whether discovery writes a label once the cluster runs, so that nothing can be said beforehand."""
     return label.startswith(("nvidia.com/", "feature.node.kubernetes.io/"))
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Tell whether a node with these labels is meant."""
+    """Return whether a node with these labels is meant."""
     return all(labels.get(key) == value for key, value in selector.items())
 
 
 def meets(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
-    """Tell whether a node could be meant by both selectors."""
+    """Return whether a node could be meant by both selectors."""
     return all(second.get(key, value) == value for key, value in first.items())
 
 

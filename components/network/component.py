@@ -24,10 +24,10 @@ class Network(pulumi.ComponentResource):
         """Register the operators, then their configuration, then what is to be cut.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            addons: all of the stack.
-            opts: parent, provider and what must come before.
+            name: the component's name.
+            settings: the role's settings.
+            addons: all add-ons of the stack.
+            opts: parent, provider and dependencies.
         """
         super().__init__("inferstack:network:Network", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
@@ -72,9 +72,9 @@ class TenantNetworks(pulumi.ComponentResource):
         """Register the networks, which lie beside the operator and show in the tenants' namespaces.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            opts: parent, provider and what must come before: the role's first component and the tenants.
+            name: the component's name.
+            settings: the role's settings.
+            opts: parent, provider and dependencies: the role's first component and the tenants.
         """
         super().__init__("inferstack:network:TenantNetworks", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))

@@ -21,7 +21,7 @@ class Port:
     max_vfs: int
 
     def fits(self, selector: NicSelector) -> bool:
-        """Tell whether a selector means this port; PCI addresses are not known beforehand and fit."""
+        """Return whether a selector means this port; PCI addresses are not known beforehand and fit."""
         names = [text.partition("#")[0] for text in selector.pf_names]
         return (
             selector.vendor in (None, self.vendor)

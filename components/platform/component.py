@@ -1,7 +1,7 @@
-"""The composition root: the order of roles, read top to bottom.
+"""The composition root: registers the roles from top to bottom.
 
-What comes first goes last: each role's objects depend on those of the roles that they cannot live without, so a
-destroy takes jobs before their operator, custom resources before their kinds, and nodes at the very end.
+Destroy reverses the order, as each role depends on the roles that it needs: jobs are deleted before their operator,
+custom resources before their CRDs, and nodes last.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Platform(pulumi.ComponentResource):
     """A GPU inference platform."""
 
     kubeconfig: pulumi.Output[str]
-    """What the Kubernetes provider works with: path of the kubeconfig, on aws its content."""
+    """Kubeconfig of the Kubernetes provider: its path or, on aws, its content."""
     kubeconfig_content: pulumi.Output[str]
     """Content of the kubeconfig; a secret."""
     endpoints: pulumi.Output[dict[str, str]]
-    """URL in the cluster of each of the stack's jobs, by namespace/name."""
+    """In-cluster URL of each job of the stack, by namespace/name."""
     jobs: pulumi.Output[list[dict[str, str]]]
-    """The stack's jobs as asked for."""
+    """The stack's jobs as specified."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Platform(pulumi.ComponentResource):
         def after(*before: pulumi.Resource) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, provider=cluster.provider, depends_on=list(before))
 
-        # First, for other roles bring monitors, which need the kinds.
+        # First, as monitors of other roles need its CRDs.
         monitoring = Monitoring("monitoring", settings.monitoring, addons=addons, opts=after(*cluster.nodes))
         monitored = [*cluster.nodes, *monitoring.kinds]
         security = Security("security", settings.security, today=settings.today, addons=addons, opts=after(*monitored))
@@ -81,7 +81,7 @@ class Platform(pulumi.ComponentResource):
             tenants=tenants,
             opts=after(*monitored),
         )
-        # Pods end in good order only while their nodes are there: tenants go before them.
+        # Pods terminate gracefully only while their nodes exist: tenants are deleted before nodes.
         tenancy = Tenancy(
             "tenancy",
             settings.tenancy,
@@ -91,7 +91,7 @@ class Platform(pulumi.ComponentResource):
             labels=mesh_builders.namespace_labels(settings.mesh),
             peers=mesh_builders.tenant_peers(settings.mesh, monitored_from=settings.monitoring.namespace),
         )
-        # Before the jobs: no replica takes a request before its tenant is closed.
+        # Before the jobs: no replica serves requests before its tenant is isolated.
         traffic = Traffic(
             "traffic", settings.mesh, tenants=tenants, jobs=settings.jobs, opts=after(*mesh.ready, *tenancy.ready)
         )

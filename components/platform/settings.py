@@ -142,7 +142,7 @@ class PlatformSettings:
         """Check what several roles say together.
 
         Raises:
-            UserError: naming the key at fault.
+            UserError: a setting is invalid; the message names its key.
         """
         self.addon.check_place(self.place)
         check_fleet(self.layouts, self.cluster, self.gpu.mig.strategy)
@@ -188,7 +188,7 @@ class PlatformSettings:
         return [(job["metadata"]["namespace"], job["metadata"]["name"]) for job in manifests]
 
     def charts(self) -> dict[AddonName, dict[str, Any]]:
-        """Return the add-ons that the roles want, with the values of their charts."""
+        """Return the add-ons that the roles want, with their chart values."""
         monitored = self.monitoring.enabled
         return {
             **monitoring_builders.make_charts(self.monitoring),

@@ -24,8 +24,8 @@ def make_charts(settings: SecuritySettings, *, monitored: bool) -> dict[AddonNam
     """Return Cilium with the values of its chart where it encrypts, else nothing.
 
     Args:
-        settings: of the role.
-        monitored: whether the kinds of the Prometheus operator are served, so that charts may bring monitors.
+        settings: the role's settings.
+        monitored: whether the API server serves the Prometheus operator's kinds, so that charts may bring monitors.
     """
     if not settings.wireguard:
         return {}
@@ -83,8 +83,8 @@ def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object,
     """Return the policies by which the API server holds requests to the rules, each with its binding.
 
     Args:
-        settings: of the role.
-        today: by which exceptions have ended or have not.
+        settings: the role's settings.
+        today: the date that decides whether an exception has expired.
     """
     # cel-python takes half a second to import, and only the program itself needs it.
     from inferstack.policy.admission import make_policies  # noqa: PLC0415  # see above

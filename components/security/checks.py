@@ -32,14 +32,14 @@ def check_security(
     """Check everything that the role has to say of a stack.
 
     Args:
-        settings: of the role.
-        tenants: by name.
+        settings: the role's settings.
+        tenants: the stack's tenants, by name.
         mesh_encrypts: whether the mesh is on and its pods speak mutual TLS where they can.
         mesh_strict: whether they refuse everything else.
-        today: by which exceptions have ended or have not.
+        today: the date that decides whether an exception has expired.
 
     Raises:
-        UserError: naming the key at fault.
+        UserError: a setting is invalid; the message names its key.
     """
     check_exceptions(settings, today)
     if not settings.enabled:
@@ -117,7 +117,7 @@ def check_encryption(settings: SecuritySettings, *, mesh_encrypts: bool, mesh_st
     """Refuse clear traffic and double encryption that nobody has written down.
 
     Raises:
-        UserError: naming the key at fault.
+        UserError: a setting is invalid; the message names its key.
     """
     encryption = settings.encryption
     key = f"{_KEY}.encryption"
@@ -149,7 +149,7 @@ def check_cilium(settings: SecuritySettings) -> None:
     """Check that what is said of Cilium goes together.
 
     Raises:
-        UserError: naming the key at fault.
+        UserError: a setting is invalid; the message names its key.
     """
     cilium, key = settings.cilium, f"{_KEY}.cilium"
     replaced = cilium.kube_proxy is KubeProxy.REPLACED

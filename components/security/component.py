@@ -19,7 +19,7 @@ class Security(pulumi.ComponentResource):
     """What the API server holds everybody to, and Cilium where it encrypts between nodes."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
     encryption: pulumi.Output[str]
     """Who encrypts between nodes: none, wireguard or mtls; off where the role is."""
 

@@ -126,7 +126,7 @@ def features(settings: SecuritySettings, *, wasm: bool = False) -> frozenset[Fea
     """Return the parts of a stack that ask something of nodes.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         wasm: whether the wasm role is on; it asks for something on its own nodes only.
     """
     required = {Feature.WASM} if wasm else set()
@@ -180,7 +180,7 @@ def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings)
 
     Args:
         daemonsets: of kube-system, as the API server holds them.
-        settings: of the role.
+        settings: the role's settings.
     """
     if not settings.wireguard:
         return []

@@ -20,10 +20,10 @@ _OTHER_RUNTIMES = ("efc", "goosefs", "jindo", "juicefs", "vineyard")
 
 
 def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:  # noqa: ARG001
-    """Return the add-ons that these settings ask for, with the values of their charts.
+    """Return the add-ons that these settings enable, with their chart values.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         monitored: of no matter here: Fluid's chart brings no monitors.
     """
     if not settings.enabled:

@@ -24,7 +24,7 @@ def check_storage(
     """Check the datasets against the rest of the stack.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         tenants: names of the tenants.
         jobs: the stack's InferenceJobs in the order of their settings.
         fleet: the nodes that the stack makes, by group; empty where they are not of its making.

@@ -16,7 +16,7 @@ class Storage(pulumi.ComponentResource):
     """Fluid: the kinds of caches and the controllers behind them."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
 
     def __init__(self, name: str, settings: StorageSettings, *, addons: Addons, opts: pulumi.ResourceOptions) -> None:
         """Register the add-on."""

@@ -192,5 +192,5 @@ class Dataset(RoleSettings):
 
 
 def below(path: str, root: str) -> bool:
-    """Tell whether a path is another one or lies in it."""
+    """Return whether a path is another one or lies in it."""
     return root == "/" or path == root or path.startswith(f"{root}/")

@@ -50,7 +50,7 @@ def make_tenant(
         tenant: its settings.
         dns_pods: labels of the DNS service's pods.
         exception: why its pods may be privileged.
-        labels: of the namespace, on top.
+        labels: additional labels of the namespace.
         peers: whom its closed network lets through.
     """
     objects = [

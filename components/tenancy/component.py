@@ -39,12 +39,12 @@ class Tenancy(pulumi.ComponentResource):
         """Register classes and rights for all, then the objects of each tenant.
 
         Args:
-            name: of the component.
-            settings: of the role.
-            opts: parent, provider and what must come before.
+            name: the component's name.
+            settings: the role's settings.
+            opts: parent, provider and dependencies.
             exceptions: by tenant, why its pods may be privileged.
             monitored_from: namespace of the Prometheus that scrapes inference pods; None for none.
-            labels: of the tenants' namespaces, on top.
+            labels: additional labels of the tenants' namespaces.
             peers: whom the tenants' closed networks let through.
         """
         super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))

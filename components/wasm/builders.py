@@ -25,9 +25,9 @@ def make_objects(settings: WasmSettings, program: Mapping[str, str], image: str)
     """Return namespace, installer and RuntimeClass, in their order.
 
     Args:
-        settings: of the role.
-        program: the installer's files by name.
-        image: with Python, from versions.yaml; the settings' own goes before.
+        settings: the role's settings.
+        program: the installer's files, by name.
+        image: the default image with Python, from versions.yaml; the role's own setting has precedence.
     """
     content = json.dumps(make_config(settings), indent=1, sort_keys=True)
     return [

@@ -18,11 +18,11 @@ def check_wasm(settings: WasmSettings, tenants: Collection[str]) -> None:
     """Check that the shim is said and that a sample has a place.
 
     Args:
-        settings: of the role.
+        settings: the role's settings.
         tenants: names of the stack's tenants.
 
     Raises:
-        UserError: naming the key at fault.
+        UserError: a setting is invalid; the message names its key.
     """
     sample = settings.sample
     if not settings.enabled:

@@ -15,7 +15,7 @@ class Wasm(pulumi.ComponentResource):
     """The WasmEdge shim on the chosen nodes, and the runtime class that sends pods there."""
 
     ready: list[pulumi.Resource]
-    """What relies on this role depends on; empty where it is off."""
+    """Resources that dependents of this role wait for; empty if it is disabled."""
     runtime_class: pulumi.Output[str]
     """What pods give as runtimeClassName; empty where the role is off."""
 
@@ -26,7 +26,7 @@ class Wasm(pulumi.ComponentResource):
         self.ready = []
         if settings.enabled:
             for manifest in make_objects(settings, program("wasm"), load_versions()["images"]["python"]):
-                # Each after all before it: no pod is sent to a node before the shim is there, or after it has gone.
+                # Sequential: no pod is scheduled to a node before the shim is installed or after it is removed.
                 after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=list(self.ready)))
                 resource = f"wasm-{manifest['kind'].lower()}"
                 if manifest["kind"] == "ConfigMap":

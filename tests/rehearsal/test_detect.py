@@ -59,5 +59,5 @@ def test_unreachable_cluster(plane: Rehearsal, tmp_path: Path) -> None:
     access = access_of(plane)
     path = tmp_path / "kubeconfig"
     path.write_text(plane.kubeconfig.read_text().replace(access.server, "https://127.0.0.1:1"))
-    with pytest.raises(UserError, match=r"^What is installed in .* cannot be looked up: .*inferstack:addon\.modes"):
+    with pytest.raises(UserError, match=r"inferstack:addon\.modes"):
         find_present(Access(path, access.context, "https://127.0.0.1:1"), ASKED)

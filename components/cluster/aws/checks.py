@@ -1,4 +1,4 @@
-"""What settings of the place aws say together, checked before anything is registered. Each error names its full key."""
+"""Checks across settings of the place aws, before anything is registered. Each error names its full key path."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ UPSTREAMS = {
     "registry.gitlab.com": True,
     "cgr.dev": True,
 }
-"""Registries that ECR can cache, and whether it wants credentials for them. ECR user guide, "pull through cache"."""
+"""Registries that ECR can cache, and whether they need credentials. ECR user guide, "pull through cache"."""
 _EKS_MINIMUM_ZONES = 2
 
 
 def check_aws(settings: AwsSettings, today: datetime.date) -> None:
-    """Check all that does not need other roles.
+    """Check the settings that are independent of other roles.
 
     Args:
-        settings: of the stack.
-        today: for the Kubernetes version's support.
+        settings: the stack's settings.
+        today: date for the support period of the Kubernetes version.
 
     Raises:
-        UserError: naming the first wrong key.
+        UserError: a setting is invalid; the message names the first invalid key.
     """
     for key in ("account_id", "region"):
         if getattr(settings, key) is None:
@@ -56,19 +56,17 @@ def _check_network(settings: AwsSettings) -> None:
     zones = [zone.name for zone in network.zones]
     if len(zones) < _EKS_MINIMUM_ZONES:
         raise UserError(
-            f"{key}.zones: EKS needs {_EKS_MINIMUM_ZONES} zones or more, here are {len(zones)}; three are usual."
+            f"{key}.zones: EKS needs {_EKS_MINIMUM_ZONES} zones or more, got {len(zones)}; three are usual."
         )
     for index, name in enumerate(zones):
         if name[:-1] != settings.region:
             raise UserError(f'{key}.zones[{index}].name: "{name}" is not in the region {settings.region}.')
         if name in zones[:index]:
-            raise UserError(f'{key}.zones[{index}].name: "{name}" is there twice.')
+            raise UserError(f'{key}.zones[{index}].name: "{name}" is a duplicate.')
     vpc = ipaddress.IPv4Network(network.cidr)
-    # AWS takes /16 to /28; below /20 there is no room for three zones of pods.
+    # AWS accepts /16 to /28; a network smaller than /20 has no room for the pods of three zones.
     if not 16 <= vpc.prefixlen <= 20:
-        raise UserError(
-            f"{key}.cidr: {vpc} is no /16 to /20, so the subnets of pods would be too small or AWS refuses it."
-        )
+        raise UserError(f"{key}.cidr: {vpc} is not a /16 to /20, the range with enough pod addresses in a VPC.")
     subnets = list(_subnets(settings))
     for path, subnet in subnets:
         if not subnet.subnet_of(vpc):
@@ -82,7 +80,7 @@ def _check_network(settings: AwsSettings) -> None:
     if services.overlaps(vpc):
         raise UserError(f"{KEY}.serviceCidr: {services} overlaps the VPC's {vpc} ({key}.cidr).")
     if not 12 <= services.prefixlen <= 24:  # EKS API, serviceIpv4Cidr
-        raise UserError(f"{KEY}.serviceCidr: {services} is no /12 to /24, which EKS wants.")
+        raise UserError(f"{KEY}.serviceCidr: {services} is not a /12 to /24, as EKS requires.")
 
 
 def _subnets(settings: AwsSettings) -> Iterator[tuple[str, ipaddress.IPv4Network]]:
@@ -131,28 +129,28 @@ def _check_registries(settings: AwsSettings) -> None:
     for name, upstream in settings.registries.items():
         key = f"{KEY}.registries.{name}"
         if upstream.registry not in UPSTREAMS and not upstream.registry.endswith(".azurecr.io"):
-            raise UserError(f"{key}.registry: ECR cannot cache {upstream.registry}; it can {', '.join(UPSTREAMS)}.")
+            raise UserError(
+                f"{key}.registry: ECR cannot cache {upstream.registry}; it supports {', '.join(UPSTREAMS)}."
+            )
         if UPSTREAMS.get(upstream.registry, True) and upstream.credential is None:
             raise UserError(
-                f"{key}.credential: ECR wants credentials for {upstream.registry}; name their secret's ARN."
+                f"{key}.credential: ECR requires credentials for {upstream.registry}; set the ARN of their secret."
             )
 
 
 def _check_system(settings: AwsSettings) -> None:
     system, key = settings.system, f"{KEY}.system"
     if system.min_nodes > system.max_nodes:
-        raise UserError(
-            f"{key}.minNodes: {system.min_nodes} nodes at least are more than the {system.max_nodes} at most."
-        )
+        raise UserError(f"{key}.minNodes: {system.min_nodes} is more than maxNodes, {system.max_nodes}.")
     for index, name in enumerate(system.instance_types):
         if machine(f"{key}.instanceTypes[{index}]", name).gpu is not None:
-            raise UserError(f"{key}.instanceTypes[{index}]: {name} has GPUs; its place is a group of {KEY}.gpu.")
+            raise UserError(f"{key}.instanceTypes[{index}]: {name} has GPUs; move it to a group of {KEY}.gpu.")
 
 
 def _check_group(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     if not group.min_nodes <= group.desired_nodes <= group.max_nodes or group.max_nodes == 0:
         raise UserError(
-            f"{key}.desiredNodes: {group.desired_nodes} nodes do not lie between minNodes {group.min_nodes} and "
+            f"{key}.desiredNodes: {group.desired_nodes} is not between minNodes {group.min_nodes} and "
             f"maxNodes {group.max_nodes}, which is 1 or more."
         )
     types = [machine(f"{key}.instanceTypes[{index}]", name) for index, name in enumerate(group.instance_types)]
@@ -160,7 +158,7 @@ def _check_group(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     for index, candidate in enumerate(types):
         path = f"{key}.instanceTypes[{index}]"
         if candidate.gpu is None:
-            raise UserError(f"{path}: {candidate.name} has no GPU; its place is {KEY}.system.")
+            raise UserError(f"{path}: {candidate.name} has no GPU; move it to {KEY}.system.")
         if (candidate.gpu, candidate.gpus) != (first.gpu, first.gpus):
             raise UserError(
                 f"{path}: {candidate.name} has {candidate.gpus} {candidate.gpu}, "
@@ -182,7 +180,7 @@ def _check_place(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     zones = [zone.name for zone in settings.network.zones]
     for index, zone in enumerate(group.zone_names):
         if zone not in zones:
-            raise UserError(f'{key}.zoneNames[{index}]: "{zone}" is no zone of the VPC; it has {", ".join(zones)}.')
+            raise UserError(f'{key}.zoneNames[{index}]: "{zone}" is not a zone of the VPC; it has {", ".join(zones)}.')
     number = len(group.zone_names or zones)
     for required, name in (
         (group.placement_group, "placementGroup"),
@@ -191,7 +189,7 @@ def _check_place(key: str, group: GpuNodes, settings: AwsSettings) -> None:
     ):
         if required and number != 1:
             raise UserError(
-                f"{key}.zoneNames: {name} works within one zone, here are {number}; name the one that has the capacity."
+                f"{key}.zoneNames: {name} works within one zone, got {number}; set the zone that has the capacity."
             )
 
 
@@ -202,7 +200,7 @@ def _check_capacity(key: str, group: GpuNodes, types: list[catalogue.InstanceTyp
             f"{key}.reservation: spot nodes are never taken from a reservation; use ON_DEMAND or remove the key."
         )
     if group.reservation is not None and len(types) > 1:
-        raise UserError(f"{key}.instanceTypes: a reservation is of one type, here are {len(types)}.")
+        raise UserError(f"{key}.instanceTypes: a reservation has one type, got {len(types)}.")
     if group.capacity is Capacity.CAPACITY_BLOCK:
         if group.reservation is None:
             raise UserError(
@@ -211,7 +209,7 @@ def _check_capacity(key: str, group: GpuNodes, types: list[catalogue.InstanceTyp
         for instance_type in types:
             if not instance_type.capacity_blocks:
                 raise UserError(
-                    f"{capacity}: Capacity Blocks are not sold of {instance_type.name}; use ON_DEMAND or SPOT."
+                    f"{capacity}: Capacity Blocks are not available for {instance_type.name}; use ON_DEMAND or SPOT."
                 )
 
 
@@ -219,7 +217,7 @@ def machine(key: str, name: str) -> catalogue.InstanceType:
     """Return an instance type.
 
     Raises:
-        UserError: naming ``key``: there is no such type, or none that is known here.
+        UserError: the type is unknown; the message names ``key``.
     """
     try:
         return catalogue.instance_type(name)

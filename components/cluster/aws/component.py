@@ -1,4 +1,4 @@
-"""An EKS cluster from nothing, as a component."""
+"""The component of a new EKS cluster."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from components.cluster.aws.roles import (
 from components.cluster.aws.settings import AwsSettings
 
 _LONGEST_STACK = 15
-"""Characters. ECR takes 30 for inferstack-<stack>/<registry>, IAM 64 for a role's name."""
+"""Longest name in characters. ECR allows 30 for inferstack-<stack>/<registry>, IAM 64 for a role."""
 
 
 class AwsCluster(pulumi.ComponentResource):
-    """A VPC, an EKS cluster with its node groups, a bucket for models, and the rights that all of them need."""
+    """A VPC, an EKS cluster with node groups, a model bucket, and their IAM permissions."""
 
     kubeconfig: pulumi.Output[str]
-    """Content of the kubeconfig; it holds no secret, ``aws eks get-token`` asks for one at each call."""
+    """Content of the kubeconfig; no secret, as ``aws eks get-token`` fetches a token for each call."""
     model_bucket: pulumi.Output[str]
-    """Name of the bucket with the models."""
+    """Name of the model bucket."""
     model_role: pulumi.Output[str | None]
-    """ARN of the role of those who read models, for ``eks.amazonaws.com/role-arn``; None where nobody does."""
+    """ARN of the role of model readers, for ``eks.amazonaws.com/role-arn``; None without readers."""
     registry: pulumi.Output[str]
     """Prefix of cached images: ``<prefix>/<name of the registry>/<image>``."""
     disk_key: pulumi.Output[str]
     """ARN of the KMS key for persistent volumes."""
     ready: list[pulumi.Resource]
-    """What Kubernetes objects depend on: nodes, add-ons and our own rights outlive them."""
+    """Dependencies of Kubernetes objects: nodes, add-ons and the program's access outlive them."""
 
     def __init__(
         self, name: str, settings: AwsSettings, *, stack: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Register everything, in the order in which it comes up; a destroy goes the same way back."""
+        """Register all resources in the order of creation; destroy reverses it."""
         super().__init__("inferstack:cluster:AwsCluster", name, {}, opts)
         if len(stack) > _LONGEST_STACK:
             raise pulumi.RunError(
@@ -57,7 +57,7 @@ class AwsCluster(pulumi.ComponentResource):
         provider = pulumi_aws.Provider(
             name,
             region=names.region,
-            # Credentials of another account end the program before it changes anything there.
+            # Credentials of another account stop the program before it changes anything.
             allowed_account_ids=[names.account],
             default_tags=pulumi_aws.ProviderDefaultTagsArgs(tags=names.common_tags()),
             opts=pulumi.ResourceOptions(parent=self),
@@ -67,7 +67,7 @@ class AwsCluster(pulumi.ComponentResource):
         keys = make_keys(build)
         network = make_network(build)
         plane = make_control_plane(build, network, keys, make_cluster_role(build))
-        # They own interfaces in the VPC, so nodes go before them.
+        # The CNI owns interfaces in the VPC, so nodes are deleted before it.
         early = make_addons(build, plane, BEFORE_NODES, plane.access)
         nodes = make_node_groups(build, plane, network, keys, make_node_role(build), early)
         disks = make_disk_role(build, keys)

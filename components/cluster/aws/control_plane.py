@@ -1,4 +1,4 @@
-"""The EKS control plane: the cluster, its logs, who may work on it, its add-ons."""
+"""The EKS control plane: the cluster, its logs, access entries and add-ons."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from components.cluster.aws.roles import Role
 from components.cluster.aws.settings import AddonName
 
 BEFORE_NODES: tuple[AddonName, ...] = ("vpc-cni", "kube-proxy", "eks-pod-identity-agent")
-"""Add-ons that a node needs to become Ready; on the way down they outlive the nodes, whose interfaces the CNI owns."""
+"""Add-ons that a node needs to become Ready; they are deleted after the nodes, whose interfaces the CNI owns."""
 AFTER_NODES: tuple[AddonName, ...] = ("coredns", "aws-ebs-csi-driver")
-"""Add-ons that need a node to run on: EKS waits for their pods."""
+"""Add-ons that need a node, as EKS waits for their pods."""
 _VALUES = {
-    # Sixteen addresses at a time: a p5 has one ordinary interface with 50 places, too few for single addresses.
+    # Prefixes of 16 addresses: a p5 has one ordinary interface with 50 slots, too few for single addresses.
     "vpc-cni": {"env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"}},
 }
 
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """The cluster and what others need of it."""
+    """The cluster and the attributes that other resources use."""
 
     cluster: eks.Cluster
     security_group: pulumi.Output[str]
-    """EKS's own group, of which control plane and nodes are members."""
+    """The cluster security group, which EKS creates for control plane and nodes."""
     oidc: iam.OpenIdConnectProvider
     access: list[pulumi.Resource]
-    """What must be there before Kubernetes takes our word."""
+    """Resources that grant the program access to Kubernetes."""
 
 
 def make_control_plane(build: Build, network: Network, keys: Keys, role: Role) -> ControlPlane:
-    """Register the cluster and who may work on it."""
+    """Register the cluster and its access entries."""
     names, settings = build.names, build.settings
-    # Made before EKS makes it by itself: without an end to its keeping, and without a key.
+    # Created first: EKS would create the log group without retention and without a key.
     logs = cloudwatch.LogGroup(
         "control-plane",
         name=names.log_group,
@@ -56,11 +56,11 @@ def make_control_plane(build: Build, network: Network, keys: Keys, role: Role) -
         role_arn=role.role.arn,
         version=settings.kubernetes_version,
         upgrade_policy=eks.ClusterUpgradePolicyArgs(support_type=settings.support),
-        # Entries of our own only: no aws-auth ConfigMap, and no rights for whoever happened to create the cluster.
+        # Access entries only: no aws-auth ConfigMap, and no implicit admin rights for the cluster creator.
         access_config=eks.ClusterAccessConfigArgs(
             authentication_mode="API", bootstrap_cluster_creator_admin_permissions=False
         ),
-        # Add-ons come from us, as managed ones.
+        # Add-ons are managed ones, registered below.
         bootstrap_self_managed_addons=False,
         enabled_cluster_log_types=list(settings.logs.types),
         encryption_config=eks.ClusterEncryptionConfigArgs(
@@ -73,7 +73,7 @@ def make_control_plane(build: Build, network: Network, keys: Keys, role: Role) -
             subnet_ids=[subnet.id for subnet in network.nodes.values()],
             endpoint_private_access=True,
             endpoint_public_access=bool(settings.endpoints.public_from),
-            # EKS takes no empty list: it would mean everyone.
+            # EKS rejects an empty list.
             public_access_cidrs=list(settings.endpoints.public_from) or None,
         ),
         tags=names.tags(names.cluster),
@@ -106,7 +106,7 @@ def make_control_plane(build: Build, network: Network, keys: Keys, role: Role) -
 
 
 def _issuer(identities: Sequence[Any]) -> str:
-    """Return the URL of the cluster's OIDC issuer: EKS clusters have one identity with one issuer."""
+    """Return the URL of the cluster's OIDC issuer."""
     return str(identities[0].oidcs[0].issuer)
 
 
@@ -148,9 +148,9 @@ def make_addons(
     Args:
         build: names and settings.
         plane: the cluster.
-        addons: which.
-        after: what comes before them.
-        roles: by add-on, the service account and the role of its pods.
+        addons: names of the add-ons.
+        after: dependencies.
+        roles: service account and role of its pods, by add-on.
     """
     resources: list[pulumi.Resource] = []
     for addon in addons:

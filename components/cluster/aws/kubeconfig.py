@@ -11,7 +11,7 @@ def make_kubeconfig(names: Names, endpoint: str, certificate: str) -> str:
     """Return the kubeconfig as JSON, which is YAML too.
 
     Args:
-        names: the stack's.
+        names: the stack's resource names.
         endpoint: URL of the API server.
         certificate: its CA certificate, base64 of PEM.
     """

@@ -1,4 +1,4 @@
-"""What a node is started with: launch templates and node groups, as pure functions of the settings."""
+"""Inputs of launch templates and node groups. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inferstack.mig.resources import GPU_RESOURCE
 Inputs = dict[str, Any]
 
 GPU_AMI = "AL2023_x86_64_NVIDIA"
-"""EKS's image with the NVIDIA driver and container toolkit; the GPU operator must not install its own."""
+"""The EKS AMI with NVIDIA driver and container toolkit; the GPU operator must not install them."""
 SYSTEM_AMI = "AL2023_x86_64_STANDARD"
 _BOUNDARY = "INFERSTACK"
 
@@ -38,16 +38,16 @@ def make_launch_template(
     """Return the inputs of a launch template.
 
     Args:
-        names: the stack's.
+        names: the stack's resource names.
         group: name of the node group.
         disk_gib: size of the root disk.
-        disk_key: ARN of the KMS key for it.
-        security_groups: of the nodes' one interface; with ``interfaces`` each has its own.
-        user_data: base64.
-        interfaces: EFA interfaces and the one for everything else.
-        placement_group: its name.
-        reservation: capacity reservation that the instances are taken from.
-        block_of: instance type of the Capacity Block that ``reservation`` is.
+        disk_key: ARN of the KMS key of the root disk.
+        security_groups: security groups of the single interface; unused with ``interfaces``.
+        user_data: user data in base64.
+        interfaces: the ordinary and the EFA interfaces.
+        placement_group: name of the placement group.
+        reservation: capacity reservation of the instances.
+        block_of: instance type, if ``reservation`` is a Capacity Block.
     """
     tags = names.tags(f"node-{group}")
     inputs: Inputs = {
@@ -66,7 +66,7 @@ def make_launch_template(
                 },
             }
         ],
-        # One hop: a pod has rights by Pod Identity and cannot take the node's, unless it is in the host's network.
+        # One hop: pods use Pod Identity and cannot assume the node's role unless they use the host network.
         "metadata_options": {
             "http_endpoint": "enabled",
             "http_tokens": "required",
@@ -74,7 +74,7 @@ def make_launch_template(
             "instance_metadata_tags": "disabled",
         },
         "monitoring": {"enabled": True},
-        # The provider's default tags do not reach what instances are made of.
+        # The provider's default tags do not apply to the volumes and interfaces of instances.
         "tag_specifications": [
             {"resource_type": kind, "tags": tags} for kind in ("instance", "volume", "network-interface")
         ],
@@ -93,26 +93,26 @@ def make_launch_template(
             "capacity_reservation_target": {"capacity_reservation_id": reservation}
         }
     if block_of:
-        # EKS user guide, "managed node group with Capacity Blocks": market and type are named here, not in the group.
+        # EKS user guide, "managed node group with Capacity Blocks": market and type belong here, not in the group.
         inputs["instance_market_options"] = {"market_type": "capacity-block"}
         inputs["instance_type"] = block_of
     return inputs
 
 
 def make_interfaces(machine: InstanceType, *, node_groups: list[Any], efa_groups: list[Any]) -> list[Inputs]:
-    """Return the network interfaces of an instance with all its EFA interfaces.
+    """Return the network interfaces of an instance, including all EFA interfaces.
 
-    Card 0 has the node's ordinary interface (ENA) as device 0 and, beside it, an EFA-only interface as device 1; every
-    other card has an EFA-only interface as device 0. EFA-only interfaces take no address of the subnet. EC2 user guide,
+    Card 0 has the ordinary interface (ENA) as device 0 and an EFA-only interface as device 1; every other card has an
+    EFA-only interface as device 0. EFA-only interfaces use no address of the subnet. EC2 user guide,
     "Maximize network bandwidth on instances with multiple network cards".
 
     Args:
-        machine: the instance type; it has EFA.
+        machine: an instance type with EFA.
         node_groups: security groups of the ordinary interface.
         efa_groups: security groups of the EFA interfaces.
     """
     common: Inputs = {"delete_on_termination": "true"}
-    # Without a subnet, which EKS refuses in a template; the node subnets give no public address.
+    # No subnet: EKS rejects one in a template. The node subnets assign no public addresses.
     ordinary = {
         **common,
         "network_card_index": 0,
@@ -134,9 +134,9 @@ def make_interfaces(machine: InstanceType, *, node_groups: list[Any], efa_groups
 
 
 def make_user_data(*, local_store: bool) -> str | None:
-    """Return the user data (base64) that EKS merges with its own, or None where there is nothing to say.
+    """Return the user data (base64) that EKS merges with its own, or None if there is none.
 
-    ``RAID0`` joins all instance-store disks below /mnt/k8s-disks/0 and puts kubelet's and containerd's folders there.
+    ``RAID0`` mounts all instance-store disks as one at /mnt/k8s-disks/0 for the kubelet and containerd.
     amazon-eks-ami, nodeadm API, ``spec.instance.localStorage``.
     """
     if not local_store:
@@ -161,20 +161,20 @@ def make_user_data(*, local_store: bool) -> str | None:
 
 
 def make_node_group(names: Names, group: str, *, ami: str, minimum: int, desired: int, maximum: int) -> Inputs:
-    """Return what node groups of both kinds have in common."""
+    """Return the inputs that system and GPU node groups share."""
     return {
         "cluster_name": names.cluster,
         "node_group_name": group,
         "ami_type": ami,
         "scaling_config": {"min_size": minimum, "desired_size": desired, "max_size": maximum},
-        # EKS replaces nodes whose kubelet is gone; with the GPU image's agent it also sees failed GPUs.
+        # EKS replaces nodes whose kubelet fails; with the agent of the GPU AMI, also nodes with failed GPUs.
         "node_repair_config": {"enabled": True},
         "tags": names.tags(f"node-{group}"),
     }
 
 
 def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
-    """Return the inputs of a GPU node group, but for what other resources give it."""
+    """Return the inputs of a GPU node group, except outputs of other resources."""
     labels = {NODE_GROUP: group, **nodes.labels}
     if nodes.mig_layout:
         labels[MIG_CONFIG] = nodes.mig_layout
@@ -184,12 +184,12 @@ def make_gpu_group(names: Names, group: str, nodes: GpuNodes) -> Inputs:
         ),
         "capacity_type": nodes.capacity.value,
         "labels": labels,
-        # Only what asks for GPUs goes there; the GPU operator's pods tolerate it, and so do InferenceJobs.
+        # Keeps other pods away; the GPU operator's pods and InferenceJobs tolerate the taint.
         "taints": [{"key": GPU_RESOURCE, "value": "present", "effect": "NO_SCHEDULE"}],
         "update_config": {"max_unavailable": nodes.max_unavailable},
     }
     if nodes.reservation:
-        # A reservation that is all in use has no room for a new node before an old one has gone.
+        # A fully used reservation has no room for a new node until an old one is terminated.
         inputs["update_config"]["update_strategy"] = "MINIMAL"
     if nodes.capacity is not Capacity.CAPACITY_BLOCK:
         inputs["instance_types"] = list(nodes.instance_types)

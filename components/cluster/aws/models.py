@@ -1,4 +1,4 @@
-"""The bucket with the models: closed, versioned, encrypted, TLS only."""
+"""The model bucket: private, versioned, encrypted, TLS only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.cluster.aws.build import Build
 from components.cluster.aws.keys import Keys
 
 _ABORT_DAYS = 7
-"""Days until the parts of an upload that was never finished go: they are paid for and cannot be seen."""
+"""Days until the parts of an incomplete upload are deleted; they are billed but not listed."""
 
 
 def make_bucket(build: Build, keys: Keys) -> tuple[s3.Bucket, list[pulumi.Resource]]:
-    """Register the bucket; returns it and what makes it safe, on which its users depend."""
+    """Register the bucket; return it and the resources that secure it, which its users depend on."""
     names, settings = build.names, build.settings.models
     bucket = s3.Bucket(
         "models",
@@ -55,7 +55,7 @@ def make_bucket(build: Build, keys: Keys) -> tuple[s3.Bucket, list[pulumi.Resour
         rules=[
             s3.BucketServerSideEncryptionConfigurationRuleArgs(
                 apply_server_side_encryption_by_default=default,
-                # One call to KMS for many objects; a model has thousands of parts.
+                # A bucket key saves KMS calls: a model has thousands of parts.
                 bucket_key_enabled=True,
             )
         ],
@@ -65,7 +65,7 @@ def make_bucket(build: Build, keys: Keys) -> tuple[s3.Bucket, list[pulumi.Resour
         "models",
         bucket=bucket.bucket,
         policy=json.dumps(policies.make_bucket_policy(names), sort_keys=True),
-        # S3 takes one change of a bucket's access at a time.
+        # S3 allows one change of a bucket's access at a time.
         opts=build.after(closed),
     )
     lifecycle = s3.BucketLifecycleConfiguration(

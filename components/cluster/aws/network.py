@@ -1,4 +1,4 @@
-"""The VPC: private subnets for nodes, public ones for load balancers, ways out and ways to AWS that stay inside."""
+"""The VPC: private subnets for nodes, public subnets for load balancers, NAT gateways and VPC endpoints."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ EVERYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True)
 class Network:
-    """What the cluster and its nodes need of the VPC."""
+    """The parts of the VPC that the cluster and its nodes use."""
 
     vpc: ec2.Vpc
     nodes: dict[str, ec2.Subnet]
-    """Private subnets by zone."""
+    """Private subnets, by zone."""
     efa_group: ec2.SecurityGroup
     ready: list[pulumi.Resource]
-    """What nodes depend on: while they drain they still reach AWS and the internet."""
+    """Dependencies of nodes, so that draining nodes still reach AWS and the internet."""
 
 
 def make_network(build: Build) -> Network:
-    """Register the VPC with all that lies in it."""
+    """Register the VPC and its parts."""
     names, settings = build.names, build.settings.network
     main = ec2.Vpc(
         "vpc",
         cidr_block=settings.cidr,
         enable_dns_support=True,
-        # Interface endpoints answer to the services' usual names.
+        # Interface endpoints need DNS to answer to the services' usual names.
         enable_dns_hostnames=True,
         tags=names.tags("vpc"),
         opts=build.child,
     )
-    # The group that AWS gives to what names none: without rules, so that nothing works by accident.
+    # The default security group has no rules, so that nothing works by accident.
     ec2.DefaultSecurityGroup(
         "default", vpc_id=main.id, ingress=[], egress=[], tags=names.tags("default"), opts=build.child
     )
@@ -62,7 +62,7 @@ def _subnet(build: Build, main: ec2.Vpc, zone: str, kind: str, cidr: str, role_t
     name = f"{kind}-{zone}"
     tags = {
         **build.names.tags(name),
-        # The load balancer controller finds subnets by the first, the cluster's owner by the second.
+        # The load balancer controller finds subnets by the first tag; the second names the cluster.
         role_tag: "1",
         f"kubernetes.io/cluster/{build.names.cluster}": "shared",
     }
@@ -71,7 +71,7 @@ def _subnet(build: Build, main: ec2.Vpc, zone: str, kind: str, cidr: str, role_t
         vpc_id=main.id,
         availability_zone=zone,
         cidr_block=cidr,
-        # Load balancers and NAT gateways bring their own addresses.
+        # Load balancers and NAT gateways have their own public addresses.
         map_public_ip_on_launch=False,
         tags=tags,
         opts=build.child,
@@ -85,7 +85,7 @@ def _routes(
     nodes: dict[str, ec2.Subnet],
     public: dict[str, ec2.Subnet],
 ) -> list[pulumi.Resource]:
-    """Register the way out of each subnet: public ones by the gateway, private ones by a NAT gateway."""
+    """Register the routes: public subnets use the internet gateway, private subnets a NAT gateway."""
     names = build.names
     table = ec2.RouteTable("public", vpc_id=main.id, tags=names.tags("public"), opts=build.child)
     out = ec2.Route(
@@ -130,7 +130,7 @@ def _routes(
 def _endpoints(
     build: Build, main: ec2.Vpc, nodes: dict[str, ec2.Subnet], tables: list[ec2.RouteTable]
 ) -> list[pulumi.Resource]:
-    """Register the ways to AWS: S3 by the route tables, the rest by an interface in each zone."""
+    """Register the VPC endpoints: a gateway endpoint for S3, interface endpoints in each zone for the rest."""
     names = build.names
     prefix = ("cn." if names.partition == "aws-cn" else "") + f"com.amazonaws.{names.region}"
     group = ec2.SecurityGroup(
@@ -179,7 +179,7 @@ def _endpoints(
 
 
 def _efa_group(build: Build, main: ec2.Vpc) -> ec2.SecurityGroup:
-    """Register the group of EFA interfaces: all traffic to and from itself, which EFA asks for, and nothing else."""
+    """Register the group of EFA interfaces: all traffic within the group, which EFA requires, and nothing else."""
     names = build.names
     group = ec2.SecurityGroup(
         "efa",

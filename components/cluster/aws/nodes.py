@@ -1,4 +1,4 @@
-"""Managed node groups: a launch template each, a placement group where it was asked for."""
+"""Managed node groups, each with a launch template and optionally a placement group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SYSTEM = "system"
 def make_node_groups(
     build: Build, plane: ControlPlane, network: Network, keys: Keys, role: Role, before: list[pulumi.Resource]
 ) -> list[pulumi.Resource]:
-    """Register all node groups; ``before`` is what their nodes need to start and to drain."""
+    """Register all node groups; ``before`` are resources that nodes need to start and to drain."""
     opts = build.after(role.ready, network.ready, plane.access, before)
     groups = [_system(build, plane, network, keys, role, opts)]
     groups += [_gpu(build, name, nodes, plane, network, keys, role, opts) for name, nodes in build.settings.gpu.items()]
@@ -110,7 +110,7 @@ def _group(
     opts: pulumi.ResourceOptions,
 ) -> eks.NodeGroup:
     launch_template = ec2.LaunchTemplate(name, **template, opts=build.child)
-    # The autoscaler's number stays; ours is that of the first day.
+    # The cluster autoscaler owns the size after creation.
     scaled = pulumi.ResourceOptions(ignore_changes=["scalingConfig.desiredSize"])
     return eks.NodeGroup(
         name,

@@ -1,4 +1,4 @@
-"""IAM, KMS and S3 policies as pure functions. They allow single actions, on our resources wherever AWS can tell."""
+"""IAM, KMS and S3 policies with least privilege: single actions, on the stack's resources where possible. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.cluster.aws.names import CLUSTER_TAG, Names
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
-# What IAM policies of the account may do with our keys: a key policy that names nobody locks even its owner out.
+# Actions that the account's IAM policies may allow; a key policy without a principal locks out even its owner.
 _KEY_ACTIONS = [
     *("kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DescribeKey", "kms:DisableKey"),
     *("kms:DisableKeyRotation", "kms:EnableKey", "kms:EnableKeyRotation", "kms:Encrypt", "kms:GenerateDataKey"),
@@ -31,7 +31,7 @@ _USE_FOR_DISKS = [*_USE, "kms:GenerateDataKeyWithoutPlaintext"]
 
 
 def make_document(*statements: Statement) -> Document:
-    """Return a policy document of these statements."""
+    """Return a policy document."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -42,24 +42,24 @@ def allow(actions: list[str], resources: str | list[str], condition: Document | 
 
 
 def make_trust(service: str) -> Document:
-    """Return who may take a role: a service of AWS."""
+    """Return a trust policy for an AWS service."""
     return make_document({"Effect": "Allow", "Principal": {"Service": service}, "Action": ["sts:AssumeRole"]})
 
 
 def make_pod_trust(names: Names, *accounts: str) -> Document:
-    """Return who may take a role: pods of our cluster with one of these service accounts, by EKS Pod Identity."""
+    """Return a trust policy for pods of the cluster with one of the service accounts (EKS Pod Identity)."""
     return make_document(*_pods(names, accounts))
 
 
 def make_reader_trust(names: Names, issuer: str, readers: tuple[str, ...]) -> Document:
-    """Return who may read models: the same service accounts by Pod Identity and by their tokens (IRSA).
+    """Return the trust policy of model readers: service accounts by Pod Identity and by token (IRSA).
 
-    Both, because programs with an older AWS SDK, Alluxio among them, do not know Pod Identity.
+    Both, as programs with an older AWS SDK, such as Alluxio, do not support Pod Identity.
 
     Args:
-        names: the stack's.
+        names: the stack's resource names.
         issuer: URL of the cluster's OIDC issuer.
-        readers: service accounts, ``namespace/name``.
+        readers: service accounts as ``namespace/name``.
     """
     host = issuer.removeprefix("https://")
     subjects = [f"system:serviceaccount:{reader.replace('/', ':')}" for reader in readers]
@@ -73,9 +73,9 @@ def make_reader_trust(names: Names, issuer: str, readers: tuple[str, ...]) -> Do
 
 
 def _pods(names: Names, accounts: Iterable[str]) -> Iterator[Statement]:
-    """Yield a statement for each service account: namespace and name belong together.
+    """Yield a statement per service account, so that namespace and name are matched together.
 
-    The session's tags say which pod asks; without them any association of the AWS account could take the role.
+    The session tags identify the pod; without them any association of the account could assume the role.
     """
     for account in accounts:
         namespace, _, name = account.partition("/")
@@ -98,17 +98,17 @@ def _pods(names: Names, accounts: Iterable[str]) -> Iterator[Statement]:
 
 
 def make_key_policy(names: Names, *more: Statement) -> Document:
-    """Return a key policy: IAM policies of the account decide, and what ``more`` adds."""
+    """Return a key policy that delegates to the account's IAM policies, with additional statements."""
     return make_document(
         {"Effect": "Allow", "Principal": {"AWS": names.root}, "Action": _KEY_ACTIONS, "Resource": "*"}, *more
     )
 
 
 def make_disk_key_policy(names: Names) -> Document:
-    """Return the policy of the disks' key: the service-linked roles that start instances use it by grants.
+    """Return the policy of the disk key, which the service-linked roles that start instances use by grants.
 
-    By condition and not by principal: KMS refuses a principal that does not exist, and the account gets these roles
-    with its first Auto Scaling group and its first spot request.
+    The roles are matched by condition, not as principals: KMS rejects a principal that does not exist, and AWS creates
+    them with the account's first Auto Scaling group and first spot request.
     """
     roles = [
         names.global_arn("iam", f"role/aws-service-role/{service}.amazonaws.com/{role}")
@@ -142,7 +142,7 @@ def make_disk_key_policy(names: Names) -> Document:
 
 
 def make_log_key_policy(names: Names) -> Document:
-    """Return the policy of the logs' key: CloudWatch Logs uses it for our log group."""
+    """Return the policy of the log key, which CloudWatch Logs uses for the stack's log group."""
     return make_key_policy(
         names,
         {
@@ -158,7 +158,7 @@ def make_log_key_policy(names: Names) -> Document:
 
 
 def make_bucket_policy(names: Names) -> Document:
-    """Return the bucket's policy: no request without TLS 1.2, whoever makes it."""
+    """Return the bucket policy, which denies every request without TLS 1.2."""
     arn = f"arn:{names.partition}:s3:::{names.bucket}"
     deny: Statement = {"Effect": "Deny", "Principal": "*", "Action": ["s3:*"], "Resource": [arn, f"{arn}/*"]}
     return make_document(
@@ -168,7 +168,7 @@ def make_bucket_policy(names: Names) -> Document:
 
 
 def make_reader_policy(names: Names, key_arn: str) -> Document:
-    """Return what readers of models may do."""
+    """Return the permissions of model readers."""
     arn = f"arn:{names.partition}:s3:::{names.bucket}"
     return make_document(
         allow(["s3:ListBucket", "s3:GetBucketLocation"], arn),
@@ -178,7 +178,7 @@ def make_reader_policy(names: Names, key_arn: str) -> Document:
 
 
 def make_disk_policy(key_arn: str) -> Document:
-    """Return what the EBS driver may do with the disks' key, beside AWS's own policy for it."""
+    """Return the permissions of the EBS driver on the disk key, in addition to the AWS managed policy."""
     return make_document(
         allow(_USE_FOR_DISKS, key_arn),
         allow(["kms:CreateGrant"], key_arn, {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
@@ -186,19 +186,19 @@ def make_disk_policy(key_arn: str) -> Document:
 
 
 def make_cache_policy(names: Names) -> Document:
-    """Return what nodes may do beside pulling: fill the cache of images, below our prefix only."""
+    """Return the permissions of nodes to fill the image cache, below the stack's prefix only."""
     repositories = names.arn("ecr", f"repository/{names.cluster}/*")
     return make_document(allow(["ecr:BatchImportUpstreamImage", "ecr:CreateRepository"], repositories))
 
 
 def make_template_policy(names: Names) -> Document:
-    """Return what ECR may do in our name when it makes a repository for a cached image."""
+    """Return the permissions of ECR when it creates a repository for a cached image."""
     repositories = names.arn("ecr", f"repository/{names.cluster}/*")
     return make_document(allow(["ecr:CreateRepository", "ecr:ReplicateImage", "ecr:TagResource"], repositories))
 
 
 def make_autoscaler_policy(names: Names) -> Document:
-    """Return what the cluster autoscaler may do: look at all groups, change those that EKS made for our cluster."""
+    """Return the permissions of the cluster autoscaler: read all groups, change those of the cluster."""
     read = [
         *("autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances"),
         *("autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeScalingActivities"),
@@ -215,9 +215,9 @@ def make_autoscaler_policy(names: Names) -> Document:
 
 
 def make_load_balancer_policy(names: Names) -> Document:
-    """Return what the AWS Load Balancer Controller may do: make what carries our cluster's tag, and change only that.
+    """Return the permissions of the AWS Load Balancer Controller: create and change resources with the cluster's tag.
 
-    Actions: the controller's documented permissions, without those for WAF, Shield and Cognito, which we do not use.
+    The actions are the controller's documented permissions without WAF, Shield and Cognito.
     """
     read = [
         *("ec2:DescribeAccountAttributes", "ec2:DescribeAddresses", "ec2:DescribeAvailabilityZones"),
@@ -267,7 +267,7 @@ def make_load_balancer_policy(names: Names) -> Document:
         allow(["ec2:CreateTags"], groups, {"StringEquals": {"ec2:CreateAction": "CreateSecurityGroup"}}),
         allow(["ec2:CreateTags", "ec2:DeleteTags"], groups, owned),
         allow(rules, groups, owned),
-        # Rules that let its load balancers reach the nodes, whose security group is the cluster's.
+        # Rules of the cluster security group that let load balancers reach the nodes.
         allow(rules[:2], groups, cluster_group),
         allow([*create, "elasticloadbalancing:AddTags"], balancers, requested),
         allow([*create[2:], *change, "elasticloadbalancing:AddTags"], balancers, owned),

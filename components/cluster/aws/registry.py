@@ -1,4 +1,4 @@
-"""ECR as a cache of other registries: nodes pull through it, also when the registry is away or limits us."""
+"""ECR pull-through caches, which serve nodes even if the upstream registry is down or rate-limited."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.cluster.aws.build import Build
 from components.cluster.aws.roles import make_role
 
 _UNTAGGED_DAYS = 14
-"""Days until an image goes that no tag names any longer: the tag has moved to a newer one."""
+"""Days until an untagged image is deleted."""
 
 
 def make_cache(build: Build) -> list[pulumi.Resource]:
-    """Register a rule for each registry, and what the repositories are like that ECR makes for cached images."""
+    """Register a rule per registry, and the template of the repositories that ECR creates for cached images."""
     names = build.names
     if not build.settings.registries:
         return []
@@ -30,7 +30,7 @@ def make_cache(build: Build) -> list[pulumi.Resource]:
         },
         "action": {"type": "expire"},
     }
-    # ECR tags repositories in our name only; by the tags they are found after a destroy, which does not know of them.
+    # ECR tags repositories only with a role. The tags find them after destroy, as Pulumi does not manage them.
     role = make_role(
         build,
         "cache",

@@ -1,4 +1,4 @@
-"""IAM roles: of the control plane, of nodes, and of pods by EKS Pod Identity."""
+"""IAM roles of the control plane, the nodes, and pods (EKS Pod Identity)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from components.cluster.aws.keys import Keys
 LOAD_BALANCERS = "kube-system/aws-load-balancer-controller"
 AUTOSCALER = "kube-system/cluster-autoscaler"
 DISKS = "kube-system/ebs-csi-controller-sa"
-"""Service accounts (namespace/name), as the charts and the EKS add-on call them."""
+"""Service accounts (namespace/name) of the charts and the EKS add-on."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """A role with all its rights: depend on ``ready``, or the first minutes go by without them."""
+    """A role; ``ready`` are its policies, on which users must depend to have all permissions from the start."""
 
     role: iam.Role
     ready: list[pulumi.Resource]
@@ -35,7 +35,7 @@ def make_role(
     own: policies.Document | pulumi.Output[policies.Document] | None = None,
     opts: pulumi.ResourceOptions | None = None,
 ) -> Role:
-    """Register a role, AWS's policies on it, and its own one inside it."""
+    """Register a role with managed policies and an inline policy."""
     role = iam.Role(
         name,
         name=build.names.role(name),
@@ -66,8 +66,8 @@ def make_cluster_role(build: Build) -> Role:
 def make_node_role(build: Build) -> Role:
     """Register the nodes' role.
 
-    The CNI's policy is here and not on a role of its own: no pod gets an address, the Pod Identity agent's included,
-    before the CNI works.
+    The CNI's policy is attached here and not to a separate role: until the CNI works no pod gets an address, including
+    the Pod Identity agent.
     """
     return make_role(
         build,
@@ -90,7 +90,7 @@ def make_disk_role(build: Build, keys: Keys) -> Role:
 
 
 def make_controller_roles(build: Build, cluster: eks.Cluster) -> list[pulumi.Resource]:
-    """Register the roles of the load balancer controller and the cluster autoscaler, for those who install them."""
+    """Register the roles of the load balancer controller and the cluster autoscaler, for users who install them."""
     names = build.names
     roles = {
         "balancers": (LOAD_BALANCERS, policies.make_load_balancer_policy(names)),
@@ -104,7 +104,7 @@ def make_controller_roles(build: Build, cluster: eks.Cluster) -> list[pulumi.Res
 
 
 def make_reader_role(build: Build, cluster: eks.Cluster, keys: Keys, oidc: iam.OpenIdConnectProvider) -> Role | None:
-    """Register the role of those who read models, with an association for each; None where there are none."""
+    """Register the role of model readers with an association for each; None without readers."""
     names, readers = build.names, build.settings.models.readers
     if not readers:
         return None
@@ -116,7 +116,7 @@ def make_reader_role(build: Build, cluster: eks.Cluster, keys: Keys, oidc: iam.O
 
 
 def associate(build: Build, name: str, cluster: eks.Cluster, account: str, role: Role) -> eks.PodIdentityAssociation:
-    """Register that the pods of a service account (``namespace/name``) have a role."""
+    """Register the Pod Identity association of a service account (``namespace/name``) and a role."""
     namespace, _, service_account = account.partition("/")
     return eks.PodIdentityAssociation(
         name,

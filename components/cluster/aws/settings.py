@@ -208,5 +208,5 @@ class AwsSettings(RoleSettings):
 
     @property
     def given(self) -> bool:
-        """Tell whether a stack has said where its account is; only the place aws may."""
+        """Return whether a stack has said where its account is; only the place aws may."""
         return self.account_id is not None or self.region is not None or bool(self.gpu) or bool(self.access)

@@ -1,4 +1,4 @@
-"""Command of the agent: one pass, or passes until it is told to end."""
+"""Command line of the agent: a single pass, or passes until SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORDER = ("refused", "left", "set", "restored", "differs", "held", "absent", "go
 
 
 def report(mode: str, findings: list[Finding]) -> str:
-    """Return the findings as lines, those to look at first; files of one setting that agree share a line."""
+    """Return one line per finding, problems first; files of a setting with equal findings share a line."""
     files: dict[tuple[str, str, str], list[str]] = {}
     for finding in findings:
         files.setdefault((finding.status, finding.key, finding.text), []).append(finding.path)
@@ -32,7 +32,7 @@ def report(mode: str, findings: list[Finding]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM, then put back what was changed; with ``--once`` a single pass, or with ``--look`` a look."""
+    """Run until SIGTERM, then restore the settings; with ``--once`` run one pass, with ``--look`` only report."""
     parser = argparse.ArgumentParser(prog="agent", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True, help="folder on the host for the saved values")
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _news(findings: list[Finding], *, settled: bool = False) -> list[tuple[str, str, str]]:
-    """Return what a person would want to hear of; ``settled`` takes what an earlier pass has set as being so."""
+    """Return the findings worth a log line; ``settled`` treats values that an earlier pass set as unchanged."""
     same = ("ok", "set") if settled else ("ok",)
     return [
         ("ok", finding.key, finding.path) if finding.status in same else (finding.status, finding.key, finding.text)

@@ -1,4 +1,4 @@
-"""The three modes: say what differs, set it, put it back."""
+"""The three modes: report differences, apply settings, restore the original values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .saved import Saved, Store
 
 
 class Keeper:
-    """Keeps one node as the configuration says."""
+    """Keeps a node in the configured state."""
 
     def __init__(self, config: Config, root: Path, folder: Path) -> None:
         self._config = config
@@ -20,7 +20,7 @@ class Keeper:
         self._holder = Holder(root)
 
     def run(self) -> list[Finding]:
-        """Do once what the mode says."""
+        """Run one pass of the configured mode."""
         if self._config.mode == "apply":
             return [*self.apply(), *self._advice()]
         if self._config.mode == "rollback":
@@ -28,7 +28,7 @@ class Keeper:
         return [*self.look(), *self._advice()]
 
     def look(self) -> Iterator[Finding]:
-        """Say how the node differs, and change nothing."""
+        """Report how the node differs, without a change."""
         for target in targets(self._config, self._root):
             if isinstance(target, Finding):
                 yield target
@@ -52,14 +52,14 @@ class Keeper:
             yield Finding("left", "saved", text)
 
     def apply(self) -> list[Finding]:
-        """Save what the node has, then set what is wanted; a second time nothing is left to do."""
+        """Save the current values, then set the desired ones. Idempotent."""
         self._store.forget_earlier_boots()
         targets_or_findings = list(targets(self._config, self._root))
         desired = {target.path: target for target in targets_or_findings if isinstance(target, Target)}
         saved = self._store.load()
         before = dict(saved)
         findings = [finding for finding in targets_or_findings if isinstance(finding, Finding)]
-        # No longer asked for: as it was.
+        # Restore settings that were removed from the configuration.
         findings += self._put_back({path: value for path, value in saved.items() if path not in desired}, saved)
         current: dict[str, str] = {}
         for path, target in desired.items():
@@ -72,7 +72,7 @@ class Keeper:
             target = desired[path]
             earlier = saved.get(path, Saved(target.key, current[path], target.desired))
             saved[path] = replace(earlier, set=target.desired)
-        # On the disk before the first value changes: whenever this is killed, there is a way back.
+        # Saved to disk before the first change, so that a killed agent can be undone.
         if saved != before:
             self._store.store(saved)
         for path, now in current.items():
@@ -82,7 +82,7 @@ class Keeper:
         return findings
 
     def restore(self) -> list[Finding]:
-        """Put back exactly what was saved; the file goes with the last value."""
+        """Restore the saved values; delete the file with the last one."""
         self._holder.release()
         earlier = [
             Finding("gone", "saved", f"{name}: the node has booted since")
@@ -94,17 +94,17 @@ class Keeper:
         return [*earlier, *findings]
 
     def _put_back(self, some: dict[str, Saved], saved: dict[str, Saved]) -> list[Finding]:
-        """Write saved values, and drop from ``saved`` those that hold again."""
+        """Restore values, and drop the restored ones from ``saved``."""
         findings = []
         for path, value in some.items():
             try:
                 now = read(self._root, path)
-                # What was never taken needs no way back, and would be refused a second time.
+                # A value that the kernel rejected needs no restore.
                 if not same(path, now, value.before):
                     write(self._root, path, value.before)
                 after = read(self._root, path)
             except FileNotFoundError:
-                # A CPU or a card that has been taken out takes its settings along.
+                # The settings of a removed CPU or NIC are gone with it.
                 findings.append(Finding("gone", value.key, "is no longer there", path))
                 del saved[path]
                 continue

@@ -1,4 +1,4 @@
-"""Settings as files: which there are on this node, what they hold, and how they are written."""
+"""Settings as files of the node: discovery, reading and writing."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from typing import Any
 
 MODES = ("dryRun", "apply", "rollback")
 _FOLDERS = {"sysctl": "proc/sys/", "sysfs": "sys/", "hold": "dev/cpu_dma_latency"}
-"""Where each kind of setting may lie; whatever the configuration says, nothing else is written."""
+"""Allowed paths by kind of setting; nothing else is written."""
 
 
 class ConfigError(Exception):
-    """A configuration that this agent does not take; nothing has been changed."""
+    """The configuration is invalid; nothing was changed."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one file, or done to it."""
+    """The state of a file, or the result of a write."""
 
     status: str
     """ok, differs, set, refused, absent, held, restored, gone, left or advice."""
     key: str
     text: str
     path: str = ""
-    """From the root."""
+    """Path from the root."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that is wanted."""
+    """A desired setting."""
 
     key: str
     kind: str
     path: str
-    """From the root; * stands for any part of a name. Empty for interrupts."""
+    """Path from the root, with * as a wildcard. Empty for interrupts."""
     value: str
     unit: str
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the stack asks for."""
+    """The configuration of the agent."""
 
     mode: str
     period: float
-    """Seconds between two looks at the node."""
+    """Seconds between two passes."""
     settings: tuple[Setting, ...]
     interfaces: tuple[str, ...]
-    """Cards whose interrupts go to CPUs of their own NUMA node."""
+    """NICs whose interrupts are pinned to CPUs of the same NUMA node."""
     advice: tuple[dict[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One file with what it should hold."""
+    """A file with its desired content."""
 
     key: str
     path: str
@@ -70,7 +70,7 @@ def load(path: Path) -> Config:
     """Return the configuration.
 
     Raises:
-        ConfigError: it is none, or names something that this agent must not touch.
+        ConfigError: the file is not a configuration, or names a path that the agent must not write.
     """
     try:
         given: dict[str, Any] = json.loads(path.read_text())
@@ -98,7 +98,7 @@ def load(path: Path) -> Config:
 
 
 def targets(config: Config, root: Path) -> Iterator[Target | Finding]:
-    """Yield the files of this node for each setting, or a finding where there is none."""
+    """Yield the files of each setting on this node, or a finding if there is none."""
     for setting in config.settings:
         if setting.kind == "hold":
             continue
@@ -124,14 +124,14 @@ def _interrupts(name: str, root: Path) -> Iterator[Target | Finding]:
 
 
 def read(root: Path, path: str) -> str:
-    """Return what a file holds, as it is to be written to have the same again."""
+    """Return the content of a file in the form that restores it when written."""
     text = (root / path).read_text().strip()
-    # A choice shows all its values, with brackets around the one that holds.
+    # A choice lists all values, with the current one in brackets.
     return next((word[1:-1] for word in text.split() if word.startswith("[") and word.endswith("]")), text)
 
 
 def write(root: Path, path: str, value: str) -> None:
-    """Write a file that is there; none is ever made."""
+    """Write an existing file; never create one."""
     descriptor = os.open(root / path, os.O_WRONLY | os.O_TRUNC)
     try:
         os.write(descriptor, f"{value}\n".encode())
@@ -140,7 +140,7 @@ def write(root: Path, path: str, value: str) -> None:
 
 
 def same(path: str, first: str, second: str) -> bool:
-    """Tell whether two contents mean the same."""
+    """Return whether two contents are equivalent."""
     if path.endswith("smp_affinity_list"):
         return _cpus(first) == _cpus(second)
     return first.split() == second.split()
@@ -155,14 +155,14 @@ def _cpus(text: str) -> frozenset[int]:
 
 
 class Holder:
-    """Keeps a device open that forgets what was asked of it once it is closed (kernel: power/pm_qos_interface)."""
+    """Keeps open a device that drops its request when closed (kernel: power/pm_qos_interface)."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._held: dict[str, tuple[int, str]] = {}
 
     def look(self, setting: Setting) -> Finding:
-        """Say what holds now, and change nothing."""
+        """Report the current value, without a change."""
         try:
             with (self._root / setting.path).open("rb", buffering=0) as device:
                 raw = device.read(4)
@@ -174,7 +174,7 @@ class Holder:
         return Finding("differs", setting.key, f"{now}, would be held at {setting.value} {setting.unit}", setting.path)
 
     def hold(self, setting: Setting) -> Finding:
-        """Ask for the value and keep the device open."""
+        """Request the value and keep the device open."""
         descriptor, value = self._held.get(setting.key, (-1, ""))
         if value == setting.value:
             return Finding("held", setting.key, f"{value} {setting.unit}", setting.path)
@@ -189,7 +189,7 @@ class Holder:
         return Finding("held", setting.key, f"{setting.value} {setting.unit}", setting.path)
 
     def release(self) -> None:
-        """Let go of all: the kernel does the rest."""
+        """Close all devices; the kernel then drops the requests."""
         for descriptor, _ in self._held.values():
             os.close(descriptor)
         self._held.clear()

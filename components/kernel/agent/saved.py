@@ -1,7 +1,7 @@
-"""What a node had before, kept on its own disk so that it outlives the pod.
+"""The original values of a node, stored on its disk so that they outlive the pod.
 
-One file for each boot, named after the boot's identity: a reboot brings the kernel's and the distribution's own values
-back, and to write those of an earlier boot would undo what the host has been told since.
+There is one file per boot, named after the boot id: a reboot restores the defaults of kernel and distribution, and
+values of an earlier boot would overwrite later changes by the host.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _BOOT = "proc/sys/kernel/random/boot_id"
 
 @dataclass(frozen=True)
 class Saved:
-    """One file of the kernel's before we wrote it."""
+    """The original content of a kernel file."""
 
     key: str
     before: str
     set: str
-    """What we wrote last."""
+    """The content that the agent wrote last."""
 
 
 class Store:
@@ -32,7 +32,7 @@ class Store:
         self.path = folder / f"{(root / _BOOT).read_text().strip()}.json"
 
     def load(self) -> dict[str, Saved]:
-        """Return the saved values by path; none where nothing has been changed."""
+        """Return the saved values by path; empty if nothing was changed."""
         try:
             content = json.loads(self.path.read_text())
         except FileNotFoundError:
@@ -40,7 +40,7 @@ class Store:
         return {path: Saved(**value) for path, value in content.items()}
 
     def store(self, values: dict[str, Saved]) -> None:
-        """Replace the file in one step, on the disk before this returns; without values there is no file."""
+        """Replace the file atomically and sync it to disk; without values delete it."""
         if not values:
             self.path.unlink(missing_ok=True)
             return
@@ -58,7 +58,7 @@ class Store:
             os.close(descriptor)
 
     def forget_earlier_boots(self) -> list[str]:
-        """Remove the files of earlier boots, and what a killed agent left half written; return their names."""
+        """Delete files of earlier boots and partial files of a killed agent; return their names."""
         files = [*self._folder.glob("*.json"), *self._folder.glob("*.new")] if self._folder.is_dir() else []
         old = sorted(file for file in files if file != self.path)
         for file in old:

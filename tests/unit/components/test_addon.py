@@ -112,7 +112,7 @@ def test_values_that_the_chart_does_not_know_are_told_all_at_once(mirror: Path) 
     assert str(caught.value).splitlines() == [
         "inferstack:addon.values.keda.operatr: the chart has no such value; did you mean operator?",
         "inferstack:addon.values.keda.operator.nam: the chart has no such value; did you mean name?",
-        'inferstack:addon.values.keda.replicas: expected a number as the default 1, got "two".',
+        'inferstack:addon.values.keda.replicas: expected a number like the default 1, got "two".',
         f"values of the chart keda {pins()['keda'].version}.oops: the chart has no such value; "
         "it has global, operator, replicas, resources.",
     ]

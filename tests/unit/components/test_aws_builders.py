@@ -54,7 +54,7 @@ def test_tags_of_ours_cannot_be_overridden() -> None:
 
 
 def test_names_want_checked_settings() -> None:
-    with pytest.raises(ValueError, match="not checked"):
+    with pytest.raises(ValueError, match="account and region"):
         Names.of(aws(), "prod")
 
 

