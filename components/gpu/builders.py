@@ -1,4 +1,4 @@
-"""The objects and the chart of the gpu role, as pure functions."""
+"""Kubernetes objects and the chart of the gpu role. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def make_charts(settings: GpuSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
-    """Return the GPU operator with the values of its chart, which makes the ClusterPolicy of them.
+    """Return the GPU operator with the values of its chart, which renders the ClusterPolicy from them.
 
     Args:
         settings: the role's settings.

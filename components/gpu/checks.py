@@ -1,4 +1,4 @@
-"""What the gpu role's settings say together, with the nodes that a stack describes and with what else runs on them."""
+"""Checks across the gpu settings, the stack's nodes and the software on them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def check_gpu(
     kubernetes_key: str,
     operator_is_ours: bool,
 ) -> None:
-    """Check the role's settings as a whole.
+    """Check the settings of the role.
 
     Args:
         settings: the role's settings.
-        groups: GPU nodes as far as the stack describes them.
-        kubernetes: minor version of the cluster, None where it is not known beforehand.
-        kubernetes_key: where that is said.
-        operator_is_ours: False where the stack says that the GPU operator is there already.
+        groups: GPU node groups that the stack describes.
+        kubernetes: minor version of the cluster; None if unknown.
+        kubernetes_key: key path of that version.
+        operator_is_ours: whether this program installs the GPU operator.
 
     Raises:
         UserError: one line for each wrong key.
@@ -66,7 +66,7 @@ def make_asked(
     kubernetes_key: str,
     operator_is_ours: bool,
 ) -> Asked:
-    """Return what the preflight looks at; arguments as of `check_gpu`."""
+    """Return the input of the preflight; the arguments are those of `check_gpu`."""
     return Asked(
         operator=load_versions()["charts"]["gpu-operator"]["version"] if operator_is_ours else None,
         driver=settings.driver.version or (None if settings.driver.installed else _driver_of_image(groups)),
@@ -82,7 +82,7 @@ def make_asked(
 
 
 def _images() -> Mapping[str, str]:
-    """Return the images that jobs run, by their key in versions.yaml."""
+    """Return the images of jobs, by their key in versions.yaml."""
     used = {runtime.image for runtime in runtimes.load().runtimes.values()}
     return {name: reference for name, reference in load_versions()["images"].items() if reference in used}
 
@@ -109,7 +109,7 @@ def _driver(settings: GpuSettings) -> Iterator[str]:
 
 
 def settle(settings: GpuSettings, groups: Sequence[GpuGroup]) -> GpuSettings:
-    """Return the settings with driver and toolkit left out where the image of the nodes brings them."""
+    """Return the settings without driver and toolkit if the image of the nodes contains them."""
     if not any(group.image in compatibility.load().node_images for group in groups):
         return settings
     changed = {
@@ -174,7 +174,7 @@ def _sharing(settings: GpuSettings, groups: Sequence[GpuGroup]) -> Iterator[str]
 
 
 def _not_offered(resource: str, strategy: Strategy, groups: Sequence[GpuGroup]) -> str | None:
-    """Return why no node can offer a resource, None where one can."""
+    """Return why no node can offer a resource; None if one can."""
     gpu_models = catalogue.load().gpus
     slices = {
         profile.resource: gpu_model for gpu_model in gpu_models.values() for profile in gpu_model.profiles.values()

@@ -1,4 +1,4 @@
-"""The table of what fits together, read from ``compatibility.yaml``; the file's head explains each field."""
+"""The compatibility matrix, read from ``compatibility.yaml``, whose header explains each field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Row(_Model):
 
 
 class Range(_Model):
-    """Minor versions, both ends included."""
+    """An inclusive range of minor versions."""
 
     first: Minor = Field(alias="from")
     last: Minor = Field(alias="to")
@@ -45,16 +45,16 @@ class Operator(_Row):
 
 
 class GpuRow(_Row):
-    """A board."""
+    """A GPU model."""
 
     driver: FullDriver
     open_modules: bool
     confirmed: bool
-    """False where the row was not seen in its source as such."""
+    """Whether the source states the row as such."""
 
 
 class Branch(_Row):
-    """A branch of drivers."""
+    """A driver branch."""
 
     kind: str
     end: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
@@ -67,20 +67,20 @@ class Cuda(_Row):
 
 
 class Image(_Row):
-    """An image with CUDA in it."""
+    """A container image with CUDA."""
 
     reference: str
     cuda: Minor
 
 
 class NodeImage(_Row):
-    """An image of nodes that brings driver and container toolkit."""
+    """A node image that contains driver and container toolkit."""
 
     driver: Annotated[str, StringConstraints(pattern=r"^\d{3}$")]
 
 
 class Table(_Model):
-    """The whole file."""
+    """The whole matrix."""
 
     version: int
     sources: dict[str, str]
@@ -103,7 +103,7 @@ class Table(_Model):
 
 @functools.cache
 def load() -> Table:
-    """Return the checked table of this folder."""
+    """Return the validated matrix of this package."""
     return parse((Path(__file__).parent / "compatibility.yaml").read_text())
 
 
@@ -111,6 +111,6 @@ def parse(text: str) -> Table:
     """Check the text of a table.
 
     Raises:
-        ValueError: a row lacks a field, has one too many, or names no source; the message names the row.
+        ValueError: a row lacks a field, has an unknown one or lacks a source; the message names the row.
     """
     return Table.model_validate(yamltext.parse(text))

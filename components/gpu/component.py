@@ -1,4 +1,4 @@
-"""GPUs as a component."""
+"""The component of the gpu role."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from components.resource import KubeObject
 
 
 class Gpu(pulumi.ComponentResource):
-    """The GPU operator with the stack's layouts."""
+    """The GPU operator with the stack's MIG layouts."""
 
     ready: list[pulumi.Resource]
-    """What uses GPUs depends on."""
+    """Dependencies of GPU workloads."""
     strategy: pulumi.Output[str]
-    """How MIG slices are named to Kubernetes."""
+    """MIG strategy: how Kubernetes names MIG devices."""
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class Gpu(pulumi.ComponentResource):
         """
         super().__init__("inferstack:gpu:Gpu", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
-        # Where the operator is present its namespace is its installer's, and is there.
+        # An existing operator already has its namespace.
         spaces = namespaces(addons, ("gpu-operator",), child)
         within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=spaces))
         mode = addons["gpu-operator"].mode
         maps = {"mig-layouts": make_config_map(layouts), **make_config_maps(settings)}
         if mode is Mode.PRESENT:
-            # What is measured stays as the owner of the operator has it.
+            # The owner of an existing operator configures its metrics.
             maps.pop("dcgm-counters", None)
-        # Before the operator: its pods wait for them.
+        # Before the operator, whose pods wait for them.
         config = [KubeObject(key, manifest, within) for key, manifest in maps.items()]
         operator = Addon("gpu-operator", addons, pulumi.ResourceOptions.merge(within, _after(config)))
         after = pulumi.ResourceOptions.merge(child, _after([*operator.ready, *config]))

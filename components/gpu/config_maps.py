@@ -1,8 +1,8 @@
-"""The ConfigMaps that the operator's pods read.
+"""ConfigMaps for the pods of the GPU operator.
 
-The operator restarts nothing when one of them changes. Those that are read at the start only (time-slicing, counters,
-host services) have a part of their content's hash in the name: another content is another name, the ClusterPolicy
-changes with it, and the pods are made anew. The MIG manager reads its layouts when a label changes: their name stays.
+The operator restarts no pod when a ConfigMap changes. ConfigMaps that pods read only at start (time-slicing, counters,
+host services) have a hash of their content in the name: a change renames the ConfigMap, changes the ClusterPolicy and
+recreates the pods. The MIG manager reads its layouts when a label changes, so that ConfigMap has a constant name.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ CONFIG_MAP = "inferstack-mig-parted"
 
 
 def make_config_map(layouts: Mapping[str, Any]) -> Object:
-    """Return the MIG manager's layouts. The manager looks for the key ``config.yaml`` and no other."""
+    """Return the ConfigMap of the MIG manager, which reads only the key ``config.yaml``."""
     return _config_map(CONFIG_MAP, {"config.yaml": mig_parted.dump_config(layouts)})
 
 
 def make_config_maps(settings: GpuSettings) -> dict[str, Object]:
-    """Return the others that the settings call for, by a name for Pulumi."""
+    """Return the other ConfigMaps that the settings require, by Pulumi name."""
     named = {
         "time-slicing": (sharing_name(settings), _sharing(settings)),
         "dcgm-counters": (counters_name(settings), _counters(settings)),
@@ -39,22 +39,22 @@ def make_config_maps(settings: GpuSettings) -> dict[str, Object]:
 
 
 def sharing_name(settings: GpuSettings) -> str:
-    """Return the name of the ConfigMap with the time-slicing configurations; empty where there are none."""
+    """Return the name of the ConfigMap with time-slicing configurations; empty without any."""
     return _named("inferstack-time-slicing", _sharing(settings))
 
 
 def counters_name(settings: GpuSettings) -> str:
-    """Return the name of the ConfigMap with what dcgm-exporter measures; empty where it does not run."""
+    """Return the name of the ConfigMap with the counters of dcgm-exporter; empty if it is disabled."""
     return _named("inferstack-dcgm-counters", _counters(settings))
 
 
 def host_services_name(settings: GpuSettings) -> str:
-    """Return the name of the ConfigMap with the host's services that use GPUs; empty: the operator's own."""
+    """Return the name of the ConfigMap with host services that use GPUs; empty for the operator's default."""
     return _named("inferstack-host-services", _host_services(settings))
 
 
 def shared_of(config: TimeSlicingConfiguration) -> sharing.Sharing:
-    """Return a configuration as the device plugin takes it."""
+    """Return a configuration in the format of the device plugin."""
     return sharing.Sharing(
         dict(config.resources),
         rename=config.rename_by_default,

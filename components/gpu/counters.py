@@ -1,4 +1,4 @@
-"""What dcgm-exporter measures: from groups of ``counters.yaml`` to the exporter's own file."""
+"""Counters of dcgm-exporter: groups of ``counters.yaml`` and the exporter's CSV file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CSV_KEY = "dcgm-metrics.csv"
 
 
 class Counter(StrictModel):
-    """One field of DCGM; see the head of counters.yaml."""
+    """A DCGM field; see the header of counters.yaml."""
 
     field: Annotated[str, StringConstraints(pattern=r"^DCGM_FI_(DEV|PROF)_[A-Z0-9_]+$|^DCGM_FI_DRIVER_VERSION$")]
     type: Literal["gauge", "counter", "label"]
@@ -47,10 +47,10 @@ def load() -> dict[Group, tuple[Counter, ...]]:
 
 
 def make_csv(groups: Sequence[Group]) -> str:
-    """Return the exporter's file: a line for each field of the groups, in the table's order.
+    """Return the exporter's CSV file with a line per field, in the order of counters.yaml.
 
     Args:
-        groups: those wanted, in any order.
+        groups: the groups to export, in any order.
     """
     rows = [(group, counter) for group, counters in load().items() if group in groups for counter in counters]
     lines = [f"{counter.field}, {counter.type}, {counter.help}" for _, counter in rows]

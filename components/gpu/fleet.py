@@ -1,4 +1,4 @@
-"""The groups of GPU nodes that a stack describes, wherever it makes them."""
+"""GPU node groups of a stack, simulated or on EKS."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from inferstack.mig import catalogue
 
 @dataclass(frozen=True)
 class GpuGroup:
-    """Nodes with GPUs of one kind."""
+    """Nodes with the same GPU model."""
 
     key: str
-    """Path of the key that describes them."""
+    """Key path of the group."""
     gpu: str
-    """Name of the board."""
+    """GPU model."""
     labels: Mapping[str, str]
-    """Labels that the stack gives them."""
+    """Labels of the nodes."""
     image: str | None = None
-    """What they start from, by the name of EKS; None where the stack does not say."""
+    """AMI type of EKS; None if unknown."""
 
 
 def gpu_groups(cluster: ClusterSettings) -> list[GpuGroup]:
-    """Return the groups with GPUs; none where the nodes are somebody else's."""
+    """Return the groups with GPUs; empty for an existing cluster."""
     groups: list[GpuGroup] = []
     for name, group in cluster.fleet.items():
         if gpu_model := catalogue.instance_type(group.instance_type).gpu:

@@ -1,4 +1,4 @@
-"""The stack's MIG layouts: the usual ones and its own, each checked against what a GPU can hold."""
+"""The stack's MIG layouts: defaults and custom ones, validated against the placements of each GPU model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KEY = "inferstack:gpu.mig.layouts"
 
 
 def make_layouts(settings: GpuSettings) -> dict[str, Any]:
-    """Return the content of the MIG manager's ``config.yaml``: the usual layouts, overlaid by the stack's own.
+    """Return the content of the MIG manager's ``config.yaml``: the default layouts merged with the stack's.
 
     Raises:
-        UserError: a layout that is no layout, or that no GPU can hold; names its key.
+        UserError: a layout is malformed, or fits no GPU; the message names its key.
     """
     config = layout.make_mig_parted_config()
     config["mig-configs"] = {**config["mig-configs"], **settings.mig.layouts}
@@ -34,15 +34,15 @@ def make_layouts(settings: GpuSettings) -> dict[str, Any]:
 
 
 def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: Strategy) -> None:
-    """Check that each group of nodes asks for a layout that exists and that its GPUs can hold and publish.
+    """Check that the layout of each node group exists and fits its GPUs and MIG strategy.
 
     Raises:
-        UserError: naming the group's key.
+        UserError: a layout does not fit; the message names the group's key.
     """
     parsed = read_config(config)
     for key, instance_type, gpu, gpus, asked in cluster.cuts():
         if gpu is None:
-            raise UserError(f"{key}: {instance_type} has no GPU to cut; remove the key.")
+            raise UserError(f"{key}: {instance_type} has no GPU; remove the key.")
         if asked not in parsed:
             near = difflib.get_close_matches(asked, parsed, n=3) or sorted(parsed)
             raise UserError(f'{key}: there is no layout "{asked}"; there are {", ".join(near)}.')
@@ -59,7 +59,7 @@ def check_fleet(config: Mapping[str, Any], cluster: ClusterSettings, strategy: S
 
 
 def _check_somewhere(name: str, own: layout.Layout) -> None:
-    """Check that each rule fits at least one GPU that it speaks of."""
+    """Check that each rule fits at least one GPU that it selects."""
     for index, rule in enumerate(own):
         models = [
             model
@@ -68,8 +68,8 @@ def _check_somewhere(name: str, own: layout.Layout) -> None:
         ]
         key = f"{_KEY}.{name}[{index}]"
         if not models:
-            raise UserError(f"{key}.device-filter: names no GPU that is known: {', '.join(rule.device_filter)}.")
-        # Only a GPU that has all the profiles can say why they do not go together.
+            raise UserError(f"{key}.device-filter: matches no known GPU: {', '.join(rule.device_filter)}.")
+        # Only a GPU with all the profiles can explain why they do not fit together.
         able = [model for model in models if all(profile in model.profiles for profile in rule.profiles)]
         if not able:
             have = "; ".join(f"{model.name}: {', '.join(model.profiles)}" for model in models)

@@ -1,4 +1,4 @@
-"""The ClusterPolicy, made of the values of the chart as the chart's own template makes it."""
+"""The ClusterPolicy, built from chart values like the chart's template does."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from inferstack.mig.gpu_operator import API_VERSION
 
 POLICY = "cluster-policy"
 _OPERANDS = ("operator", "daemonsets", "toolkit", "gfd", "dcgmExporter", "validator", "psa", "mig")
-"""Parts that are in the policy as they are in the values."""
+"""Sections that the policy copies from the values."""
 
 
 def make_cluster_policy(settings: GpuSettings, *, monitored: bool) -> Object:
-    """Return the ClusterPolicy as the chart would make it, as far as the settings speak of it.
+    """Return the ClusterPolicy as the chart would render it, limited to the settings of the role.
 
     Args:
         settings: the role's settings.
@@ -25,23 +25,23 @@ def make_cluster_policy(settings: GpuSettings, *, monitored: bool) -> Object:
     """
     values = make_values(settings, monitored=monitored)
     policy = _policy(make_spec(values))
-    # It owns nothing in the rehearsal; in the foreground it would wait until the garbage collector knows its kind.
+    # It owns nothing in the rehearsal; foreground deletion would wait until the garbage collector discovers its kind.
     policy["metadata"]["annotations"] = {"pulumi.com/deletionPropagationPolicy": "background"}
     return policy
 
 
 def make_policy_patch(settings: GpuSettings) -> Object:
-    """Return what we say of a ClusterPolicy that somebody else owns: how GPUs are cut and shared, and nothing else."""
+    """Return the patch of an existing ClusterPolicy: MIG and time-slicing only."""
     spec = _without_create(make_cutting(settings))
     if settings.time_slicing.configs:
         sharing = make_sharing(settings)
-        # An empty default is said: the owner's would be looked for in our ConfigMap.
+        # Set even if empty: otherwise the owner's default would be looked up in this ConfigMap.
         spec["devicePlugin"] = {"config": {"name": sharing["name"], "default": sharing["default"]}}
     return _policy(spec)
 
 
 def make_spec(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the policy's spec for values of the chart, with the parts that its kind requires."""
+    """Return the spec for chart values, with the sections that the CRD requires."""
     cdi = {"enabled": values["cdi"]["enabled"]}
     if values["cdi"]["nriPluginEnabled"]:
         cdi["nriPluginEnabled"] = True
@@ -60,13 +60,13 @@ def _driver(driver: Mapping[str, Any]) -> dict[str, Any]:
     if "upgradePolicy" not in driver:
         return dict(driver)
     upgrade = dict(driver["upgradePolicy"])
-    # The kind's name for it is another than the chart's.
+    # The CRD uses another name than the chart.
     upgrade["podDeletion"] = upgrade.pop("gpuPodDeletion")
     return {**driver, "upgradePolicy": upgrade}
 
 
 def _without_create(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a part without ``create``, which is the chart's, and without what it leaves out when it is empty."""
+    """Return a section without ``create``, which only the chart reads, and without the fields it omits if empty."""
     result: dict[str, Any] = {}
     for key, value in part.items():
         if key == "create" or value in ("", [], {}):

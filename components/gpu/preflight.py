@@ -1,7 +1,8 @@
-"""Whether GPU, driver, CUDA, container runtime, Kubernetes and the GPU operator fit together; pure.
+"""The preflight: compatibility of GPU, driver, CUDA, container runtime, Kubernetes and the GPU operator. Pure.
 
-Facts are those of compatibility.yaml. What the table says is wrong is refused; what it knows nothing of is refused too,
-unless the stack allows that; what nobody has said (the driver that an image brings) is told and left to the nodes.
+The facts are in compatibility.yaml. Combinations that the matrix rules out are rejected. Combinations that it lacks are
+rejected too, unless the stack allows them. Facts that the stack does not set, such as the driver of a node image, are
+reported and checked on the nodes.
 """
 
 from __future__ import annotations
@@ -19,55 +20,55 @@ _RUNTIME = f"{KEY}.preflight.containerRuntime"
 
 
 class State(enum.StrEnum):
-    """What became of one check."""
+    """The result of a check."""
 
     OK = "ok"
     WRONG = "wrong"
     UNKNOWN = "unknown"
-    """The table has no row for what was asked for."""
+    """The matrix has no matching row."""
     UNSTATED = "not stated"
-    """Nobody has said what is on the nodes."""
+    """The stack does not set the fact."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a stack asks for."""
+    """The versions that a stack requests."""
 
     operator: str | None
-    """Version of the GPU operator's chart; None where another one is installed already."""
+    """Chart version of the GPU operator; None if one is installed already."""
     driver: str | None
-    """Version, or branch, of the driver; None: the operator's default, or unknown where it installs none."""
+    """Version or branch of the driver; None for the operator's default, or unknown if it installs none."""
     installs_driver: bool
     proprietary: bool
-    """Whether the proprietary kernel modules are asked for."""
+    """Whether the proprietary kernel modules are requested."""
     gpus: Mapping[str, str]
-    """Boards by the path of the key that asks for them."""
+    """GPU models by key path."""
     images: Mapping[str, str]
-    """References of the images with CUDA in them, by their key in versions.yaml."""
+    """Image references with CUDA, by their key in versions.yaml."""
     kubernetes: str | None
     """Minor version, such as 1.34."""
     kubernetes_key: str
-    """Where that is said."""
+    """Key path of the version."""
     runtime: str | None
-    """Container runtime as nodes tell it: containerd://2.1.4."""
+    """Container runtime as in a node's status: containerd://2.1.4."""
     nri: bool
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check and what came of it."""
+    """A check and its result."""
 
     part: str
     asked: str
     fits: str
     state: State
     key: str
-    """Path of the key that can mend it."""
+    """Path of the key to change."""
     source: str
 
     @property
     def sentence(self) -> str:
-        """What is to be told of it, with the key first."""
+        """The message, with the key first."""
         if self.state is State.WRONG:
             return f"{self.key}: {self.asked} does not fit {self.part}, which takes {self.fits} ({self.source})."
         return (
@@ -77,7 +78,7 @@ class Finding:
 
 
 def examine(asked: Asked, table: Table) -> list[Finding]:
-    """Return all checks of a stack, what fits included."""
+    """Return all checks of a stack, including passed ones."""
     operator = table.operators.get(asked.operator or "")
     driver = asked.driver
     if driver is None and asked.installs_driver and operator:
@@ -91,13 +92,13 @@ def examine(asked: Asked, table: Table) -> list[Finding]:
 
 
 def refusals(findings: Iterable[Finding], *, allow_unknown: bool) -> list[str]:
-    """Return a sentence for each check that a stack must not go past."""
+    """Return the message of each check that must stop the program."""
     stop = {State.WRONG} if allow_unknown else {State.WRONG, State.UNKNOWN}
     return [finding.sentence for finding in findings if finding.state in stop]
 
 
 def at_least(version: str, least: str) -> bool | None:
-    """Return whether a version is another or later; None where it is too short to tell (580 of 580.82.07)."""
+    """Return whether a version is at least another; None if it is too short to compare (580 and 580.82.07)."""
     actual, required = _numbers(version), _numbers(least)
     shared = min(len(actual), len(required))
     if actual[:shared] != required[:shared]:
@@ -106,7 +107,7 @@ def at_least(version: str, least: str) -> bool | None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    # Of 2.1.4-rc.1 and 1.7.30+build the plain numbers.
+    # The plain numbers of 2.1.4-rc.1 and 1.7.30+build.
     plain = re.split(r"[-+]", version, maxsplit=1)[0]
     return tuple(int(part) for part in plain.split("."))
 
@@ -143,7 +144,7 @@ def _runtime(part: str, runtime: str | None, runtimes: Mapping[str, Range | None
     if version_range is None or _within(version, version_range):
         state = State.OK
     else:
-        # One that came out after the table is not wrong for that.
+        # A release newer than the matrix is not incompatible.
         state = State.WRONG if _minor(version) < _numbers(version_range.first) else State.UNKNOWN
     return Finding(part, shown, fits, state, _RUNTIME, source)
 

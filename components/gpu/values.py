@@ -1,4 +1,4 @@
-"""From the settings to the values of the GPU operator's chart. The ClusterPolicy is made of the same (policy.py)."""
+"""Values of the GPU operator's chart, from which policy.py also builds the ClusterPolicy. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from components.gpu.config_maps import CONFIG_MAP, counters_name, host_services_
 from components.gpu.settings import Driver, Exporter, GpuSettings, Toleration
 
 _SCRAPE_TIMEOUT = 10
-"""Seconds: the chart's default. A time-out beyond the interval is refused by Prometheus' operator."""
+"""Scrape timeout in seconds, the chart's default. The Prometheus operator rejects one above the interval."""
 
 
 def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
-    """Return what is said of the operator and its operands.
+    """Return the values of the operator and its operands.
 
     Args:
         settings: the role's settings.
@@ -23,7 +23,7 @@ def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
         # what the creation got by default and names nothing of it, would leave null there, and that is no object.
         "operator": {"runtimeClass": "nvidia"},
         "nfd": {"enabled": settings.nfd.enabled},
-        # The namespace is ours, and says already that its pods may use the host.
+        # This program creates the namespace with the privileged Pod Security Standard.
         "psa": {"enabled": False},
         "cdi": {"enabled": settings.cdi.enabled, "nriPluginEnabled": settings.cdi.nri},
         "daemonsets": {
@@ -41,7 +41,7 @@ def make_values(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
 
 
 def make_cutting(settings: GpuSettings) -> dict[str, Any]:
-    """Return how GPUs are cut."""
+    """Return the MIG values."""
     manager: dict[str, Any] = {
         "enabled": True,
         "config": {"create": False, "name": CONFIG_MAP, "default": "all-disabled"},
@@ -52,7 +52,7 @@ def make_cutting(settings: GpuSettings) -> dict[str, Any]:
 
 
 def make_sharing(settings: GpuSettings) -> dict[str, Any]:
-    """Return which time-slicing configurations there are; the chart makes no ConfigMap, it is ours."""
+    """Return the reference to the time-slicing ConfigMap, which this program creates instead of the chart."""
     return {"create": False, "name": sharing_name(settings), "default": settings.time_slicing.default or ""}
 
 
@@ -83,7 +83,7 @@ def _exporter(settings: GpuSettings, *, monitored: bool) -> dict[str, Any]:
         "enabled": True,
         "config": {"name": counters_name(settings)},
         "env": _env(DCGM_EXPORTER_INTERVAL=str(exporter.interval_seconds * 1000)),
-        # The chart's default is on, and fails where nobody has installed Prometheus' CRDs.
+        # The chart's default is on, which fails without the CRDs of the Prometheus operator.
         "serviceMonitor": {"enabled": monitored, **_scrape(exporter)},
     }
 
@@ -92,7 +92,7 @@ def _scrape(exporter: Exporter) -> dict[str, Any]:
     return {
         "interval": f"{exporter.interval_seconds}s",
         "scrapeTimeout": f"{min(exporter.interval_seconds, _SCRAPE_TIMEOUT)}s",
-        # pod and namespace stay the exporter's; those that have the GPU are exported_pod and exported_namespace.
+        # pod and namespace are the exporter's; exported_pod and exported_namespace are those of the GPU's user.
         "honorLabels": False,
         "relabelings": [
             {"action": "replace", "sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}

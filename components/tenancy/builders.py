@@ -1,4 +1,4 @@
-"""The objects of a tenant, as pure functions of its settings."""
+"""Kubernetes objects of a tenant. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from inferstack.mig import catalogue
 from inferstack.mig.resources import mig_resource
 
 ROLE = "inferstack-tenant"
-"""ClusterRole that each tenant's groups get in their own namespace."""
-"""On the namespace of each tenant."""
+"""ClusterRole that each tenant's groups are bound to in their namespace."""
 EXCEPTION = "inferstack.dev/pod-security-exception"
-"""Annotation of a tenant's namespace with privileged pods: the reason, as the stack gives it."""
+"""Annotation of a tenant's namespace with privileged pods: the reason from the settings."""
 
 
 class Peer(NamedTuple):
-    """Somebody outside a tenant with whom its pods talk, as another role needs it."""
+    """A peer outside a tenant that another role lets its pods communicate with."""
 
     name: str
-    """Of the NetworkPolicy, behind ``allow-``."""
+    """Suffix of the NetworkPolicy's name, after ``allow-``."""
     direction: Literal["Ingress", "Egress"]
-    """Whether the peer calls the pods, or they call it."""
+    """Whether the peer connects to the pods, or they to it."""
     namespace: str | None = None
-    """Where its pods are; None with no ``cidr`` either: anywhere."""
+    """Namespace of its pods; None without ``cidr`` means any peer."""
     cidr: str | None = None
-    """Its network."""
+    """CIDR of the peer."""
     ports: tuple[int, ...] = ()
-    """TCP ports; none: all."""
+    """TCP ports; empty for all."""
 
 
 def make_tenant(
@@ -46,12 +45,12 @@ def make_tenant(
     """Return all objects of a tenant, the namespace first.
 
     Args:
-        name: of the tenant and its namespace.
-        tenant: its settings.
+        name: name of the tenant and its namespace.
+        tenant: the tenant's settings.
         dns_pods: labels of the DNS service's pods.
-        exception: why its pods may be privileged.
+        exception: reason for privileged pods.
         labels: additional labels of the namespace.
-        peers: whom its closed network lets through.
+        peers: peers that its NetworkPolicies allow.
     """
     objects = [
         make_namespace(name, tenant, exception, labels),
@@ -68,7 +67,7 @@ def make_tenant(
 def make_namespace(
     name: str, tenant: Tenant, exception: str | None = None, more: Mapping[str, str] | None = None
 ) -> Object:
-    """Return the namespace; all three modes of Pod Security agree, so that what is refused was also warned of."""
+    """Return the namespace, with the same level in all three modes of Pod Security, so that users are also warned."""
     labels = make_pod_security(tenant.pod_security, "enforce", "audit", "warn")
     meta: Object = {"name": name, "labels": {**LABELS, TENANT: name, **labels, **(more or {})}}
     if exception:
@@ -77,7 +76,7 @@ def make_namespace(
 
 
 def make_limit_range(name: str, tenant: Tenant) -> Object:
-    """Return the defaults of containers: a quota on CPU refuses pods that ask for none."""
+    """Return the LimitRange, as a CPU quota rejects pods without requests."""
     container = tenant.container
     limit = {
         "type": "Container",
@@ -88,14 +87,14 @@ def make_limit_range(name: str, tenant: Tenant) -> Object:
 
 
 def make_quota(name: str, tenant: Tenant) -> Object:
-    """Return the quota. MIG profiles that the tenant may not use are in it with 0: what is not named is not limited."""
+    """Return the ResourceQuota; it lists forbidden MIG profiles with 0, as unlisted resources are unlimited."""
     resources = {profile: mig_resource(profile) for profile in catalogue.profile_names()}
     hard = {
         "requests.cpu": tenant.cpu,
         "requests.memory": tenant.memory,
         "pods": str(tenant.pods),
-        # Not count/inferencejobs.deepseek.ai: the quota controller looks for new kinds every 30 s only, and until then
-        # the API server refuses every job of a namespace whose quota names one. Deployments count the same: one a job.
+        # Not count/inferencejobs.deepseek.ai: the quota controller discovers new kinds every 30 s, and until then
+        # the API server rejects every job of a namespace whose quota names one. Each job has one Deployment.
         "count/deployments.apps": str(tenant.jobs),
         "requests.nvidia.com/gpu": str(tenant.gpus),
         **{f"requests.{resource}": str(tenant.mig.get(profile, 0)) for profile, resource in resources.items()},
@@ -104,7 +103,7 @@ def make_quota(name: str, tenant: Tenant) -> Object:
 
 
 def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
-    """Return a network that is closed but for pods of the same namespace and DNS."""
+    """Return the NetworkPolicies that allow only pods of the same namespace and DNS."""
     everyone: dict[str, Any] = {"podSelector": {}}
     dns = {
         "to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": dns_pods}}],
@@ -125,7 +124,7 @@ def make_network_policies(name: str, dns_pods: dict[str, str]) -> list[Object]:
 
 
 def make_peer_policy(name: str, peer: Peer) -> Object:
-    """Return the way in or out for a peer."""
+    """Return the NetworkPolicy for a peer."""
     rule: dict[str, Any] = {}
     side = "from" if peer.direction == "Ingress" else "to"
     if peer.namespace:
@@ -140,7 +139,7 @@ def make_peer_policy(name: str, peer: Peer) -> Object:
 
 
 def make_monitoring_policy(name: str, namespace: str) -> Object:
-    """Return the way in for the Prometheus of ``namespace``: to the ports of inference pods that may show metrics."""
+    """Return the NetworkPolicy that lets the Prometheus of ``namespace`` scrape inference pods."""
     prometheus = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
         "podSelector": {"matchLabels": {APP_NAME: "prometheus"}},
@@ -155,7 +154,7 @@ def make_monitoring_policy(name: str, namespace: str) -> Object:
 
 
 def make_role_binding(name: str, tenant: Tenant) -> Object:
-    """Return the right of the tenant's groups to work in its namespace."""
+    """Return the RoleBinding of the tenant's groups."""
     return _object(
         "rbac.authorization.k8s.io/v1",
         "RoleBinding",
@@ -167,7 +166,7 @@ def make_role_binding(name: str, tenant: Tenant) -> Object:
 
 
 def make_cluster_role() -> Object:
-    """Return what tenants may do: run InferenceJobs, read the rest but Secrets."""
+    """Return the ClusterRole of tenants: manage InferenceJobs, read everything else except Secrets."""
     read = ["get", "list", "watch"]
     rules = [
         {
@@ -193,7 +192,7 @@ def make_cluster_role() -> Object:
 
 
 def make_priority_class(name: str, value: int) -> Object:
-    """Return a PriorityClass; none is the default, so that nothing gets a priority unasked."""
+    """Return a PriorityClass, never the global default."""
     return {
         "apiVersion": "scheduling.k8s.io/v1",
         "kind": "PriorityClass",

@@ -1,4 +1,4 @@
-"""Tenancy as a component."""
+"""The component of the tenancy role."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from components.tenancy.settings import TenancySettings
 
 
 class Tenancy(pulumi.ComponentResource):
-    """The teams' namespaces with all that bounds them."""
+    """The tenants' namespaces with quotas, limits, network policies and RBAC."""
 
     namespaces: pulumi.Output[list[str]]
     """Names of the tenants' namespaces."""
     ready: list[pulumi.Resource]
-    """What a tenant's objects depend on: all of this role, so that nothing starts before its quota is there."""
+    """Dependencies of tenants' objects: the whole role, so that no pod starts before its quota exists."""
 
     def __init__(
         self,
@@ -36,16 +36,16 @@ class Tenancy(pulumi.ComponentResource):
         labels: Mapping[str, str] | None = None,
         peers: Sequence[Peer] = (),
     ) -> None:
-        """Register classes and rights for all, then the objects of each tenant.
+        """Register PriorityClasses and the ClusterRole, then the objects of each tenant.
 
         Args:
             name: the component's name.
             settings: the role's settings.
             opts: parent, provider and dependencies.
-            exceptions: by tenant, why its pods may be privileged.
+            exceptions: reasons for privileged pods, by tenant.
             monitored_from: namespace of the Prometheus that scrapes inference pods; None for none.
             labels: additional labels of the tenants' namespaces.
-            peers: whom the tenants' closed networks let through.
+            peers: peers that the tenants' NetworkPolicies allow.
         """
         super().__init__("inferstack:tenancy:Tenancy", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
@@ -69,7 +69,7 @@ class Tenancy(pulumi.ComponentResource):
                 inside.append(make_monitoring_policy(tenant_name, monitored_from))
             created = KubeObject(f"tenant-{tenant_name}", namespace, child)
             within = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[created]))
-            # Whoever may not bind at will is refused a binding to a role that is not there yet.
+            # Without the verb bind, a binding to a role that does not exist yet is rejected.
             binding = pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=[bound]))
             self.ready.append(created)
             for manifest in inside:

@@ -1,4 +1,4 @@
-"""The objects of the wasm role, as pure functions."""
+"""Kubernetes objects of the wasm role. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from inferstack.apimachinery.objects import Object
 NAMESPACE = "inferstack-wasm"
 NAME = "inferstack-wasm"
 FOLDER = "/opt/inferstack/wasm"
-"""On the host: the shim."""
+"""Directory of the shim on the host."""
 _SELECTOR = {APP_NAME: NAME}
 _SHIM = "/shim/containerd-shim-wasmedge-v1"
 
 
 def make_objects(settings: WasmSettings, program: Mapping[str, str], image: str) -> list[Object]:
-    """Return namespace, installer and RuntimeClass, in their order.
+    """Return namespace, installer and RuntimeClass, in order of creation.
 
     Args:
         settings: the role's settings.
@@ -31,7 +31,7 @@ def make_objects(settings: WasmSettings, program: Mapping[str, str], image: str)
     """
     content = json.dumps(make_config(settings), indent=1, sort_keys=True)
     return [
-        # Privileged: a container runtime is installed on the host and started anew.
+        # Privileged: the installer writes to the host and restarts containerd.
         make_namespace(NAMESPACE, privileged=True),
         _object("v1", "ConfigMap", f"{NAME}-agent", data=dict(program)),
         _object("v1", "ConfigMap", f"{NAME}-config", data={"config.json": content}),
@@ -41,21 +41,21 @@ def make_objects(settings: WasmSettings, program: Mapping[str, str], image: str)
 
 
 def make_config(settings: WasmSettings) -> Object:
-    """Return what the installer is told."""
+    """Return the installer's configuration."""
     return {
         "shim": _SHIM,
         "sha256": settings.shim.sha256,
         "installed": f"{FOLDER}/bin/containerd-shim-wasmedge-v1",
         "containerd": settings.containerd.config,
         "runtime": settings.runtime_class.name,
-        # In the host's own view of its files and programs.
+        # In the mount namespace of the host.
         "restart": ["nsenter", "--target=1", "--mount", "--", *settings.containerd.restart],
         "period": settings.check_seconds,
     }
 
 
 def make_runtime_class(settings: WasmSettings) -> Object:
-    """Return the RuntimeClass: pods that name it are sent to nodes that have the shim, and are charged for it."""
+    """Return the RuntimeClass, with a node selector for the shim and its pod overhead."""
     scheduling: Object = {"nodeSelector": chosen_nodes(settings.node_selector, "inferstack:wasm")}
     if settings.tolerations:
         scheduling["tolerations"] = list(settings.tolerations)
@@ -71,10 +71,10 @@ def make_runtime_class(settings: WasmSettings) -> Object:
 
 
 def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object:
-    """Return the installer on each chosen node.
+    """Return the DaemonSet of the installer.
 
-    The shim's image runs without rights and only copies its binary out. What goes to the host is done by our own
-    program, which holds the binary against its hash first.
+    The shim's image runs unprivileged and only copies its binary. The installer writes to the host after it verifies
+    the checksum of the binary.
     """
     folder = str(PurePosixPath(settings.containerd.config).parent)
     fetch = {
@@ -102,7 +102,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
         ],
         "readinessProbe": {"exec": {"command": ["test", "-f", "/run/inferstack/ready"]}, "periodSeconds": 5},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
-        # To enter the host's mount namespace, for the restart of containerd.
+        # To restart containerd in the host's mount namespace.
         "securityContext": {"privileged": True, "readOnlyRootFilesystem": True, "runAsUser": 0},
         "volumeMounts": [
             {"name": "agent", "mountPath": "/opt/inferstack-agent/agent", "readOnly": True},
@@ -119,7 +119,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
         "hostPID": True,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # Time to take the runtime out and start containerd anew.
+        # Time to remove the runtime and restart containerd.
         "terminationGracePeriodSeconds": 60,
         "initContainers": [fetch],
         "containers": [container],
@@ -134,7 +134,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
     }
     spec = {
         "selector": {"matchLabels": _SELECTOR},
-        # One node at a time: each starts its containerd anew.
+        # One node at a time, as each restarts containerd.
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         "template": {
             "metadata": {"labels": {**LABELS, **_SELECTOR}, "annotations": {CHECKSUM: checksum}},
@@ -145,7 +145,7 @@ def make_daemon_set(settings: WasmSettings, image: str, checksum: str) -> Object
 
 
 def make_sample(sample: Sample, runtime: str) -> Object:
-    """Return the sample: it holds to the restricted Pod Security Standard, as all of a tenant's pods may have to."""
+    """Return the sample, which complies with the restricted Pod Security Standard."""
     name = "wasm-sample"
     labels = {APP_NAME: name}
     env = [{"name": "WASMEDGE_PLUGIN_PATH", "value": sample.plugin_path}]

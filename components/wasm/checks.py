@@ -1,4 +1,4 @@
-"""What the wasm role needs before anything is registered."""
+"""Checks of the wasm settings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from inferstack.errors import UserError, hint
 
 _KEY = f"{PROJECT}:wasm"
 _RESERVED = frozenset({"runc", "nvidia", "nvidia-cdi", "nvidia-legacy"})
-"""Runtimes that containerd or NVIDIA's toolkit has under these names."""
+"""Names of runtimes of containerd and the NVIDIA container toolkit."""
 
 
 def check_wasm(settings: WasmSettings, tenants: Collection[str]) -> None:
-    """Check that the shim is said and that a sample has a place.
+    """Check that the shim is configured and the sample has a namespace.
 
     Args:
         settings: the role's settings.
@@ -34,7 +34,7 @@ def check_wasm(settings: WasmSettings, tenants: Collection[str]) -> None:
             f"{_KEY}.shim.image: is required when the role is on; name an image that carries {settings.shim.path}."
         )
     if settings.shim.sha256 is None:
-        raise UserError(f"{_KEY}.shim.sha256: is required when the role is on; `sha256sum` of the binary tells it.")
+        raise UserError(f"{_KEY}.shim.sha256: is required when the role is on; run `sha256sum` on the binary.")
     if settings.runtime_class.name in _RESERVED:
         raise UserError(f"{_KEY}.runtimeClass.name: {settings.runtime_class.name} is another runtime's; use wasmedge.")
     chosen_nodes(settings.node_selector, _KEY)

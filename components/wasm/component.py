@@ -1,4 +1,4 @@
-"""Wasm as components."""
+"""The components of the wasm role."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from inferstack.versions import load as load_versions
 
 
 class Wasm(pulumi.ComponentResource):
-    """The WasmEdge shim on the chosen nodes, and the runtime class that sends pods there."""
+    """The WasmEdge shim on selected nodes, and its RuntimeClass."""
 
     ready: list[pulumi.Resource]
     """Resources that dependents of this role wait for; empty if it is disabled."""
     runtime_class: pulumi.Output[str]
-    """What pods give as runtimeClassName; empty where the role is off."""
+    """runtimeClassName of pods; empty if the role is disabled."""
 
     def __init__(self, name: str, settings: WasmSettings, opts: pulumi.ResourceOptions) -> None:
-        """Register the installer, then the runtime class."""
+        """Register the installer, then the RuntimeClass."""
         super().__init__("inferstack:wasm:Wasm", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
@@ -37,13 +37,13 @@ class Wasm(pulumi.ComponentResource):
 
 
 class WasmSample(pulumi.ComponentResource):
-    """A light inference job in WebAssembly, to try the runtime with."""
+    """A sample inference job in WebAssembly."""
 
     deployment: pulumi.Output[str]
-    """Namespace and name of the sample's Deployment; empty where there is none."""
+    """Namespace and name of the sample's Deployment; empty without a sample."""
 
     def __init__(self, name: str, settings: WasmSettings, opts: pulumi.ResourceOptions) -> None:
-        """Register the Deployment, if the stack asks for it."""
+        """Register the Deployment if the sample is enabled."""
         super().__init__("inferstack:wasm:WasmSample", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         address = ""

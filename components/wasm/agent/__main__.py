@@ -1,4 +1,4 @@
-"""Command of the installer: it installs, looks again from time to time, and takes everything out at its end."""
+"""Command line of the installer: installs, reconciles periodically, and uninstalls on SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .installer import Config, Installer, InstallError
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM; with ``--once`` install and end, with ``--remove`` take out and end."""
+    """Run until SIGTERM; with ``--once`` install and exit, with ``--remove`` uninstall and exit."""
     parser = argparse.ArgumentParser(prog="agent", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--ready", type=Path, help="file that is there while the runtime can be used")
+    parser.add_argument("--ready", type=Path, help="file that exists while the runtime is usable")
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--remove", action="store_true")
     given = parser.parse_args(arguments)
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _told(step: Callable[[], list[str]]) -> int:
-    """Run a step and say what it did; 1 where it failed."""
+    """Run a step and log its changes; return 1 if it failed."""
     try:
         lines = step()
     except InstallError as error:

@@ -1,4 +1,4 @@
-"""The shim on the host and the runtime in containerd's configuration: put in, held, taken out."""
+"""Installation and removal of the shim on the host and of the runtime in containerd's configuration."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from .toml import TomlError, added, without
 
 
 class InstallError(Exception):
-    """Something that keeps the runtime from being used; the node is as it was before."""
+    """The runtime cannot be installed; the node is unchanged."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the stack asks for."""
+    """The configuration of the installer."""
 
     shim: str
-    """Binary to install, in this pod."""
+    """Path of the binary in this pod."""
     sha256: str
     installed: str
-    """Where it goes, the same path here and on the host."""
+    """Target path, the same in this pod and on the host."""
     containerd: str
-    """containerd's configuration, likewise."""
+    """Path of containerd's configuration, the same in this pod and on the host."""
     runtime: str
     restart: list[str]
-    """Command that starts containerd anew."""
+    """Command that restarts containerd."""
     period: float
-    """Seconds between two looks at the node."""
+    """Seconds between two passes."""
 
 
 def run(command: list[str]) -> str | None:
-    """Run a command; None, or what it said when it failed."""
+    """Run a command; return its output if it failed, else None."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -44,7 +44,7 @@ def run(command: list[str]) -> str | None:
 
 
 class Installer:
-    """One node."""
+    """The installation on a node."""
 
     def __init__(self, config: Config, restart: Callable[[list[str]], str | None] = run) -> None:
         self._config = config
@@ -53,10 +53,10 @@ class Installer:
         self._installed = Path(config.installed)
 
     def install(self) -> list[str]:
-        """Bring the node to what is wanted; a second time nothing is left to do. Return what was done.
+        """Install shim and runtime, and return the changes. Idempotent.
 
         Raises:
-            InstallError: naming what is in the way; the node's configuration is as it was.
+            InstallError: the installation failed; the node's configuration is unchanged.
         """
         messages = []
         try:
@@ -69,7 +69,7 @@ class Installer:
         if after != before:
             self._write(after)
             if problem := self._restart(self._config.restart):
-                # With the old configuration containerd ran, and will again.
+                # containerd runs with the old configuration.
                 self._write(before)
                 again = self._restart(self._config.restart)
                 undone = f"; its old configuration is back{f', and still: {again}' if again else ''}"
@@ -78,10 +78,10 @@ class Installer:
         return messages
 
     def remove(self) -> list[str]:
-        """Take everything out again; what was not there is no matter. Return what was done.
+        """Uninstall runtime and shim, and return the changes. Idempotent.
 
         Raises:
-            InstallError: containerd did not start anew; its configuration and the shim are out all the same.
+            InstallError: containerd did not restart; the runtime and the shim are removed nevertheless.
         """
         messages = []
         problem = None
@@ -120,7 +120,7 @@ class Installer:
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file in one step: containerd never reads half of it."""
+    """Write a file atomically, so that containerd never reads a partial one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.inferstack")
     with fresh.open("wb") as file:

@@ -1,7 +1,7 @@
-"""containerd's configuration with one runtime more or less, as text: whatever else is in the file stays as it is.
+"""Edits of containerd's configuration: adds and removes one runtime and leaves the other text unchanged.
 
-A block between two markers at the end of the file, and not a file of its own in a folder of imports: EKS' configuration
-imports none, and containerd before 2.0 replaces a plugin's whole section by that of an import.
+The runtime is a block between two markers at the end of the file, not a drop-in file: the configuration of EKS has no
+imports, and containerd before 2.0 lets an import replace the whole section of a plugin.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import tomllib
 BEGIN, END = "# >>> inferstack wasm, do not edit", "# <<< inferstack wasm"
 _BLOCK = re.compile(rf"\n{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
 _PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
-"""Plugin that holds the runtimes, by version of the configuration (containerd: docs/cri/config.md)."""
+"""Plugin that configures runtimes, by version of the configuration (containerd: docs/cri/config.md)."""
 
 
 class TomlError(Exception):
-    """A configuration that this program does not dare to change."""
+    """The configuration cannot be edited safely."""
 
 
 def without(text: str) -> str:
-    """Return the configuration without our block; other text is the same, byte for byte."""
+    """Return the configuration without the block; all other text is unchanged."""
     return _BLOCK.sub("", text)
 
 
 def added(text: str, runtime: str, shim: str) -> str:
-    """Return the configuration with our runtime.
+    """Return the configuration with the runtime.
 
     Args:
-        text: of the file.
-        runtime: its name in containerd, which the RuntimeClass has as its handler.
-        shim: the binary's absolute path.
+        text: content of the file.
+        runtime: name of the runtime, the handler of the RuntimeClass.
+        shim: absolute path of the binary.
 
     Raises:
-        TomlError: it is no configuration of a version that is known, or has another runtime of that name.
+        TomlError: the configuration is invalid or of an unknown version, or has another runtime of that name.
     """
     plain = without(text)
     plugin = _plugin(plain)
