@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from components.settings import DnsLabel, RoleSettings
-from components.storage.fields import Some
-from components.storage.runtime import Runtime
+from components.storage.runtime import NonEmpty, Runtime
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s?#@]+)*/?")
 _SECRET_OPTION = re.compile(r"access_?key|secret|password|token|credential", re.IGNORECASE)
@@ -171,9 +170,9 @@ class Load(RoleSettings):
 class Dataset(RoleSettings):
     """Buckets as one directory tree."""
 
-    mounts: Some[Mount]
+    mounts: NonEmpty[Mount]
     """Buckets and where they are in the dataset."""
-    tenants: Some[DnsLabel]
+    tenants: NonEmpty[DnsLabel]
     """Tenants whose jobs may mount it; all of them share one cache."""
     load: Load | None = Load()
     """What is loaded in advance. null: nothing; data is cached as it is read."""

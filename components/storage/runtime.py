@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr, StringConstraints, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from components.quantities import Bytes
 from components.settings import RoleSettings
-from components.storage.fields import Some
 
 SPEED = ("MEM", "SSD", "HDD")
 _TMPFS = re.compile(r"/(dev/shm|run)(/.*)?")
@@ -27,6 +35,18 @@ def _share(value: object) -> object:
     return str(value)
 
 
+Value = TypeVar("Value")
+
+
+def _non_empty(value: tuple[Value, ...]) -> tuple[Value, ...]:
+    if not value:
+        raise ValueError("needs 1 or more entries")
+    return value
+
+
+# Not Field(min_length=1), which also reports a list whose entries are invalid.
+NonEmpty = Annotated[tuple[Value, ...], AfterValidator(_non_empty)]
+"""A list with at least one entry."""
 Ratio = Annotated[StrictStr, BeforeValidator(_share)]
 NodePath = Annotated[StrictStr, StringConstraints(pattern=r"^/[^,\s]*[^,\s/]$")]
 Amounts = dict[Literal["cpu", "memory", "ephemeral-storage"], StrictStr | StrictInt]
@@ -40,7 +60,7 @@ class Tier(RoleSettings):
     volume_type: Literal["hostPath", "emptyDir"] = "hostPath"
     """hostPath: survives the worker's pod, and pods of the node read it without a detour. emptyDir: goes with the
     pod."""
-    path: NodePath | Some[NodePath]
+    path: NodePath | NonEmpty[NodePath]
     """Directory on the node, below which Alluxio makes one for each dataset; or a list of them, one for each disk."""
     quota: Bytes
     """Bytes that a worker keeps in each of these directories at most."""
@@ -75,7 +95,7 @@ class NodeRule(RoleSettings):
 
     key: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]*$", max_length=317)]
     """Name of the label."""
-    values: Some[StrictStr]
+    values: NonEmpty[StrictStr]
     """Values, one of which it must have."""
 
 
