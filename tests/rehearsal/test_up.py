@@ -143,14 +143,13 @@ def test_concurrent_ups_run_one_after_the_other(running: str, command: Inferstac
     assert [process.wait(timeout=200) for process in both] == [0, 0]
 
     logs = [(command.state.parent / f"up-{number}.log").read_text() for number in (1, 2)]
-    assert sum("waiting for another run on this project" in log for log in logs) == 1
+    assert sum("waiting for another command on this project" in log for log in logs) == 1
     assert all("no changes" in log for log in logs)
 
 
 def _start_and_wait_for_a_resource(command: InferstackCommand) -> subprocess.Popen[str]:
     """Start an ``up`` from an empty cluster and return once the engine has made the first resource."""
     events = command.state / "logs" / "pulumi-up.events"
-    events.unlink()
     with default_interrupts():
         up = command.start("up")
     deadline = time.monotonic() + 60

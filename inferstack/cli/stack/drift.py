@@ -11,8 +11,9 @@ import typer
 from inferstack.cli import output
 from inferstack.cli.options import StackOption
 from inferstack.cli.output import Format, FormatOption
+from inferstack.cli.stack.event_log import event_log, read
 from inferstack.cli.stack.operation import locked, prepared
-from inferstack.cli.stack.preview_report import event_log, make_change, read
+from inferstack.cli.stack.preview_report import make_change
 from inferstack.cli.stack.session import Session
 from inferstack.errors import UserError
 
@@ -45,13 +46,13 @@ def drift(stack: StackOption = "local", form: FormatOption = Format.TABLE) -> No
     session = Session(stack, output.say)
     if not session.exists():
         raise UserError(f"The stack {stack} does not exist here yet: create it with `inferstack up -s {stack}`.")
-    with locked(session), prepared(session):
-        log = event_log(session, "refresh")
+    with locked(session), prepared(session), event_log(session.state, "refresh") as log:
         completed = session.quietly(["refresh", "--preview-only", "--event-log", str(log)])
+        events = read(log)
     if completed.returncode:
         lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()[-5:]
         raise UserError(f"The stack {stack} could not be compared with its resources:\n" + "\n".join(lines))
-    drifted = find(read(log))
+    drifted = find(events)
     output.emit([resource.row(form) for resource in drifted], form)
     output.say(f"{len(drifted)} resources differ from the state")
     if drifted:

@@ -14,6 +14,7 @@ from inferstack.cli.options import ConfigOption, PoliciesOption, StackOption, Ye
 from inferstack.cli.stack import findings, jobs, preview_report, status
 from inferstack.cli.stack.access import kubeconfig_of, region_of
 from inferstack.cli.stack.control_plane import control_plane_of
+from inferstack.cli.stack.event_log import event_log, read
 from inferstack.cli.stack.operation import locked, prepared
 from inferstack.cli.stack.progress import Progress
 from inferstack.cli.stack.session import Session
@@ -110,10 +111,11 @@ def _check_rules(session: Session, pack: Sequence[str]) -> None:
     Raises:
         UserError: a mandatory rule is broken, or the preview failed.
     """
-    log = preview_report.event_log(session, "preview")
-    completed = session.quietly(["preview", *pack, "--event-log", str(log)])
+    with event_log(session.state, "preview") as log:
+        completed = session.quietly(["preview", *pack, "--event-log", str(log)])
+        events = read(log)
     if completed.returncode:
-        report = preview_report.make_report(session.stack, preview_report.read(log))
+        report = preview_report.make_report(session.stack, events)
         if findings.show_mandatory(report.findings):
             raise UserError(f"The stack {session.stack} breaks mandatory rules: nothing was changed.")
         details = "\n".join(report.errors) or completed.stderr.strip() or completed.stdout.strip()

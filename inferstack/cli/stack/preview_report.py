@@ -14,6 +14,7 @@ from typing import Any
 
 from inferstack.aws.cost import Estimate, of_resources
 from inferstack.cli import output
+from inferstack.cli.stack.event_log import event_log, read
 from inferstack.cli.stack.findings import Finding, make_finding, make_remediation, show_mandatory
 from inferstack.cli.stack.progress import plain
 from inferstack.cli.stack.session import Session
@@ -84,29 +85,13 @@ def run(session: Session, args: Sequence[str], file: Path | None) -> int:
     """
     if file is not None:
         output.writable(file)  # before the engine works for minutes
-    log = event_log(session, args[0])
-    code = session.pulumi([*args, "--event-log", str(log)])
-    report = make_report(session.stack, read(log))
+    with event_log(session.state, args[0]) as log:
+        code = session.pulumi([*args, "--event-log", str(log)])
+        report = make_report(session.stack, read(log))
     show_mandatory(report.findings)
     if file is not None:
         file.write_text(json.dumps(report.content(), indent=2) + "\n")
     return code
-
-
-def event_log(session: Session, verb: str) -> Path:
-    """Return an empty file for the engine's events."""
-    folder = session.state / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"pulumi-{verb}-report.events"
-    log.write_text("")
-    return log
-
-
-def read(log: Path) -> Iterator[Event]:
-    """Yield the events of a log."""
-    with log.open() as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def make_report(stack: str, events: Iterable[Event]) -> Report:

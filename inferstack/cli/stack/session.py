@@ -20,6 +20,7 @@ from inferstack.cli.stack.configuration import (
     to_keep,
     with_salt,
 )
+from inferstack.cli.stack.event_log import Event, event_log
 from inferstack.cli.stack.interrupts import Interrupts
 from inferstack.engine.engine import Engine
 from inferstack.errors import UserError
@@ -28,7 +29,6 @@ from inferstack.state import place
 from inferstack.state.rotate import folder_of, refuse_stale
 
 Report = Callable[[str], None]
-Event = dict[str, Any]
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
 """Under which the engine knows ``--event-log``."""
@@ -223,15 +223,21 @@ class Session:
         """
         logs = self.state / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        log, events = logs / f"pulumi-{verb}.log", logs / f"pulumi-{verb}.events"
-        events.write_text("")
+        log = logs / f"pulumi-{verb}.log"
         command = [verb, "--yes", "--skip-preview", "--non-interactive", "--color", "never", "--suppress-outputs"]
-        command += ["--stack", self.stack, "--config-file", str(self.config_file), "--event-log", str(events), *more]
+        command += ["--stack", self.stack, "--config-file", str(self.config_file), *more]
         interrupts = Interrupts(self.report)
         with (
             interrupts.taken(),
+            event_log(self.state, verb) as events,
             log.open("w") as output,
-            self.engine.started(command, _EVENTS, stdout=output, stderr=subprocess.STDOUT, process_group=0) as process,
+            self.engine.started(
+                [*command, "--event-log", str(events)],
+                _EVENTS,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            ) as process,
         ):
             interrupts.pass_to(process)
             done = threading.Event()
