@@ -56,9 +56,9 @@ def check_python(version, executable):  # type: (tuple[int, int], str) -> None
 def newer_python():  # type: () -> str | None
     """Return another Python on PATH that is new enough, the newest first."""
     for minor in range(OLDEST[1] + 4, OLDEST[1] - 1, -1):
-        found = shutil.which(f"python3.{minor}")
-        if found and subprocess.call([found, "-c", "import ensurepip"], stderr=subprocess.DEVNULL) == 0:
-            return found
+        interpreter = shutil.which(f"python3.{minor}")
+        if interpreter and subprocess.call([interpreter, "-c", "import ensurepip"], stderr=subprocess.DEVNULL) == 0:
+            return interpreter
     return None
 
 

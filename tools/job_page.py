@@ -85,10 +85,10 @@ def _bounds(schema: Schema) -> str:
 
 
 def _shape(schema: Schema) -> str:
-    said = [f"at most {schema['maxLength']} characters"] if "maxLength" in schema else []
-    said += [_WORDS.get(pattern, f"`{pattern}`")] if (pattern := schema.get("pattern")) else []
-    said += [schema["format"]] if "format" in schema else []
-    return "".join(f", {text}" for text in said)
+    limits = [f"at most {schema['maxLength']} characters"] if "maxLength" in schema else []
+    limits += [_WORDS.get(pattern, f"`{pattern}`")] if (pattern := schema.get("pattern")) else []
+    limits += [schema["format"]] if "format" in schema else []
+    return "".join(f", {text}" for text in limits)
 
 
 def _some(schema: Schema, what: str) -> str:

@@ -160,10 +160,10 @@ def has_room(model: str, mask: int, compute: int, profile: str) -> bool:
 def open_starts(model: str, mask: int, compute: int, profile: str) -> tuple[int, ...]:
     """Return the free starts of a profile; none if there are too few compute slices."""
     gpu_model = catalogue.gpu(model)
-    found = gpu_model.profile(profile)
-    if found.compute_slices > gpu_model.compute_slices - compute:
+    mig_profile = gpu_model.profile(profile)
+    if mig_profile.compute_slices > gpu_model.compute_slices - compute:
         return ()
-    return tuple(start for start in found.starts if not mask >> start & ((1 << found.memory_slices) - 1))
+    return tuple(start for start in mig_profile.starts if not mask >> start & ((1 << mig_profile.memory_slices) - 1))
 
 
 @functools.cache

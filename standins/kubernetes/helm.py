@@ -75,16 +75,16 @@ def _reason(text: str) -> str:
 
 
 def _binary() -> str:
-    found = shutil.which("helm")
-    if found is None:
+    binary = shutil.which("helm")
+    if binary is None:
         # Only where helm is not on PATH: the engine's environment puts it there once the tools are resolved.
         from inferstack.toolchain.binaries import locate  # noqa: PLC0415
 
         path = locate("helm")
-        found = str(path) if path is not None else None
-    if found is None:
+        binary = str(path) if path is not None else None
+    if binary is None:
         raise HelmError("there is no helm on PATH: `inferstack tools` builds it")
-    return found
+    return binary
 
 
 @asynccontextmanager
@@ -218,12 +218,12 @@ def option_arguments(release: Release, verb: str, timeout: float) -> list[str]:
 async def status(helm: Helm, namespace: str, name: str) -> dict[str, Any] | None:
     """Return what helm knows of a release, None where there is none."""
     try:
-        found = await helm.json("status", name, "--namespace", namespace)
+        release = await helm.json("status", name, "--namespace", namespace)
     except HelmError as error:
-        if "not found" in str(error):
+        if "not release" in str(error):
             return None
         raise
-    return dict(found)
+    return dict(release)
 
 
 async def last_good_revision(helm: Helm, namespace: str, name: str) -> int | None:

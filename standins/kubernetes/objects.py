@@ -40,8 +40,8 @@ def metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 def annotation(obj: Mapping[str, Any], name: str) -> str | None:
     """Return one annotation of an object."""
-    found = metadata(obj).get("annotations")
-    value = found.get(name) if isinstance(found, dict) else None
+    annotations = metadata(obj).get("annotations")
+    value = annotations.get(name) if isinstance(annotations, dict) else None
     return value if isinstance(value, str) else None
 
 
@@ -84,8 +84,8 @@ def _without_managed_fields(live: Mapping[str, Any]) -> dict[str, Any]:
 
 def manager_of(state: Mapping[str, Any]) -> str | None:
     """Return the field manager that a state names."""
-    found = state.get(_FIELD_MANAGER)
-    return found if isinstance(found, str) else None
+    manager = state.get(_FIELD_MANAGER)
+    return manager if isinstance(manager, str) else None
 
 
 def live_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,8 +95,8 @@ def live_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def inputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs in a state, in plain form."""
-    found = reveal(state.get(_INPUTS) or {})
-    return found if isinstance(found, dict) else {}
+    inputs = reveal(state.get(_INPUTS) or {})
+    return inputs if isinstance(inputs, dict) else {}
 
 
 def annotate_secrets(values: Mapping[str, Any], marked: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,8 +159,8 @@ async def test_load_step_scales_a_job_up_and_down(metered: Rehearsal, kube: Kube
     assert took < 45
 
 
-async def _is(found: Awaitable[int], wanted: int) -> bool:
-    return await found == wanted
+async def _is(values: Awaitable[int], wanted: int) -> bool:
+    return await values == wanted
 
 
 async def _many(found: Awaitable[set[str]], least: int) -> bool:

@@ -35,11 +35,11 @@ def explain(
 
     Also shows its configuration.
     """
-    found = find(rule)
+    examples_result = find(rule)
     if form is Format.TABLE:
-        typer.echo(page_of(found), nl=False)
+        typer.echo(page_of(examples_result), nl=False)
     else:
-        output.emit([found.model_dump(mode="json", by_alias=True, exclude_none=True)], form)
+        output.emit([examples_result.model_dump(mode="json", by_alias=True, exclude_none=True)], form)
 
 
 def try_rules(

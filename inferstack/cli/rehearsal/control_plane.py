@@ -73,9 +73,9 @@ def status(form: FormatOption = Format.TABLE) -> None:
 
     Exits with status 1 unless all are running.
     """
-    found = Rehearsal(state_dir()).status()
-    output.emit([_row(component, form) for component in found], form)
-    if any(component.state != "running" for component in found):
+    components = Rehearsal(state_dir()).status()
+    output.emit([_row(component, form) for component in components], form)
+    if any(component.state != "running" for component in components):
         raise typer.Exit(1)
 
 

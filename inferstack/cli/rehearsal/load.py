@@ -46,15 +46,15 @@ def run(
         until = time.monotonic() + seconds if seconds else None
         while until is None or time.monotonic() < until:
             time.sleep(1)
-            told = _ask(url)
-            for job in told["jobs"]:
-                output.say(_line(told, job))
+            status = _ask(url)
+            for job in status["jobs"]:
+                output.say(_line(status, job))
     except KeyboardInterrupt:
         pass  # how it is ended
     finally:
-        told = _ask(url)
+        status = _ask(url)
         control.remove(state_dir())
-    output.emit(told["jobs"], form)
+    output.emit(status["jobs"], form)
 
 
 def stop() -> None:

@@ -72,14 +72,14 @@ def doctor(
 
 def examine() -> Iterator[Check]:
     """Look at everything that a rehearsal needs; changes nothing."""
-    found = binaries.inspect()
+    tools = binaries.inspect()
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     lacking = [source.addon for source in crds.sources().values() if not crds.place_of(source).is_dir()]
-    yield check_go([tool.name for tool in found if tool.path is None], lacking)
+    yield check_go([tool.name for tool in tools if tool.path is None], lacking)
     yield from (check_disk(name, folder) for name, folder in (("state", state_dir()), ("cache", cache_dir())))
-    yield from map(check_tool, found)
+    yield from map(check_tool, tools)
     yield from map(check_crds, crds.sources().values())
-    engine = next((tool.path for tool in found if tool.name == "pulumi"), None)
+    engine = next((tool.path for tool in tools if tool.name == "pulumi"), None)
     for choice in plugins.choices(state_dir() / "pulumi-home", engine):
         yield Check(f"pulumi plugin: {choice.name}", "ok", f"{choice.plugin.version}, {choice.origin}: {choice.path}")
     yield check_rehearsal(state_dir())

@@ -105,9 +105,9 @@ async def still_there(kubeconfig: Path | None, context: str | None = None, *, ob
 
         async def look(obj: Object) -> str | None:
             meta = obj["metadata"]
-            found = await kube.find(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace"))
+            current = await kube.find(obj["apiVersion"], obj["kind"], meta["name"], meta.get("namespace"))
             where = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
-            return f"{obj['kind']} {where}" if found else None
+            return f"{obj['kind']} {where}" if current else None
 
         return [left for left in await asyncio.gather(*(look(obj) for obj in objects)) if left]
 

@@ -114,10 +114,10 @@ def _own(settings: PlatformSettings) -> Row:
     python = images.pop("python")  # what the nodes' agents run in, and else the Containerfile's base
     used = {**images, "operator": settings.inference.operator.image or images["operator"]}.values()
     wasm, jobs = settings.wasm, settings.inference.jobs
-    found = {*used, *(job.spec["image"] for job in jobs if job.spec.get("image"))}
+    references = {*used, *(job.spec["image"] for job in jobs if job.spec.get("image"))}
     if settings.kernel.enabled:
-        found.add(settings.kernel.image or python)
+        references.add(settings.kernel.image or python)
     if wasm.enabled:
-        found |= {wasm.installer_image or python, *([wasm.shim.image] if wasm.shim.image else [])}
-        found |= {wasm.sample.image} if wasm.sample else set()
-    return {"addon": "inferstack", "chart": "", "version": "", "repo": "", "images": sorted(found)}
+        references |= {wasm.installer_image or python, *([wasm.shim.image] if wasm.shim.image else [])}
+        references |= {wasm.sample.image} if wasm.sample else set()
+    return {"addon": "inferstack", "chart": "", "version": "", "repo": "", "images": sorted(references)}

@@ -39,11 +39,11 @@ def path(name: Annotated[str, typer.Argument(help="Name of a tool.")]) -> None:
 
     Exits with status 1 if the tool is missing.
     """
-    found = binaries.inspect([name])[0]
-    if found.path is None:
+    tool = binaries.inspect([name])[0]
+    if tool.path is None:
         output.fail(f"{name} is missing: get it with `inferstack tools ensure {name}`.")
         raise typer.Exit(1)
-    typer.echo(found.path)
+    typer.echo(tool.path)
 
 
 def clean() -> None:

@@ -172,16 +172,16 @@ def serve_demand(
     limit = demand.max_per_node
     while count > 0:
         batch = count if limit is None else min(count, limit)
-        found = [
+        candidates = [
             (_rank(gpu_class, fill), gpu_class, fill)
             for gpu_class in partial.buckets
             if gpu_class not in exhausted
             and gpu_class.model in profiles
             and (fill := _fill(gpu_class, profiles[gpu_class.model], min(batch, 8), stranded)) is not None
         ]
-        if not found:
+        if not candidates:
             return
-        _, gpu_class, fill = min(found)
+        _, gpu_class, fill = min(candidates)
         placed = _apply(fleet, partial, demand, count, gpu_class, fill, profiles[gpu_class.model], stranded)
         if not placed:
             exhausted.add(gpu_class)
@@ -248,7 +248,7 @@ def _fill(gpu_class: GpuClass, profile: str, most: int, stranded: int) -> _Fill 
     Without a price on stranded slices this is as many as possible, otherwise as many as are cheapest per instance.
     """
     candidates: list[Placements] = [()]
-    found: list[Placements] = []
+    options: list[Placements] = []
     for _ in range(most):
         candidates = [
             (*placements, (start, profile))
@@ -262,11 +262,11 @@ def _fill(gpu_class: GpuClass, profile: str, most: int, stranded: int) -> _Fill 
         ]
         if not candidates:
             break
-        found = [*found, *candidates] if stranded else candidates
-    if not found:
+        options = [*options, *candidates] if stranded else candidates
+    if not options:
         return None
     return min(
-        (_filled(gpu_class, placements, stranded) for placements in found),
+        (_filled(gpu_class, option, stranded) for option in options),
         key=lambda fill: (Fraction(fill.added_fragmentation, len(fill.starts)), fill.gpu_class.created, fill.starts),
     )
 

@@ -219,11 +219,11 @@ class FluidController:
         As Fluid does it: a claim that comes before its volume is seen, the controller manager looks at 15 s later only.
         """
         volume, claim = fluid_volume.make_volume(dataset, home), fluid_volume.make_claim(dataset)
-        found = await self._kube.find("v1", "PersistentVolume", volume["metadata"]["name"])
-        if found is None:
+        current = await self._kube.find("v1", "PersistentVolume", volume["metadata"]["name"])
+        if current is None:
             await self._kube.create(volume, field_manager=FIELD_MANAGER)
             return False
-        if (found.get("status") or {}).get("phase", "Pending") == "Pending":
+        if (current.get("status") or {}).get("phase", "Pending") == "Pending":
             return False
         meta = claim["metadata"]
         if await self._kube.find("v1", "PersistentVolumeClaim", meta["name"], meta["namespace"]) is None:
@@ -237,9 +237,9 @@ class FluidController:
             ("PersistentVolumeClaim", name, namespace),
             ("PersistentVolume", fluid_volume.volume_name(key), None),
         ):
-            found = await self._kube.find("v1", kind, named, where)
-            if found is not None:
-                if "deletionTimestamp" not in found["metadata"]:
+            current = await self._kube.find("v1", kind, named, where)
+            if current is not None:
+                if "deletionTimestamp" not in current["metadata"]:
                     await self._kube.delete("v1", kind, named, where, propagation="Background")
                 return False
         return True

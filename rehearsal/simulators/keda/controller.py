@@ -112,9 +112,9 @@ class KedaController:
             resource = await self._kube.resource(api_version, kind)
         except UnknownKindError:
             return None
-        found = await self._kube.find(api_version, kind, name, scaled["metadata"]["namespace"])
+        target = await self._kube.find(api_version, kind, name, scaled["metadata"]["namespace"])
         group, _, version = api_version.rpartition("/")
-        replicas = None if found is None else int(found["spec"].get("replicas", 1))
+        replicas = None if target is None else int(target["spec"].get("replicas", 1))
         return Target(group, version, kind, resource.plural, "scale" in resource.subresources, replicas)
 
     async def _scale(self, scaled: Object, replicas: int) -> None:

@@ -115,8 +115,8 @@ class MetricsApi:
 
     async def _unregister(self) -> None:
         """Remove what we made; another's APIService of that name stays."""
-        found = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
-        if found and (found["metadata"].get("labels") or {}).items() >= _LABELS.items():
+        current = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
+        if current and (current["metadata"].get("labels") or {}).items() >= _LABELS.items():
             await self._delete(_API_VERSION, "APIService", APISERVICE, None)
             log.info("custom.metrics.k8s.io is served no more")
         await self._delete("v1", "Service", METRICS_SERVICE, METRICS_NAMESPACE)

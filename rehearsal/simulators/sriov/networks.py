@@ -157,8 +157,8 @@ class SriovNetworkController:
             await self._kube.delete(*ATTACHMENT, meta["name"], last, propagation="Background")
         if await self._kube.find("v1", "Namespace", namespace) is None:
             return _NAMESPACE_SECONDS
-        found = self._attachments.objects.get(key_of(wanted))
-        if found is None or not _same(found, wanted):
+        attachment = self._attachments.objects.get(key_of(wanted))
+        if attachment is None or not _same(attachment, wanted):
             self._attachments.remember(await self._kube.apply(wanted, field_manager=FIELD_MANAGER))
         if last != namespace:
             await self._patch(kind, network, annotations={LAST_NAMESPACE: namespace})

@@ -234,9 +234,9 @@ def test_an_interrupt_is_said_and_ends_with_130(state: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "a line\n"
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, message = process.communicate(timeout=30)
 
-    assert (process.returncode, told) == (130, "error: interrupted\n")
+    assert (process.returncode, message) == (130, "error: interrupted\n")
 
 
 def test_crds_are_what_kubectl_reads() -> None:
@@ -295,8 +295,8 @@ def test_kubectl_works_on_the_cluster_of_the_stack(
 
     exports = CliRunner().invoke(app, ["env", "-s", "there"]).stdout
 
-    found = re.search(r"^export KUBECONFIG='(.*)'$", exports, re.MULTILINE)
-    assert (found[1] if found else None) == (expected and str(Path(expected).expanduser()))
+    match = re.search(r"^export KUBECONFIG='(.*)'$", exports, re.MULTILINE)
+    assert (match[1] if match else None) == (expected and str(Path(expected).expanduser()))
 
 
 def test_down_on_a_fresh_clone_says_so_and_makes_nothing(state: Path) -> None:

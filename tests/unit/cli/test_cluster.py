@@ -41,14 +41,14 @@ def write_kubeconfig(file: Path, server: str) -> Path:
 
 @pytest.fixture
 async def answers(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """Serve these answers by path under the kubeconfig ``up``; what has none is not found."""
+    """Serve these answers by path under the kubeconfig ``up``; a path without one is not found."""
     content: dict[str, Any] = {path: {"resources": listed} for path, listed in RESOURCES.items()}
 
     async def answer(request: web.Request) -> web.Response:
-        found = content.get(request.path)
-        if isinstance(found, int):
-            return web.json_response({"message": "not for you", "reason": "Forbidden"}, status=found)
-        return web.json_response(found or {"reason": "NotFound"}, status=200 if found else 404)
+        body = content.get(request.path)
+        if isinstance(body, int):
+            return web.json_response({"message": "not for you", "reason": "Forbidden"}, status=body)
+        return web.json_response(body or {"reason": "NotFound"}, status=200 if body else 404)
 
     application = web.Application()
     application.router.add_route("GET", "/{tail:.*}", answer)

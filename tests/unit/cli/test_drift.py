@@ -18,8 +18,8 @@ NAME = "urn:pulumi:here::inferstack::kubernetes:core/v1:ResourceQuota::q"
 
 
 def _event(op: str) -> str:
-    told = {"op": op, "urn": NAME, "type": "kubernetes:core/v1:ResourceQuota", "old": {"inputs": {}}}
-    return json.dumps({"resOutputsEvent": {"metadata": {**told, "detailedDiff": {"spec.hard.pods": {}}}}})
+    metadata = {"op": op, "urn": NAME, "type": "kubernetes:core/v1:ResourceQuota", "old": {"inputs": {}}}
+    return json.dumps({"resOutputsEvent": {"metadata": {**metadata, "detailedDiff": {"spec.hard.pods": {}}}}})
 
 
 @pytest.fixture

@@ -26,15 +26,15 @@ def event(**over: Any) -> dict[str, Any]:
 
 
 def test_our_findings_name_the_resource_as_people_do() -> None:
-    found = make_finding(event())
-    assert (found.resource, found.message) == ("Pod nlp/server", "server: Drop it.")
+    finding = make_finding(event())
+    assert (finding.resource, finding.message) == ("Pod nlp/server", "server: Drop it.")
     assert PACK == NAME
 
 
 def test_findings_of_other_packs_are_told_as_they_are() -> None:
-    found = make_finding(event(policyPackName="theirs"))
-    assert found.resource == "pod-1"
-    assert found.message.startswith("Pods have no privileges. (high)\nPod nlp/server")
+    finding = make_finding(event(policyPackName="theirs"))
+    assert finding.resource == "pod-1"
+    assert finding.message.startswith("Pods have no privileges. (high)\nPod nlp/server")
     assert make_finding(event(message="can't run policy")).message == "can't run policy"
 
 
@@ -44,9 +44,9 @@ def test_advisory_findings_warn_and_mandatory_ones_are_a_table(capsys: pytest.Ca
     findings.warn([stops, warns])
     assert findings.show_mandatory([stops, warns])
     assert not findings.show_mandatory([warns])
-    said = capsys.readouterr()
-    assert said.err == "warning: Pod nlp/server: server: Drop it. (jobs-clean-up)\n"
-    head, row = said.out.splitlines()
+    captured = capsys.readouterr()
+    assert captured.err == "warning: Pod nlp/server: server: Drop it. (jobs-clean-up)\n"
+    head, row = captured.out.splitlines()
     assert head.split() == ["RULE", "RESOURCE", "WHAT", "TO", "DO"]
     assert row.split() == ["pods-not-privileged", "Pod", "nlp/server", "server:", "Drop", "it."]
 

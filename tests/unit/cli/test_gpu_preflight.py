@@ -41,10 +41,10 @@ def test_what_fits_is_shown_with_its_source(tmp_path: Path, monkeypatch: pytest.
 
 def test_what_does_not_fit_ends_with_1_and_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = {"driver": {"version": "535.309.01"}}
-    code, rows, said = run(tmp_path, monkeypatch, place="local", cluster=H200, gpu=gpu)
+    code, rows, stderr = run(tmp_path, monkeypatch, place="local", cluster=H200, gpu=gpu)
     assert code == 1
     assert [row["setting"] for row in rows if row["state"] == "wrong"] == ["inferstack:gpu.driver.version"]
-    assert f"1 of {len(rows)} " in said
+    assert f"1 of {len(rows)} " in stderr
 
 
 @pytest.mark.parametrize(("allowed", "code"), [(False, 1), (True, 0)])
@@ -52,8 +52,8 @@ def test_what_is_unknown_ends_with_1_unless_it_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool, code: int
 ) -> None:
     gpu = {"driver": {"version": "620.10.01"}, "preflight": {"allowUnknown": allowed}}
-    found, rows, _ = run(tmp_path, monkeypatch, place="local", cluster=H200, gpu=gpu)
-    assert found == code
+    exit_code, rows, _ = run(tmp_path, monkeypatch, place="local", cluster=H200, gpu=gpu)
+    assert exit_code == code
     assert "unknown" in {row["state"] for row in rows}
 
 

@@ -60,9 +60,9 @@ def test_an_update_warns_and_stops_with_a_table(make_session: MakeSession, capsy
 
     with pytest.raises(UserError, match="The stack breaks rules"):
         lifecycle._update(make_session(telling("mandatory", 1)), "up", HELD)
-    said = capsys.readouterr()
-    assert "WHAT TO DO" in said.out
-    assert "warning" not in said.err
+    captured = capsys.readouterr()
+    assert "WHAT TO DO" in captured.out
+    assert "warning" not in captured.err
 
 
 def test_a_preview_leaves_its_findings_in_the_report(make_session: MakeSession, tmp_path: Path) -> None:

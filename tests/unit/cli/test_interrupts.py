@@ -153,20 +153,20 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_the_engine_starts_is_passed_on_later(handlers: None, number: signal.Signals) -> None:
-    said: list[str] = []
-    interrupts, process = Interrupts(said.append), FakeProcess()
+    reports: list[str] = []
+    interrupts, process = Interrupts(reports.append), FakeProcess()
 
     with interrupts.taken():
         signal.raise_signal(number)
-        assert said == []
+        assert reports == []
         interrupts.pass_to(process)  # type: ignore[arg-type]  # duck
         assert process.signals == [signal.SIGINT]
-        until(lambda: len(said) == 1, "the interrupt was never reported")
+        until(lambda: len(reports) == 1, "the interrupt was never reported")
         signal.raise_signal(number)
         signal.raise_signal(number)
 
     assert process.signals == [signal.SIGINT, signal.SIGINT, signal.SIGKILL]
-    assert (interrupts.count, len(said)) == (3, 1)
+    assert (interrupts.count, len(reports)) == (3, 1)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 

@@ -46,8 +46,8 @@ def test_rows_that_no_source_shows_in_full_are_marked_and_counted() -> None:
     done = runner.invoke(app, ["mig", "table", "B300"])
     assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == ["no"] * 7
     assert "7 of 7 rows are not confirmed" in done.stderr
-    told = yaml.safe_load(runner.invoke(app, ["mig", "table", "B300", "-o", "yaml"]).stdout)
-    assert "memory_mib" in told[0]["unseen"]
+    table = yaml.safe_load(runner.invoke(app, ["mig", "table", "B300", "-o", "yaml"]).stdout)
+    assert "memory_mib" in table[0]["unseen"]
 
 
 def test_an_unknown_gpu_ends_with_1_and_the_ones_that_were_meant(
@@ -57,9 +57,9 @@ def test_an_unknown_gpu_ends_with_1_and_the_ones_that_were_meant(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("error: unknown GPU 'h100': known are H100-80GB-HBM3, H100-NVL, H100-96GB;")
-    assert "`inferstack mig table`" in said
+    message = " ".join(capsys.readouterr().err.split())
+    assert message.startswith("error: unknown GPU 'h100': known are H100-80GB-HBM3, H100-NVL, H100-96GB;")
+    assert "`inferstack mig table`" in message
 
 
 def test_without_a_command_the_help_is_shown_and_a_second_gpu_is_a_mistake() -> None:

@@ -78,8 +78,8 @@ def test_two_layouts_for_a_node_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_rollout_is_checked_before_it_is_made() -> None:
-    made = make_rollout("r", WANTED, {"windows": [parse_window("Sat,Sun 22:00 240")]})
-    assert made["spec"] == {
+    rollout = make_rollout("r", WANTED, {"windows": [parse_window("Sat,Sun 22:00 240")]})
+    assert rollout["spec"] == {
         "nodes": [{"name": "b", "layout": "all-1g.5gb"}, {"name": "a", "layout": "all-balanced"}],
         "windows": [{"days": ["Sat", "Sun"], "start": "22:00", "durationMinutes": 240}],
     }

@@ -55,15 +55,15 @@ def _run(*args: str) -> Result:
 def test_a_plan_as_json_says_what_is_served_and_how_far_from_the_best_it_is(tmp_path: Path) -> None:
     done = _run("plan", *_given(tmp_path), "-o", "json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["optimal"] is True
-    assert found["priorities"] == [
+    plan = json.loads(done.stdout)
+    assert plan["optimal"] is True
+    assert plan["priorities"] == [
         {"priority": 9, "wanted": 1, "served": 1, "moreAtMost": 0},
         {"priority": 0, "wanted": 7, "served": 7, "moreAtMost": 0},
     ]
-    assert found["gpusChanged"] == {"count": 2, "lessAtMost": 0}
-    assert [row["node"] for row in found["nodes"]] == ["b"]
-    assert found["neverInterrupted"] == ["x/kept"]
+    assert plan["gpusChanged"] == {"count": 2, "lessAtMost": 0}
+    assert [row["node"] for row in plan["nodes"]] == ["b"]
+    assert plan["neverInterrupted"] == ["x/kept"]
 
 
 def test_a_plan_that_does_not_serve_everything_exits_with_3(tmp_path: Path) -> None:
@@ -97,14 +97,14 @@ def test_the_layouts_in_use_keep_their_names(tmp_path: Path) -> None:
     known.write_text(dump_config(make_mig_parted_config([H100])))
     wanted = {"demands": [{"name": "large", "count": 2, "profile": "7g.80gb"}]}
     done = _run("plan", *_given(tmp_path, wanted), "--layouts", str(known), "-o", "yaml")
-    found = yaml.safe_load(done.stdout)
-    assert (found["nodes"], found["newLayouts"]) == ([{"node": "b", "layout": "all-7g.80gb"}], [])
+    layouts = yaml.safe_load(done.stdout)
+    assert (layouts["nodes"], layouts["newLayouts"]) == ([{"node": "b", "layout": "all-7g.80gb"}], [])
 
 
 def test_the_steps_are_shown_in_order_with_what_is_never_interrupted(tmp_path: Path) -> None:
     done = _run("diff", *_given(tmp_path), "-o", "json")
-    found = json.loads(done.stdout)
-    actions = [row["action"] for row in found["steps"]]
+    report = json.loads(done.stdout)
+    actions = [row["action"] for row in report["steps"]]
     assert actions == ["reconfigure"] * 2 + ["start"] * 8
     shown = _run("diff", *_given(tmp_path))
     assert "never interrupted: x/kept" in shown.stderr
@@ -177,9 +177,9 @@ def test_a_cluster_is_read_and_its_waiting_pods_are_planned_for(monkeypatch: pyt
     _serve(monkeypatch, PlayedServer())
     done = _run("plan", "--from-cluster", "-o", "json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert found["demands"] == [{"name": "a/web", "priority": 0, "wanted": 2, "served": 2}]
-    assert found["nodes"] == [{"node": "empty", "layout": "all-7g.80gb"}]
+    report = json.loads(done.stdout)
+    assert report["demands"] == [{"name": "a/web", "priority": 0, "wanted": 2, "served": 2}]
+    assert report["nodes"] == [{"node": "empty", "layout": "all-7g.80gb"}]
     assert re.search("node odd .*: its MIG strategy is single", done.stderr)
 
 

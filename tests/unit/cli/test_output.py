@@ -116,9 +116,9 @@ def test_data_holds_the_rows_with_their_types_and_order(form: Format, capsys: py
     output.emit(rows, form)
 
     text = capsys.readouterr().out
-    found = json.loads(text) if form is Format.JSON else yaml.safe_load(text)
-    assert found == rows
-    assert [list(row) for row in found] == [["z", "a", "n"]] * 2
+    parsed = json.loads(text) if form is Format.JSON else yaml.safe_load(text)
+    assert parsed == rows
+    assert [list(row) for row in parsed] == [["z", "a", "n"]] * 2
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
 

@@ -65,8 +65,8 @@ def test_a_second_run_waits_for_the_first_and_says_for_whom(state: Path, killed:
 
 
 def test_a_run_alone_says_nothing(state: Path) -> None:
-    said: list[str] = []
+    reports: list[str] = []
     for _ in range(2):
-        with project_lock(state, said.append):
+        with project_lock(state, reports.append):
             assert (state / "up.lock").read_text() == str(os.getpid())
-    assert said == []
+    assert reports == []

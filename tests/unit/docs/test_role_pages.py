@@ -145,6 +145,6 @@ def test_a_page_that_is_missing_is_named(
     (copied / "addon.md").unlink()
     (copied / "README.md").write_text("# Roles\n")
     assert pages.main(arguments) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in said] == ["docs/roles/addon.md", "docs/roles/README.md"]
+    messages = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in messages] == ["docs/roles/addon.md", "docs/roles/README.md"]
     assert not (copied / "addon.md").exists()

@@ -47,19 +47,19 @@ def test_arrivals_match_rate(made: JobLoad, moments: tuple[float, ...], expected
 
 
 def test_seed_determines_requests() -> None:
-    made = load(type="constant", rate=5)
-    assert Arrivals(made, 1).until(100) == Arrivals(made, 1).until(100)
-    assert Arrivals(made, 1).until(100) != Arrivals(made, 2).until(100)
+    job_load = load(type="constant", rate=5)
+    assert Arrivals(job_load, 1).until(100) == Arrivals(job_load, 1).until(100)
+    assert Arrivals(job_load, 1).until(100) != Arrivals(job_load, 2).until(100)
     # In one go or in many.
-    source = Arrivals(made, 1)
-    assert [one for moment in range(1, 101) for one in source.until(moment)] == Arrivals(made, 1).until(100)
-    late = Arrivals(made, 1)
+    source = Arrivals(job_load, 1)
+    assert [one for moment in range(1, 101) for one in source.until(moment)] == Arrivals(job_load, 1).until(100)
+    late = Arrivals(job_load, 1)
     late.skip(50)
-    assert late.until(100) == [one for one in Arrivals(made, 1).until(100) if one.at >= 50]
+    assert late.until(100) == [one for one in Arrivals(job_load, 1).until(100) if one.at >= 50]
 
 
 def test_token_counts_have_configured_mean() -> None:
-    made = JobLoad.model_validate(
+    job_load = JobLoad.model_validate(
         {
             "job": "a/b",
             "arrivals": {"type": "constant", "rate": 100},
@@ -67,9 +67,9 @@ def test_token_counts_have_configured_mean() -> None:
             "output": {"mean": 7, "spread": 0},
         }
     )
-    found = Arrivals(made, 1).until(200)
-    assert sum(one.prompt for one in found) / len(found) == pytest.approx(300, rel=0.03)
-    assert {one.output for one in found} == {7}
+    requests = Arrivals(job_load, 1).until(200)
+    assert sum(one.prompt for one in requests) / len(requests) == pytest.approx(300, rel=0.03)
+    assert {one.output for one in requests} == {7}
 
 
 def test_zero_rate_has_no_arrivals() -> None:

@@ -31,9 +31,13 @@ def meta(name: str = "bert", **annotations: str) -> Object:
     }
 
 
-def dataset(mount: str = "s3://models/bert", said: Object | None = None, notes: Object | None = None) -> Object:
-    made: Object = {"kind": "Dataset", "metadata": meta(**notes or {}), "spec": {"mounts": [{"mountPoint": mount}]}}
-    return {**made, "status": said} if said else made
+def dataset(mount: str = "s3://models/bert", observed: Object | None = None, notes: Object | None = None) -> Object:
+    resource: Object = {
+        "kind": "Dataset",
+        "metadata": meta(**notes or {}),
+        "spec": {"mounts": [{"mountPoint": mount}]},
+    }
+    return {**resource, "status": observed} if observed else resource
 
 
 def runtime(replicas: int = 2, *, nodes: int = 5, now: datetime = NOW, notes: Object | None = None) -> Object:
@@ -42,27 +46,27 @@ def runtime(replicas: int = 2, *, nodes: int = 5, now: datetime = NOW, notes: Ob
         {"mediumtype": "SSD", "path": "/a,/b", "quotaList": "2Gi,512Mi"},
     ]
     spec = {"replicas": replicas, "tieredstore": {"levels": levels}}
-    made: Object = {"kind": "AlluxioRuntime", "metadata": meta(**notes or {}), "spec": spec}
-    said, _ = status.runtime_status(made, nodes=nodes, now=now)
-    return {**made, "status": said}
+    resource: Object = {"kind": "AlluxioRuntime", "metadata": meta(**notes or {}), "spec": spec}
+    observed, _ = status.runtime_status(resource, nodes=nodes, now=now)
+    return {**resource, "status": observed}
 
 
 def load(phase: str | None = None, started: datetime | None = None, /, *paths: str, **spec: Any) -> Object:
     notes = {status.SECONDS: "8", **({status.STARTED: started.isoformat()} if started else {})}
     targets = [{"path": path} for path in paths or ("/",)]
-    made: Object = {"kind": "DataLoad", "metadata": meta("load", **notes)}
-    made["spec"] = {"dataset": {"name": "bert"}, "target": targets, **spec}
-    return {**made, "status": {"phase": phase}} if phase else made
+    resource: Object = {"kind": "DataLoad", "metadata": meta("load", **notes)}
+    resource["spec"] = {"dataset": {"name": "bert"}, "target": targets, **spec}
+    return {**resource, "status": {"phase": phase}} if phase else resource
 
 
-def good(kind: str, said: Object) -> Object:
+def good(kind: str, observed: Object) -> Object:
     """Return a status that the kind takes as it is: the API server drops what a schema lacks."""
-    assert list(faults(SCHEMAS[kind], said)) == []
-    return said
+    assert list(faults(SCHEMAS[kind], observed)) == []
+    return observed
 
 
 def bound() -> Object:
-    return dataset(said=status.dataset_status(dataset(), runtime(), [], [], NOW))
+    return dataset(observed=status.dataset_status(dataset(), runtime(), [], [], NOW))
 
 
 @pytest.mark.parametrize(
@@ -70,9 +74,12 @@ def bound() -> Object:
     [(2, 5, "Ready", 2), (2, 1, "PartialReady", 1), (2, 0, "NotReady", 0), (0, 5, "Ready", 0)],
 )
 def test_workers_take_a_node_each(replicas: int, nodes: int, phase: str, ready: int) -> None:
-    said = good("AlluxioRuntime", runtime(replicas, nodes=nodes)["status"])
-    assert (said["workerPhase"], said["workerNumberReady"], said["masterPhase"]) == (phase, ready, "Ready")
-    assert (said["desiredWorkerNumberScheduled"], said["workerNumberUnavailable"]) == (replicas, replicas - ready)
+    observed = good("AlluxioRuntime", runtime(replicas, nodes=nodes)["status"])
+    assert (observed["workerPhase"], observed["workerNumberReady"], observed["masterPhase"]) == (phase, ready, "Ready")
+    assert (observed["desiredWorkerNumberScheduled"], observed["workerNumberUnavailable"]) == (
+        replicas,
+        replicas - ready,
+    )
     assert status.ready(runtime(replicas, nodes=nodes)) is (phase != "NotReady")
 
 
@@ -118,11 +125,11 @@ def test_a_dataset_is_bound_by_a_runtime_that_serves() -> None:
         "phase": "NotBound",
         "conditions": [],
     }
-    said = good("Dataset", bound()["status"])
-    assert said["phase"] == "Bound"
+    observed = good("Dataset", bound()["status"])
+    assert observed["phase"] == "Bound"
     # Two workers with 1 GiB of memory and 2.5 GiB on disks each.
-    assert said["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "0.00B", "cachedPercentage": "0.0%"}
-    assert said["runtimes"] == [
+    assert observed["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "0.00B", "cachedPercentage": "0.0%"}
+    assert observed["runtimes"] == [
         {"category": "Accelerate", "name": "bert", "namespace": "caches", "type": "alluxio", "masterReplicas": 1}
     ]
 
@@ -130,7 +137,7 @@ def test_a_dataset_is_bound_by_a_runtime_that_serves() -> None:
 def test_a_dataset_that_loses_its_workers_has_failed_and_comes_back() -> None:
     lost = good("Dataset", status.dataset_status(bound(), runtime(nodes=0), [], [], NOW + timedelta(minutes=1)))
     assert (lost["phase"], lost["conditions"][0]["status"]) == ("Failed", "False")
-    again = status.dataset_status(dataset(said=lost), runtime(), [], [], NOW + timedelta(minutes=2))
+    again = status.dataset_status(dataset(observed=lost), runtime(), [], [], NOW + timedelta(minutes=2))
     assert (again["phase"], again["conditions"][0]["lastTransitionTime"]) == ("Bound", "2026-01-01T12:02:00Z")
 
 
@@ -155,14 +162,14 @@ def test_a_load_shows_on_its_dataset_in_steps() -> None:
 
 def test_a_cache_holds_no_more_than_fits() -> None:
     large = dataset(notes={status.SIZE: "70Gi"})
-    said = status.dataset_status(large, runtime(), [load("Complete")], [], NOW)
-    assert said["ufsTotal"] == "70.00GiB"
-    assert said["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "7.00GiB", "cachedPercentage": "10.0%"}
+    observed = status.dataset_status(large, runtime(), [load("Complete")], [], NOW)
+    assert observed["ufsTotal"] == "70.00GiB"
+    assert observed["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "7.00GiB", "cachedPercentage": "10.0%"}
 
 
 def test_who_stands_for_a_dataset_is_told() -> None:
-    said = good("Dataset", status.dataset_status(dataset(), None, [], ["nlp/bert", "a/bert"], NOW))
-    assert said["datasetRef"] == ["a/bert", "nlp/bert"]
+    observed = good("Dataset", status.dataset_status(dataset(), None, [], ["nlp/bert", "a/bert"], NOW))
+    assert observed["datasetRef"] == ["a/bert", "nlp/bert"]
 
 
 def test_a_dataset_that_stands_for_another_says_what_that_says() -> None:
@@ -171,58 +178,61 @@ def test_a_dataset_that_stands_for_another_says_what_that_says() -> None:
     assert status.origin(dataset()) is None
     assert status.reference_status(reference, None)["phase"] == "NotBound"
     assert status.reference_status(reference, dataset())["phase"] == "NotBound"
-    theirs = dataset(said={**bound()["status"], "datasetRef": ["nlp/bert"], "operationRef": {"DataLoad": "x"}})
-    said = good("Dataset", status.reference_status(reference, theirs))
-    assert said["phase"] == "Bound"
-    assert [one["type"] for one in said["runtimes"]] == ["thin"]
-    assert not {"datasetRef", "operationRef"} & said.keys()
+    theirs = dataset(observed={**bound()["status"], "datasetRef": ["nlp/bert"], "operationRef": {"DataLoad": "x"}})
+    observed = good("Dataset", status.reference_status(reference, theirs))
+    assert observed["phase"] == "Bound"
+    assert [one["type"] for one in observed["runtimes"]] == ["thin"]
+    assert not {"datasetRef", "operationRef"} & observed.keys()
 
 
 def steps(
     one: Object, of: Object | None, *, busy: bool = False, now: datetime = NOW
 ) -> tuple[Object | None, float | None]:
-    said, wait = status.load_status(one, of, busy=busy, now=now)
-    return (good("DataLoad", said) if said else None), wait
+    observed, wait = status.load_status(one, of, busy=busy, now=now)
+    return (good("DataLoad", observed) if observed else None), wait
 
 
 def test_a_load_waits_for_a_bound_dataset_and_for_others() -> None:
     assert steps(load(), None) == (None, None)
     assert steps(load(), dataset()) == (None, None)
     assert steps(load(policy="OnEvent"), bound()) == (None, None)
-    said, _ = steps(load(), bound())
-    assert said is not None
-    assert (said["phase"], said["duration"]) == ("Pending", "Unfinished")
+    observed, _ = steps(load(), bound())
+    assert observed is not None
+    assert (observed["phase"], observed["duration"]) == ("Pending", "Unfinished")
     assert steps(load("Pending"), bound(), busy=True) == (None, None)
-    said, _ = steps(load("Pending"), bound())
-    assert said is not None
-    assert said["phase"] == "Executing"
+    observed, _ = steps(load("Pending"), bound())
+    assert observed is not None
+    assert observed["phase"] == "Executing"
 
 
 def test_a_load_takes_its_time_and_ends() -> None:
     assert steps(load("Executing", NOW), bound()) == (None, 2.0)
     assert steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=7)) == (None, 1.0)
-    said, wait = steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=8))
-    assert said is not None
-    assert (said["phase"], said["duration"], wait) == ("Complete", "8s", None)
+    observed, wait = steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=8))
+    assert observed is not None
+    assert (observed["phase"], observed["duration"], wait) == ("Complete", "8s", None)
     assert steps(load("Complete", NOW), bound()) == (None, None)
     # Its beginning is not written yet.
     assert steps(load("Executing"), bound()) == (None, None)
 
 
 def test_a_load_of_a_path_that_is_not_there_fails() -> None:
-    lacking = dataset(said=bound()["status"], notes={status.MISSING: "/x,/lost"})
-    said, _ = steps(load("Executing", NOW, "/there", "/lost"), lacking, now=NOW + timedelta(seconds=9))
-    assert said is not None
-    assert said["phase"] == "Failed"
-    assert said["conditions"][0]["message"] == "the buckets have no /lost"
+    lacking = dataset(observed=bound()["status"], notes={status.MISSING: "/x,/lost"})
+    observed, _ = steps(load("Executing", NOW, "/there", "/lost"), lacking, now=NOW + timedelta(seconds=9))
+    assert observed is not None
+    assert observed["phase"] == "Failed"
+    assert observed["conditions"][0]["message"] == "the buckets have no /lost"
 
 
 def test_a_load_by_schedule_says_when_it_succeeded() -> None:
-    said, _ = steps(
+    observed, _ = steps(
         load("Executing", NOW, policy="Cron", schedule="* * * * *"), bound(), now=NOW + timedelta(seconds=9)
     )
-    assert said is not None
-    assert (said["lastScheduleTime"], said["lastSuccessfulTime"]) == ("2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z")
+    assert observed is not None
+    assert (observed["lastScheduleTime"], observed["lastSuccessfulTime"]) == (
+        "2026-01-01T12:00:00Z",
+        "2026-01-01T12:00:09Z",
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,17 +251,17 @@ def test_sizes_are_written_as_fluid_does(size: int, text: str) -> None:
 
 
 def test_claim_and_volume_name_each_other() -> None:
-    claim, made = volume.make_claim(dataset()), volume.make_volume(dataset(), "caches/bert")
-    assert claim["spec"]["volumeName"] == made["metadata"]["name"] == "caches-bert"
-    assert made["spec"]["claimRef"] == {
+    claim, persistent_volume = volume.make_claim(dataset()), volume.make_volume(dataset(), "caches/bert")
+    assert claim["spec"]["volumeName"] == persistent_volume["metadata"]["name"] == "caches-bert"
+    assert persistent_volume["spec"]["claimRef"] == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "namespace": "caches",
         "name": "bert",
     }
     for key in ("storageClassName", "accessModes"):
-        assert claim["spec"][key] == made["spec"][key]
-    assert claim["spec"]["resources"]["requests"] == made["spec"]["capacity"] == {"storage": "100Pi"}
+        assert claim["spec"][key] == persistent_volume["spec"][key]
+    assert claim["spec"]["resources"]["requests"] == persistent_volume["spec"]["capacity"] == {"storage": "100Pi"}
 
 
 def test_names_that_are_too_long_for_a_label_become_the_uid() -> None:

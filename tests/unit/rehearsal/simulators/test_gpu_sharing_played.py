@@ -100,10 +100,10 @@ def test_a_configuration_that_is_not_there_leaves_no_plugin(default: str, label:
 def test_what_a_node_offers(
     label: str, states: str, lost: int, capacity: dict[str, str], allocatable: dict[str, str]
 ) -> None:
-    made = device_plugin.desired(
+    desired = device_plugin.desired(
         node(label), hardware(), policy(), load_states(states), pending=False, faults=Faults(lost_gpus=lost)
     )
-    assert (made.capacity, made.allocatable) == (capacity, allocatable)
+    assert (desired.capacity, desired.allocatable) == (capacity, allocatable)
 
 
 def test_what_a_node_offered_before_stays_with_nothing_of_it() -> None:
@@ -123,8 +123,8 @@ def test_what_a_node_offered_before_stays_with_nothing_of_it() -> None:
 
 
 def test_shared_gpus_are_paused_with_all_others() -> None:
-    made = device_plugin.desired(node("four"), hardware(), policy(), mig_disabled(2), pending=True, faults=Faults())
-    assert (made.capacity, made.allocatable) == ({GPU: "8"}, {GPU: "0"})
+    desired = device_plugin.desired(node("four"), hardware(), policy(), mig_disabled(2), pending=True, faults=Faults())
+    assert (desired.capacity, desired.allocatable) == ({GPU: "8"}, {GPU: "0"})
 
 
 def test_labels_follow_the_configuration_of_the_node() -> None:
@@ -138,10 +138,10 @@ def test_labels_follow_the_configuration_of_the_node() -> None:
 
 
 def test_a_whole_node_shares_in_one_step() -> None:
-    made = plan(node("four"), hardware(), policy(), elapsed=None, mig_seconds=1.0)
-    assert made.desired.allocatable[GPU] == "8"
-    assert made.desired.labels[f"{GPU}.replicas"] == "4"
-    assert CONFIG not in made.desired.labels
+    node_plan = plan(node("four"), hardware(), policy(), elapsed=None, mig_seconds=1.0)
+    assert node_plan.desired.allocatable[GPU] == "8"
+    assert node_plan.desired.labels[f"{GPU}.replicas"] == "4"
+    assert CONFIG not in node_plan.desired.labels
 
 
 # --- the operator's status
@@ -157,10 +157,10 @@ def test_a_policy_is_not_ready_while_the_config_map_is_missing() -> None:
 
 def test_a_file_that_cannot_be_read_is_told_and_stops_only_its_nodes() -> None:
     broken = {"sharing": {"data": {"bad": "version: v2", "four": dump(Sharing({GPU: 4}), "mixed")}}}
-    made = policy(maps=broken)
-    assert made.sharing_of("bad") is None
-    assert made.sharing_of("four") == Sharing({GPU: 4})
-    status = make_status("cluster-policy", made, 1)
+    broken_policy = policy(maps=broken)
+    assert broken_policy.sharing_of("bad") is None
+    assert broken_policy.sharing_of("four") == Sharing({GPU: 4})
+    status = make_status("cluster-policy", broken_policy, 1)
     assert status["state"] == "ready"
     assert status["conditions"][1]["message"] == "ConfigMap gpu-operator/sharing, bad: version: 'v2' is not 'v1'"
 

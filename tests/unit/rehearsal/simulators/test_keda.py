@@ -46,23 +46,23 @@ def conditions(status: Object) -> dict[str, tuple[str, str]]:
     ],
 )
 def test_an_autoscaler_never_goes_below_one(spec: Object, least: int, most: int) -> None:
-    made = make_hpa(scaled(**spec))["spec"]
-    assert (made["minReplicas"], made["maxReplicas"]) == (least, most)
+    hpa_spec = make_hpa(scaled(**spec))["spec"]
+    assert (hpa_spec["minReplicas"], hpa_spec["maxReplicas"]) == (least, most)
 
 
 def test_the_autoscaler_is_the_scaled_objects_own() -> None:
-    made = make_hpa(scaled())
-    (owner,) = made["metadata"]["ownerReferences"]
+    hpa = make_hpa(scaled())
+    (owner,) = hpa["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("ScaledObject", "u", True)
-    assert made["metadata"]["name"] == "keda-hpa-chat"
-    assert made["metadata"]["labels"] == {
+    assert hpa["metadata"]["name"] == "keda-hpa-chat"
+    assert hpa["metadata"]["labels"] == {
         "team": "nlp",
         "scaledobject.keda.sh/name": "chat",
         "app.kubernetes.io/name": "keda-hpa-chat",
         "app.kubernetes.io/part-of": "chat",
         "app.kubernetes.io/managed-by": "keda-operator",
     }
-    assert made["spec"]["scaleTargetRef"]["kind"] == "InferenceJob"
+    assert hpa["spec"]["scaleTargetRef"]["kind"] == "InferenceJob"
 
 
 def test_name_and_behavior_are_those_of_the_settings() -> None:
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_it(given: Object, target: Target | None, said: str |
 def test_the_status_of_a_good_one() -> None:
     trigger = {**PROMETHEUS, "authenticationRef": {"name": "token"}}
     status = make_status(scaled(triggers=[trigger]), JOB, None)
-    said = status.pop("conditions")
+    reported = status.pop("conditions")
     assert status == {
         "scaleTargetKind": "deepseek.ai/v1.InferenceJob",
         "scaleTargetGVKR": {
@@ -128,9 +128,9 @@ def test_the_status_of_a_good_one() -> None:
         "triggersTypes": "prometheus",
         "authenticationsTypes": "token",
     }
-    assert [one["type"] for one in said] == ["Ready", "Active", "Fallback", "Paused"]
+    assert [condition["type"] for condition in reported] == ["Ready", "Active", "Fallback", "Paused"]
     # Said, for nobody measures anything here.
-    assert conditions({"conditions": said})["Active"] == ("Unknown", "Rehearsed")
+    assert conditions({"conditions": reported})["Active"] == ("Unknown", "Rehearsed")
 
 
 def test_the_first_number_of_replicas_is_kept() -> None:

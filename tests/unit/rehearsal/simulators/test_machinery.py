@@ -75,11 +75,11 @@ async def test_a_restarted_agent_finds_what_runs(tmp_path: Path) -> None:
     process.folder_of(tmp_path, "u3").mkdir(parents=True)
     process.folder_of(tmp_path, "u3").joinpath("run.json").write_text('{"pid": ')  # killed while it was written
     try:
-        found = process.find_leftovers(tmp_path)
-        assert {uid: each.pid for uid, each in found.items()} == {"u1": running.pid, "u2": lost.pid}
-        assert found["u1"].child is None
-        await found["u1"].stop(5)
-        await found["u2"].stop(5)
+        leftovers = process.find_leftovers(tmp_path)
+        assert {uid: each.pid for uid, each in leftovers.items()} == {"u1": running.pid, "u2": lost.pid}
+        assert leftovers["u1"].child is None
+        await leftovers["u1"].stop(5)
+        await leftovers["u2"].stop(5)
     finally:
         for each in (running, lost):
             await each.stop(5)

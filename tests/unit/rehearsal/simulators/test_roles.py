@@ -134,10 +134,10 @@ def test_nics_of_one_resource_add_up() -> None:
 
 
 def test_virtual_functions_are_published_and_taken_back() -> None:
-    made = virtual_functions.desired(node(), hardware(nics=[]), {"a/b": 8})
-    assert made.capacity == made.allocatable == {"a/b": "8"}
+    desired = virtual_functions.desired(node(), hardware(nics=[]), {"a/b": 8})
+    assert desired.capacity == desired.allocatable == {"a/b": "8"}
     published = {virtual_functions.PUBLISHED: '["a/b"]'}
-    assert made.annotations == published
+    assert desired.annotations == published
     gone = virtual_functions.desired(node(annotations=published), hardware(nics=[]), {})
     assert gone.capacity == gone.allocatable == {"a/b": None}
     assert gone.annotations == {virtual_functions.PUBLISHED: None}
@@ -145,8 +145,8 @@ def test_virtual_functions_are_published_and_taken_back() -> None:
 
 def test_functions_of_a_policy_come_on_top_of_devices_that_are_always_there() -> None:
     published = node(annotations={virtual_functions.PUBLISHED: '["openshift.io/mlnx_rdma", "a/b"]'})
-    made = virtual_functions.desired(published, hardware(), {"openshift.io/mlnx_rdma": 4})
-    assert made.allocatable == {"openshift.io/mlnx_rdma": "16", "a/b": None}
+    desired = virtual_functions.desired(published, hardware(), {"openshift.io/mlnx_rdma": 4})
+    assert desired.allocatable == {"openshift.io/mlnx_rdma": "16", "a/b": None}
 
 
 # --- policy
@@ -321,11 +321,11 @@ def test_success_and_its_resources_come_in_one_step() -> None:
     seen = node(
         {"nvidia.com/mig.config": "all-1g.5gb", "nvidia.com/mig.config.state": "pending"}, {DONE: "all-disabled"}, _OLD
     )
-    made = plan(seen, hardware(), MIXED, elapsed=2.0, mig_seconds=1.0)
-    assert made.desired.labels["nvidia.com/mig.config.state"] == "success"
-    assert made.desired.labels["nvidia.com/mig-1g.5gb.count"] == "14"
-    assert made.desired.allocatable["nvidia.com/mig-1g.5gb"] == "14"
-    assert made.note == "MIG layout all-1g.5gb: success (applied)"
+    node_plan = plan(seen, hardware(), MIXED, elapsed=2.0, mig_seconds=1.0)
+    assert node_plan.desired.labels["nvidia.com/mig.config.state"] == "success"
+    assert node_plan.desired.labels["nvidia.com/mig-1g.5gb.count"] == "14"
+    assert node_plan.desired.allocatable["nvidia.com/mig-1g.5gb"] == "14"
+    assert node_plan.note == "MIG layout all-1g.5gb: success (applied)"
 
 
 def test_the_hardware_may_say_how_long_mig_takes() -> None:

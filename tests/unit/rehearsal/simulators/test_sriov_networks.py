@@ -23,8 +23,8 @@ def config(kind: str = "SriovNetwork", **spec: Any) -> Object:
 
 
 def test_an_attachment_names_its_device_and_lies_where_it_is_told() -> None:
-    made = make_attachment("SriovNetwork", network(networkNamespace="nlp"), "a.b")
-    assert made["metadata"] == {
+    attachment = make_attachment("SriovNetwork", network(networkNamespace="nlp"), "a.b")
+    assert attachment["metadata"] == {
         "name": "n",
         "namespace": "nlp",
         "annotations": {"k8s.v1.cni.cncf.io/resourceName": "a.b/r"},
@@ -60,9 +60,9 @@ def test_infiniband_has_a_plugin_of_its_own_and_no_vlans() -> None:
 
 
 def test_further_plugins_make_a_list() -> None:
-    made = config(metaPlugins='{"type": "rdma"}, {"type": "tuning"}')
-    assert [plugin["type"] for plugin in made["plugins"]] == ["sriov", "rdma", "tuning"]
-    assert made.keys() == {"cniVersion", "name", "plugins"}
+    cni_config = config(metaPlugins='{"type": "rdma"}, {"type": "tuning"}')
+    assert [plugin["type"] for plugin in cni_config["plugins"]] == ["sriov", "rdma", "tuning"]
+    assert cni_config.keys() == {"cniVersion", "name", "plugins"}
 
 
 @pytest.mark.parametrize("key", ["ipam", "capabilities", "metaPlugins"])

@@ -132,11 +132,11 @@ POLICIES = st.dictionaries(
 def test_no_node_offers_more_functions_than_its_ports_hold(policies: list[Object]) -> None:
     asked = desired_interfaces(policies, LABELS, FOUND)
     assert shortage(FOUND, asked) is None
-    made = configured(FOUND, asked)
-    for port, before in zip(made, FOUND, strict=True):
+    interfaces = configured(FOUND, asked)
+    for port, before in zip(interfaces, FOUND, strict=True):
         assert port.get("numVfs", 0) == len(port.get("Vfs", ())) <= before["totalvfs"]
         assert len({function["pciAddress"] for function in port.get("Vfs", ())}) == port.get("numVfs", 0)
-    assert sum(resources("a", made, asked).values()) <= sum(port.get("numVfs", 0) for port in made)
+    assert sum(resources("a", interfaces, asked).values()) <= sum(port.get("numVfs", 0) for port in interfaces)
 
 
 @given(POLICIES, st.randoms())

@@ -34,7 +34,7 @@ ensure(["hello"], report=lambda line: print(line, flush=True), available=[group]
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60  # it waits for a Go build, on a machine that may be busy
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.01)
