@@ -1,4 +1,4 @@
-"""The end of a log file, for messages about a process that ended."""
+"""The last lines of a log file, for messages about a process that exited."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def tail(path: Path, lines: int) -> str:
-    """Return the last lines of a file; of a long one, of its last 256 KiB."""
+    """Return the last lines of a file; reads at most its last 256 KiB."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 262_144))

@@ -1,13 +1,13 @@
-"""Where the project keeps its files.
+"""Locations of the project's files.
 
-Four places, none of them the user's own configuration:
+There are four locations, and none contains the user's own configuration:
 
 * the project root: the folder with ``Pulumi.yaml``;
-* the state folder: ``.inferstack`` in the root, or ``$INFERSTACK_STATE``. Everything of one rehearsal
-  (certificates, etcd data, logs, kubeconfig, Pulumi state) lives below it;
-* the stacks' folder: ``stacks`` in the root, or ``$INFERSTACK_STACKS`` where an inventory is kept elsewhere;
-* the cache folder: ``inferstack`` in the user's cache directory, or ``$INFERSTACK_CACHE``. Built tools, shared by
-  all clones; CRDs and charts of other projects. Deleting it costs only time.
+* the state folder: ``.inferstack`` in the root, or ``$INFERSTACK_STATE``. It holds all files of
+  one rehearsal (certificates, etcd data, logs, kubeconfig, Pulumi state);
+* the stacks' folder: ``stacks`` in the root, or ``$INFERSTACK_STACKS`` if the inventory is elsewhere;
+* the cache folder: ``inferstack`` in the user's cache directory, or ``$INFERSTACK_CACHE``. It
+  holds built tools, and CRDs and charts of other projects. All clones share it, and deleting it costs only time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def project_root() -> Path:
-    """Return the folder that holds ``Pulumi.yaml``, found from this package's own place."""
+    """Return the folder that holds ``Pulumi.yaml``, located relative to this package."""
     return Path(__file__).resolve().parent.parent
 
 
@@ -28,7 +28,7 @@ def state_dir() -> Path:
 
 
 def stacks_dir(root: Path) -> Path:
-    """Return the folder of the stacks' files: ``stacks`` in the project's root, or ``$INFERSTACK_STACKS``."""
+    """Return the folder of the stack files: ``stacks`` in the project root, or ``$INFERSTACK_STACKS``."""
     override = os.environ.get("INFERSTACK_STACKS")
     return Path(override).resolve() if override else root / "stacks"
 

@@ -1,1 +1,1 @@
-"""A stack's state as a file: its integrity, its backups, where it may be kept, and the rotation of its passphrase."""
+"""The state of a stack as a file: integrity, backups, allowed locations, and rotation of its passphrase."""

@@ -1,7 +1,7 @@
-"""Backups of a state: one file each, which says by its name what it is and by its manifest whether it is whole.
+"""Backups of a state, one file each. The name identifies the backup; the manifest proves that it is complete.
 
-``STACK.20260131T120000Z.SHA256.json`` is the export as the engine wrote it, secrets encrypted; beside it lies
-``….manifest.json``. Neither is ever written over.
+``STACK.20260131T120000Z.SHA256.json`` is the engine's unmodified export, with secrets encrypted. The manifest
+``….manifest.json`` is in the same folder. Neither file is ever overwritten.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from inferstack.errors import UserError
 from inferstack.state.checks import WHOLE, Fault, Json, find_faults, secrets_provider
 
 _DIGITS = 16
-"""Of the checksum in the name; the manifest holds all of it."""
+"""Digits of the checksum in the name; the manifest has the whole checksum."""
 _NAME = re.compile(rf"(?P<stack>.+)\.\d{{8}}T\d{{6}}Z\.(?P<sha256>[0-9a-f]{{{_DIGITS}}})\.json")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup holds."""
+    """Description of a backup."""
 
     stack: str
     time: str
     """UTC, RFC 3339."""
     sha256: str
-    """Of the file."""
+    """Checksum of the file."""
     resources: int
     engine: str
     """Version of the engine that last wrote the state."""
@@ -41,16 +41,16 @@ class Manifest:
 
 
 def write_backup(folder: Path, stack: str, text: str, now: datetime.datetime) -> tuple[Path, Manifest]:
-    """Write an export and its manifest, readable by their owner only.
+    """Write an export and its manifest, readable only by the owner.
 
     Args:
-        folder: where; made if it is not there.
+        folder: folder of the backup; created if missing.
         stack: name of the stack.
         text: the export.
-        now: in UTC.
+        now: current time in UTC.
 
     Raises:
-        UserError: the text is no whole state, or there is a backup of that name.
+        UserError: the text is not a complete state, or a backup of that name exists.
     """
     content = parse(text)
     if any(fault.resource == WHOLE and "export" in fault.fault for fault in find_faults(content)):
@@ -67,22 +67,22 @@ def write_backup(folder: Path, stack: str, text: str, now: datetime.datetime) ->
     )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{stack}.{now.strftime('%Y%m%dT%H%M%SZ')}.{digest[:_DIGITS]}.json"
-    # The manifest first: a backup that is there has one.
+    # The manifest is written first, so that each existing backup has one.
     write_new(manifest_of(path), json.dumps(asdict(manifest), indent=1) + "\n")
     write_new(path, text)
     return path, manifest
 
 
 def manifest_of(path: Path) -> Path:
-    """Return the place of a backup's manifest."""
+    """Return the path of a backup's manifest."""
     return path.with_name(path.name.removesuffix(".json") + ".manifest.json")
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file with mode 0600 that appears whole or not at all.
+    """Write a new file with mode 0600 atomically.
 
     Raises:
-        UserError: there is one already, or the folder cannot be written.
+        UserError: the file exists, or the folder cannot be written.
     """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -90,7 +90,7 @@ def write_new(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        path.hardlink_to(fresh)  # a rename would put it in the place of one that is there
+        path.hardlink_to(fresh)  # a rename would overwrite an existing file
         sync_folder(path.parent)
     except FileExistsError:
         raise UserError(f"{path} is there already; a backup is never written over.") from None
@@ -101,7 +101,7 @@ def write_new(path: Path, text: str) -> None:
 
 
 def write_over(path: Path, text: str) -> None:
-    """Put a file with mode 0600 in the place of one that may be there, whole or not at all.
+    """Create or replace a file with mode 0600 atomically.
 
     Raises:
         UserError: the folder cannot be written.
@@ -114,7 +114,7 @@ def write_over(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Flush the directory entries of a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -123,10 +123,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def parse(text: str) -> Json:
-    """Return an export.
+    """Parse an export.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: the text is not a JSON object.
     """
     try:
         content = json.loads(text)
@@ -138,15 +138,15 @@ def parse(text: str) -> Json:
 
 
 def check_file(path: Path, *, stack: str | None = None, provider: str | None = None) -> list[Fault]:
-    """Return all that is wrong with a backup, its content included.
+    """Return all faults of a backup, including those of its content.
 
     Args:
-        path: of the backup.
-        stack: that it is to be of; None where any will do.
-        provider: as `find_faults` takes it.
+        path: path of the backup.
+        stack: expected stack; None accepts any.
+        provider: see `find_faults`.
 
     Raises:
-        UserError: the file cannot be read, or is no JSON.
+        UserError: the file cannot be read.
     """
     try:
         raw = path.read_bytes()

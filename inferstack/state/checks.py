@@ -1,4 +1,4 @@
-"""What must hold of an exported state, pure: each fault names the resource that has it."""
+"""Checks of an exported state, as pure functions. Each fault names its resource."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import yaml
 Json = dict[str, Any]
 
 KNOWN_VERSIONS = frozenset({3, 4})
-"""Versions of the exported form that the engine of ``versions.yaml`` reads (its apitype package)."""
+"""Versions of the export format that the engine of ``versions.yaml`` reads (its apitype package)."""
 SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""Key under which the engine marks special values; so in its documentation of the wire format."""
+"""Key with which the engine marks special values, from its documentation of the wire format."""
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # the mark, not a secret
 """The mark of a secret."""
 
 _ALWAYS_SECRET = {"kubernetes:core/v1:Secret": ("data", "stringData")}
-"""Properties that are secret whether or not the program said so."""
+"""Properties that are always secret, whether or not the program marks them."""
 _PROVIDER, _KUBECONFIG = "pulumi:providers:kubernetes", "kubeconfig"
 _CREDENTIALS = frozenset({"token", "password", "client-key-data", "auth-provider"})
-"""Keys of a kubeconfig's user that hold a credential; others name a file or a command that gives one."""
+"""Keys of a kubeconfig's user that contain a credential; other keys name a file or a command that provides one."""
 _LOOKS_SECRET = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
     "a client key of a kubeconfig": re.compile(r"client-key-data[\"']?\s*:\s*[\"']?[A-Za-z0-9+/]{16}"),
 }
-"""What nobody keeps in plain; tried on each plain text of the state."""
+"""Patterns of values that must not be in plain text; matched against each plain string of the state."""
 _PATHS = ("inputs", "outputs")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong."""
+    """One fault of a state."""
 
     resource: str
-    """URN at fault; ``(state)`` where it is the whole."""
+    """URN of the resource; ``(state)`` if the fault is in the state as a whole."""
     fault: str
 
 
@@ -45,12 +45,11 @@ WHOLE = "(state)"
 
 
 def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
-    """Return all that is wrong with an export.
+    """Return all faults of an export.
 
     Args:
-        content: what ``pulumi stack export`` writes, parsed.
-        provider: type of secrets provider that the stack is to have: ``passphrase`` or a scheme such as ``awskms``;
-            None where any will do.
+        content: parsed output of ``pulumi stack export``.
+        provider: expected type of secrets provider: ``passphrase`` or a scheme such as ``awskms``; None accepts any.
     """
     if not isinstance(content, dict) or not isinstance(content.get("deployment"), dict):
         return [Fault(WHOLE, "no export of the engine: expected an object with version and deployment")]
@@ -69,7 +68,7 @@ def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
 
 
 def secrets_provider(deployment: Json) -> str:
-    """Return the type of a state's secrets provider: ``passphrase``, a scheme such as ``awskms``, or nothing."""
+    """Return the type of a state's secrets provider: ``passphrase``, a scheme such as ``awskms``, or empty."""
     providers = deployment.get("secrets_providers") or {}
     url = str((providers.get("state") or {}).get("url", ""))
     return url.partition("://")[0] if url else str(providers.get("type", ""))
@@ -90,12 +89,12 @@ def _provider_faults(deployment: Json, resources: list[Json], provider: str | No
 
 
 def _order_faults(resources: list[Json]) -> Iterator[Fault]:
-    """The engine reads top down: whatever a resource refers to must stand above it."""
+    """Yield violations of the order: the engine reads top down, so references must point to resources above."""
     above: set[str] = set()
     ids: set[str] = set()
     for resource in resources:
         urn = resource["urn"]
-        # Of one that is being replaced, the old one stays in the list, marked, until it is deleted.
+        # During a replacement, the old resource stays in the list, marked with `delete`, until it is deleted.
         if urn in above and not resource.get("delete"):
             yield Fault(urn, "is there twice")
         yield from (Fault(urn, f"{how} {other} is not above it") for how, other in _references(resource, above, ids))
@@ -140,27 +139,28 @@ def _secret_faults(resource: Json) -> Iterator[Fault]:
 
 
 def has_credential(kubeconfig: Any) -> bool:
-    """Return whether what a provider was given as its kubeconfig holds a credential in plain.
+    """Return whether a provider's kubeconfig contains a credential in plain text.
 
-    It may be the path of a file, which holds none, or a content: that of EKS only says which command gives a token.
+    The value is the path of a file, which contains none, or the content of a kubeconfig. The kubeconfig of EKS only
+    names the command that provides a token.
     """
     try:
         content = yaml.safe_load(kubeconfig) if isinstance(kubeconfig, str) else None
     except yaml.YAMLError:
-        return True  # neither a path nor a content that could be looked through
+        return True  # neither a path nor content that can be checked
     users = content.get("users") if isinstance(content, dict) else None
     providers = [one.get("user") for one in users or [] if isinstance(one, dict)] if isinstance(users, list) else []
     return any(isinstance(user, dict) and (_CREDENTIALS & user.keys() or _has_variables(user)) for user in providers)
 
 
 def _has_variables(user: Json) -> bool:
-    """Return whether a user's command is given variables: what is in them nobody knows."""
+    """Return whether a user's command has environment variables, which may contain anything."""
     command = user.get("exec")
     return isinstance(command, dict) and bool(command.get("env"))
 
 
 def is_encrypted(value: Any) -> bool:
-    """Return whether a value is a secret in its encrypted form, or a container of such values only."""
+    """Return whether a value is an encrypted secret, or a non-empty container of only such values."""
     if isinstance(value, dict):
         if value.get(SIGNATURE) == SECRET:
             return isinstance(value.get("ciphertext"), str) and "plaintext" not in value
@@ -173,7 +173,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _plain_secrets(value: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Yield the places of secrets in plain: those with the mark, and texts that look like one."""
+    """Yield the paths of secrets in plain text: values with the secret mark, and strings that look like a secret."""
     if isinstance(value, dict):
         if value.get(SIGNATURE) == SECRET:
             if not is_encrypted(value):

@@ -1,8 +1,8 @@
-"""Where a stack's state is kept and who encrypts its secrets, both in Pulumi's own words.
+"""The backend of a stack's state and its secrets provider, configured as in Pulumi itself.
 
-The backend is ``PULUMI_BACKEND_URL``, else ``backend.url`` in ``Pulumi.yaml``; the secrets provider is the key
-``secretsprovider`` of the stack's file. Where none is named, state and passphrase lie on this machine, which will do
-for a rehearsal only.
+The backend is ``PULUMI_BACKEND_URL``, or else ``backend.url`` in ``Pulumi.yaml``. The secrets provider is the key
+``secretsprovider`` of the stack's file. By default, the state and the passphrase are on this machine, which is
+sufficient only for a rehearsal.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from inferstack.errors import UserError
 
 PASSPHRASE = "passphrase"  # noqa: S105  # the provider's name
 _CLOUD = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
-"""Schemes of secrets providers that the engine knows besides (``pulumi stack init --help``)."""
+"""Schemes of the engine's other secrets providers (``pulumi stack init --help``)."""
 
 
 def provider_of(content: Mapping[str, Any]) -> str | None:
-    """Return what the content of a stack's file names as its secrets provider; None where it names none."""
+    """Return the secrets provider in the content of a stack's file; None if there is none."""
     named = content.get("secretsprovider")
     return None if named in (None, "", "default") else str(named)
 
 
 def type_of(provider: str | None) -> str:
-    """Return the type of a secrets provider as a state names it: ``passphrase``, ``awskms`` and so on."""
+    """Return the type of a secrets provider as in a state: ``passphrase``, ``awskms`` and so on."""
     return provider.partition("://")[0] if provider else PASSPHRASE
 
 
 def backend_of(root: Path, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the backend that somebody has named; None where nobody has."""
+    """Return the URL of the configured backend; None if none is configured."""
     if named := environment.get("PULUMI_BACKEND_URL"):
         return named
     project = root / "Pulumi.yaml"
@@ -42,16 +42,16 @@ def backend_of(root: Path, environment: Mapping[str, str]) -> str | None:
 
 
 def find_problems(stack: str, place: str, backend: str | None, provider: str | None) -> list[str]:
-    """Return why a stack's state must not be kept where it would be; what to do is part of each sentence.
+    """Return the reasons why a stack's backend or secrets provider is not allowed, each with its fix.
 
-    A file backend or a passphrase that somebody has named for a stack on AWS is taken as meant: by
+    A stack on AWS may use a file backend or a passphrase only if it is configured explicitly:
     ``PULUMI_BACKEND_URL=file://…`` and ``secretsprovider: passphrase``.
 
     Args:
         stack: name of the stack.
         place: where the program runs.
-        backend: what is named, None where nothing is.
-        provider: what the stack's file names, None where it names nothing.
+        backend: URL of the configured backend; None if none is configured.
+        provider: secrets provider in the stack's file; None if there is none.
     """
     problems = []
     if provider is not None and provider != PASSPHRASE and type_of(provider) not in _CLOUD:
@@ -76,10 +76,10 @@ def find_problems(stack: str, place: str, backend: str | None, provider: str | N
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise what `find_problems` has found, if anything.
+    """Raise an error if `find_problems` returned problems.
 
     Raises:
-        UserError: with all of it.
+        UserError: the message contains all problems.
     """
     if problems:
         raise UserError(" ".join([*problems, "See docs/state.md."]))

@@ -1,14 +1,15 @@
-"""New keys for a stack's secrets, so that a kill at any moment costs neither the state nor the secrets.
+"""Rotation of the key of a stack's secrets. A kill at any moment loses neither the state nor the secrets.
 
-What is needed to go back lies in one folder, which appears whole before anything changes and goes last:
+One folder holds what a rollback needs. It appears atomically before any change and is removed last:
 
-1. ``begin``: the state, the configuration and, for a passphrase, the new one are written down;
-2. ``change``: the engine encrypts configuration and state anew (two writes, in between neither key reads both);
-3. ``verify``: all secrets of both are read with the new key;
-4. ``commit``: the new passphrase takes the place of the stack's old one;
-5. ``end``: the folder is removed.
+1. ``begin``: saves the state, the configuration and, for a passphrase provider, the new passphrase.
+2. ``change``: the engine re-encrypts configuration and state (two writes; between them, neither key reads both).
+3. ``verify``: reads all secrets of both with the new key.
+4. ``commit``: the new passphrase replaces the stack's old one.
+5. ``end``: removes the folder.
 
-Whoever finds the folder goes on: where the new key reads all, from step 4; else state and configuration are put back.
+If the folder exists, a rotation was interrupted. If the new key reads all secrets, the rotation continues with step 4.
+Otherwise, state and configuration are restored.
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ from inferstack.state.backup import parse, sync_folder, write_new, write_over
 from inferstack.state.place import PASSPHRASE, type_of
 
 VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
-"""Where the engine takes a passphrase from; the first goes before the second."""
+"""Variables from which the engine reads a passphrase; the first takes precedence."""
 _PASSPHRASES = "passphrases"
 _BYTES = 32
-"""Of randomness in a passphrase."""
+"""Random bytes in a passphrase."""
 
 
 class Stack(Protocol):
-    """A stack as its engine works on it."""
+    """Operations of the engine on a stack."""
 
     config_file: Path
-    """The engine's configuration of the stack, with the salt or key of its secrets."""
+    """The engine's configuration file of the stack, with the salt or key of its secrets."""
 
     def export(self) -> str:
-        """Return the state, secrets encrypted."""
+        """Return the state, with secrets encrypted."""
 
     def load(self, file: Path) -> None:
-        """Put an exported state in the place of the present one."""
+        """Replace the current state with an exported one."""
 
     def change(self, provider: str, passphrase: Path | None) -> None:
-        """Encrypt configuration and state anew."""
+        """Re-encrypt configuration and state."""
 
     def readable(self, passphrase: Path | None) -> bool:
-        """Return whether all secrets can be read; with the stack's own passphrase where none is given."""
+        """Return whether all secrets can be read; None uses the stack's own passphrase."""
 
 
 def _nothing(_: str) -> None:
@@ -55,13 +56,13 @@ def _nothing(_: str) -> None:
 
 
 class Rotation:
-    """One rotation, or what an interrupted one left.
+    """A new or an interrupted rotation.
 
     Args:
         state_dir: the state folder.
-        name: of the stack.
-        stack: to work on.
-        reached: called with the name of each step that is done.
+        name: name of the stack.
+        stack: operations of the engine on the stack.
+        reached: called with the name of each completed step.
     """
 
     def __init__(self, state_dir: Path, name: str, stack: Stack, reached: Callable[[str], None] = _nothing) -> None:
@@ -72,21 +73,21 @@ class Rotation:
 
     @property
     def fresh(self) -> Path:
-        """The new passphrase, while it is on its way."""
+        """File of the new passphrase during the rotation."""
         return self._folder / PASSPHRASE
 
     def renew(self, provider: str) -> None:
-        """Have the stack use a new key; `end` must follow.
+        """Switch the stack to a new key; `end` must follow.
 
         Raises:
-            UserError: it failed; all is as it was before.
+            UserError: the switch failed; the previous state is restored.
         """
         self.begin(provider)
         self.change(provider)
         self.commit()
 
     def begin(self, provider: str) -> None:
-        """Write down what is needed to go back."""
+        """Save what a rollback needs."""
         draft = self._folder.with_name(f"{self._folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700, parents=True)
@@ -99,10 +100,10 @@ class Rotation:
         self._reached("begin")
 
     def change(self, provider: str) -> None:
-        """Have the engine encrypt all anew, and see that the new key reads it.
+        """Re-encrypt configuration and state, and verify that the new key reads both.
 
         Raises:
-            UserError: it does not; all is as it was before.
+            UserError: the verification failed; the previous state is restored.
         """
         self._stack.change(provider, self._new())
         self._reached("change")
@@ -112,7 +113,7 @@ class Rotation:
         self._reached("verify")
 
     def settle(self) -> bool:
-        """Go on with what an interrupted rotation left, forwards or back; return whether the new key is in use.
+        """Complete or roll back an interrupted rotation; return whether the new key is in use.
 
         Raises:
             UserError: neither is possible.
@@ -131,18 +132,18 @@ class Rotation:
         self._reached("commit")
 
     def end(self) -> None:
-        """Forget how to go back."""
+        """Remove what a rollback needs."""
         gone = self._folder.with_name(f"{self._folder.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
-        self._folder.rename(gone)  # half a folder would look like a rotation
+        self._folder.rename(gone)  # a partly removed folder would look like a rotation
         shutil.rmtree(gone)
         self._reached("end")
 
     def go_back(self) -> None:
-        """Put state and configuration back as they were.
+        """Restore the saved state and configuration.
 
         Raises:
-            UserError: somebody has changed the state since, or the old key does not read it either.
+            UserError: the state has changed since the rotation began, or the old key cannot read the saved state.
         """
         saved = self._folder / "state.json"
         then, now = (_written(text) for text in (saved.read_text(), self._stack.export()))
@@ -159,7 +160,7 @@ class Rotation:
             )
 
     def _forward(self) -> bool:
-        """Return whether the new key is that of the state and reads all; any key reads one without secrets."""
+        """Return whether the state has the new key and it reads all secrets; any key reads a state without secrets."""
         then, now = (_key(text) for text in ((self._folder / "state.json").read_text(), self._stack.export()))
         return then != now and self._stack.readable(self._new())
 
@@ -168,28 +169,29 @@ class Rotation:
 
 
 def folder_of(state_dir: Path, name: str) -> Path:
-    """Return the folder of a rotation under way."""
+    """Return the folder of a rotation in progress."""
     return state_dir / f"rotation.{name}"
 
 
 def passphrase_of(state_dir: Path, name: str) -> Path:
-    """Return the file of a stack's own passphrase, there after its first rotation."""
+    """Return the file of a stack's own passphrase, which exists after the first rotation."""
     return state_dir / _PASSPHRASES / name
 
 
 def current_of(state_dir: Path, name: str) -> Path:
-    """Return the file of the passphrase that a stack's secrets have now: its own, else the project's."""
+    """Return the file of a stack's current passphrase: its own, or else the project's."""
     own = passphrase_of(state_dir, name)
     return own if own.exists() else state_dir / PASSPHRASE
 
 
 def refuse_stale(environment: Mapping[str, str], state_dir: Path, name: str) -> None:
-    """Refuse variables that name a passphrase of the state folder which is not the stack's.
+    """Reject variables that name a passphrase file of the state folder other than the stack's.
 
-    It is that of another stack, or from before a rotation: the variables of ``inferstack env`` stay in a shell.
+    Variables of ``inferstack env`` stay in a shell. They may name the passphrase of another stack, or one that has been
+    rotated.
 
     Raises:
-        UserError: they do.
+        UserError: the variables name such a file.
     """
     variable, named = VARIABLES[1], _ours(environment, state_dir)
     if named is not None and named != current_of(state_dir, name).resolve():
@@ -200,10 +202,10 @@ def refuse_stale(environment: Mapping[str, str], state_dir: Path, name: str) -> 
 
 
 def refuse_hiding(environment: Mapping[str, str], state_dir: Path, name: str) -> None:
-    """Refuse to draw a new passphrase where variables would hide it: the engine takes theirs.
+    """Reject a rotation if variables would override the new passphrase, because the engine prefers them.
 
     Raises:
-        UserError: one is set, with what to do.
+        UserError: such a variable is set; the message contains the fix.
     """
     if _ours(environment, state_dir) is not None:
         raise UserError(
@@ -219,9 +221,9 @@ def refuse_hiding(environment: Mapping[str, str], state_dir: Path, name: str) ->
 
 
 def _ours(environment: Mapping[str, str], state_dir: Path) -> Path | None:
-    """Return the file of the state folder out of which the engine would take the passphrase."""
+    """Return the file in the state folder from which the engine would read the passphrase; None for another source."""
     named = environment.get(VARIABLES[1])
-    # An empty passphrase is one as well; an empty name of a file is none.
+    # An empty passphrase counts as set; an empty file name does not.
     if VARIABLES[0] in environment or not named:
         return None
     file, folder = Path(named).expanduser().resolve(), state_dir.resolve()
@@ -229,11 +231,11 @@ def _ours(environment: Mapping[str, str], state_dir: Path) -> Path | None:
 
 
 def _key(text: str) -> object:
-    """Return how a state names its key: with a salt or an encrypted key, either new with each rotation."""
+    """Return a state's description of its key: a salt or an encrypted key, which changes with each rotation."""
     return parse(text)["deployment"].get("secrets_providers")
 
 
 def _written(text: str) -> str:
-    """Return when a state was last written by an update; encrypting it anew keeps that."""
+    """Return the time at which an update last wrote a state; re-encryption keeps it."""
     manifest = parse(text)["deployment"].get("manifest") or {}
     return json.dumps(manifest.get("time"))

@@ -1,4 +1,4 @@
-"""Have the rehearsal's jobs asked for something: simulated load by a scenario and a seed."""
+"""``inferstack load``: simulated requests to the rehearsal's jobs, from a scenario and a seed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(
             for job in status["jobs"]:
                 output.say(_line(status, job))
     except KeyboardInterrupt:
-        pass  # how it is ended
+        pass  # the usual way to end the run
     finally:
         status = _ask(url)
         control.remove(state_dir())
@@ -89,7 +89,7 @@ def _url() -> str:
     """Return the address of the simulator.
 
     Raises:
-        UserError: the rehearsal runs without one, or not at all.
+        UserError: the rehearsal, or its load simulator, is not running.
     """
     rehearsal = Rehearsal(state_dir())
     for component in rehearsal.status() if rehearsal.kubeconfig.exists() else ():

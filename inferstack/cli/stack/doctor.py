@@ -1,4 +1,4 @@
-"""Say what is in place and what is not."""
+"""``inferstack doctor``: the prerequisites of a stack."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from inferstack.toolchain.binaries import build
 from inferstack.toolchain.binaries.catalogue import group_of, groups
 
 _LOW_DISK_GIB = 2.0
-"""etcd, logs and Pulumi's state take some hundred MiB; below this something else soon fills the disk."""
+"""etcd, logs and Pulumi's state need some hundred MiB; below this value, other writers soon fill the disk."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     check: str
     state: str
@@ -71,7 +71,7 @@ def doctor(
 
 
 def examine() -> Iterator[Check]:
-    """Look at everything that a rehearsal needs; changes nothing."""
+    """Check all prerequisites of a rehearsal; changes nothing."""
     tools = binaries.inspect()
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     lacking = [source.addon for source in crds.sources().values() if not crds.place_of(source).is_dir()]
@@ -86,13 +86,13 @@ def examine() -> Iterator[Check]:
 
 
 def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
-    """Look at what a stack on AWS needs of this machine and of the account; changes nothing.
+    """Check what a stack on AWS requires of this machine and of the account; changes nothing.
 
     Raises:
         UserError: the stack's settings are wrong.
     """
     yield Check("python", "ok", f"{platform.python_version()} ({platform.system()} {platform.machine()})")
-    # The kubeconfig calls it for a token.
+    # The kubeconfig runs it to get a token.
     command = shutil.which("aws")
     yield Check(
         "aws", "ok" if command else "missing", command or "the AWS CLI is not installed; kubectl's tokens need it"
@@ -117,7 +117,7 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
 
 
 def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
-    """Look at a cluster that is there: what others have installed, and whether its nodes have what the roles need.
+    """Check an existing cluster: the add-ons that others have installed, and the roles' requirements for its nodes.
 
     Raises:
         UserError: the stack's settings are wrong.
@@ -128,7 +128,7 @@ def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
     settings = PlatformSettings.load({key.removeprefix(f"{PROJECT}:"): value for key, value in values.items()})
     try:
         access = find_access(settings.place, settings.cluster, state_dir(), os.environ)
-        assert access is not None  # noqa: S101  # only a cluster that is to be made has none
+        assert access is not None  # noqa: S101  # only a cluster that does not exist yet has none
         charts = settings.charts()
         present = detect.find_present(access, charts)
         nodes, daemonsets = asyncio.run(_read(access))
@@ -154,14 +154,14 @@ def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
 
 
 async def _read(access: Access) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the nodes of a cluster and the DaemonSets of its kube-system."""
+    """Return the nodes of a cluster and the DaemonSets in its kube-system namespace."""
     async with connected(access.kubeconfig, access.context) as kube:
         nodes = (await kube.list("v1", "Node"))["items"]
         return nodes, (await kube.list("apps/v1", "DaemonSet", "kube-system"))["items"]
 
 
 def check_state(stack: str) -> Iterator[Check]:
-    """Say where the state of a stack on AWS is kept and who encrypts its secrets."""
+    """Check where the state of a stack on AWS is kept and which provider encrypts its secrets."""
     backend, provider = backend_of(project_root(), os.environ), provider_of(read_file(stack_file(stack)))
     problems = find_problems(stack, "aws", backend, provider)
     yield from (Check("state", "missing", problem) for problem in problems)
@@ -170,7 +170,7 @@ def check_state(stack: str) -> Iterator[Check]:
 
 
 def check_quota(answer: aws.quotas.QuotaCheck) -> Check:
-    """Say whether a quota is large enough, and what to ask for."""
+    """Check whether a quota is sufficient, and if not, state which value to request."""
     need, limit = answer.requirement, answer.limit
     used = f"{need.amount} needed ({need.why}), {answer.others} in use by others"
     if limit is None:
@@ -184,7 +184,7 @@ def check_quota(answer: aws.quotas.QuotaCheck) -> Check:
 
 
 def check_go(missing: list[str], lacking: list[str]) -> Check:
-    """Look at Go, which is needed only where a tool is missing, or the CRDs of the add-ons in ``lacking``."""
+    """Check Go, which is required only if a tool in ``missing`` or the CRDs of an add-on in ``lacking`` are missing."""
     go = shutil.which("go")
     if not missing:
         if lacking and go is None:
@@ -199,7 +199,7 @@ def check_go(missing: list[str], lacking: list[str]) -> Check:
 
 
 def check_tool(found: binaries.Tool) -> Check:
-    """Say where a tool comes from."""
+    """Report where a tool comes from."""
     if found.path is None:
         detail = f"{found.version}; `inferstack tools ensure` gets it"
         return Check(found.name, "missing", f"{detail} ({found.note})" if found.note else detail)
@@ -208,7 +208,7 @@ def check_tool(found: binaries.Tool) -> Check:
 
 
 def check_crds(source: crds.Source) -> Check:
-    """Say whether an add-on's CRDs are kept."""
+    """Check whether an add-on's CRDs are cached."""
     folder, name = crds.place_of(source), f"crds/{source.addon}"
     if not folder.is_dir():
         return Check(name, "missing", f"{source.version}; `inferstack tools ensure` gets them")
@@ -216,7 +216,7 @@ def check_crds(source: crds.Source) -> Check:
 
 
 def check_disk(name: str, folder: Path) -> Check:
-    """Look at a folder: whether it can be written and how much room its disk has."""
+    """Check whether a folder is writable and its disk has enough free space."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
     detail = f"{folder}: {free:.1f} GiB free" + ("" if there == folder else ", not made yet")
@@ -226,7 +226,7 @@ def check_disk(name: str, folder: Path) -> Check:
 
 
 def check_rehearsal(state: Path) -> Check:
-    """Say which components run; a rehearsal that is stopped is in order, one that is half up is not."""
+    """Check which components run: a stopped rehearsal is fine, a partly running one is not."""
     components = control_plane.components(state)
     running = [component.name for component in components if component.state == "running"]
     if len(running) == len(components):

@@ -21,7 +21,7 @@ API_VERSION, KIND = "deepseek.ai/v1", "InferenceJob"
 
 
 async def read_jobs(kube: KubeClient) -> tuple[list[Object], list[Object]]:
-    """Return all InferenceJobs and all pods that belong to one; none where the kind is not served."""
+    """Return all InferenceJobs and their pods; empty lists if the API server does not serve the kind."""
     try:
         jobs = (await kube.list(API_VERSION, KIND))["items"]
     except UnknownKindError:
@@ -31,7 +31,7 @@ async def read_jobs(kube: KubeClient) -> tuple[list[Object], list[Object]]:
 
 
 async def wait_ready(kube: KubeClient, seconds: float) -> None:
-    """Wait until every InferenceJob is Ready, or for that many seconds."""
+    """Wait until all InferenceJobs are Ready, at most ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -49,14 +49,14 @@ async def wait_ready(kube: KubeClient, seconds: float) -> None:
 
 
 def is_ready(job: Mapping[str, Any]) -> bool:
-    """Tell whether a job is Ready, and says so of its present spec."""
+    """Return whether a job is Ready and its condition is about the current generation."""
     condition = find_condition(job, "Ready")
     observed = condition.get("observedGeneration", job["metadata"].get("generation"))
     return condition.get("status") == "True" and observed == job["metadata"].get("generation")
 
 
 def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -> list[dict[str, Any]]:
-    """Return one row a job: what it is, how many replicas are ready, what they hold and where, and what is wrong."""
+    """Return one row per job: its model, ready replicas, GPUs, nodes and, if it is not Ready, the message."""
     rows: list[dict[str, Any]] = []
     for job in sorted(jobs, key=_key):
         namespace, name = _key(job)
@@ -91,7 +91,7 @@ def make_table(jobs: list[Object], pods: list[Object], now: datetime.datetime) -
 async def table(
     kubeconfig: Path | None, context: str | None = None, *, wait: float = 0
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return the rows and whether all jobs are Ready, after waiting for that up to ``wait`` seconds."""
+    """Wait up to ``wait`` seconds until all jobs are Ready; return the rows and whether all are."""
     async with connected(kubeconfig, context) as kube:
         if wait:
             await wait_ready(kube, wait)
@@ -100,7 +100,7 @@ async def table(
 
 
 async def still_there(kubeconfig: Path | None, context: str | None = None, *, objects: list[Object]) -> list[str]:
-    """Return ``Kind namespace/name`` of those of a stack's objects that the API server still holds."""
+    """Return ``Kind namespace/name`` of each of a stack's objects that still exists in the API server."""
     async with connected(kubeconfig, context) as kube:
 
         async def look(obj: Object) -> str | None:
@@ -113,7 +113,7 @@ async def still_there(kubeconfig: Path | None, context: str | None = None, *, ob
 
 
 def age(created: str, now: datetime.datetime) -> str:
-    """Return the time since ``created`` (RFC 3339) as kubectl writes it: 45s, 12m, 3h, 9d."""
+    """Return the time since ``created`` (RFC 3339) in kubectl's format: 45s, 12m, 3h, 9d."""
     seconds = max(0, int((now - parse_time(created)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:

@@ -1,4 +1,4 @@
-"""One stack and the engine that works on it."""
+"""One stack and its Pulumi engine."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ from inferstack.state.rotate import folder_of, refuse_stale
 Report = Callable[[str], None]
 _RELEASE = "kubernetes:helm.sh/v3:Release"
 _EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
-"""Under which the engine knows ``--event-log``."""
+"""Environment in which the engine accepts ``--event-log``."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run of the engine ended."""
+    """Result of a run of the engine."""
 
     code: int
     log: Path
-    """What the engine printed."""
+    """Output of the engine."""
 
 
 class Session:
     """A stack of this project.
 
-    The engine keeps the salt of a stack's encryption in the stack's configuration file. That file is the user's and
-    under version control, the passphrase is this machine's; so the engine is given a copy in the state folder that
-    carries the salt. A stack whose own file has encrypted values brings its salt along, which then holds.
+    The engine keeps the salt of a stack's encryption in the stack's configuration file. The user's file is under
+    version control, while the passphrase belongs to this machine. The engine therefore uses a copy in the state folder,
+    and the copy holds the salt. If the user's file has encrypted values, its own salt takes precedence.
 
     Args:
         stack: name of the stack; ``stacks/Pulumi.<stack>.yaml`` must exist.
-        report: takes a sentence for a person now and then.
+        report: called with progress messages.
 
     Raises:
-        UserError: there is no such stack file.
+        UserError: the stack file does not exist.
     """
 
     def __init__(self, stack: str, report: Report) -> None:
@@ -71,29 +71,29 @@ class Session:
 
     @functools.cached_property
     def _own(self) -> dict[str, Any]:
-        """The stack's own file: who asks for its place or its secrets provider is told of one reading."""
+        """The stack's own file, read once, so that its place and its secrets provider come from the same content."""
         return read_file(self.source)
 
     @property
     def provider(self) -> str | None:
-        """The secrets provider that the stack's own file names; None where it names none."""
+        """The secrets provider in the stack's own file; None if the file has none."""
         return place.provider_of(self._own)
 
     def configuration(self) -> dict[str, Any]:
-        """Return the stack's values: those of its own file, after `select` those that the engine is given.
+        """Return the stack's values: before `select` those of its own file, afterwards those of the engine's copy.
 
         Raises:
-            UserError: the file is no YAML, or has no mapping under ``config``.
+            UserError: the file is not YAML, or has no mapping under ``config``.
         """
         return read_values(self.config_file if self._selected else self.source)
 
     def select(self) -> None:
-        """Create the stack in the backend where it is missing, and bring the copy of its configuration up to date.
+        """Create the stack in the backend if it is missing, and update the copy of its configuration.
 
         Raises:
-            UserError: the state would be kept where it must not, or a rotation of its secrets was interrupted.
+            UserError: the location of the state is not allowed, or a rotation of its secrets was interrupted.
         """
-        self.check_place()  # what is wrong with the file is told before anything is made
+        self.check_place()  # report errors in the file before creating anything
         if folder_of(self.state, self.stack).exists():
             raise UserError(
                 f"A rotation of the secrets of stack {self.stack} was interrupted: "
@@ -102,10 +102,11 @@ class Session:
         self.create()
 
     def check_place(self) -> None:
-        """Refuse to work on a stack whose state would be kept where it must not.
+        """Check that the location of the stack's state is allowed.
 
         Raises:
-            UserError: it would, or the environment names a passphrase of ours that is not the stack's.
+            UserError: it is not, or the environment names a passphrase file of the state folder that belongs to
+                another stack or to an earlier rotation.
         """
         where = str(self._own["config"].get("inferstack:place"))
         backend = place.backend_of(self.root, os.environ)
@@ -114,9 +115,9 @@ class Session:
             refuse_stale(os.environ, self.state, self.stack)
 
     def create(self) -> None:
-        """Do what `select` does, without its refusals."""
+        """Do what `select` does, without its checks."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # In this folder the engine finds a project of the same name and leaves the salt of a new stack there.
+        # The engine finds a project of the same name in this folder and writes the salt of a new stack there.
         (self._folder / "Pulumi.yaml").write_text("name: inferstack\nruntime: python\n")
         chosen = ["--secrets-provider", self.provider] if self.provider else []
         self._checked(["-C", str(self._folder), "stack", "select", "--create", self.stack, *chosen])
@@ -127,13 +128,13 @@ class Session:
     def configure(self, values: Sequence[str]) -> None:
         """Set values in the copy of the configuration until the next `select`.
 
-        Not by the engine's own ``up --config``, which puts the one value in place of the whole object that it is in.
+        The engine's own ``up --config`` is not used: it replaces the whole object that contains the value.
 
         Args:
-            values: each ``KEY=VALUE``, the key with a path where it has one.
+            values: each ``KEY=VALUE``; the key may be a path.
 
         Raises:
-            UserError: one has no ``=``, or the engine does not take it.
+            UserError: a value has no ``=``, or the engine rejects it.
         """
         check_settings(values)
         chosen = [part for value in values for part in ("--plaintext", value)]
@@ -142,7 +143,7 @@ class Session:
             self._checked(["config", "set-all", "--path", *chosen, *place])
 
     def exists(self) -> bool:
-        """Tell whether the backend knows the stack."""
+        """Return whether the stack exists in the backend."""
         listed = json.loads(self._checked(["stack", "ls", "--json", "--all"]))
         return any(entry["name"].split("/")[-1] == self.stack for entry in listed)
 
@@ -162,18 +163,18 @@ class Session:
         return {found["inputs"]["name"] for found in self.resources() if found["type"] == _RELEASE}
 
     def cloud_names(self) -> set[str]:
-        """Return ids and ARNs of the AWS resources in the stack's state."""
+        """Return the ids and ARNs of the AWS resources in the stack's state."""
         mine = [found for found in self.resources() if found["type"].startswith("aws:")]
         return {name for found in mine for name in (found.get("id"), found.get("outputs", {}).get("arn")) if name}
 
     def resources(self) -> list[dict[str, Any]]:
-        """Return all resources of the stack's state, in its order."""
+        """Return all resources of the stack's state, in the order of the state."""
         exported = json.loads(self.export())
         found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
         return found
 
     def outputs(self, *, secrets: bool) -> dict[str, Any]:
-        """Return the stack's outputs; secret ones as ``[secret]`` unless asked for."""
+        """Return the stack's outputs; secret values are ``[secret]`` unless ``secrets`` is set."""
         shown = ["--show-secrets"] if secrets else []
         content: dict[str, Any] = json.loads(
             self._checked(["stack", "output", "--json", "--stack", self.stack, *shown])
@@ -181,45 +182,46 @@ class Session:
         return content
 
     def export(self) -> str:
-        """Return the stack's state as the engine exports it, secrets encrypted."""
+        """Return the engine's export of the stack's state, with secrets encrypted."""
         return self._checked(["stack", "export", "--stack", self.stack])
 
     def remove(self) -> None:
-        """Forget an empty stack and the copy of its configuration."""
+        """Remove an empty stack and the copy of its configuration."""
         self._checked(["-C", str(self._folder), "stack", "rm", "--yes", self.stack])
         self.config_file.unlink(missing_ok=True)
         self._selected = False
 
     def pulumi(self, args: Sequence[str]) -> int:
-        """Run ``pulumi ARGS`` for this stack on the user's own terminal."""
-        # By variables: not every command has these options.
+        """Run ``pulumi ARGS`` for this stack on the user's terminal."""
+        # Set as variables, because not every command has these options.
         chosen = {"PULUMI_STACK": self.stack, "PULUMI_OPTION_CONFIG_FILE": str(self.config_file)}
         if "--event-log" in args:
             chosen |= _EVENTS
         return self.engine.run(args, environment=chosen)
 
     def quietly(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run ``pulumi ARGS`` for this stack without questions, and return what it printed."""
+        """Run ``pulumi ARGS`` for this stack without prompts, and return its output."""
         chosen = ["--stack", self.stack, "--config-file", str(self.config_file)]
         return self.engine.output([*args, "--non-interactive", "--color", "never", *chosen], environment=_EVENTS)
 
     def keep_configuration(self) -> None:
-        """Carry into the user's file what a command such as ``config set`` has written into the copy."""
-        # `stack rm` takes the user's file along, which is under version control: it comes back.
+        """Copy changes that a command such as ``config set`` made in the copy to the user's file."""
+        # `stack rm` also removes the user's file, which is under version control; it is restored here.
         source = self.source.read_text() if self.source.exists() else ""
         kept = to_keep(source, self.config_file.read_text())
         if kept != source:
             self.source.write_text(kept)
 
     def update(self, verb: str, on_event: Callable[[Event], None], more: Sequence[str] = ()) -> Result:
-        """Run ``pulumi up`` or ``destroy`` with more options, ask nothing and hand its events over as they come.
+        """Run ``pulumi up`` or ``destroy`` with more options and without prompts, and pass on its events.
 
-        An interrupt lets the engine end what it has begun and record it; a second one stops it at once. Either way the
-        next run picks up from there. The engine has a process group of its own: a terminal would send it each interrupt
-        a second time, and it takes two for an order to stop at once.
+        After an interrupt, the engine completes and records the operations that are in progress. A second interrupt
+        stops the engine at once. In both cases, the next run continues from there. The engine runs in a separate
+        process group: otherwise the terminal would send it each interrupt a second time, and the engine stops at once
+        after two interrupts.
 
         Raises:
-            KeyboardInterrupt: it was interrupted; the engine has ended by now.
+            KeyboardInterrupt: the run was interrupted; the engine has exited.
         """
         logs = self.state / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -258,8 +260,8 @@ class Session:
 
 
 def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event) -> None:
-    """Hand over the lines of a growing file of JSON lines; ends once ``done`` is set and the file is read."""
-    with path.open("rb") as file:  # a character can be written in two halves as well
+    """Pass on the lines of a growing file of JSON lines until ``done`` is set and the file has been read."""
+    with path.open("rb") as file:  # a write may end within a character
         rest = b""
         while True:
             last = done.is_set()
@@ -269,4 +271,4 @@ def _follow(path: Path, on_event: Callable[[Event], None], done: threading.Event
                 on_event(json.loads(line))
             if last:
                 return
-            done.wait(0.1)  # the engine cannot tell us when it writes
+            done.wait(0.1)  # the engine does not signal its writes

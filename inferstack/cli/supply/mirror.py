@@ -109,9 +109,9 @@ def _row(name: AddonName, asked: Mapping[str, Any], settings: PlatformSettings, 
 
 
 def _own(settings: PlatformSettings) -> Row:
-    """Return the images that no chart brings: the operator's, the nodes' agents', those that jobs run."""
+    """Return the images that are in no chart: those of the operator, the node agents and the jobs."""
     images = dict(load_versions()["images"])
-    python = images.pop("python")  # what the nodes' agents run in, and else the Containerfile's base
+    python = images.pop("python")  # image of the node agents; otherwise only the base of the Containerfile
     used = {**images, "operator": settings.inference.operator.image or images["operator"]}.values()
     wasm, jobs = settings.wasm, settings.inference.jobs
     references = {*used, *(job.spec["image"] for job in jobs if job.spec.get("image"))}

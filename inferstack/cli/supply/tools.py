@@ -1,4 +1,4 @@
-"""Find, download or build the tools, and the CRDs of other projects."""
+"""``inferstack tools``: find, download or build the tools, and download the CRDs of other projects."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def clean() -> None:
 
 
 def make_row(found: binaries.Tool) -> dict[str, object]:
-    """Return the line of a tool."""
+    """Return the row of a tool."""
     return {
         "name": found.name,
         "version": found.version,
@@ -67,7 +67,7 @@ def make_row(found: binaries.Tool) -> dict[str, object]:
 
 
 def make_crd_row(source: crds.Source) -> dict[str, object]:
-    """Return the line of an add-on's CRDs."""
+    """Return the row of an add-on's CRDs."""
     folder = crds.place_of(source)
     there = folder.is_dir()
     return {

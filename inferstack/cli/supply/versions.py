@@ -50,7 +50,7 @@ def check(
 
 
 def exit_code(rows: list[Row]) -> int:
-    """Return what the command ends with."""
+    """Return the exit status of the command."""
     states = {row.state for row in rows}
     return 2 if State.BEHIND in states else int(State.UNKNOWN in states)
 
@@ -65,7 +65,7 @@ def _questions(kinds: tuple[str, ...]) -> Iterator[Query]:
         go = shutil.which("go") or "go"
         for tool, found in modules.read(root / "tools").items():
             packages = modules.built((root / "tools" / tool / "go.mod").read_text())
-            # By path: a tool's packages are mostly of one module.
+            # Deduplicated by path: most packages of a tool belong to one module.
             for module in {one.path: one for one in (modules.holding(name, found) for name in packages)}.values():
                 yield outdated.of_module(tool, module, go)
         for module in modules.of_crds(load()):
