@@ -1,4 +1,4 @@
 """The simulated Fluid: status of Datasets, runtimes and DataLoads, and the volumes that serve them.
 
-It writes the status of its own kinds, PersistentVolumes and PersistentVolumeClaims.
+The simulator writes the status of Fluid's kinds, PersistentVolumes and PersistentVolumeClaims.
 """

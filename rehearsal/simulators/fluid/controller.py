@@ -24,24 +24,24 @@ FINALIZERS = {
 }
 _FIRST_LISTS_SECONDS = 0.2
 _BUSY_SECONDS = 0.5
-"""How often is looked whether pods have let go of a Dataset that is to go."""
+"""Seconds between checks whether pods still use a Dataset that is being deleted."""
 _SHORT_SECONDS = 1.0
-"""How often is looked for nodes for workers that have none."""
+"""Seconds between attempts to find nodes for unscheduled workers."""
 _VOLUME_SECONDS = 0.1
-"""How often is looked whether a new volume is offered to claims."""
+"""Seconds between checks whether a new volume is available to claims."""
 _SYNC_SECONDS = 15.0
-"""How often a bound Dataset is looked at again; as often as Fluid does."""
+"""Seconds between reconciliations of a bound Dataset, as in Fluid."""
 
 log = logging.getLogger("fluid")
 
 
 class FluidController:
-    """Play Fluid's controllers. All objects of one Dataset are handled together, one after the other.
+    """Simulates Fluid's controllers. All objects of one Dataset are reconciled together, one after the other.
 
     Args:
         kube: connected client.
-        nodes: returns the nodes as far as they are known.
-        clock: returns the time.
+        nodes: returns the known nodes.
+        clock: returns the current time.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FluidController:
     ) -> None:
         self._kube, self._nodes, self._clock = kube, nodes, clock
         self._queue = WorkQueue(self._reconcile, workers=4, name="fluid")
-        # Its kinds come with Fluid's chart.
+        # Fluid's chart installs these kinds.
         self._datasets = Informer(kube, API_VERSION, "Dataset", on_change=self._dataset_changed, optional=True)
         self._runtimes = Informer(kube, API_VERSION, "AlluxioRuntime", on_change=self._runtime_changed, optional=True)
         self._loads = Informer(kube, API_VERSION, "DataLoad", on_change=self._load_changed, optional=True)
@@ -64,7 +64,7 @@ class FluidController:
         }
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers.values():
                 group.create_task(informer.run())
@@ -156,7 +156,7 @@ class FluidController:
         return None
 
     async def _ensure_finalizer(self, informer: Informer, obj: Object, owner: Object | None = None) -> bool:
-        """Put finalizer and owner on an object that lacks them; False where that was just done."""
+        """Add finalizer and owner to an object that lacks them; return False if they were only just added."""
         meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
         finalizers, owners = meta.get("finalizers") or [], meta.get("ownerReferences") or []
         wanted: Object = {}
@@ -171,7 +171,7 @@ class FluidController:
         return not wanted
 
     async def _remove_finalizer(self, informer: Informer, obj: Object) -> None:
-        """Take our finalizer off an object that is to go."""
+        """Remove our finalizer from an object that is being deleted."""
         meta, finalizer = obj["metadata"], FINALIZERS[obj["kind"]]
         if finalizer in (meta.get("finalizers") or []):
             left = [other for other in meta["finalizers"] if other != finalizer]
@@ -179,7 +179,7 @@ class FluidController:
 
     async def _patch(self, informer: Informer, obj: Object, metadata: Object) -> None:
         meta = obj["metadata"]
-        # The uid makes the server refuse it where another has the name meanwhile.
+        # With the uid, the server rejects the patch if another object has taken the name in the meantime.
         body = {"metadata": {"uid": meta["uid"], **metadata}}
         await self._store_result(
             informer,
@@ -190,7 +190,7 @@ class FluidController:
         )
 
     async def _update_status(self, informer: Informer, obj: Object, status: Object) -> None:
-        """Write a status that differs, whole: what it no longer has must go."""
+        """Replace a status that differs as a whole, so that obsolete fields are removed."""
         if obj.get("status") == status:
             return
         if (was := _phase(obj)) != (now := status.get("phase")):
@@ -205,18 +205,19 @@ class FluidController:
         try:
             written = await write
         except ApiError as error:
-            if error.not_found:  # it went meanwhile
+            if error.not_found:  # deleted in the meantime
                 return
             raise
         if not gone(written) or written["metadata"].get("finalizers"):
             informer.remember(written)
-        # What follows from it is looked at in the next run.
+        # The next reconciliation handles the consequences.
         self._queue.add(key_of_load(obj) if obj["kind"] == "DataLoad" else key_of(obj))
 
     async def _make_volume(self, dataset: Object, home: str) -> bool:
-        """Have volume and claim of a Dataset; False where the claim must wait for the volume.
+        """Ensure the volume and claim of a Dataset; return False if the claim must wait for the volume.
 
-        As Fluid does it: a claim that comes before its volume is seen, the controller manager looks at 15 s later only.
+        Fluid does the same: if a claim is created before its volume is visible, the controller manager retries only
+        after 15 s.
         """
         volume, claim = fluid_volume.make_volume(dataset, home), fluid_volume.make_claim(dataset)
         current = await self._kube.find("v1", "PersistentVolume", volume["metadata"]["name"])
@@ -231,7 +232,7 @@ class FluidController:
         return True
 
     async def _remove_volume(self, key: str) -> bool:
-        """Delete claim and volume of a Dataset; False while they are there: pods protect the claim."""
+        """Delete the claim and volume of a Dataset; return False while they exist, since pods protect the claim."""
         namespace, _, name = key.partition("/")
         for kind, named, where in (
             ("PersistentVolumeClaim", name, namespace),

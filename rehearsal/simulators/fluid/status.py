@@ -3,9 +3,9 @@
 Phases and names are Fluid's. Data and time are simulated: an annotation of the Dataset sets its size, and an annotation
 of the DataLoad its duration. Everything else follows from the objects.
 
-``rehearsal.inferstack.dev/size`` on a Dataset: bytes below its mounts, as a quantity.
-``rehearsal.inferstack.dev/seconds`` on an AlluxioRuntime or a DataLoad: how long it takes to start, to load.
-``rehearsal.inferstack.dev/missing-paths`` on a Dataset: paths, separated by commas, that its buckets do not have.
+``rehearsal.inferstack.dev/size`` on a Dataset: size of the data in its mounts, as a quantity of bytes.
+``rehearsal.inferstack.dev/seconds`` on an AlluxioRuntime or a DataLoad: duration of the start or of the load.
+``rehearsal.inferstack.dev/missing-paths`` on a Dataset: comma-separated paths that its buckets lack.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ SIZE = "rehearsal.inferstack.dev/size"
 SECONDS = "rehearsal.inferstack.dev/seconds"
 MISSING = "rehearsal.inferstack.dev/missing-paths"
 STARTED = "rehearsal.inferstack.dev/started"
-"""Written on a DataLoad that begins to execute: so a new agent goes on where the old one was."""
+"""Start time, written on a DataLoad when it begins to execute, so that a new agent continues the load."""
 REFERENCE = "dataset://"
 EXECUTING = "Executing"
 
 _SIZE = "440449768"
-"""Bytes of the weights of bert-base-uncased."""
+"""Size of the weights of bert-base-uncased in bytes."""
 _START_SECONDS = 0.2
 _LOAD_SECONDS = 0.5
 _STEPS = 4
-"""In how many steps a DataLoad is seen to go on."""
+"""Number of steps in which the progress of a DataLoad is reported."""
 
 
 def key_of_load(load: Object) -> str:
@@ -41,7 +41,7 @@ def key_of_load(load: Object) -> str:
 
 
 def origin(dataset: Object | None) -> str | None:
-    """Return the key of the Dataset that this one stands for; None for one with mounts of its own."""
+    """Return the key of the Dataset that this one references, or None for one with its own mounts."""
     for mount in ((dataset or {}).get("spec") or {}).get("mounts") or []:
         if mount["mountPoint"].startswith(REFERENCE):
             return "/".join(mount["mountPoint"].removeprefix(REFERENCE).split("/")[:2])
@@ -54,14 +54,14 @@ def gone(obj: Object | None) -> bool:
 
 
 def ready(runtime: Object | None) -> bool:
-    """Return whether a runtime serves: all masters, and a worker if any is wanted."""
+    """Return whether a runtime serves: all masters run, and at least one worker if any are desired."""
     status = (runtime or {}).get("status") or {}
     well = status.get("workerPhase") in ("Ready", "PartialReady")
     return not gone(runtime) and status.get("masterPhase") == "Ready" and well
 
 
 def selects(dataset: Object, labels: Mapping[str, str]) -> bool:
-    """Return whether a node may hold the data, by its labels."""
+    """Return whether a node with these labels may hold the data."""
     affinity = ((dataset.get("spec") or {}).get("nodeAffinity") or {}).get("required")
     terms = (affinity or {}).get("nodeSelectorTerms") or []
     return not affinity or any(
@@ -81,12 +81,12 @@ def _matches(rule: Object, labels: Mapping[str, str]) -> bool:
 
 
 def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Object, float | None]:
-    """Return the status of an AlluxioRuntime, and the seconds until it is another.
+    """Return the status of an AlluxioRuntime, and the seconds until it changes.
 
     Args:
         runtime: the object.
-        nodes: how many nodes may hold the data of its Dataset; one worker fits on each.
-        now: the time.
+        nodes: number of nodes that may hold the data of its Dataset; each has room for one worker.
+        now: the current time.
     """
     meta, spec = runtime["metadata"], runtime.get("spec") or {}
     masters, workers = (spec.get("master") or {}).get("replicas", 1), spec.get("replicas", 0)
@@ -107,7 +107,7 @@ def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Objec
         "workerNumberReady": running,
         "workerNumberAvailable": running,
         "workerNumberUnavailable": workers - running,
-        # FUSE pods come to a node with the first pod that mounts the Dataset.
+        # The first pod on a node that mounts the Dataset brings the FUSE pod to that node.
         "fusePhase": "NotReady" if left else "Ready",
         "desiredFuseNumberScheduled": 0,
         "currentFuseNumberScheduled": 0,
@@ -120,13 +120,13 @@ def runtime_status(runtime: Object, *, nodes: int, now: datetime) -> tuple[Objec
 def load_status(
     load: Object, dataset: Object | None, *, busy: bool, now: datetime
 ) -> tuple[Object | None, float | None]:
-    """Return the next status of a DataLoad, None where it stays; and the seconds until it is another.
+    """Return the next status of a DataLoad, or None if it is unchanged, and the seconds until it changes.
 
     Args:
         load: the object.
-        dataset: that it loads; None if there is none.
-        busy: whether another DataLoad of the Dataset executes: one does at a time.
-        now: the time.
+        dataset: the Dataset to load, or None if it does not exist.
+        busy: whether another DataLoad of the Dataset is executing; only one executes at a time.
+        now: the current time.
     """
     status, spec = load.get("status") or {}, load.get("spec") or {}
     policy = spec.get("policy", "Once")
@@ -167,7 +167,7 @@ def load_status(
 
 
 def progress(load: Object, now: datetime) -> float:
-    """Return how much of its targets a DataLoad has loaded, in steps from 0 to 1."""
+    """Return the fraction of its targets that a DataLoad has loaded, in steps from 0 to 1."""
     phase, started = (load.get("status") or {}).get("phase"), load["metadata"].get("annotations", {}).get(STARTED)
     if phase == "Complete":
         return 1.0
@@ -180,19 +180,19 @@ def progress(load: Object, now: datetime) -> float:
 def dataset_status(
     dataset: Object, runtime: Object | None, loads: Sequence[Object], referrers: Sequence[str], now: datetime
 ) -> Object:
-    """Return the status of a Dataset with mounts of its own.
+    """Return the status of a Dataset with its own mounts.
 
     Args:
         dataset: the object.
-        runtime: of the same name; None if there is none.
-        loads: the DataLoads of it.
-        referrers: keys of the Datasets that stand for it.
-        now: the time.
+        runtime: the runtime with the same name, or None if it does not exist.
+        loads: the DataLoads of the Dataset.
+        referrers: keys of the Datasets that reference it.
+        now: the current time.
     """
     before = dataset.get("status") or {}
     references = {"datasetRef": sorted(referrers)} if referrers else {}
     if not ready(runtime):
-        # What once was bound and has lost its workers is a fault; what has lost its runtime is as new.
+        # A bound Dataset that lost its workers has failed; one that lost its runtime is treated as new.
         failed = before.get("phase") in ("Bound", "Failed") and not gone(runtime)
         if not failed:
             return {"phase": "NotBound", "conditions": [], **references}
@@ -224,7 +224,7 @@ def dataset_status(
 
 
 def reference_status(dataset: Object, physical: Object | None) -> Object:
-    """Return the status of a Dataset that stands for another: that of the other."""
+    """Return the status of a Dataset that references another, copied from that Dataset."""
     physical_status = (physical or {}).get("status") or {}
     if gone(physical) or not physical_status.get("runtimes"):
         return {"phase": "NotBound", "conditions": []}
@@ -233,7 +233,7 @@ def reference_status(dataset: Object, physical: Object | None) -> Object:
 
 
 def human(size: int) -> str:
-    """Return a number of bytes as Fluid writes it."""
+    """Format a number of bytes as Fluid does."""
     units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
     power = min((max(size, 1).bit_length() - 1) // 10, len(units) - 1)
     return f"{size / 1024**power:.2f}{units[power]}"
@@ -245,7 +245,7 @@ def _runtime(meta: Object, kind: str, masters: int) -> Object:
 
 
 def _capacity(runtime: Object) -> int:
-    """Return the bytes that all running workers cache together."""
+    """Return the total cache capacity of all running workers in bytes."""
     levels = ((runtime.get("spec") or {}).get("tieredstore") or {}).get("levels") or []
     each = 0
     for level in levels:
@@ -255,7 +255,7 @@ def _capacity(runtime: Object) -> int:
 
 
 def _condition(before: Object, kind: str, status: str, reason: str, message: str, now: datetime) -> Object:
-    """Return a condition of a Dataset; one that says the same keeps its times."""
+    """Return a condition of a Dataset; an unchanged condition keeps its times."""
     content = {"type": kind, "status": status, "reason": reason, "message": message}
     for previous in before.get("conditions") or []:
         if previous.items() >= content.items():
@@ -268,5 +268,5 @@ def _seconds(obj: Object, default: float) -> float:
 
 
 def _left(obj: Object, since: datetime, default: float, now: datetime) -> float:
-    """Return the seconds until something that began at a time is done; 0 where it is."""
+    """Return the seconds left of an operation that began at the given time, or 0 if it is done."""
     return max(0.0, _seconds(obj, default) - (now - since).total_seconds())

@@ -1,4 +1,4 @@
-"""The volume by which pods get a Dataset: named and bound to its claim as Fluid does it. Pure."""
+"""The volume that gives pods a Dataset, named and bound to its claim as Fluid does; pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def make_volume(dataset: Object, home: str) -> Object:
     """Return the PersistentVolume.
 
     Args:
-        dataset: that gets it.
-        home: key of the Dataset that has the data and a runtime: this one, or the one that it stands for.
+        dataset: the Dataset that gets the volume.
+        home: key of the Dataset that has the data and a runtime: this one, or the one that it references.
     """
     meta = dataset["metadata"]
     name = volume_name(f"{meta['namespace']}/{meta['name']}")
@@ -74,7 +74,7 @@ def make_claim(dataset: Object) -> Object:
 
 
 def uses(pod: Object, claim: str) -> bool:
-    """Return whether a pod that is not done mounts a claim of its namespace."""
+    """Return whether a pod that has not finished mounts a claim of its namespace."""
     volumes = pod["spec"].get("volumes") or []
     mounts = any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for volume in volumes)
     return mounts and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
@@ -85,7 +85,7 @@ def _modes(dataset: Object) -> list[str]:
 
 
 def _capacity(dataset: Object) -> str:
-    # A size that no bucket reaches: it bounds nothing, and a claim must name one.
+    # A claim must request a size. No bucket reaches this one, so it limits nothing.
     return str((dataset["metadata"].get("annotations") or {}).get(_CAPACITY, "100Pi"))
 
 

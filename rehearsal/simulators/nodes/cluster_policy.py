@@ -1,4 +1,4 @@
-"""The GPU operator's own part: reads the ClusterPolicy and the MIG configuration, tells in the status how it goes."""
+"""The GPU operator itself: reads the ClusterPolicy and the MIG configuration and writes the ClusterPolicy's status."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ log = logging.getLogger("gpu-operator")
 
 
 def make_status(name: str, policy: Policy, generation: int) -> Object:
-    """Return the status as the operator writes it, without the conditions' times.
+    """Return the status as the operator writes it, without the times of the conditions.
 
-    ``ready`` when all operands run, ``notReady`` while the ConfigMap of one of them is missing, and ``ignored`` for a
-    second ClusterPolicy: the operator takes one only.
+    The state is ``ready`` when all operands run, ``notReady`` while the ConfigMap of an operand is missing, and
+    ``ignored`` for a second ClusterPolicy, because the operator accepts only one.
     """
     if name != NAME:
         return {"namespace": NAMESPACE, "state": "ignored"}
@@ -56,7 +56,7 @@ def make_status(name: str, policy: Policy, generation: int) -> Object:
 
 
 def _waiting(policy: Policy) -> Iterator[str]:
-    """Yield the operands whose pods wait for a ConfigMap."""
+    """Yield the operands whose pods are waiting for a ConfigMap."""
     if policy.mig_manager and policy.layouts is None:
         yield f"mig-manager: {policy.layouts_problem}"
     if policy.device_plugin and policy.sharing_map and policy.sharing is None:
@@ -70,7 +70,7 @@ def _reason(policy: Policy) -> str:
 
 
 def status_differs(current: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
-    """Return whether a status says something else, times aside."""
+    """Return whether two statuses differ, ignoring times."""
     current = current or {}
     stripped = [
         {key: value for key, value in condition.items() if key != "lastTransitionTime"}
@@ -80,18 +80,18 @@ def status_differs(current: Mapping[str, Any] | None, desired: Mapping[str, Any]
 
 
 class PolicyController:
-    """Hold the policy for the nodes and write the ClusterPolicy's status.
+    """Holds the current policy for the nodes and writes the status of the ClusterPolicy.
 
     Args:
         kube: connected client.
-        on_change: called when the policy or the layouts changed.
+        on_change: called when the policy or the layouts change.
     """
 
     def __init__(self, kube: KubeClient, *, on_change: Callable[[], None]) -> None:
         self._kube = kube
         self._on_change = on_change
         self._queue = WorkQueue(self._reconcile, workers=1, name="gpu-operator")
-        # The CRD comes with the operator's chart: until then the nodes are those of a cluster without it.
+        # The operator's chart installs the CRD. Until then, nodes look like those of a cluster without the operator.
         self.policies = Informer(kube, API_VERSION, KIND, on_change=self._policy_changed, optional=True)
         self.config_maps = Informer(
             kube, "v1", "ConfigMap", namespace=NAMESPACE, on_change=self._config_changed, prune=_prune_config_map
@@ -99,7 +99,7 @@ class PolicyController:
         self.current: Policy | None = None
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.policies.run())
             group.create_task(self.config_maps.run())
@@ -119,7 +119,7 @@ class PolicyController:
 
     def _refresh(self) -> None:
         cluster_policy = self.policies.objects.get(NAME)
-        # A policy in deletion is terminating for the operands already; the object may wait for the garbage collector.
+        # Operands stop when the policy starts terminating; the object itself may wait for the garbage collector.
         terminating = cluster_policy is None or cluster_policy["metadata"].get("deletionTimestamp")
         policy = None if cluster_policy is None or terminating else parse_policy(cluster_policy, self._maps())
         if policy == self.current:

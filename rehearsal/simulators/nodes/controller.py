@@ -28,12 +28,12 @@ log = logging.getLogger("nodes")
 
 _LONGEST_PAUSE = 10.0
 _QUIET = 60.0
-"""Seconds after which an equal write is no repetition any more."""
+"""Seconds after which an identical write no longer counts as a repetition."""
 
 
 @dataclass(frozen=True)
 class NodePlan:
-    """The desired state of a node from all its roles."""
+    """The desired state of a node, combined from all its roles."""
 
     desired: Desired
     pending: bool
@@ -50,11 +50,11 @@ def plan(
     mig_seconds: float,
     functions: Mapping[str, int] = MappingProxyType({}),
 ) -> NodePlan:
-    """Return what a node should say; arguments as of `mig_manager.desired` and `virtual_functions.desired`."""
+    """Return the desired state of a node; arguments as in `mig_manager.desired` and `virtual_functions.desired`."""
     faults = faults_of(node)
     seconds = mig_seconds if hardware.mig_seconds is None else hardware.mig_seconds
     work = mig_manager.desired(node, hardware, policy, elapsed=elapsed, seconds=seconds)
-    # Work that was finished in this very step shows at once: the device plugin is started before the state is told.
+    # Work finished in this step is visible at once: the device plugin starts before the state label is written.
     states = work.states
     config = (node["metadata"].get("labels") or {}).get(CONFIG_LABEL, "")
     wanted = (
@@ -68,7 +68,7 @@ def plan(
 
 
 def prune(node: Object) -> Object:
-    """Keep only the fields that the roles read: there may be a thousand nodes."""
+    """Keep only the fields that the roles read, because there may be a thousand nodes."""
     meta, status = node["metadata"], node.get("status") or {}
     return {
         "metadata": {k: meta[k] for k in ("name", "uid", "resourceVersion", "labels", "annotations") if k in meta},
@@ -81,11 +81,11 @@ class NodeController:
 
     Args:
         kube: connected client.
-        policy: returns the current policy, None without the GPU operator.
-        functions: returns the virtual functions of a node by resource, as the SR-IOV operator has set them up.
-        on_node: is told of each node as it is now, None where it is gone.
-        mig_seconds: how long the MIG manager takes where the hardware does not say.
-        workers: nodes that are written at once.
+        policy: returns the current policy, or None without the GPU operator.
+        functions: returns a node's virtual functions by resource, as configured by the SR-IOV operator.
+        on_node: called with the current state of each node, or with None when the node is gone.
+        mig_seconds: how long the MIG manager takes unless the hardware specifies a duration.
+        workers: number of nodes written concurrently.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class NodeController:
         self._repeats: dict[str, tuple[str, int, float]] = {}
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.nodes.run())
             group.create_task(self._queue.run())
 
     def all_changed(self) -> None:
-        """Reconcile every node: the policy or the layouts changed."""
+        """Reconcile every node after a change of the policy or the layouts."""
         for name in self.nodes.objects:
             self._queue.add(name)
 
     def changed(self, name: str) -> None:
-        """Reconcile one node: its virtual functions changed."""
+        """Reconcile one node after a change of its virtual functions."""
         self._queue.add(name)
 
     def is_broken(self, name: str) -> bool:
-        """Return whether a node's kubelet is node_plan not ready: then nobody reports what its pods do."""
+        """Return whether a node's kubelet is made not ready, so that nothing reports the status of its pods."""
         node = self.nodes.objects.get(name)
         return node is not None and faults_of(node).not_ready
 
@@ -177,8 +177,8 @@ class NodeController:
         if pause := self._pause(name, json.dumps([metadata, quantities, node_plan.desired.conditions], default=str)):
             return pause
         try:
-            # The state label is what others wait for: clients are stopped after it says pending, and back before it
-            # says success.
+            # Others wait for the state label: clients are stopped after the label becomes pending and are back before
+            # it becomes success.
             if node_plan.pending:
                 await self._patch_metadata(name, metadata)
                 await self._patch_status(name, status)
@@ -210,7 +210,7 @@ class NodeController:
             )
 
     def _pause(self, name: str, patch: str) -> float | None:
-        """Return the back-off in seconds for a patch that repeats because another writer reverts it."""
+        """Return the back-off in seconds for a patch that is repeated because another writer reverts it."""
         clock = asyncio.get_running_loop().time()
         last, count, not_before = self._repeats.get(name, ("", 0, 0.0))
         if patch != last or clock - not_before > _QUIET:

@@ -1,4 +1,4 @@
-"""The NVIDIA device plugin, and what the kubelet makes of its registrations."""
+"""The NVIDIA device plugin, and how the kubelet reports the resources that it registers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ def desired(
     pending: bool,
     faults: Faults,
 ) -> Desired:
-    """Return the GPU resources.
+    """Return the GPU resources of a node.
 
-    While the MIG manager works (``pending``) the plugin is stopped: the kubelet keeps the capacity and counts every
-    device as unhealthy. A resource that is no longer registered stays in the status with 0, as the kubelet leaves it.
-    Lost GPUs are the last ones by index: their devices leave the allocatable and stay in the capacity.
+    The plugin is stopped while the MIG manager works (``pending``): the kubelet keeps the capacity and counts every
+    device as unhealthy. A resource that is no longer registered stays in the status with 0, as with a real kubelet.
+    Lost GPUs are those with the highest indexes. Their devices leave the allocatable resources but stay in the
+    capacity.
 
-    A device that is shared counts as often as it has replicas. A node whose label names a time-slicing configuration
-    that is not there has no plugin: what it knew stays, with 0.
+    A shared device counts once per replica. A node whose label names a missing time-slicing configuration has no
+    plugin, and its known resources stay with 0.
     """
     status = node.get("status") or {}
     reported = {key for part in ("capacity", "allocatable") for key in status.get(part) or {} if _is_gpu_resource(key)}

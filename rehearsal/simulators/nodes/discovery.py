@@ -1,4 +1,4 @@
-"""Node and GPU feature discovery, and the labels by which the GPU operator places its operands."""
+"""Node and GPU feature discovery, and the labels that the GPU operator uses to place its operands."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from rehearsal.simulators.desired import Desired
 from rehearsal.simulators.nodes.policy import Policy
 
 SRIOV_CAPABLE = "feature.node.kubernetes.io/network-sriov.capable"
-"""Of nodes with a NIC that can be cut; node feature discovery comes with the GPU operator."""
+"""Labels of nodes with an SR-IOV capable NIC; node feature discovery is installed with the GPU operator."""
 
 
 def desired(
     hardware: Hardware, policy: Policy | None, states: Sequence[GpuState], *, pending: bool, config: str = ""
 ) -> Desired:
-    """Return the labels; none without the operator, few without a GPU.
+    """Return the labels: none without the operator, few without a GPU.
 
-    A lost GPU changes no label: the driver still counts it until it is loaded anew.
+    A lost GPU changes no label, because the driver counts it until the driver is reloaded.
 
     Args:
-        hardware: of the node.
+        hardware: hardware of the node.
         policy: None while the GPU operator is not installed.
-        states: the GPUs as they are now.
-        pending: whether the MIG manager works.
-        config: time-slicing configuration that the node asks for, empty where it asks for none.
+        states: current state of the GPUs.
+        pending: whether the MIG manager is working.
+        config: time-slicing configuration requested by the node; empty if none.
     """
     if policy is None:
         return Desired()

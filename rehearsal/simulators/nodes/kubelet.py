@@ -1,4 +1,4 @@
-"""The kubelet: CPU, memory, pods and storage of the machine, and the Ready condition."""
+"""The kubelet: the machine's CPU, memory, pods and storage, and the Ready condition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READY = Condition("Ready", "True", "KubeletReady", "kubelet is posting ready st
 
 
 def desired(node: Mapping[str, Any], hardware: Hardware, faults: Faults) -> Desired:
-    """Return capacity and condition; allocatable equals capacity, as nothing is reserved for system daemons."""
+    """Return capacity and conditions; allocatable equals capacity because nothing is reserved for system daemons."""
     resources = {
         "cpu": hardware.cpu,
         "memory": hardware.memory,
@@ -27,6 +27,6 @@ def _conditions(node: Mapping[str, Any], faults: Faults) -> tuple[Condition, ...
     if faults.not_ready:
         return (_NOT_READY,)
     ready = {c["type"]: c for c in (node.get("status") or {}).get("conditions") or []}.get("Ready", {})
-    # kwok makes nodes ready and keeps their leases; only what we broke is ours to mend.
+    # kwok makes nodes ready and renews their leases; repair only what this simulator broke.
     broken_by_us = ready.get("status") == "False" and ready.get("reason") == _NOT_READY.reason
     return (_READY,) if broken_by_us else ()

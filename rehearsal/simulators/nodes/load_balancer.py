@@ -1,6 +1,6 @@
-"""The cloud's load balancers: each Service of type LoadBalancer gets an address, which leads nowhere.
+"""The cloud's load balancers: each Service of type LoadBalancer gets an address that never resolves.
 
-Without one helm and Pulumi wait for ever, as they would on a cluster whose cloud gives none.
+Without an address helm and Pulumi wait forever, as they do on a cluster whose cloud has no load balancers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DOMAIN = "elb.rehearsal.invalid"
 
 
 def wanted_status(service: Mapping[str, Any]) -> Object | None:
-    """Return the status that a Service is to get, None where it is as it should be."""
+    """Return the status that a Service must get, or None if the current status is correct."""
     meta = service["metadata"]
     if service["spec"].get("type") != "LoadBalancer" or meta.get("deletionTimestamp"):
         return None
@@ -32,7 +32,7 @@ def wanted_status(service: Mapping[str, Any]) -> Object | None:
 
 
 def prune(service: Object) -> Object:
-    """Keep of a Service what is looked at."""
+    """Keep only the fields of a Service that the controller reads."""
     meta = service["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
     return {
@@ -43,7 +43,7 @@ def prune(service: Object) -> Object:
 
 
 class LoadBalancers:
-    """Give addresses to Services.
+    """Assigns addresses to Services.
 
     Args:
         kube: connected client.
@@ -56,7 +56,7 @@ class LoadBalancers:
         self.informers: Mapping[str, Informer] = {"services": self._services}
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services.run())
             group.create_task(self._queue.run())

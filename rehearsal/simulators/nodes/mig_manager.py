@@ -1,11 +1,12 @@
-"""The MIG manager: from ``nvidia.com/mig.config`` to GPUs that are cut, told in ``nvidia.com/mig.config.state``.
+"""The MIG manager: partitions GPUs by ``nvidia.com/mig.config`` and reports in ``nvidia.com/mig.config.state``.
 
-As NVIDIA/mig-parted ``pkg/mig/reconfigure/reconfigure.go``: a name that the configuration lacks fails at once; a layout
-that is there already is a success at once; else the state is ``pending`` while GPU clients are stopped, then
-``success`` or ``failed``. After a failure the GPUs are as before. Nothing happens again until the label changes.
+The behaviour is that of NVIDIA/mig-parted ``pkg/mig/reconfigure/reconfigure.go``. A name that is missing from the
+configuration fails at once. A layout that is already in place succeeds at once. Otherwise the state is ``pending``
+while GPU clients are stopped, then ``success`` or ``failed``. A failure leaves the GPUs unchanged. The next attempt
+starts when the label changes.
 
-Two annotations are the simulated machine's memory: ``mig-devices``, how the GPUs are cut, and ``mig-done``, the label's
-value that was dealt with last. So an agent that is killed in ``pending`` does the work again.
+Two annotations store the state of the simulated machine: ``mig-devices`` holds the partitions of the GPUs, and
+``mig-done`` the last label value that was handled. An agent that is killed in ``pending`` therefore repeats the work.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ MIG_DONE = "rehearsal.inferstack.dev/mig-done"
 
 @dataclass(frozen=True)
 class MigWork:
-    """Where the MIG manager of one node stands."""
+    """Progress of the MIG manager on one node."""
 
     desired: Desired
     states: tuple[GpuState, ...]
-    """The GPUs as they are now."""
+    """Current state of the GPUs."""
     pending: bool = False
-    """GPU clients are stopped."""
+    """Whether GPU clients are stopped."""
     wait: float | None = None
     """Seconds until the work is done, while pending."""
     note: str | None = None
-    """A sentence for the log when something was finished or refused."""
+    """Log message for work that was finished or refused."""
 
 
 def desired(
@@ -45,11 +46,11 @@ def desired(
     """Decide what the MIG manager does.
 
     Args:
-        node: as last seen.
-        hardware: of the node.
+        node: last observed state of the node.
+        hardware: hardware of the node.
         policy: None while the GPU operator is not installed.
-        elapsed: seconds since this agent put the node into pending, None if it has not.
-        seconds: how long the work takes.
+        elapsed: seconds since this agent put the node into pending, or None if it has not.
+        seconds: duration of the work.
     """
     states = current_states(node, hardware)
     if policy is None or hardware.gpu is None or not policy.mig_manager or policy.layouts is None:

@@ -1,4 +1,4 @@
-"""What the GPU operator was told: the ClusterPolicy and the ConfigMaps it names, as far as they show on nodes."""
+"""The GPU operator's configuration: those parts of the ClusterPolicy and its ConfigMaps that affect nodes."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class Policy:
     feature_discovery: bool = True
     mig_manager: bool = True
     default_layout: str = "all-disabled"
-    """Taken on a node without the label; empty: none."""
+    """MIG layout of a node without the label; empty means none."""
     config_map: str = ""
-    """Name of the mig-parted ConfigMap; empty: layouts are made from the hardware."""
+    """Name of the mig-parted ConfigMap; if empty, layouts are generated from the hardware."""
     layouts: Mapping[str, Layout] | None = None
-    """None while the ConfigMap is missing: the MIG manager's pod waits for the volume and nothing happens."""
+    """None while the ConfigMap is missing: the MIG manager's pod waits for the volume and changes nothing."""
     layouts_problem: str | None = None
     sharing_map: str = ""
-    """Name of the device plugin's ConfigMap; empty: nothing is shared, whatever a node's label says."""
+    """Name of the device plugin's ConfigMap; if empty, nothing is shared regardless of a node's label."""
     sharing_default: str = ""
-    """Taken on a node without the label; empty: nothing is shared there."""
+    """Time-slicing configuration of a node without the label; if empty, such a node shares nothing."""
     sharing: Mapping[str, Sharing | None] | None = None
-    """Configurations by name, None for one that cannot be read. None while the ConfigMap is missing."""
+    """Configurations by name, with None for an unreadable one; None while the ConfigMap is missing."""
     sharing_problem: str | None = None
 
     def sharing_of(self, label: str) -> Sharing | None:
-        """Return how a node shares its devices; None: its device plugin does not start.
+        """Return how a node shares its devices, or None if its device plugin does not start.
 
         Args:
-            label: value of the node's label, empty without.
+            label: value of the node's label; empty if the node has none.
         """
         name = label or self.sharing_default
         if not self.sharing_map or (self.sharing is not None and not name):
@@ -57,8 +57,8 @@ def parse_policy(cluster_policy: Mapping[str, Any], config_maps: Mapping[str, Ma
     """Read a ClusterPolicy.
 
     Args:
-        cluster_policy: the object; the API server has checked its types.
-        config_maps: objects of the operator's namespace by name.
+        cluster_policy: the object, whose types the API server has validated.
+        config_maps: ConfigMaps of the operator's namespace by name.
     """
     spec = cluster_policy.get("spec") or {}
     manager = spec.get("migManager") or {}

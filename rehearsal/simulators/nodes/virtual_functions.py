@@ -1,4 +1,4 @@
-"""Network device plugins: EFA devices as they are, and the virtual functions that the SR-IOV operator has set up."""
+"""Network device plugins: EFA devices, and the virtual functions that the SR-IOV operator configured."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rehearsal.hardware import Hardware, annotations_of
 from rehearsal.simulators.desired import Desired
 
 PUBLISHED = "rehearsal.inferstack.dev/sriov-resources"
-"""On a node: JSON list of the resources that this plugin has published and must take back."""
+"""Annotation of a node: JSON list of the resources that this plugin has published and must withdraw later."""
 
 
 def desired(node: Mapping[str, Any], hardware: Hardware, functions: Mapping[str, int]) -> Desired:
-    """Return the resources; NICs of one resource add up.
+    """Return the resources; the counts of NICs with the same resource are added.
 
     Args:
-        node: as last seen.
-        hardware: of the node.
-        functions: virtual functions by full resource name, as the operator's daemon has set them up.
+        node: last observed state of the node.
+        hardware: hardware of the node.
+        functions: virtual functions by full resource name, as configured by the operator's daemon.
     """
     plain: Counter[str] = Counter()
     for nic in hardware.nics:
@@ -28,13 +28,13 @@ def desired(node: Mapping[str, Any], hardware: Hardware, functions: Mapping[str,
     resources: dict[str, str | None] = dict.fromkeys(published(node))
     resources |= {name: str(count) for name, count in (plain + Counter(functions)).items()}
     annotation = json.dumps(sorted(functions)) if functions else None
-    # None removes, which is for an annotation that is there.
+    # None removes an annotation, so it is set only if the annotation exists.
     tell = annotation is not None or PUBLISHED in annotations_of(node)
     return Desired(annotations={PUBLISHED: annotation} if tell else {}, capacity=resources, allocatable=resources)
 
 
 def published(node: Mapping[str, Any]) -> list[str]:
-    """Return what the node says that this plugin has published; nothing where the annotation is no such list."""
+    """Return the resources that this plugin has published on a node; empty if the annotation is not a list of them."""
     try:
         names = json.loads(annotations_of(node).get(PUBLISHED, "[]"))
     except ValueError:

@@ -73,7 +73,7 @@ def bound() -> Object:
     ("replicas", "nodes", "phase", "ready"),
     [(2, 5, "Ready", 2), (2, 1, "PartialReady", 1), (2, 0, "NotReady", 0), (0, 5, "Ready", 0)],
 )
-def test_workers_take_a_node_each(replicas: int, nodes: int, phase: str, ready: int) -> None:
+def test_each_worker_needs_its_own_node(replicas: int, nodes: int, phase: str, ready: int) -> None:
     observed = good("AlluxioRuntime", runtime(replicas, nodes=nodes)["status"])
     assert (observed["workerPhase"], observed["workerNumberReady"], observed["masterPhase"]) == (phase, ready, "Ready")
     assert (observed["desiredWorkerNumberScheduled"], observed["workerNumberUnavailable"]) == (
@@ -83,14 +83,14 @@ def test_workers_take_a_node_each(replicas: int, nodes: int, phase: str, ready: 
     assert status.ready(runtime(replicas, nodes=nodes)) is (phase != "NotReady")
 
 
-def test_a_runtime_takes_its_time() -> None:
+def test_runtime_is_ready_after_its_start_duration() -> None:
     slow = runtime(notes={status.SECONDS: "90"})
     assert {slow["status"][f"{part}Phase"] for part in ("master", "worker", "fuse")} == {"NotReady"}
     assert status.runtime_status(slow, nodes=5, now=NOW)[1] == 30
     assert status.ready(runtime(now=NOW + timedelta(seconds=31), notes={status.SECONDS: "90"}))
 
 
-def test_a_runtime_that_is_to_go_serves_no_more() -> None:
+def test_terminating_runtime_does_not_serve() -> None:
     going = runtime()
     going["metadata"]["deletionTimestamp"] = CREATED
     assert not status.ready(going)
@@ -111,7 +111,7 @@ def test_a_runtime_that_is_to_go_serves_no_more() -> None:
         ("Gt", ["1"], {"k": "2"}, False),
     ],
 )
-def test_nodes_are_chosen_by_their_labels(
+def test_node_affinity_selects_nodes_by_label(
     operator: str, values: list[str] | None, labels: dict[str, str], selected: bool
 ) -> None:
     rule = {"key": "k", "operator": operator, "values": values}
@@ -120,7 +120,7 @@ def test_nodes_are_chosen_by_their_labels(
     assert status.selects({"spec": {}}, labels)
 
 
-def test_a_dataset_is_bound_by_a_runtime_that_serves() -> None:
+def test_ready_runtime_binds_dataset() -> None:
     assert good("Dataset", status.dataset_status(dataset(), None, [], [], NOW)) == {
         "phase": "NotBound",
         "conditions": [],
@@ -134,19 +134,19 @@ def test_a_dataset_is_bound_by_a_runtime_that_serves() -> None:
     ]
 
 
-def test_a_dataset_that_loses_its_workers_has_failed_and_comes_back() -> None:
+def test_dataset_fails_without_workers_and_recovers() -> None:
     lost = good("Dataset", status.dataset_status(bound(), runtime(nodes=0), [], [], NOW + timedelta(minutes=1)))
     assert (lost["phase"], lost["conditions"][0]["status"]) == ("Failed", "False")
     again = status.dataset_status(dataset(observed=lost), runtime(), [], [], NOW + timedelta(minutes=2))
     assert (again["phase"], again["conditions"][0]["lastTransitionTime"]) == ("Bound", "2026-01-01T12:02:00Z")
 
 
-def test_a_condition_that_stays_keeps_its_time() -> None:
+def test_unchanged_condition_keeps_its_times() -> None:
     later = status.dataset_status(bound(), runtime(), [], [], NOW + timedelta(hours=1))
     assert later == bound()["status"]
 
 
-def test_a_load_shows_on_its_dataset_in_steps() -> None:
+def test_load_progress_appears_in_dataset_status_in_steps() -> None:
     running = load("Executing", NOW)
     seen = [
         good("Dataset", status.dataset_status(bound(), runtime(), [running], [], NOW + timedelta(seconds=at)))
@@ -160,19 +160,19 @@ def test_a_load_shows_on_its_dataset_in_steps() -> None:
     assert "operationRef" not in done
 
 
-def test_a_cache_holds_no_more_than_fits() -> None:
+def test_cached_bytes_do_not_exceed_capacity() -> None:
     large = dataset(notes={status.SIZE: "70Gi"})
     observed = status.dataset_status(large, runtime(), [load("Complete")], [], NOW)
     assert observed["ufsTotal"] == "70.00GiB"
     assert observed["cacheStates"] == {"cacheCapacity": "7.00GiB", "cached": "7.00GiB", "cachedPercentage": "10.0%"}
 
 
-def test_who_stands_for_a_dataset_is_told() -> None:
+def test_dataset_status_lists_its_referrers() -> None:
     observed = good("Dataset", status.dataset_status(dataset(), None, [], ["nlp/bert", "a/bert"], NOW))
     assert observed["datasetRef"] == ["a/bert", "nlp/bert"]
 
 
-def test_a_dataset_that_stands_for_another_says_what_that_says() -> None:
+def test_reference_dataset_copies_status_of_its_target() -> None:
     reference = dataset("dataset://caches/bert/sub")
     assert status.origin(reference) == "caches/bert"
     assert status.origin(dataset()) is None
@@ -192,7 +192,7 @@ def steps(
     return (good("DataLoad", observed) if observed else None), wait
 
 
-def test_a_load_waits_for_a_bound_dataset_and_for_others() -> None:
+def test_load_waits_for_bound_dataset_and_for_other_loads() -> None:
     assert steps(load(), None) == (None, None)
     assert steps(load(), dataset()) == (None, None)
     assert steps(load(policy="OnEvent"), bound()) == (None, None)
@@ -205,7 +205,7 @@ def test_a_load_waits_for_a_bound_dataset_and_for_others() -> None:
     assert observed["phase"] == "Executing"
 
 
-def test_a_load_takes_its_time_and_ends() -> None:
+def test_load_completes_after_its_duration() -> None:
     assert steps(load("Executing", NOW), bound()) == (None, 2.0)
     assert steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=7)) == (None, 1.0)
     observed, wait = steps(load("Executing", NOW), bound(), now=NOW + timedelta(seconds=8))
@@ -216,7 +216,7 @@ def test_a_load_takes_its_time_and_ends() -> None:
     assert steps(load("Executing"), bound()) == (None, None)
 
 
-def test_a_load_of_a_path_that_is_not_there_fails() -> None:
+def test_load_of_missing_path_fails() -> None:
     lacking = dataset(observed=bound()["status"], notes={status.MISSING: "/x,/lost"})
     observed, _ = steps(load("Executing", NOW, "/there", "/lost"), lacking, now=NOW + timedelta(seconds=9))
     assert observed is not None
@@ -224,7 +224,7 @@ def test_a_load_of_a_path_that_is_not_there_fails() -> None:
     assert observed["conditions"][0]["message"] == "the buckets have no /lost"
 
 
-def test_a_load_by_schedule_says_when_it_succeeded() -> None:
+def test_scheduled_load_records_last_success() -> None:
     observed, _ = steps(
         load("Executing", NOW, policy="Cron", schedule="* * * * *"), bound(), now=NOW + timedelta(seconds=9)
     )
@@ -246,7 +246,7 @@ def test_a_load_by_schedule_says_when_it_succeeded() -> None:
         (2**60, "1024.00PiB"),
     ],
 )
-def test_sizes_are_written_as_fluid_does(size: int, text: str) -> None:
+def test_sizes_are_formatted_as_in_fluid(size: int, text: str) -> None:
     assert status.human(size) == text
 
 
@@ -264,7 +264,7 @@ def test_claim_and_volume_name_each_other() -> None:
     assert claim["spec"]["resources"]["requests"] == persistent_volume["spec"]["capacity"] == {"storage": "100Pi"}
 
 
-def test_names_that_are_too_long_for_a_label_become_the_uid() -> None:
+def test_name_too_long_for_label_is_replaced_by_uid() -> None:
     long = dataset()
     long["metadata"]["name"] = "b" * 60
     assert volume.make_claim(dataset())["metadata"]["labels"]["fluid.io/dataset-id"] == "caches-bert"
@@ -274,6 +274,6 @@ def test_names_that_are_too_long_for_a_label_become_the_uid() -> None:
 @pytest.mark.parametrize(
     ("claim", "phase", "uses"), [("bert", "Running", True), ("gpt", "Running", False), ("bert", "Succeeded", False)]
 )
-def test_which_pods_hold_a_dataset(claim: str, phase: str, uses: bool) -> None:
+def test_only_unfinished_pods_with_the_claim_use_dataset(claim: str, phase: str, uses: bool) -> None:
     volumes = [{"name": "a", "emptyDir": {}}, {"name": "b", "persistentVolumeClaim": {"claimName": claim}}]
     assert volume.uses({"spec": {"volumes": volumes}, "status": {"phase": phase}}, "bert") is uses

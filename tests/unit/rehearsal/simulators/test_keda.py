@@ -45,12 +45,12 @@ def conditions(status: Object) -> dict[str, tuple[str, str]]:
         ({"minReplicaCount": 3, "maxReplicaCount": 9}, 3, 9),
     ],
 )
-def test_an_autoscaler_never_goes_below_one(spec: Object, least: int, most: int) -> None:
+def test_autoscaler_has_at_least_one_replica(spec: Object, least: int, most: int) -> None:
     hpa_spec = make_hpa(scaled(**spec))["spec"]
     assert (hpa_spec["minReplicas"], hpa_spec["maxReplicas"]) == (least, most)
 
 
-def test_the_autoscaler_is_the_scaled_objects_own() -> None:
+def test_scaled_object_owns_autoscaler() -> None:
     hpa = make_hpa(scaled())
     (owner,) = hpa["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("ScaledObject", "u", True)
@@ -65,14 +65,14 @@ def test_the_autoscaler_is_the_scaled_objects_own() -> None:
     assert hpa["spec"]["scaleTargetRef"]["kind"] == "InferenceJob"
 
 
-def test_name_and_behavior_are_those_of_the_settings() -> None:
+def test_autoscaler_takes_name_and_behavior_from_settings() -> None:
     config = {"name": "mine", "behavior": {"scaleUp": {"stabilizationWindowSeconds": 0}}}
     given = scaled(advanced={"horizontalPodAutoscalerConfig": config})
     assert hpa_name(given) == "mine"
     assert make_hpa(given)["spec"]["behavior"] == config["behavior"]
 
 
-def test_a_metric_for_each_trigger() -> None:
+def test_each_trigger_has_a_metric() -> None:
     cron = {"type": "cron", "metadata": {"desiredReplicas": "2"}, "metricType": "Value"}
     cpu = {"type": "cpu", "metadata": {"value": "60"}}
     memory = {"type": "memory", "metadata": {"value": "1Gi"}, "metricType": "AverageValue"}
@@ -88,7 +88,7 @@ def test_a_metric_for_each_trigger() -> None:
 
 
 @pytest.mark.parametrize(("text", "quantity"), [("10", "10000m"), ("0.5", "500m"), ("many", "1")])
-def test_thresholds(text: str, quantity: str) -> None:
+def test_threshold_is_formatted_as_milli_quantity(text: str, quantity: str) -> None:
     assert milli(text) == quantity
 
 
@@ -104,13 +104,13 @@ def test_thresholds(text: str, quantity: str) -> None:
         ({"triggers": [{**PROMETHEUS, "name": "a"}] * 2}, JOB, "two triggers have the same name"),
     ],
 )
-def test_what_is_wrong_with_it(given: Object, target: Target | None, said: str | None) -> None:
+def test_invalid_scaled_object_is_rejected_with_problem(given: Object, target: Target | None, said: str | None) -> None:
     assert problem(scaled(**given), target) == said
     ready = conditions(make_status(scaled(**given), target, None))["Ready"]
     assert ready == (("False", "ScaledObjectCheckFailed") if said else ("True", "ScaledObjectReady"))
 
 
-def test_the_status_of_a_good_one() -> None:
+def test_status_of_valid_scaled_object() -> None:
     trigger = {**PROMETHEUS, "authenticationRef": {"name": "token"}}
     status = make_status(scaled(triggers=[trigger]), JOB, None)
     reported = status.pop("conditions")
@@ -133,12 +133,12 @@ def test_the_status_of_a_good_one() -> None:
     assert conditions({"conditions": reported})["Active"] == ("Unknown", "Rehearsed")
 
 
-def test_the_first_number_of_replicas_is_kept() -> None:
+def test_original_replica_count_is_preserved() -> None:
     again = make_status(scaled(status={"originalReplicaCount": 7}), JOB, None)
     assert again["originalReplicaCount"] == 7
 
 
-def test_a_status_is_the_same_the_second_time() -> None:
+def test_status_is_stable() -> None:
     first = make_status(scaled(), JOB, None)
     assert make_status(scaled(status=first), JOB, None) == first
 
@@ -154,7 +154,7 @@ def test_a_status_is_the_same_the_second_time() -> None:
         ({"autoscaling.keda.sh/paused-replicas": "three"}, True, None),
     ],
 )
-def test_pauses(annotations: dict[str, str], paused: bool, replicas: int | None) -> None:
+def test_annotations_pause_scaling(annotations: dict[str, str], paused: bool, replicas: int | None) -> None:
     given = scaled(annotations)
     assert (is_paused(given), paused_replicas(given)) == (paused, replicas)
     status = make_status(given, JOB, None)
@@ -173,7 +173,7 @@ def test_pauses(annotations: dict[str, str], paused: bool, replicas: int | None)
         (("False", "FailedGetExternalMetric"), ("False", "HPAMetricsUnavailable")),
     ],
 )
-def test_what_the_autoscaler_says_is_passed_on(hpa: Any, said: tuple[str, str] | None) -> None:
+def test_scaling_active_reads_autoscaler_condition(hpa: Any, said: tuple[str, str] | None) -> None:
     if isinstance(hpa, tuple):
         hpa = {"status": {"conditions": [{"type": "ScalingActive", "status": hpa[0], "reason": hpa[1]}]}}
         assert scaling_active(hpa) is not None

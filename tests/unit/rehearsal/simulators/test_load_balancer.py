@@ -21,7 +21,7 @@ def service(kind: str = "LoadBalancer", shown: list[Any] | None = None, **meta: 
     }
 
 
-def test_a_load_balancer_gets_a_name_that_never_resolves() -> None:
+def test_load_balancer_gets_hostname_that_never_resolves() -> None:
     assert wanted_status(service()) == {"loadBalancer": {"ingress": [{"hostname": NAME}]}}
     assert NAME.endswith(".invalid")
 
@@ -34,9 +34,9 @@ def test_a_load_balancer_gets_a_name_that_never_resolves() -> None:
         service(deletionTimestamp="2026-01-01T00:00:00Z"),
     ],
 )
-def test_one_that_needs_none(given: dict[str, Any]) -> None:
+def test_service_that_needs_no_address_is_unchanged(given: dict[str, Any]) -> None:
     assert wanted_status(given) is None
 
 
-def test_an_address_that_somebody_else_wrote_is_put_right() -> None:
+def test_foreign_address_is_replaced() -> None:
     assert wanted_status(service(shown=[{"ip": "192.0.2.1"}])) is not None

@@ -20,7 +20,7 @@ from tests.unit.until import until
 # --- credentials
 
 
-def test_kubeconfig_of_a_pod(tmp_path: Path) -> None:
+def test_pod_kubeconfig_uses_service_account_token(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     cluster = {"server": "https://127.0.0.1:1", "certificate-authority": "pki/ca.crt"}
     content = make_kubeconfig(cluster, token="t", token_file="/f", namespace="ns")
@@ -46,7 +46,7 @@ async def _started(state_dir: Path, argv: tuple[str, ...], uid: str = "u1") -> p
     return running
 
 
-async def test_exit_codes(tmp_path: Path) -> None:
+async def test_exit_codes_are_reported(tmp_path: Path) -> None:
     ended = await _started(tmp_path, (sys.executable, "-c", "raise SystemExit(7)"))
     assert await ended.wait() == 7
     killed = await _started(tmp_path, SLEEP)
@@ -54,21 +54,21 @@ async def test_exit_codes(tmp_path: Path) -> None:
     assert await killed.wait() == 137
 
 
-async def test_stop_is_gentle_first(tmp_path: Path) -> None:
+async def test_stop_sends_sigterm_first(tmp_path: Path) -> None:
     gentle = await _started(tmp_path, SLEEP)
     await gentle.stop(30)
     assert gentle.child is not None
     assert gentle.child.returncode == -signal.SIGTERM
 
 
-async def test_stop_ends_what_ignores_it(tmp_path: Path) -> None:
+async def test_stop_kills_process_that_ignores_sigterm(tmp_path: Path) -> None:
     stubborn = await _started(tmp_path, STUBBORN)
     await stubborn.stop(0.1)
     assert stubborn.child is not None
     assert stubborn.child.returncode == -signal.SIGKILL
 
 
-async def test_a_restarted_agent_finds_what_runs(tmp_path: Path) -> None:
+async def test_restarted_agent_finds_running_processes(tmp_path: Path) -> None:
     running = await _started(tmp_path, SLEEP)
     lost = await _started(tmp_path, SLEEP, uid="u2")
     process.folder_of(tmp_path, "u2").joinpath("run.json").unlink()  # killed before it was written
@@ -106,7 +106,7 @@ async def test_process_in_the_midst_of_exec_is_found(tmp_path: Path, monkeypatch
         await running.stop(5)
 
 
-async def test_another_process_under_an_old_pid_is_not_ours(tmp_path: Path) -> None:
+async def test_process_with_reused_pid_is_not_adopted(tmp_path: Path) -> None:
     run_file = process.folder_of(tmp_path, "u1") / "run.json"
     run_file.parent.mkdir(parents=True)
     ours = psutil.Process()
@@ -114,7 +114,7 @@ async def test_another_process_under_an_old_pid_is_not_ours(tmp_path: Path) -> N
     assert process.find_leftovers(tmp_path) == {}
 
 
-async def test_a_duplicate_without_a_run_file_is_ended(tmp_path: Path) -> None:
+async def test_duplicate_without_run_file_is_stopped(tmp_path: Path) -> None:
     first = await _started(tmp_path, SLEEP)
     second = await _started(tmp_path, SLEEP)  # its run file replaces the first's
     try:

@@ -57,7 +57,7 @@ def _node(
     ],
     ids=["lost GPUs", "cut", "no operator", "no GPU", "bad annotation", "real node"],
 )
-def test_rows(node: dict[str, Any], shown: tuple[str, str, str, str]) -> None:
+def test_node_row_shows_its_state(node: dict[str, Any], shown: tuple[str, str, str, str]) -> None:
     row = make_table_row(make_row(node))
     assert (row["gpus"], row["layout"], row["state"], row["allocatable"]) == shown
     assert (row["node"], row["type"], row["ready"]) == ("n", "p4d.24xlarge", "yes")

@@ -26,7 +26,7 @@ NOW = "2026-01-01T00:00:00Z"
         ("kubernetes.io/hostname", False),
     ],
 )
-def test_whose_labels(key: str, ours: bool) -> None:
+def test_label_ownership(key: str, ours: bool) -> None:
     assert owns_label(key) == ours
 
 
@@ -41,7 +41,7 @@ def _node(**status: Any) -> dict[str, Any]:
     }
 
 
-def test_metadata_patch_writes_what_differs_and_removes_what_is_ours() -> None:
+def test_metadata_patch_writes_differences_and_removes_owned_keys() -> None:
     wanted = Desired(labels={"nvidia.com/gpu.memory": "1"}, annotations={"a": None, "b": "2", "c": None})
     assert metadata_patch(_node(), wanted) == {
         "metadata": {
@@ -52,14 +52,14 @@ def test_metadata_patch_writes_what_differs_and_removes_what_is_ours() -> None:
     }
 
 
-def test_nothing_to_write() -> None:
+def test_equal_metadata_needs_no_patch() -> None:
     wanted = Desired(labels={"nvidia.com/gpu.count": "8"}, annotations={"a": "1", "z": None})
     assert metadata_patch(_node(), wanted) is None
     same = Desired(capacity={"memory": "1Gi"}, allocatable={"nvidia.com/gpu": None})
     assert status_patch(_node(capacity={"memory": "1024Mi"}), same, now=NOW) is None
 
 
-def test_status_patch() -> None:
+def test_status_patch_contains_only_differences() -> None:
     node = _node(
         capacity={"cpu": "1k"},
         allocatable={"nvidia.com/gpu": "8"},
@@ -100,14 +100,14 @@ def test_status_patch() -> None:
         ("second", Policy(layouts={}), "ignored", None),
     ],
 )
-def test_cluster_policy_status(name: str, policy: Policy, state: str, ready: str | None) -> None:
+def test_cluster_policy_status_follows_policy(name: str, policy: Policy, state: str, ready: str | None) -> None:
     status = make_status(name, policy, 3)
     assert status["state"] == state
     conditions = {entry["type"]: entry for entry in status.get("conditions", [])}
     assert conditions.get("Ready", {}).get("status") == ready
 
 
-def test_a_written_status_needs_no_second_writing() -> None:
+def test_written_status_is_not_written_again() -> None:
     wanted = make_status("cluster-policy", Policy(layouts={}), 1)
     written = {**wanted, "conditions": [{**c, "lastTransitionTime": NOW} for c in wanted["conditions"]]}
     assert not status_differs(written, wanted)

@@ -29,7 +29,7 @@ def _pod(**container: Any) -> dict[str, Any]:
     }
 
 
-def test_the_clusters_prometheus_is_the_rehearsals() -> None:
+def test_cluster_prometheus_is_replaced_by_rehearsal_prometheus() -> None:
     pod = _pod(
         command=["python", "-m", "inferstack.controllers.scaling"],
         env=[{"name": "INFERSTACK_PROMETHEUS_URL", "value": "http://prometheus.monitoring.svc:9090"}],
@@ -40,7 +40,7 @@ def test_the_clusters_prometheus_is_the_rehearsals() -> None:
     assert "INFERSTACK_PROMETHEUS_URL" not in build_command(bare, port=1, prometheus=9).env
 
 
-def test_command() -> None:
+def test_command_is_built_from_first_container() -> None:
     pod = _pod(
         args=["--port=$(INFERSTACK_HEALTH_PORT)", "$(UNKNOWN)", "$$(POD)"],
         env=[
@@ -63,7 +63,7 @@ def test_command() -> None:
     assert command.grace == 7
 
 
-def test_a_probe_without_a_declared_health_port_goes_to_the_free_port() -> None:
+def test_probe_without_declared_health_port_uses_free_port() -> None:
     pod = _pod(readinessProbe={"httpGet": {"path": "/", "port": 8080}})
     assert build_command(pod, port=4711).readiness == Probe(4711)
 
@@ -80,13 +80,13 @@ def test_a_probe_without_a_declared_health_port_goes_to_the_free_port() -> None:
         ),
     ],
 )
-def test_what_cannot_run(container: dict[str, Any], reason: str, message: str) -> None:
+def test_unsupported_container_is_rejected(container: dict[str, Any], reason: str, message: str) -> None:
     with pytest.raises(PodSpecError, match=message) as raised:
         build_command(_pod(**container), port=1)
     assert raised.value.reason == reason
 
 
-def test_addresses_differ_and_are_no_loopback() -> None:
+def test_pod_ips_differ_and_are_not_loopback() -> None:
     assert pod_ip("u1") == pod_ip("u1") != pod_ip("u2")
     assert pod_ip("u1").startswith(("10.244.", "10.245."))
 
@@ -145,13 +145,15 @@ def test_status_while_running() -> None:
         ),
     ],
 )
-def test_status_otherwise(state: ContainerState, phase: str, container: dict[str, Any]) -> None:
+def test_status_of_waiting_and_terminated_containers(
+    state: ContainerState, phase: str, container: dict[str, Any]
+) -> None:
     status = make_status(_pod(), state, now=NOW)
     assert (status["phase"], status["containerStatuses"][0]["state"]) == (phase, container)
     assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == "False"
 
 
-def test_what_a_status_reports_is_what_was_made() -> None:
+def test_reported_reads_back_generated_status() -> None:
     pod = _pod()
     assert reported(pod) == (None, False, 0, False)
     pod["status"] = make_status(
@@ -160,7 +162,7 @@ def test_what_a_status_reports_is_what_was_made() -> None:
     assert reported(pod) == ("Running", True, 2, True)
 
 
-def test_terminated() -> None:
+def test_terminated_state_records_exit() -> None:
     state = ContainerState(pid=5, started=NOW)
     assert make_terminated(state, exit_code=143, reason="Error", message="", finished=NOW) == {
         "exitCode": 143,

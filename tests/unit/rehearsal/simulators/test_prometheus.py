@@ -19,7 +19,7 @@ def monitors(interval: str = "5s") -> list[dict[str, Any]]:
     return [*make_monitors(load_role("monitoring", MonitoringSettings, given)), make_operator_monitor()]
 
 
-def test_a_monitor_whole() -> None:
+def test_config_of_complete_pod_monitor() -> None:
     config = prometheus_config.make_config(monitors()[:1], load=LOAD, interval="5s", rules="/rules/*.json")
     assert config["rule_files"] == ["/rules/*.json"]
     scrape, gpus, proxies = config["scrape_configs"]
@@ -60,7 +60,7 @@ def test_a_monitor_whole() -> None:
     assert (gpus["job_name"], proxies["job_name"]) == ("nvidia-dcgm-exporter", "envoy-stats")
 
 
-def test_the_label_job_is_the_operators() -> None:
+def test_job_label_matches_prometheus_operator() -> None:
     config = prometheus_config.make_config(monitors(), load=LOAD, interval="5s", rules="")
     operator = config["scrape_configs"][2]
     assert {"target_label": "job", "replacement": "monitoring/inferstack-operator"} in operator["relabel_configs"]
@@ -68,13 +68,13 @@ def test_the_label_job_is_the_operators() -> None:
     assert operator["relabel_configs"][0] == keep
 
 
-def test_gpus_are_scraped_as_often_as_the_fastest_monitor_asks() -> None:
+def test_gpu_scrape_interval_is_shortest_monitor_interval() -> None:
     assert prometheus_config.shortest_interval(monitors("2s")) == "2s"
     assert prometheus_config.shortest_interval([make_operator_monitor()]) == "15s"
     assert prometheus_config.shortest_interval([]) == "15s"
 
 
-def test_a_pod_is_told_as_prometheus_own_discovery_tells_it() -> None:
+def test_discovered_pod_has_labels_of_prometheus_discovery() -> None:
     pod = {
         "metadata": {"name": "chat-0", "namespace": "nlp", "uid": "u", "labels": {"inferstack.dev/job": "chat"}},
         "spec": {
@@ -94,7 +94,7 @@ def test_a_pod_is_told_as_prometheus_own_discovery_tells_it() -> None:
     assert labels["__meta_kubernetes_pod_ready"] == "false"
 
 
-def test_the_api_server_is_led_to_loopback() -> None:
+def test_api_service_leads_to_loopback() -> None:
     service, api = metrics_api.make_service(20011), metrics_api.make_api_service(20011, "Q0E=")
     assert service["spec"] == {
         "type": "ExternalName",

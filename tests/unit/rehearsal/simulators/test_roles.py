@@ -79,7 +79,7 @@ def node(
         (json.dumps({**HARDWARE, "migSeconds": "1"}), "migSeconds: '1' is not a number of seconds"),
     ],
 )
-def test_hardware_refuses(text: str, message: str) -> None:
+def test_invalid_hardware_is_rejected(text: str, message: str) -> None:
     with pytest.raises(HardwareError) as raised:
         parse_hardware(text)
     assert str(raised.value).startswith(message)
@@ -96,14 +96,14 @@ def test_hardware_refuses(text: str, message: str) -> None:
         ({"rehearsal.inferstack.dev/not-ready": "false"}, Faults()),
     ],
 )
-def test_faults(annotations: dict[str, str], faults: Faults) -> None:
+def test_faults_are_read_from_annotations(annotations: dict[str, str], faults: Faults) -> None:
     assert faults_of(node(annotations=annotations)) == faults
 
 
 # --- kubelet and NICs
 
 
-def test_kubelet_reports_the_machine() -> None:
+def test_kubelet_reports_machine_resources() -> None:
     wanted = kubelet.desired(node(), hardware(), Faults())
     assert wanted.capacity == wanted.allocatable
     assert wanted.capacity == {"cpu": "96", "memory": "1152Gi", "pods": "110", "ephemeral-storage": "100Gi"}
@@ -128,12 +128,12 @@ def test_ready_condition(ready: tuple[str, str] | None, not_ready: bool, conditi
     assert kubelet.desired(node(ready=ready), hardware(), Faults(not_ready=not_ready)).conditions == conditions
 
 
-def test_nics_of_one_resource_add_up() -> None:
+def test_counts_of_nics_with_same_resource_are_added() -> None:
     assert virtual_functions.desired(node(), hardware(), {}).allocatable == {"openshift.io/mlnx_rdma": "12"}
     assert virtual_functions.desired(node(), hardware(nics=[]), {}) == Desired()
 
 
-def test_virtual_functions_are_published_and_taken_back() -> None:
+def test_virtual_functions_are_published_and_withdrawn() -> None:
     desired = virtual_functions.desired(node(), hardware(nics=[]), {"a/b": 8})
     assert desired.capacity == desired.allocatable == {"a/b": "8"}
     published = {virtual_functions.PUBLISHED: '["a/b"]'}
@@ -143,7 +143,7 @@ def test_virtual_functions_are_published_and_taken_back() -> None:
     assert gone.annotations == {virtual_functions.PUBLISHED: None}
 
 
-def test_functions_of_a_policy_come_on_top_of_devices_that_are_always_there() -> None:
+def test_virtual_functions_are_added_to_fixed_devices() -> None:
     published = node(annotations={virtual_functions.PUBLISHED: '["openshift.io/mlnx_rdma", "a/b"]'})
     desired = virtual_functions.desired(published, hardware(), {"openshift.io/mlnx_rdma": 4})
     assert desired.allocatable == {"openshift.io/mlnx_rdma": "16", "a/b": None}
@@ -167,13 +167,13 @@ def test_policy_defaults() -> None:
         ({"config.yaml": "version: v2"}, {}, "ConfigMap gpu-operator/cm: version: 'v2' is not 'v1'"),
     ],
 )
-def test_policy_with_a_bad_config_map(data: dict[str, str] | None, layouts: object, problem: str) -> None:
+def test_invalid_config_map_is_reported_by_policy(data: dict[str, str] | None, layouts: object, problem: str) -> None:
     maps = {} if data is None else {"cm": {"data": data}}
     policy = parse_policy({"spec": {"migManager": {"config": {"name": "cm"}}}}, maps)
     assert (policy.layouts, policy.layouts_problem) == (layouts, problem)
 
 
-def test_policy_switches() -> None:
+def test_policy_reads_operand_settings() -> None:
     spec = {"mig": {"strategy": "mixed"}, "devicePlugin": {"enabled": False}, "gfd": {"enabled": False}}
     policy = parse_policy({"spec": {**spec, "migManager": {"enabled": False}}}, {})
     assert (policy.strategy, policy.device_plugin, policy.feature_discovery, policy.mig_manager) == (
@@ -213,7 +213,7 @@ WHOLE = dump_states(mig_disabled(2))
         ("all-disabled", "failed", "impossible", None, "success", WHOLE),
     ],
 )
-def test_mig_manager(
+def test_mig_manager_state_transitions(
     label: str | None, state: str | None, done: str | None, elapsed: float | None, new_state: str, devices: str | None
 ) -> None:
     labels = {"nvidia.com/mig.config": label, "nvidia.com/mig.config.state": state}
@@ -231,7 +231,7 @@ def test_mig_manager(
     [None, Policy(layouts=None), Policy(layouts=LAYOUTS, mig_manager=False)],
     ids=["no operator", "no ConfigMap", "switched off"],
 )
-def test_without_a_mig_manager_the_gpus_stay_as_they_are(policy: Policy | None) -> None:
+def test_gpus_are_unchanged_without_mig_manager(policy: Policy | None) -> None:
     seen = node({"nvidia.com/mig.config": "all-1g.5gb"}, {DEVICES: BALANCED, DONE: "all-balanced"})
     work = mig_manager.desired(seen, hardware(), policy, elapsed=None, seconds=1.0)
     assert dump_states(work.states) == BALANCED
@@ -240,7 +240,7 @@ def test_without_a_mig_manager_the_gpus_stay_as_they_are(policy: Policy | None) 
 
 
 @pytest.mark.parametrize("memory", ["x", "[null]", '[{"9g.99gb":1},null]'])
-def test_a_memory_of_other_hardware_is_forgotten(memory: str) -> None:
+def test_mig_devices_of_other_hardware_are_ignored(memory: str) -> None:
     assert current_states(node(annotations={DEVICES: memory}), hardware()) == mig_disabled(2)
 
 
@@ -252,7 +252,7 @@ def test_no_labels_without_operator_or_gpu() -> None:
     assert discovery.desired(hardware(gpu=None, gpus=0), MIXED, (), pending=False).labels == {}
 
 
-def test_nodes_with_nics_that_can_be_cut_are_known_by_a_label() -> None:
+def test_nodes_with_sriov_nics_are_labelled() -> None:
     capable = {discovery.SRIOV_CAPABLE: "true"}
     plain, both = hardware(gpu=None, gpus=0, nics=[NIC]), hardware(nics=[NIC])
     assert discovery.desired(plain, None, (), pending=False).labels == {}
@@ -260,7 +260,7 @@ def test_nodes_with_nics_that_can_be_cut_are_known_by_a_label() -> None:
     assert capable.items() < discovery.desired(both, MIXED, mig_disabled(2), pending=False).labels.items()
 
 
-def test_labels_with_the_operator() -> None:
+def test_discovery_labels_with_operator() -> None:
     labels = discovery.desired(hardware(), MIXED, mig_disabled(2), pending=False).labels
     assert labels["feature.node.kubernetes.io/pci-10de.present"] == "true"
     assert labels["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-40GB"
@@ -293,7 +293,7 @@ _OLD = {"nvidia.com/gpu": "2", "cpu": "96"}
         (_OLD, "[{},null]", False, 0, {"nvidia.com/gpu": "0"}, {"nvidia.com/gpu": "0"}),
     ],
 )
-def test_device_plugin(
+def test_device_plugin_reports_resources(
     known: dict[str, str],
     states: str,
     pending: bool,
@@ -308,7 +308,7 @@ def test_device_plugin(
     assert (wanted.capacity, wanted.allocatable) == (capacity, allocatable)
 
 
-def test_device_plugin_takes_its_resources_along() -> None:
+def test_resources_are_removed_without_gpu_operator() -> None:
     seen = node(capacity={**_OLD, "nvidia.com/mig-1g.5gb": "0"})
     wanted = device_plugin.desired(seen, hardware(), None, mig_disabled(2), pending=False, faults=Faults())
     assert wanted.capacity == wanted.allocatable == {"nvidia.com/gpu": None, "nvidia.com/mig-1g.5gb": None}
@@ -317,7 +317,7 @@ def test_device_plugin_takes_its_resources_along() -> None:
 # --- together
 
 
-def test_success_and_its_resources_come_in_one_step() -> None:
+def test_success_and_resources_are_written_in_one_step() -> None:
     seen = node(
         {"nvidia.com/mig.config": "all-1g.5gb", "nvidia.com/mig.config.state": "pending"}, {DONE: "all-disabled"}, _OLD
     )
@@ -328,6 +328,6 @@ def test_success_and_its_resources_come_in_one_step() -> None:
     assert node_plan.note == "MIG layout all-1g.5gb: success (applied)"
 
 
-def test_the_hardware_may_say_how_long_mig_takes() -> None:
+def test_hardware_sets_mig_duration() -> None:
     seen = node({"nvidia.com/mig.config": "all-1g.5gb", "nvidia.com/mig.config.state": "pending"})
     assert plan(seen, hardware(migSeconds=5), MIXED, elapsed=2.0, mig_seconds=1.0).wait == 3.0

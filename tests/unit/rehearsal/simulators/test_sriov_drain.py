@@ -87,18 +87,18 @@ DONE = replace(QUIET, requested_state=DRAIN, current_state=DRAINED, sync_status=
         (replace(QUIET, sync_status=FAILED, last_sync_error="e"), Step(Action.SET_SYNC_STATUS, SUCCEEDED)),
     ],
 )
-def test_the_next_step(now: StepContext, step: Step) -> None:
+def test_next_step_follows_context(now: StepContext, step: Step) -> None:
     assert next_step(now) == step
 
 
 @pytest.mark.parametrize(
     ("share", "nodes", "away"), [(None, 9, None), (2, 9, 2), ("25%", 9, 2), ("1%", 9, 0), ("100%", 3, 3), ("x", 9, 0)]
 )
-def test_how_many_nodes_may_be_away(share: int | str | None, nodes: int, away: int | None) -> None:
+def test_limit_of_unavailable_nodes(share: int | str | None, nodes: int, away: int | None) -> None:
     assert limit(Pool("p", {}, share, None), nodes) == away
 
 
-def test_the_pool_of_a_node() -> None:
+def test_pool_of_node_is_selected_by_labels() -> None:
     def config(name: str, **spec: Any) -> dict[str, Any]:
         return {"metadata": {"name": name}, "spec": spec}
 
@@ -125,7 +125,7 @@ def test_the_pool_of_a_node() -> None:
         ("In", [], False),
     ],
 )
-def test_label_expressions(operator: str, values: list[str] | None, held: bool) -> None:
+def test_label_expressions_match(operator: str, values: list[str] | None, held: bool) -> None:
     selector = {"matchExpressions": [{"key": "k", "operator": operator, "values": values}]}
     assert matches(selector, {"k": "x"}) is held
 
@@ -139,13 +139,13 @@ def pod(requests: dict[str, str], owner: str | None = None, **annotations: str) 
     }
 
 
-def test_pods_with_functions_leave_and_before_a_reboot_all() -> None:
+def test_drain_evicts_pods_with_functions_and_reboot_evicts_all() -> None:
     attached, plain = pod({"openshift.io/x": "1"}), pod({"cpu": "1"})
     assert [must_evict(item, "openshift.io", all_pods=False) for item in (attached, plain)] == [True, False]
     assert [must_evict(item, "openshift.io", all_pods=True) for item in (attached, plain)] == [True, True]
 
 
-def test_pods_of_the_node_itself_stay() -> None:
+def test_daemon_set_and_mirror_pods_are_not_evicted() -> None:
     for item in (pod({"openshift.io/x": "1"}, "DaemonSet"), pod({}, **{"kubernetes.io/config.mirror": "x"})):
         assert not must_evict(item, "openshift.io", all_pods=True)
 
@@ -207,9 +207,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(1, 5))
-def test_never_are_more_nodes_away_than_allowed_and_in_the_end_all_are_as_asked(
-    events: list[tuple[str, int, int]], allowed: int
-) -> None:
+def test_drain_respects_limit_and_all_nodes_converge(events: list[tuple[str, int, int]], allowed: int) -> None:
     nodes = [Node() for _ in range(5)]
 
     def away() -> int:

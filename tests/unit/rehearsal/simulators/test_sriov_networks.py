@@ -22,7 +22,7 @@ def config(kind: str = "SriovNetwork", **spec: Any) -> Object:
     return made
 
 
-def test_an_attachment_names_its_device_and_lies_where_it_is_told() -> None:
+def test_attachment_names_resource_and_target_namespace() -> None:
     attachment = make_attachment("SriovNetwork", network(networkNamespace="nlp"), "a.b")
     assert attachment["metadata"] == {
         "name": "n",
@@ -45,11 +45,11 @@ def test_an_attachment_names_its_device_and_lies_where_it_is_told() -> None:
         ({"capabilities": '{"mac": true}'}, {"capabilities": {"mac": True}}),
     ],
 )
-def test_the_fields_of_a_network(spec: Object, shown: Object) -> None:
+def test_network_fields_become_cni_config(spec: Object, shown: Object) -> None:
     assert config(**spec) == {**PLAIN, **shown}
 
 
-def test_infiniband_has_a_plugin_of_its_own_and_no_vlans() -> None:
+def test_infiniband_uses_its_own_plugin_without_vlan() -> None:
     assert config("SriovIBNetwork", linkState="enable") == {
         "cniVersion": "1.0.0",
         "name": "n",
@@ -59,13 +59,13 @@ def test_infiniband_has_a_plugin_of_its_own_and_no_vlans() -> None:
     }
 
 
-def test_further_plugins_make_a_list() -> None:
+def test_meta_plugins_make_a_plugin_list() -> None:
     cni_config = config(metaPlugins='{"type": "rdma"}, {"type": "tuning"}')
     assert [plugin["type"] for plugin in cni_config["plugins"]] == ["sriov", "rdma", "tuning"]
     assert cni_config.keys() == {"cniVersion", "name", "plugins"}
 
 
 @pytest.mark.parametrize("key", ["ipam", "capabilities", "metaPlugins"])
-def test_a_field_that_holds_no_json_is_named(key: str) -> None:
+def test_invalid_json_error_names_field(key: str) -> None:
     with pytest.raises(ValueError, match=rf"^spec\.{key}: "):
         config(**{key: "{type: static}"})

@@ -33,14 +33,14 @@ def groups(*policies: Object) -> list[tuple[str, str]]:
     return [(group["policyName"], group["vfRange"]) for group in port["vfGroups"]]
 
 
-def test_ports_are_found_uncut_and_at_addresses_of_their_own() -> None:
+def test_discovered_ports_have_no_functions_and_unique_addresses() -> None:
     assert [port["name"] for port in FOUND] == ["ens1f0", "ens2f0"]
     assert [port["driver"] for port in FOUND] == ["mlx5_core", "ice"]
     assert len({port["pciAddress"] for port in FOUND}) == 2
     assert [port.get("numVfs") for port in FOUND] == [None, None]
 
 
-def test_a_policy_takes_the_ports_that_it_selects() -> None:
+def test_policy_applies_to_selected_ports() -> None:
     def taken(**spec: Any) -> list[str]:
         return [port["name"] for port in desired_interfaces([policy("p", **spec)], LABELS, FOUND)]
 
@@ -55,14 +55,14 @@ def test_a_policy_takes_the_ports_that_it_selects() -> None:
     assert taken(numVfs=0) == []
 
 
-def test_the_lower_number_wins_a_port() -> None:
+def test_lower_priority_number_wins_port() -> None:
     assert groups(policy("a", priority=10), policy("b", priority=5)) == [("b", "0-7")]
     assert groups(policy("a", priority=5), policy("b", priority=10)) == [("a", "0-7")]
     # Of equal ones the last by name.
     assert groups(policy("b"), policy("a")) == [("b", "0-7")]
 
 
-def test_policies_that_share_out_a_port_both_hold() -> None:
+def test_policies_with_disjoint_function_ranges_share_port() -> None:
     lower = policy("lower", nicSelector={"pfNames": ["ens1f0#0-3"]}, priority=10, mtu=9000)
     upper = policy("upper", nicSelector={"pfNames": ["ens1f0#4-7"]}, priority=5, mtu=1500)
     (port,) = desired_interfaces([lower, upper], LABELS, FOUND)
@@ -73,7 +73,7 @@ def test_policies_that_share_out_a_port_both_hold() -> None:
     assert (port["numVfs"], port["mtu"]) == (8, 9000)
 
 
-def test_what_the_daemon_makes_of_it() -> None:
+def test_daemon_status_follows_policy() -> None:
     asked = desired_interfaces([policy("p", numVfs=2, mtu=9000, deviceType="vfio-pci", linkType="eth")], LABELS, FOUND)
     cut, whole = configured(FOUND, asked)
     assert whole == FOUND[1]
@@ -84,21 +84,21 @@ def test_what_the_daemon_makes_of_it() -> None:
     ]
 
 
-def test_functions_that_no_policy_names_keep_the_kernels_driver() -> None:
+def test_unassigned_functions_keep_kernel_driver() -> None:
     asked = desired_interfaces(
         [policy("p", nicSelector={"pfNames": ["ens1f0#0-0"]}, deviceType="vfio-pci", numVfs=2)], LABELS, FOUND
     )
     assert [function["driver"] for function in configured(FOUND, asked)[0]["Vfs"]] == ["vfio-pci", "mlx5_core"]
 
 
-def test_a_port_that_holds_less_is_told_as_the_daemon_tells_it() -> None:
+def test_shortage_message_matches_daemon() -> None:
     assert shortage(FOUND, desired_interfaces([policy("p", numVfs=16)], LABELS, FOUND)) is None
     assert shortage(FOUND, desired_interfaces([policy("p", numVfs=17)], LABELS, FOUND)) == (
         "cannot config SRIOV device: NumVfs (17) is larger than TotalVfs (16)"
     )
 
 
-def test_resources_need_functions_that_are_there_and_can_do_what_is_asked() -> None:
+def test_resources_require_existing_capable_functions() -> None:
     asked = desired_interfaces([policy("p", isRdma=True, nicSelector={"vendor": "15b3"})], LABELS, FOUND)
     assert resources("a.b", FOUND, asked) == {}
     assert resources("a.b", configured(FOUND, asked), asked) == {"a.b/p": 8}
@@ -140,7 +140,7 @@ def test_no_node_offers_more_functions_than_its_ports_hold(policies: list[Object
 
 
 @given(POLICIES, st.randoms())
-def test_the_order_in_which_policies_come_decides_nothing(policies: list[Object], chance: Any) -> None:
+def test_policy_order_does_not_matter(policies: list[Object], chance: Any) -> None:
     shuffled = list(policies)
     chance.shuffle(shuffled)
     assert desired_interfaces(shuffled, LABELS, FOUND) == desired_interfaces(policies, LABELS, FOUND)

@@ -66,18 +66,18 @@ def node(label: str = "", capacity: dict[str, str] | None = None) -> dict[str, A
         ("four", "slices", {"nvidia.com/mig-1g.5gb": 3}),
     ],
 )
-def test_the_label_goes_before_the_default(default: str, label: str, replicas: dict[str, int]) -> None:
+def test_node_label_takes_precedence_over_default(default: str, label: str, replicas: dict[str, int]) -> None:
     sharing = policy(default).sharing_of(label)
     assert sharing is not None
     assert sharing.replicas == replicas
 
 
-def test_without_a_config_map_in_the_policy_the_label_says_nothing() -> None:
+def test_label_is_ignored_without_config_map_in_policy() -> None:
     assert policy(name="").sharing_of("four") == Sharing()
 
 
 @pytest.mark.parametrize(("default", "label"), [("", "five"), ("five", "")])
-def test_a_configuration_that_is_not_there_leaves_no_plugin(default: str, label: str) -> None:
+def test_missing_configuration_stops_device_plugin(default: str, label: str) -> None:
     assert policy(default).sharing_of(label) is None
 
 
@@ -97,7 +97,7 @@ def test_a_configuration_that_is_not_there_leaves_no_plugin(default: str, label:
         ("five", "[null,null]", 0, {}, {}),
     ],
 )
-def test_what_a_node_offers(
+def test_shared_resources_of_node(
     label: str, states: str, lost: int, capacity: dict[str, str], allocatable: dict[str, str]
 ) -> None:
     desired = device_plugin.desired(
@@ -106,7 +106,7 @@ def test_what_a_node_offers(
     assert (desired.capacity, desired.allocatable) == (capacity, allocatable)
 
 
-def test_what_a_node_offered_before_stays_with_nothing_of_it() -> None:
+def test_unregistered_resource_stays_with_zero() -> None:
     before = {GPU: "2", "cpu": "96"}
     renamed = device_plugin.desired(
         node("renamed", before), hardware(), policy(), mig_disabled(2), pending=False, faults=Faults()
@@ -122,12 +122,12 @@ def test_what_a_node_offered_before_stays_with_nothing_of_it() -> None:
     assert gone.capacity == {f"{GPU}.shared": None}
 
 
-def test_shared_gpus_are_paused_with_all_others() -> None:
+def test_shared_gpus_are_not_allocatable_while_mig_is_pending() -> None:
     desired = device_plugin.desired(node("four"), hardware(), policy(), mig_disabled(2), pending=True, faults=Faults())
     assert (desired.capacity, desired.allocatable) == ({GPU: "8"}, {GPU: "0"})
 
 
-def test_labels_follow_the_configuration_of_the_node() -> None:
+def test_product_label_follows_sharing_configuration() -> None:
     def product(config: str) -> str:
         return discovery.desired(hardware(), policy(), mig_disabled(2), pending=False, config=config).labels[
             f"{GPU}.product"
@@ -137,7 +137,7 @@ def test_labels_follow_the_configuration_of_the_node() -> None:
     assert product("") == product("renamed") == product("five") == "NVIDIA-A100-SXM4-40GB"
 
 
-def test_a_whole_node_shares_in_one_step() -> None:
+def test_node_plan_applies_sharing_in_one_step() -> None:
     node_plan = plan(node("four"), hardware(), policy(), elapsed=None, mig_seconds=1.0)
     assert node_plan.desired.allocatable[GPU] == "8"
     assert node_plan.desired.labels[f"{GPU}.replicas"] == "4"
@@ -147,7 +147,7 @@ def test_a_whole_node_shares_in_one_step() -> None:
 # --- the operator's status
 
 
-def test_a_policy_is_not_ready_while_the_config_map_is_missing() -> None:
+def test_missing_config_map_makes_policy_not_ready() -> None:
     status = make_status("cluster-policy", policy(maps={}), 3)
     assert status["state"] == "notReady"
     ready, error = status["conditions"]
@@ -155,7 +155,7 @@ def test_a_policy_is_not_ready_while_the_config_map_is_missing() -> None:
     assert (error["status"], error["reason"]) == ("True", "DevicePluginConfiguration")
 
 
-def test_a_file_that_cannot_be_read_is_told_and_stops_only_its_nodes() -> None:
+def test_unreadable_configuration_stops_only_its_nodes() -> None:
     broken = {"sharing": {"data": {"bad": "version: v2", "four": dump(Sharing({GPU: 4}), "mixed")}}}
     broken_policy = policy(maps=broken)
     assert broken_policy.sharing_of("bad") is None
@@ -165,6 +165,6 @@ def test_a_file_that_cannot_be_read_is_told_and_stops_only_its_nodes() -> None:
     assert status["conditions"][1]["message"] == "ConfigMap gpu-operator/sharing, bad: version: 'v2' is not 'v1'"
 
 
-def test_a_policy_whose_config_maps_are_there_is_ready_without_complaint() -> None:
+def test_policy_with_all_config_maps_is_ready() -> None:
     ready, error = make_status("cluster-policy", policy("four"), 1)["conditions"]
     assert (ready["status"], error["status"], error["message"]) == ("True", "False", "")
