@@ -1,10 +1,10 @@
-"""A role's settings: its ``defaults.yaml``, overlaid by the stack, checked as a whole before anything is registered.
+"""Settings of a role: its ``defaults.yaml`` overlaid with the stack's values, validated before anything is registered.
 
-Rules of the overlay, in rising precedence: ``defaults.yaml`` < stack file < ``--config`` (Pulumi itself writes the
-latter into the stack's configuration before the program runs). Mappings are merged key by key at every depth; lists,
-numbers, strings and ``null`` replace what was there.
+Precedence, lowest first: ``defaults.yaml`` < stack file < ``--config`` (Pulumi writes ``--config`` into the stack's
+configuration before the program runs). Mappings are merged key by key at every depth; lists,
+numbers, strings and ``null`` replace the earlier value.
 
-Errors name the key as the user writes it (``inferstack:gpu.mig.strategy``), all of them at once.
+All errors are reported at once and name the key as the user writes it (``inferstack:gpu.mig.strategy``).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ PROJECT = "inferstack"
 """Namespace of the project's configuration keys."""
 
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-"""A name that Kubernetes takes as a label of a host name: namespaces, parts of node names."""
+"""A DNS label (RFC 1123), as for namespaces and parts of node names."""
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=500)]
-"""Why a rule does not hold here: a sentence that a reviewer can judge; "ok" is none."""
+"""The reason for an exception: a sentence that a reviewer can judge, not just "ok"."""
 
 Location = tuple[str | int, ...]
 
 
 class RoleSettings(CamelModel):
-    """Base of all settings: immutable, unknown keys refused, keys in camelCase as everywhere in Kubernetes."""
+    """Base of all settings: immutable, rejects unknown keys, keys in camelCase as in Kubernetes."""
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -48,22 +48,22 @@ class Variable(NamedTuple):
     """One documented variable of a role."""
 
     path: str
-    """Key below the role, dotted: ``mig.strategy``."""
+    """Dotted key below the role: ``mig.strategy``."""
     default: Any
     text: str
-    """The comment above it: unit, meaning, reason for the default."""
+    """The comment above the key: unit, meaning and reason for the default."""
 
 
 def load_role(role: str, model: type[Model], given: Mapping[str, Any] | None) -> Model:
-    """Return the settings of ``role``: its defaults with the stack's values over them.
+    """Return the settings of ``role``: its defaults overlaid with the stack's values.
 
     Args:
         role: folder name below ``components``.
         model: the role's settings model.
-        given: the stack's object for the role, or None where the stack says nothing.
+        given: the stack's object for the role, or None if the stack has none.
 
     Raises:
-        UserError: naming each wrong key by its full path.
+        UserError: a value is invalid; the message has the full path of each invalid key.
     """
     if given is not None and not isinstance(given, Mapping):
         raise UserError(f"{PROJECT}:{role}: expected a mapping of settings, got {_shown(given)}.")
@@ -77,7 +77,7 @@ def defaults_file(role: str) -> Path:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Overlay ``over`` on ``base``: mappings are merged at every depth, everything else is replaced."""
+    """Overlay ``over`` on ``base``: mappings are merged at every depth, all other values are replaced."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -94,7 +94,7 @@ def validate(model: type[Model], value: Mapping[str, Any], prefix: str, role: st
     With ``role``, errors quote the comments in its ``defaults.yaml``.
 
     Raises:
-        UserError: one line for each wrong key.
+        UserError: a value is invalid; the message has one line for each invalid key.
     """
     try:
         return model.model_validate(value)
@@ -107,11 +107,11 @@ def validate(model: type[Model], value: Mapping[str, Any], prefix: str, role: st
 
 
 def find_encrypted(value: Any, key: str) -> Iterator[str]:
-    """Yield the keys of values that the engine has encrypted: it writes a mapping with the one key ``secure``.
+    """Yield the keys of encrypted values. The engine writes them as a mapping with the single key ``secure``.
 
     Args:
-        value: as a stack's file has it.
-        key: of the value itself.
+        value: as in the stack file.
+        key: path of the value.
     """
     if isinstance(value, Mapping):
         if set(value) == {"secure"} and isinstance(value["secure"], str):
@@ -124,13 +124,13 @@ def find_encrypted(value: Any, key: str) -> Iterator[str]:
 
 
 def refuse_encrypted(keys: Iterable[str]) -> None:
-    """Refuse encrypted settings: what roles make of settings is plain, in the state as in the cluster.
+    """Reject encrypted settings: roles write settings in plain text to the state and the cluster.
 
     Args:
-        keys: of those that there are.
+        keys: of the encrypted settings.
 
     Raises:
-        UserError: there are any.
+        UserError: there is an encrypted setting.
     """
     wrong = [
         f"{key}: is encrypted, or something in it is; what is made of it everybody could read. Keep it in a Secret of "
@@ -142,7 +142,7 @@ def refuse_encrypted(keys: Iterable[str]) -> None:
 
 
 def key_path(prefix: str, location: Sequence[str | int]) -> str:
-    """Return a location as the user writes it: ``prefix.jobs[0].spec.model``, odd keys as ``["nvidia.com/gpu"]``."""
+    """Return the path that a user writes: ``prefix.jobs[0].spec.model``, or ``["nvidia.com/gpu"]`` for special keys."""
     path = prefix
     for part in location:
         if isinstance(part, int):
@@ -155,7 +155,7 @@ def key_path(prefix: str, location: Sequence[str | int]) -> str:
 
 
 def _written(detail: ErrorDetails, value: Any) -> Location:
-    """Return where the error is, by the user's own keys: pydantic adds names of its own for members of a union."""
+    """Return the location of an error in the user's keys, without pydantic's names for members of a union."""
     written: list[str | int] = []
     for part in detail["loc"]:
         listed = isinstance(value, list | tuple) and isinstance(part, int)
@@ -178,7 +178,7 @@ def _explain(
         close = difflib.get_close_matches(str(location[-1]), names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(names)}."
         return f"{path}: unknown key; {hint}"
-    # Several of them: what each member of a union has against the value.
+    # A union reports one complaint for each of its members.
     complaint = " or ".join(_complaint(detail) for detail in details)
     if not kinds & {"missing", "value_error"}:
         complaint += f", got {_shown(details[0]['input'])}"
@@ -206,7 +206,7 @@ def _shown(value: object) -> str:
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
-    """Walk a location through nested models, mappings and lists; None where it ends in no model."""
+    """Follow a location through nested models, mappings and lists; None if it does not end in a model."""
     at: Any = model
     for part in location:
         at = _unwrapped(at)
@@ -219,7 +219,7 @@ def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | N
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """Take ``Annotated`` and ``| None`` off a type."""
+    """Strip ``Annotated`` and ``| None`` from a type."""
     while True:
         origin = typing.get_origin(annotation)
         if origin is Annotated:
@@ -253,7 +253,7 @@ def _documented(node: yaml.Node | None, value: Any, lines: list[str], above: tup
         return
     for key, below in node.value:
         path = (*above, key.value)
-        # A mapping in block style has documented keys of its own; one in flow style is a value.
+        # The keys of a mapping in block style are documented separately; a mapping in flow style is a value.
         if isinstance(below, yaml.MappingNode) and not below.flow_style:
             yield from _documented(below, value[key.value], lines, path)
         else:
@@ -261,7 +261,7 @@ def _documented(node: yaml.Node | None, value: Any, lines: list[str], above: tup
 
 
 def _comment(lines: list[str], line: int) -> str:
-    """Return the block of comment lines right above ``line`` as one paragraph."""
+    """Return the comment lines directly above ``line`` as one paragraph."""
     comment: list[str] = []
     while line > 0 and (text := lines[line - 1].strip()).startswith("#"):
         comment.insert(0, text.lstrip("# ").rstrip())

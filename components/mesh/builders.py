@@ -1,4 +1,4 @@
-"""The charts of the mesh role and the objects that hold for the whole mesh, as pure functions."""
+"""The charts of the mesh role and the mesh-wide objects, as pure functions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from inferstack.apimachinery.objects import Object
 XDS_PORT = 15012
 """istiod's port for proxies, with TLS."""
 ENVOY_METRICS_PORT = 15090
-"""Where a proxy shows its metrics, in clear."""
+"""Port of the proxies' metrics, in plain text."""
 PROBES_FROM = "169.254.7.127/32"
-"""What ambient turns the address of the kubelet's probes into, so that they are told from traffic of the node."""
+"""Source address of the kubelet's probes in ambient mode, which distinguishes them from other traffic of the node."""
 
 
 def make_charts(settings: MeshSettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
@@ -41,14 +41,14 @@ def make_charts(settings: MeshSettings, *, monitored: bool) -> dict[AddonName, d
 
 
 def namespace_labels(settings: MeshSettings) -> dict[str, str]:
-    """Return the labels that bring a tenant's namespace into the mesh."""
+    """Return the labels that add a tenant's namespace to the mesh."""
     if not settings.enabled:
         return {}
     return {"istio.io/dataplane-mode": "ambient"} if settings.ambient else {"istio-injection": "enabled"}
 
 
 def tenant_peers(settings: MeshSettings, *, monitored_from: str | None) -> tuple[Peer, ...]:
-    """Return whom a tenant's closed network must let through for the mesh to work.
+    """Return the network policy rules that the mesh needs in a tenant's namespace.
 
     Args:
         settings: the role's settings.
@@ -72,7 +72,7 @@ def tenant_peers(settings: MeshSettings, *, monitored_from: str | None) -> tuple
 
 
 def make_mesh(settings: MeshSettings) -> list[Object]:
-    """Return what holds for every workload of the mesh, where the mesh is ours."""
+    """Return the objects that apply to every workload of the mesh, if this platform installs the mesh."""
     mtls = {"mtls": {"mode": settings.mtls.mode.value}}
     return [
         make("security.istio.io/v1", "PeerAuthentication", ROOT, "default", mtls),
@@ -81,18 +81,18 @@ def make_mesh(settings: MeshSettings) -> list[Object]:
 
 
 def make_telemetry(settings: MeshSettings) -> dict[str, Any]:
-    """Return the spec of the mesh's Telemetry: metrics for Prometheus, and which requests are logged."""
+    """Return the spec of the mesh's Telemetry: metrics for Prometheus, and the access log."""
     logging: dict[str, Any] = {"providers": [{"name": "envoy"}]}
     if settings.telemetry.access_log is AccessLog.NONE:
         logging["disabled"] = True
     elif settings.telemetry.access_log is AccessLog.ERRORS:
-        # Code 0: the caller went before the answer came.
+        # Code 0: the client disconnected before the response.
         logging["filter"] = {"expression": "response.code >= 500 || response.code == 0"}
     return {"metrics": [{"providers": [{"name": "prometheus"}]}], "accessLogging": [logging]}
 
 
 def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object]:
-    """Return what has Prometheus look at istiod and the proxies."""
+    """Return the monitors with which Prometheus scrapes istiod and the proxies."""
     monitoring = "monitoring.coreos.com/v1"
     every = f"{settings.telemetry.interval_seconds}s"
     proxies = {
@@ -103,7 +103,7 @@ def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object
                 "port": "http-envoy-prom",
                 "path": "/stats/prometheus",
                 "interval": every,
-                # A proxy has thousands of series; these are what the rules and Istio's dashboards read.
+                # A proxy has thousands of series. Keep those that the rules and Istio's dashboards read.
                 "metricRelabelings": [
                     {"action": "keep", "sourceLabels": ["__name__"], "regex": "istio_.*|envoy_cluster_.*"}
                 ],
@@ -129,14 +129,14 @@ def make_monitors(settings: MeshSettings, tenants: Sequence[str]) -> list[Object
 
 def _istiod(settings: MeshSettings) -> dict[str, Any]:
     metadata = {
-        # A proxy ends when its last answer has, and not some seconds after it was told to.
+        # A proxy exits after its last response, not a fixed time after SIGTERM.
         "EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true",
     }
     values: dict[str, Any] = {
         "autoscaleMin": settings.istiod.replicas,
         "autoscaleMax": max(5, settings.istiod.replicas),
         "cni": {"enabled": settings.cni.enabled},
-        # Without it the restricted Pod Security Standard refuses every pod that gets a proxy.
+        # Without it the restricted Pod Security Standard rejects every pod with a proxy.
         "global": {"proxy": {"seccompProfile": {"type": "RuntimeDefault"}}, "logAsJson": True},
     }
     if settings.ambient:
@@ -145,7 +145,7 @@ def _istiod(settings: MeshSettings) -> dict[str, Any]:
     if settings.standbys:
         values["global"]["meshNetworks"] = {
             name: {
-                # An endpoint says its network itself; the API wants one way to tell.
+                # Required by the API; each endpoint sets its own network.
                 "endpoints": [{"fromRegistry": name}],
                 "gateways": [{"address": standby.gateway, "port": standby.port}],
             }
@@ -153,7 +153,7 @@ def _istiod(settings: MeshSettings) -> dict[str, Any]:
         }
     values["meshConfig"] = {
         "defaultConfig": {
-            # A server that loads its model from the network must not start before it has one.
+            # A server that loads its model over the network must not start before its proxy.
             "holdApplicationUntilProxyStarts": True,
             "proxyMetadata": metadata,
             "proxyStatsMatcher": make_stats_matcher(),

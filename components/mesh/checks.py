@@ -1,4 +1,4 @@
-"""What the mesh role refuses, before anything is registered: settings that do not go together, or with other roles'."""
+"""Checks of the mesh role's settings, against each other and against other roles, before anything is registered."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from inferstack.errors import UserError, hint
 
 _KEY = f"{PROJECT}:mesh"
 _ISTIOS_PORTS = range(15000, 15100)
-"""Of the proxies themselves; what reaches them does not pass them."""
+"""Ports of the proxies themselves; their traffic does not pass through the proxy."""
 
 
 def check_mesh(
     settings: MeshSettings, tenants: Mapping[str, Tenant], jobs: Sequence[Job], *, version: str | None = None
 ) -> None:
-    """Check everything that the role has to say of a stack.
+    """Check the role's settings against the rest of the stack.
 
     Args:
         settings: the role's settings.
         tenants: the stack's tenants, by name.
         jobs: the stack's InferenceJobs.
-        version: of Istio; the pinned one where left out.
+        version: of Istio; default: the pinned one.
 
     Raises:
-        UserError: one line for each wrong key.
+        UserError: one line for each invalid key.
     """
     if settings.enabled:
         problems = [
@@ -169,7 +169,7 @@ def _ejection(settings: MeshSettings) -> Iterator[str]:
     if not settings.by_failures:
         return
     share = settings.ejection.failure_percentage
-    # Envoy ejects from the threshold on: the share of a single failure must lie below it.
+    # Envoy ejects at the threshold, so the share of a single failure must be below it.
     least = 100 // share.threshold + 1
     if share.request_volume < least:
         yield (

@@ -1,4 +1,4 @@
-"""Mesh as two components: Istio itself, and what it does with the tenants' traffic."""
+"""Mesh as two components: Istio itself, and the handling of the tenants' traffic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from components.resource import KubeObject
 from inferstack.apimachinery.objects import Object
 
 _ADDONS: tuple[AddonName, ...] = ("istio-base", "istiod", "istio-cni", "istio-ztunnel", "istio-gateway")
-"""In the order of their installation."""
+"""In installation order."""
 
 
 class Mesh(pulumi.ComponentResource):
@@ -38,14 +38,14 @@ class Mesh(pulumi.ComponentResource):
         tenants: Sequence[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
-        """Register the kinds, istiod, the node agents, what holds for the whole mesh, and the gateway.
+        """Register the CRDs, istiod, the node agents, the mesh-wide objects and the gateway.
 
         Args:
             name: the component's name.
             settings: the role's settings.
             addons: all add-ons of the stack.
             monitored: whether the API server serves the Prometheus operator's kinds.
-            tenants: names of the tenants' namespaces, whose proxies are looked at.
+            tenants: names of the tenants' namespaces, whose proxies are scraped.
             opts: parent, provider and dependencies.
         """
         super().__init__("inferstack:mesh:Mesh", name, {}, pulumi.ResourceOptions(parent=opts.parent))
@@ -59,7 +59,7 @@ class Mesh(pulumi.ComponentResource):
             for addon in first:
                 if addon in charts:
                     self.ready += Addon(addon, addons, _after(child, self.ready)).ready
-            # Its own proxy is bound by these, so they come first. In a mesh of somebody else they are not ours to say.
+            # These apply to the gateway's proxy too, so they come first. In an existing mesh they belong to its owner.
             rules: list[Object] = [] if addons["istio-base"].mode is Mode.PRESENT else make_mesh(settings)
             if monitored:
                 rules += make_monitors(settings, tenants)
@@ -71,12 +71,12 @@ class Mesh(pulumi.ComponentResource):
 
 
 class Traffic(pulumi.ComponentResource):
-    """Who may call the tenants' pods, how requests are spread, tried again and let in."""
+    """Authorization, load balancing, retries and ingress for the tenants' pods."""
 
     ready: list[pulumi.Resource]
-    """What jobs depend on: none takes plain text before its tenant is closed. Empty where the mesh is off."""
+    """Resources that jobs depend on, so that no job accepts plain text. Empty if the mesh is off."""
     hosts: pulumi.Output[dict[str, str]]
-    """URL of each job that is reached from outside, by namespace/name; several are joined by a comma."""
+    """External URLs of jobs by namespace/name, joined by a comma."""
 
     def __init__(
         self,

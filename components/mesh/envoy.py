@@ -1,10 +1,10 @@
-"""EnvoyFilters: what Envoy can do and Istio has no field for.
+"""EnvoyFilters for features of Envoy that have no field in Istio's API.
 
-Each value is a part of Envoy's own configuration and is checked by nobody on its way there: a wrong name is dropped in
-silence. The tests hold each against Envoy's API, field by field.
+Each value is a fragment of Envoy's configuration. Nothing validates it before Envoy, and unknown names are dropped
+silently. The tests compare each fragment with Envoy's API, field by field.
 
-They lie in the namespaces of the callers, the tenants' and the gateway's, and not in Istio's root namespace, where they
-would change the proxies of everybody else in the mesh as well.
+The filters are in the namespaces of the callers (tenants and gateway). In Istio's root namespace they would change all
+other proxies in the mesh too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_filters(settings: MeshSettings, namespace: str, context: Context, jobs:
 
     Args:
         settings: the role's settings.
-        namespace: of the proxies that call.
+        namespace: of the calling proxies.
         context: whether they are sidecars or a gateway.
         jobs: the stack's jobs that they call.
     """
@@ -48,7 +48,7 @@ def make_filters(settings: MeshSettings, namespace: str, context: Context, jobs:
 def make_failure_percentage(ejection: Ejection, namespace: str, context: Context) -> Object:
     """Return the ejection of replicas by their share of failures.
 
-    The match by port leaves out clusters such as PassthroughCluster, which have none. Envoy only counts unless
+    The match by port excludes clusters without a port, such as PassthroughCluster. Envoy only counts unless
     ``enforcing_failure_percentage`` is set, whose default is 0.
     """
     share = ejection.failure_percentage
@@ -58,7 +58,7 @@ def make_failure_percentage(ejection: Ejection, namespace: str, context: Context
             "enforcing_failure_percentage": 100,
             "failure_percentage_minimum_hosts": share.minimum_hosts,
             "failure_percentage_request_volume": share.request_volume,
-            # As the DestinationRule says them, for clusters that none speaks of: Envoy's defaults differ.
+            # As in the DestinationRule, for clusters without one: Envoy's defaults differ.
             "consecutive_5xx": ejection.consecutive_5xx,
             "interval": f"{ejection.interval_seconds}s",
             "base_ejection_time": f"{ejection.base_seconds}s",

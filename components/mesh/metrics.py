@@ -1,4 +1,4 @@
-"""The 12 core metrics of the mesh: what each is, of which of Istio's metrics it is made, and how."""
+"""The 12 core metrics of the mesh: their meaning and expressions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from inferstack.apimachinery.objects import Object
 
 WINDOW = "1m"
 BY = "destination_service_namespace, destination_service_name"
-"""What each metric has a value for: a Service, which is a job."""
+"""Labels of each metric: a Service, which is a job."""
 ENVOY_STATS = ("upstream_rq_active", "upstream_rq_retry", "outlier_detection.ejections_active")
-"""Envoy's own statistics that are needed. Istio's proxies drop all that is not asked for."""
+"""Envoy statistics that the metrics use. Istio's proxies keep only those that are listed."""
 STANDARD = frozenset(
     {
         "istio_requests_total",
@@ -25,21 +25,21 @@ STANDARD = frozenset(
         "istio_tcp_connections_opened_total",
     }
 )
-"""Istio's standard metrics that are used; they are there without asking."""
+"""Istio's standard metrics that are used; proxies always report them."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One of the 12."""
+    """One of the 12 core metrics."""
 
     name: str
-    """Of the recorded series: ``level:metric:operation``."""
+    """Name of the recorded series: ``level:metric:operation``."""
     text: str
     unit: str
     promql: str
-    """``{http}`` stands for the selector of who reports requests."""
+    """PromQL; ``{http}`` is the selector of the reporter of requests."""
     ambient: str | None = None
-    """Where ambient needs another: there ztunnel knows connections only, and the gateway reports requests."""
+    """Expression for ambient mode if it differs: ztunnel sees only connections, and the gateway reports requests."""
 
     def expression(self, data_plane: DataPlane) -> str:
         """Return the PromQL for a data plane."""
@@ -55,7 +55,7 @@ class Metric:
 _AT_POD = 'reporter="destination"'
 _AT_GATEWAY = 'reporter="source", source_workload="istio-gateway"'
 _CLUSTER = rf"outbound\\|{SERVICE_PORT}\\|[^|]*\\|([^.]+)\\.([^.]+)\\.svc\\..+"
-"""Name of the cluster of a Service, in which Istio hides whose it is; the backslashes are PromQL's."""
+"""Pattern of Istio's cluster names, which contain the Service and its namespace; backslashes are escaped for PromQL."""
 
 
 def _rate(selector: str = "", metric: str = "istio_requests_total", reported: str = "{http}") -> str:
@@ -64,7 +64,7 @@ def _rate(selector: str = "", metric: str = "istio_requests_total", reported: st
 
 
 def _share(selector: str, metric: str = "istio_requests_total", reported: str = "{http}") -> str:
-    """Return the share of a counter: none where nothing was counted, 0 where no series of the kind is there yet."""
+    """Return the share of a counter: no value if the total is 0, and 0 if the part has no series yet."""
     part, whole = _rate(selector, metric, reported), _rate("", metric, reported)
     return f"({part} / ({whole} > 0)) or (0 * ({whole} > 0))"
 
@@ -74,7 +74,7 @@ def _quantile(quantile: float, metric: str, scale: str = "") -> str:
 
 
 def _envoy(fold: str, stat: str, *, rate: bool = False) -> str:
-    """Return a statistic of the callers' clusters, folded over the callers, by the Service that is called."""
+    """Return a statistic of the callers' clusters by called Service, aggregated over the callers."""
     series = f'envoy_cluster_{stat}{{cluster_name=~"outbound.*"}}'
     named = f"rate({series}[{WINDOW}])" if rate else series
     for label, group in (("destination_service_name", "$1"), ("destination_service_namespace", "$2")):
@@ -83,70 +83,70 @@ def _envoy(fold: str, stat: str, *, rate: bool = False) -> str:
 
 
 CORE = (
-    Metric("mesh:requests:rate1m", "Requests answered (QPS)", "1/s", _rate()),
+    Metric("mesh:requests:rate1m", "Request rate (QPS)", "1/s", _rate()),
     Metric(
         "mesh:errors:ratio1m",
-        "Share of requests answered with 5xx",
+        "Share of requests with status 5xx",
         "0..1",
         _share('response_code=~"5.."'),
     ),
     Metric(
         "mesh:successes:ratio1m",
-        "Share of requests answered with 2xx; what is neither was the caller's fault or broken off (code 0)",
+        "Share of requests with status 2xx; the rest are client errors or aborted requests (code 0)",
         "0..1",
         _share('response_code=~"2.."'),
     ),
     *(
         Metric(
             f"mesh:latency_seconds:p{percent}_1m",
-            f"Time from the first byte of a request to the last of its answer, {percent} of 100 are below",
+            f"Time from the first byte of the request to the last byte of the response, {percent}th percentile",
             "s",
             _quantile(percent / 100, "istio_request_duration_milliseconds", " / 1000"),
         )
         for percent in (50, 95, 99)
     ),
-    Metric("mesh:request_bytes:p95_1m", "Size of requests", "bytes", _quantile(0.95, "istio_request_bytes")),
-    Metric("mesh:response_bytes:p95_1m", "Size of answers", "bytes", _quantile(0.95, "istio_response_bytes")),
+    Metric("mesh:request_bytes:p95_1m", "Request size", "bytes", _quantile(0.95, "istio_request_bytes")),
+    Metric("mesh:response_bytes:p95_1m", "Response size", "bytes", _quantile(0.95, "istio_response_bytes")),
     Metric(
         "mesh:requests_in_flight:sum",
-        "Requests under way, streams included",
+        "Requests in flight, including streams",
         "1",
         _envoy("sum", "upstream_rq_active"),
     ),
     Metric(
         "mesh:retries:rate1m",
-        "Requests that a proxy tried again",
+        "Requests retried by a proxy",
         "1/s",
         _envoy("sum", "upstream_rq_retry", rate=True),
     ),
     Metric(
         "mesh:replicas_ejected:max",
-        "Replicas that are left out, as the caller sees it that leaves out most",
+        "Ejected replicas, as the maximum over the callers",
         "1",
         _envoy("max", "outlier_detection_ejections_active"),
     ),
     Metric(
         "mesh:mtls:ratio1m",
-        "Share of requests that came by mutual TLS; in ambient, of connections",
+        "Share of requests with mutual TLS; in ambient mode, share of connections",
         "0..1",
         _share('connection_security_policy="mutual_tls"'),
         ambient=_share('connection_security_policy="mutual_tls"', "istio_tcp_connections_opened_total", _AT_POD),
     ),
 )
-"""The 12. Times to the first token are the servers' own metrics: proxies know no tokens."""
+"""The 12 core metrics. Time to first token is a metric of the servers, since proxies do not see tokens."""
 
 
 def make_stats_matcher() -> dict[str, Any]:
-    """Return ``proxyStatsMatcher`` of the mesh's ``defaultConfig``: which of Envoy's statistics proxies keep.
+    """Return ``proxyStatsMatcher`` of the mesh's ``defaultConfig``: the Envoy statistics that proxies keep.
 
-    Of clusters that lead out only; Envoy ends the cluster's name in its statistics with a semicolon (Istio's
-    DelimitedStatsPrefix), so that the name's dots are none of the statistic's.
+    Outbound clusters only. In statistics, a semicolon ends the cluster's name (Istio's DelimitedStatsPrefix), so that
+    the dots in the name are not separators.
     """
     return {"inclusionRegexps": [rf"cluster\.outbound\|.*;\.({'|'.join(map(re.escape, ENVOY_STATS))})"]}
 
 
 def make_rule(data_plane: DataPlane, interval_seconds: int) -> Object:
-    """Return the PrometheusRule that records the 12."""
+    """Return the PrometheusRule that records the 12 core metrics."""
     rules: list[Mapping[str, Any]] = [{"record": metric.name, "expr": metric.expression(data_plane)} for metric in CORE]
     group = {"name": "inferstack.mesh", "interval": f"{interval_seconds}s", "rules": rules}
     return make("monitoring.coreos.com/v1", "PrometheusRule", ROOT, "mesh-core-metrics", {"groups": [group]})

@@ -1,4 +1,4 @@
-"""How Istio's objects look that are alike in all parts of the role."""
+"""Names and helpers for Istio objects, shared by the modules of the role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.objects import LABELS
 from inferstack.apimachinery.objects import Object
 
 ROOT = catalogue.load()["istiod"].namespace
-"""Istio's root namespace: what lies there holds for the whole mesh."""
+"""Istio's root namespace: its objects apply to the whole mesh."""
 INGRESS = catalogue.load()["istio-gateway"].namespace
 """Namespace of the gateway."""
 GATEWAY = "inferstack"
@@ -18,7 +18,7 @@ GATEWAY = "inferstack"
 GATEWAY_PODS = {"istio": "gateway"}
 """Label that the gateway's chart gives its pods: the release's name, istio-gateway, without istio-."""
 CROSS_NETWORK_PORT = 15443
-"""Port by which Istio's gateways take traffic of other networks."""
+"""Port of Istio's gateways for traffic from other networks."""
 SERVICE_PORT = 80
 """Port of the Service of each InferenceJob."""
 
@@ -34,7 +34,7 @@ def make(
     spec: Mapping[str, Any],
     annotations: Mapping[str, str] | None = None,
 ) -> Object:
-    """Return an object; its labels are the platform's.
+    """Return an object with the platform's labels.
 
     In the foreground a custom resource's deletion waits until the garbage collector knows its kind, half a minute after
     the CRD was made; these own nothing that it could collect.

@@ -1,4 +1,4 @@
-"""What the proxies of the pinned Istio can do beyond Istio's own kinds."""
+"""Features of the pinned Istio's proxies that Istio's API does not cover."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ branches release-1.29 and release-1.31; release-1.28 has none. It is bounded abo
 
 
 def pinned_version() -> str:
-    """Return the version of Istio that this platform installs."""
+    """Return the version of Istio that the platform installs."""
     return str(load_versions()["charts"]["istiod"]["version"])
 
 
 def has_peak_ewma(version: str) -> bool:
-    """Whether the proxy of a release of Istio can balance by peak EWMA."""
+    """Return whether the proxy of a release of Istio can balance by peak EWMA."""
     return bool(PEAK_EWMA.match(version))

@@ -43,7 +43,7 @@ JobName = Annotated[str, BeforeValidator(_job)]
 Address = Annotated[str, BeforeValidator(_address)]
 """An IP address or a full host name."""
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-"""As nodes carry it in topology.kubernetes.io/region."""
+"""As in the node label topology.kubernetes.io/region."""
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Percent = Annotated[StrictInt, Field(ge=1, le=100)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=86400)]
@@ -51,14 +51,14 @@ Limit = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 
 
 class DataPlane(enum.StrEnum):
-    """Who carries the traffic."""
+    """Data plane: sidecars or ambient mode."""
 
     SIDECAR = "sidecar"
     AMBIENT = "ambient"
 
 
 class MtlsMode(enum.StrEnum):
-    """Whether pods take plain text."""
+    """Whether pods accept plain text."""
 
     STRICT = "STRICT"
     PERMISSIVE = "PERMISSIVE"
@@ -74,7 +74,7 @@ class AccessLog(enum.StrEnum):
 
 
 class LoadBalancing(enum.StrEnum):
-    """How a request finds its replica."""
+    """Load balancing policy."""
 
     LEAST_REQUEST = "LEAST_REQUEST"
     ROUND_ROBIN = "ROUND_ROBIN"
@@ -83,18 +83,18 @@ class LoadBalancing(enum.StrEnum):
 
 
 class PlainPort(RoleSettings):
-    """A port that takes plain text although the mesh is strict."""
+    """A port that accepts plain text in a strict mesh."""
 
     tenant: DnsLabel
-    """Whose pods."""
+    """Tenant of the pods."""
     port: Port
     """Port of the container, not of the Service."""
     paths: tuple[Annotated[str, StringConstraints(pattern=r"^/\S*$")], ...] = ()
-    """HTTP paths that callers without an identity may GET; the rest is answered with 403. Empty: the whole port."""
+    """HTTP paths that callers without an identity may GET; other requests get status 403. Empty: the whole port."""
     labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default_factory=lambda: {COMPONENT: "inference"})
-    """Pods that it holds for. Those of InferenceJobs; the same for all of a tenant, as a pod obeys one of them only."""
+    """Labels of the pods. Default: pods of InferenceJobs. All exceptions of a tenant need the same labels."""
     reason: Reason
-    """Why, in a sentence, for whoever reviews the stack; it is written on the object."""
+    """The reason, as a sentence for the reviewer; stored as an annotation of the object."""
 
 
 class Cni(RoleSettings):
@@ -104,14 +104,14 @@ class Cni(RoleSettings):
 
 
 class Mtls(RoleSettings):
-    """Who may talk to whom, and how."""
+    """Mutual TLS."""
 
     mode: MtlsMode
     exceptions: tuple[PlainPort, ...]
 
 
 class Telemetry(RoleSettings):
-    """What is measured and logged."""
+    """Metrics and access log."""
 
     access_log: AccessLog
     interval_seconds: Annotated[StrictInt, Field(ge=5, le=30)]
@@ -124,7 +124,7 @@ class Istiod(RoleSettings):
 
 
 class GatewaySettings(RoleSettings):
-    """The way in."""
+    """The ingress gateway."""
 
     enabled: StrictBool
     min_replicas: Annotated[StrictInt, Field(ge=1, le=100)]
@@ -136,27 +136,27 @@ class GatewaySettings(RoleSettings):
 
 
 class Host(RoleSettings):
-    """A job that is reached from outside."""
+    """A job with an external host name."""
 
     host: HostName
-    """Name by which it is called; point its DNS record at the gateway."""
+    """External host name; point its DNS record at the gateway."""
     job: JobName
     """Namespace and name of one of the stack's jobs."""
     tls_secret: DnsLabel | None = None
-    """Secret of type kubernetes.io/tls in the gateway's namespace, with the certificate for the name."""
+    """Secret of type kubernetes.io/tls in the gateway's namespace, with the certificate for the host name."""
     plaintext: StrictBool = False
-    """Whether it is reached without TLS: prompts and answers in clear. Only where something before it ends TLS."""
+    """Whether to serve plain HTTP. Only for a gateway behind a load balancer that terminates TLS."""
 
 
 class PeakEwma(RoleSettings):
-    """How measured times are averaged."""
+    """Averaging of measured latencies."""
 
     decay_seconds: Annotated[StrictInt, Field(ge=1, le=3600)]
     default_milliseconds: Annotated[StrictInt, Field(ge=1, le=600_000)]
 
 
 class Traffic(RoleSettings):
-    """How requests reach the replicas of a job."""
+    """Load balancing, retries and timeouts of requests to jobs."""
 
     load_balancing: LoadBalancing
     warmup_seconds: Seconds | None
@@ -171,7 +171,7 @@ class Traffic(RoleSettings):
 
 
 class FailurePercentage(RoleSettings):
-    """Ejection by the share of failures."""
+    """Ejection by failure percentage."""
 
     enabled: StrictBool
     threshold: Percent
@@ -180,7 +180,7 @@ class FailurePercentage(RoleSettings):
 
 
 class Ejection(RoleSettings):
-    """When a replica is left out."""
+    """Outlier detection: when a replica is ejected."""
 
     enabled: StrictBool
     consecutive_5xx: Annotated[StrictInt, Field(ge=1, le=1000, alias="consecutive5xx")]
@@ -191,7 +191,7 @@ class Ejection(RoleSettings):
 
 
 class Failover(RoleSettings):
-    """Where a region's requests go when its own replicas are ejected."""
+    """Failover of a region whose replicas are ejected."""
 
     from_: Region = Field(alias="from")
     """Region of the callers."""
@@ -200,14 +200,14 @@ class Failover(RoleSettings):
 
 
 class Standby(RoleSettings):
-    """A cluster that takes over, with the same tenants and jobs, and a CA of the same root."""
+    """A standby cluster with the same tenants and jobs, and a CA with the same root."""
 
     region: Region
-    """Where it is."""
+    """Region of the cluster."""
     gateway: Address
-    """Address of its gateway, as the proxies here reach it; there with gateway.crossNetwork."""
+    """Address of its gateway, reachable from the proxies of this cluster. The standby needs gateway.crossNetwork."""
     port: Port = 15443
-    """Port of its gateway for other clusters."""
+    """Port of its gateway for traffic from other clusters."""
 
 
 class MeshSettings(RoleSettings):
@@ -228,20 +228,20 @@ class MeshSettings(RoleSettings):
 
     @property
     def strict(self) -> bool:
-        """Whether the mesh is on and its pods refuse plain text."""
+        """Whether the mesh is on and its pods reject plain text."""
         return self.enabled and self.mtls.mode is MtlsMode.STRICT
 
     @property
     def ambient(self) -> bool:
-        """Whether nodes carry the traffic, and no proxy sits beside the pods."""
+        """Whether the data plane is ambient, without sidecars."""
         return self.data_plane is DataPlane.AMBIENT
 
     @property
     def peak_ewma(self) -> bool:
-        """Whether replicas are chosen by their time to the first byte."""
+        """Whether the load balancing uses the time to first byte."""
         return self.traffic.load_balancing is LoadBalancing.PEAK_EWMA
 
     @property
     def by_failures(self) -> bool:
-        """Whether replicas are ejected for their share of failures."""
+        """Whether replicas are ejected by failure percentage."""
         return self.ejection.enabled and self.ejection.failure_percentage.enabled

@@ -1,4 +1,4 @@
-"""What the mesh does with the traffic of each tenant and at the gateway, as pure functions."""
+"""Istio objects for the traffic of tenants and of the gateway, as pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inferstack.apimachinery.labels import JOB
 from inferstack.apimachinery.objects import Object
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-"""Failures after which no server can have begun to work on the request."""
+"""Failures in which no server has started to process the request."""
 _SECURITY = "security.istio.io/v1"
 _NETWORKING = "networking.istio.io/v1"
 
@@ -32,7 +32,7 @@ def make_tenant_traffic(settings: MeshSettings, tenant: str, jobs: Sequence[Job]
     Args:
         settings: the role's settings.
         tenant: its namespace.
-        jobs: the stack's jobs that lie in it.
+        jobs: the stack's jobs in it.
     """
     plain = [entry for entry in settings.mtls.exceptions if entry.tenant == tenant]
     manifests = [
@@ -40,7 +40,7 @@ def make_tenant_traffic(settings: MeshSettings, tenant: str, jobs: Sequence[Job]
         *_plain(tenant, plain),
     ]
     if settings.mtls.mode is MtlsMode.STRICT:
-        # Callers are told by their certificates: where plain text is taken, these would refuse it.
+        # These policies identify callers by certificate and would reject plain text where it is accepted.
         manifests += make_authorization(settings, tenant, plain)
     manifests.append(make_destination_rule(settings, tenant))
     manifests += [make_virtual_service(settings, job) for job in jobs]
@@ -52,7 +52,7 @@ def make_tenant_traffic(settings: MeshSettings, tenant: str, jobs: Sequence[Job]
 
 
 def make_gateway_traffic(settings: MeshSettings, tenants: Sequence[str], jobs: Sequence[Job]) -> list[Object]:
-    """Return the objects of the gateway; none where there is none."""
+    """Return the objects of the gateway; empty if it is off."""
     if not settings.gateway.enabled:
         return []
     manifests = []
@@ -62,7 +62,7 @@ def make_gateway_traffic(settings: MeshSettings, tenants: Sequence[str], jobs: S
     if settings.gateway.cross_network and tenants:
         server = {
             "port": {"number": CROSS_NETWORK_PORT, "name": "tls", "protocol": "TLS"},
-            # The caller's TLS goes through to the pod: the gateway reads the name in it and nothing else.
+            # TLS passes through to the pod; the gateway reads only the SNI.
             "tls": {"mode": "AUTO_PASSTHROUGH"},
             "hosts": [f"*.{tenant}.svc.cluster.local" for tenant in tenants],
         }
@@ -71,7 +71,7 @@ def make_gateway_traffic(settings: MeshSettings, tenants: Sequence[str], jobs: S
 
 
 def make_authorization(settings: MeshSettings, tenant: str, plain: Sequence[PlainPort]) -> list[Object]:
-    """Return who may call a tenant's pods: its own, the gateway, and on plain ports anyone."""
+    """Return the authorization of calls to a tenant's pods: from the tenant, the gateway, and anyone on plain ports."""
 
     def allow(name: str, rule: dict[str, Any], selector: dict[str, str] | None = None) -> Object:
         spec: dict[str, Any] = {"action": "ALLOW", "rules": [rule]}
@@ -82,7 +82,7 @@ def make_authorization(settings: MeshSettings, tenant: str, plain: Sequence[Plai
     def from_namespace(name: str) -> dict[str, Any]:
         return {"from": [{"source": {"namespaces": [name]}}]}
 
-    # A policy without rules allows nothing, and the others add to it.
+    # A policy without rules allows nothing; the other policies add to it.
     policies = [
         make(_SECURITY, "AuthorizationPolicy", tenant, "default-deny", {}),
         allow("allow-same-namespace", from_namespace(tenant)),
@@ -98,9 +98,9 @@ def make_authorization(settings: MeshSettings, tenant: str, plain: Sequence[Plai
 
 
 def make_destination_rule(settings: MeshSettings, tenant: str) -> Object:
-    """Return how all Services of a tenant are called, jobs that came with kubectl included."""
+    """Return the traffic policy of all Services of a tenant, including jobs created with kubectl."""
     traffic = settings.traffic
-    # Under PEAK_EWMA for what its EnvoyFilter does not name.
+    # With PEAK_EWMA: for Services that its EnvoyFilter does not name.
     simple = LoadBalancing.LEAST_REQUEST if settings.peak_ewma else traffic.load_balancing
     balancer: dict[str, Any] = {"simple": simple.value}
     if traffic.warmup_seconds:
@@ -135,7 +135,7 @@ def make_destination_rule(settings: MeshSettings, tenant: str) -> Object:
 
 
 def make_virtual_service(settings: MeshSettings, job: Job) -> Object:
-    """Return how a job's requests are sent, from within the mesh and from outside."""
+    """Return the routes to a job, from the mesh and from the gateway."""
     namespace, name = job
     outside = [host.host for host in settings.hosts if host.job == f"{namespace}/{name}"]
     route: dict[str, Any] = {
@@ -173,7 +173,7 @@ def _mtls(settings: MeshSettings) -> dict[str, Any]:
 def _plain(tenant: str, entries: Sequence[PlainPort]) -> list[Object]:
     if not entries:
         return []
-    # Their labels are the same, as `checks` has seen to.
+    # `checks` ensures that their labels are the same.
     spec = {
         "selector": {"matchLabels": entries[0].labels},
         "mtls": {"mode": "STRICT"},

@@ -1,4 +1,4 @@
-"""Monitoring: the Prometheus stack, its CRDs first, with rules, alerts and dashboards.
+"""Monitoring: the Prometheus stack and its CRDs, with rules, alerts and dashboards.
 
 All modules but `component` are pure.
 """

@@ -1,4 +1,4 @@
-"""The platform's own alerts: few, each about something that somebody must do."""
+"""The platform's alerts. Each requires action by an operator."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Alert(NamedTuple):
 
     name: AlertName
     severity: str
-    """critical: now, whatever the hour. warning: in working hours."""
+    """critical: act at any hour. warning: act in working hours."""
     expr: str
     waits: str
-    """How long it must hold: shorter is noise."""
+    """Duration for which the condition must hold."""
     summary: str
-    """One line, for a list."""
+    """Summary in one line."""
     description: str
-    """What it means and what to do first."""
+    """Meaning, and the first action."""
 
 
 def make_rules(settings: MonitoringSettings) -> list[Object]:
-    """Return the PrometheusRules: what autoscaling reads, and the alerts."""
+    """Return the PrometheusRules: recording rules for autoscaling, and the alerts."""
     rules = [_prometheus_rule("inferstack-autoscaling", make_autoscaling_group(settings))]
     enabled = [alert for alert in make_alerts(settings.alerts) if alert.name not in settings.alerts.disabled]
     if settings.alerts.enabled and enabled:
@@ -42,12 +42,12 @@ def make_rules(settings: MonitoringSettings) -> list[Object]:
 
 
 def make_alerts(settings: Alerts) -> list[Alert]:
-    """Return all alerts, those that are not wanted included."""
+    """Return all alerts, including disabled ones."""
     return [*_gpu_alerts(settings), *_platform_alerts(settings)]
 
 
 def _gpu_alerts(settings: Alerts) -> Iterator[Alert]:
-    # The metric is the last error's number, until the driver is loaded again. Comparisons go from left to right.
+    # The metric is the number of the last error until the driver is reloaded. Comparisons associate to the left.
     broken = "".join(f" != {xid}" for xid in sorted(settings.ignored_xids))
     yield Alert(
         "GpuXidError",
@@ -90,7 +90,7 @@ def _platform_alerts(settings: Alerts) -> Iterator[Alert]:
     yield Alert(
         "InferenceJobNotReady",
         "critical",
-        # Without the reason, which changes on the way and would begin the wait anew.
+        # Without the reason label, since each change of the reason would restart the `for` duration.
         f'max by (namespace, {JOB_LABEL}) ({JOB_CONDITION}{{condition="Ready"}}) == 0',
         f"{settings.job_not_ready_minutes}m",
         f"Job {_JOB} is not ready.",
@@ -109,7 +109,7 @@ def _platform_alerts(settings: Alerts) -> Iterator[Alert]:
     yield Alert(
         "AutoscalerWithoutMetrics",
         "warning",
-        # An autoscaler is also inactive while its target is scaled to 0, which is as wanted.
+        # An autoscaler is also inactive while its target is scaled to 0, which is no failure.
         'kube_horizontalpodautoscaler_status_condition{condition="ScalingActive",status="false"} == 1'
         " and on (namespace, horizontalpodautoscaler) kube_horizontalpodautoscaler_status_desired_replicas > 0",
         "10m",

@@ -19,9 +19,9 @@ from inferstack.apimachinery.objects import Object
 JOB_LABEL = SERIES_JOB
 RUNTIME_LABEL = SERIES_RUNTIME
 OPERATOR_JOB = f"{NAMESPACE}/inferstack-operator"
-"""Label `job` of the operator's series, as the Prometheus operator makes it of the PodMonitor."""
+"""Label `job` of the operator's series, which the Prometheus operator derives from the PodMonitor."""
 JOB_CONDITION = "inferstack_inferencejob_condition"
-"""Series by kube-state-metrics: 1 where a condition of an InferenceJob is true."""
+"""Series of kube-state-metrics: 1 if a condition of an InferenceJob is true."""
 _SELECTORS = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
 _RULES_OF = {
     "controllerManager": ("kubeControllerManager",),
@@ -56,9 +56,9 @@ def make_charts(settings: MonitoringSettings) -> dict[AddonName, dict[str, Any]]
 
 
 def make_monitors(settings: MonitoringSettings) -> list[Object]:
-    """Return what scrapes inference pods, those that show metrics beside requests and those with a port for them.
+    """Return the PodMonitors of inference pods: one for metrics on the request port, one for a separate port.
 
-    Two, for a pod that is scraped on a port where it shows none counts as down.
+    Two, because a pod that is scraped on a port without metrics counts as down.
     """
     table = runtimes.load().runtimes.values()
     beside = sorted(runtime.name.value for runtime in table if runtime.metrics_port is None)
@@ -89,7 +89,7 @@ def make_monitors(settings: MonitoringSettings) -> list[Object]:
 
 
 def make_operator_monitor() -> Object:
-    """Return what scrapes our operator, on the port of its probes."""
+    """Return the PodMonitor of our operator, on the port of its probes."""
     return _pod_monitor(
         "inferstack-operator",
         {"matchNames": ["inferstack-system"]},
@@ -108,14 +108,14 @@ def _pod_monitor(name: str, namespaces: Object, selector: Object, endpoint: Obje
 
 
 def _relabel(label: str, target: str) -> Object:
-    # The action as the API server would fill it in.
+    # The default action of the API.
     return {"action": "replace", "sourceLabels": [f"__meta_kubernetes_pod_label_{label}"], "targetLabel": target}
 
 
 def _prometheus(settings: MonitoringSettings) -> dict[str, Any]:
     given = settings.prometheus
     return {
-        # With the chart's true, only what carries the label of this release is scraped: nothing that other roles make.
+        # With the chart's default, true, only objects with this release's label are used, and no other role's.
         **{f"{kind}SelectorNilUsesHelmValues": False for kind in _SELECTORS},
         "replicas": given.replicas,
         "scrapeInterval": given.scrape_interval,
@@ -146,7 +146,7 @@ def _alertmanager(settings: MonitoringSettings) -> dict[str, Any]:
     given = settings.alertmanager
     spec: dict[str, Any] = {"replicas": given.replicas, "storage": {"volumeClaimTemplate": _claim(given.storage)}}
     if given.config_secret:
-        # The chart then makes no Secret of its own, in which receivers' tokens would stand in the release's values.
+        # The chart then creates no Secret, so receivers' tokens are not in the release's values.
         spec |= {"useExistingSecret": True, "configSecret": given.config_secret}
     return {"enabled": given.enabled, "alertmanagerSpec": spec}
 
@@ -185,7 +185,7 @@ def _unwanted_rules(settings: MonitoringSettings) -> Iterator[str]:
 
 
 def _job_metrics() -> dict[str, Any]:
-    """Return the values by which kube-state-metrics shows the conditions of InferenceJobs.
+    """Return the values for kube-state-metrics to export the conditions of InferenceJobs.
 
     The format is that of its CustomResourceStateMetrics; a condition's status counts as 1 where it is "True".
     """

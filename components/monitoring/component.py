@@ -14,19 +14,19 @@ from components.resource import KubeObject
 
 
 class Monitoring(pulumi.ComponentResource):
-    """The Prometheus stack, its kinds first."""
+    """The Prometheus stack and its CRDs."""
 
     ready: list[pulumi.Resource]
     """Resources that dependents of this role wait for; empty if it is disabled."""
     kinds: list[pulumi.Resource]
-    """What ServiceMonitors and PrometheusRules depend on: their kinds."""
+    """CRDs that ServiceMonitors and PrometheusRules depend on."""
     prometheus: pulumi.Output[str | None]
-    """Address in the cluster of the Prometheus to ask."""
+    """In-cluster address of Prometheus."""
 
     def __init__(
         self, name: str, settings: MonitoringSettings, *, addons: Addons, opts: pulumi.ResourceOptions
     ) -> None:
-        """Register namespace and stack, then what is scraped, the rules and the dashboards."""
+        """Register the namespace and the stack, then monitors, rules and dashboards."""
         super().__init__("inferstack:monitoring:Monitoring", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
@@ -42,7 +42,7 @@ class Monitoring(pulumi.ComponentResource):
             manifests = [*make_monitors(settings), make_operator_monitor(), *make_rules(settings)]
             if settings.dashboards and settings.grafana.enabled:
                 manifests += make_dashboards()
-            # After the stack: its rules are refused while the operator's webhook that checks them does not answer.
+            # After the stack: the operator's webhook must be up to admit rules.
             self.ready += [
                 KubeObject(f"{manifest['kind'].lower()}-{manifest['metadata']['name']}", manifest, after)
                 for manifest in manifests

@@ -1,4 +1,4 @@
-"""Dashboards as ConfigMaps that Grafana's sidecar picks up."""
+"""Dashboards as ConfigMaps for Grafana's sidecar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inferstack.apimachinery.objects import Object
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
 _COLUMNS, _HEIGHT, _PER_ROW = 24, 8, 3
 _SCHEMA = 39
-"""Version of Grafana's format; newer Grafanas bring it up to date when they read it."""
+"""Version of Grafana's dashboard schema; newer versions of Grafana migrate it on load."""
 
 
 class Panel(NamedTuple):
@@ -22,7 +22,7 @@ class Panel(NamedTuple):
 
     title: str
     unit: str
-    """As Grafana names it: celsius, watt, percentunit, reqps, ms, short ..."""
+    """Unit in Grafana: celsius, watt, percentunit, reqps, ms, short ..."""
     expr: str
     legend: str
 
@@ -42,8 +42,8 @@ def make_dashboard(uid: str, title: str, variables: Sequence[tuple[str, str]], p
     """Return a dashboard in Grafana's format.
 
     Args:
-        uid: stable, so that links outlive updates.
-        title: for people.
+        uid: stable, so that links survive updates.
+        title: display name.
         variables: name and PromQL of the choices at the top, each of which may depend on those before it.
         panels: three in a row.
     """

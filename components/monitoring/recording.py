@@ -1,4 +1,4 @@
-"""The rules that give every server's metrics one name, so that autoscaling asks for the same of each.
+"""Recording rules that give the metrics of all servers common names for autoscaling.
 
 ``inferstack/api/runtimes.yaml`` says which names a runtime's HorizontalPodAutoscaler asks for; the expressions
 here make them of what the server itself shows. Sources of its names: vLLM ``vllm/v1/metrics/loggers.py``,
@@ -17,17 +17,17 @@ from inferstack.apimachinery.objects import Object
 _BY = f"namespace, pod, {JOB_LABEL}, {RUNTIME_LABEL}"
 
 Expression = Callable[[str], str]
-"""Makes PromQL, given the time over which rates are taken."""
+"""Returns PromQL for a range of rates."""
 
 
 def make_autoscaling_group(settings: MonitoringSettings) -> Object:
-    """Return the group of rules that make the metrics by which inference pods are scaled."""
+    """Return the group of rules that record the metrics for scaling inference pods."""
     window = settings.inference.window
     rules: list[Object] = []
     for runtime in runtimes.load().runtimes.values():
         for metric, record in runtime.metrics.items():
             rule = {"record": record, "expr": expression(runtime.name, metric, window)}
-            # What is measured beside the server is one rule for all of them.
+            # A metric that does not come from the server has one rule for all runtimes.
             if rule not in rules:
                 rules.append(rule)
     return {"name": "inferstack.autoscaling", "interval": settings.inference.interval, "rules": rules}

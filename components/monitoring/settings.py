@@ -73,32 +73,32 @@ _SCRAPES_IN_WINDOW = 4
 
 
 class Storage(RoleSettings):
-    """A volume for each server."""
+    """Volume of each server."""
 
     size: Quantity
     storage_class: ObjectName | None
 
 
 class BasicAuth(RoleSettings):
-    """Where a remote store's user and password are."""
+    """Secret with the user name and password of a remote store."""
 
     secret: ObjectName
     """Secret in the namespace monitoring."""
     username_key: str = "username"
-    """Its key with the user's name."""
+    """Key of the Secret with the user name."""
     password_key: str = "password"  # noqa: S105  # a key's name
-    """Its key with the password."""
+    """Key of the Secret with the password."""
 
 
 class RemoteStore(RoleSettings):
-    """A remote store that gets all samples."""
+    """A remote-write endpoint that receives all samples."""
 
     name: ObjectName
-    """Name of the store, for its metrics."""
+    """Name of the endpoint in Prometheus' own metrics."""
     url: str
-    """Where samples are posted to."""
+    """URL to which samples are posted."""
     basic_auth: BasicAuth | None = None
-    """User and password, by reference."""
+    """Reference to the user name and password."""
     sigv4_region: str | None = None
     """AWS region of an Amazon Managed Prometheus; requests are signed with the pod's identity."""
 
@@ -116,14 +116,14 @@ class RemoteStore(RoleSettings):
 
 
 class Prometheus(RoleSettings):
-    """The servers that scrape."""
+    """The Prometheus servers."""
 
     url: str | None
     replicas: Annotated[StrictInt, Field(ge=1, le=4)]
     scrape_interval: Duration
     evaluation_interval: Duration
     retention: Duration
-    # Before the size that must fit in it.
+    # Before the size, which is checked against it.
     storage: Storage
     retention_size: Size
     resources: dict[str, dict[str, Quantity]]
@@ -162,7 +162,7 @@ class Prometheus(RoleSettings):
 
 
 class Alertmanager(RoleSettings):
-    """Where alerts go."""
+    """Alertmanager."""
 
     enabled: StrictBool
     replicas: Annotated[StrictInt, Field(ge=1, le=9)]
@@ -178,14 +178,14 @@ class Alertmanager(RoleSettings):
 
 
 class AdminSecret(RoleSettings):
-    """Where Grafana's administrator is."""
+    """Secret with the credentials of Grafana's administrator."""
 
     name: ObjectName
     """Name of the Secret."""
     user_key: str = "admin-user"
-    """Its key with the user's name."""
+    """Key of the Secret with the user name."""
     password_key: str = "admin-password"  # noqa: S105  # a key's name
-    """Its key with the password."""
+    """Key of the Secret with the password."""
 
 
 class Grafana(RoleSettings):
@@ -210,7 +210,7 @@ class Scrape(RoleSettings):
 
 
 class InferenceScrape(RoleSettings):
-    """How inference pods are scraped."""
+    """Scraping of inference pods."""
 
     interval: Duration
     window: Duration
@@ -234,7 +234,7 @@ class InferenceScrape(RoleSettings):
 
 
 class Alerts(RoleSettings):
-    """The platform's own alerts."""
+    """The platform's alerts."""
 
     enabled: StrictBool
     runbook_url: str | None
@@ -279,7 +279,7 @@ class MonitoringSettings(RoleSettings):
     @field_validator("alerts")
     @classmethod
     def _have_what_they_ask(cls, alerts: Alerts, info: ValidationInfo) -> Alerts:
-        # An alert whose metric nobody brings looks like a platform without trouble.
+        # An alert without its metric never fires, which looks like a healthy platform.
         scrape: Scrape | None = info.data.get("scrape")
         if scrape and info.data.get("enabled") and alerts.enabled:
             asked: dict[AlertName, tuple[bool, str]] = {
@@ -294,12 +294,12 @@ class MonitoringSettings(RoleSettings):
 
     @property
     def namespace(self) -> str | None:
-        """Namespace of the Prometheus that scrapes; None where the role is off."""
+        """Namespace of Prometheus; None if the role is off."""
         return NAMESPACE if self.enabled else None
 
     @property
     def prometheus_url(self) -> str | None:
-        """Address in the cluster of the Prometheus to ask; None where there is none."""
+        """In-cluster address of Prometheus; None if there is none."""
         if self.prometheus.url:
             return self.prometheus.url.rstrip("/")
         return f"http://{RELEASE}-prometheus.{NAMESPACE}.svc:9090" if self.enabled else None
@@ -312,7 +312,7 @@ def _between(interval: str, least: int, most: int) -> str:
 
 
 def _checked_url(url: str) -> str:
-    """Return an address that is one and holds no password."""
+    """Return the address, which must be a valid URL without credentials."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"expected an address that begins with http:// or https://, got {parts.hostname or url!r}")

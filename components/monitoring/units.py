@@ -1,4 +1,4 @@
-"""Durations and sizes as Prometheus writes them, as types for settings and as numbers."""
+"""Durations and sizes in Prometheus' notation, as types for settings and as numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from inferstack.apimachinery.quantity import parse_quantity
 
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _DURATION_SECONDS = (31_536_000, 604_800, 86_400, 3_600, 60, 1)
-# Prometheus counts KB as 1024 bytes, as KiB (its documentation of storage.tsdb.retention.size).
+# In Prometheus KB is 1024 bytes, like KiB (documentation of storage.tsdb.retention.size).
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTPE])i?B")
 
 
 def seconds(text: str) -> int:
-    """Return the seconds of a duration such as ``15s`` or ``1h30m``; a year has 365 days, as Prometheus counts.
+    """Return the seconds of a duration such as ``15s`` or ``1h30m``; a year has 365 days, as in Prometheus.
 
     Raises:
-        ValueError: it is none, or nothing.
+        ValueError: the text is no duration, or the duration is 0.
     """
     match = _DURATION.fullmatch(text)
     parts = [int(part or 0) for part in match.groups()] if match else []
@@ -33,7 +33,7 @@ def prometheus_bytes(text: str) -> Fraction:
     """Return the bytes of a size such as ``45GB``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no size.
     """
     match = _SIZE.fullmatch(text)
     if not match:
@@ -42,18 +42,18 @@ def prometheus_bytes(text: str) -> Fraction:
 
 
 def _text(value: object) -> str:
-    # A plain number has no unit; true is one to Python.
+    # A plain number has no unit; in Python, true is a number.
     return value if isinstance(value, str) else repr(value)
 
 
 def duration(value: object) -> str:
-    """Check a setting that is a duration."""
+    """Validate a duration in settings."""
     seconds(_text(value))
     return str(value)
 
 
 def size(value: object) -> str:
-    """Check a setting that is a size for Prometheus."""
+    """Validate a size for Prometheus in settings."""
     prometheus_bytes(_text(value))
     return str(value)
 

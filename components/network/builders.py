@@ -14,7 +14,7 @@ from inferstack.apimachinery.objects import Object
 NAMESPACE = "sriov-network-operator"
 GROUP = "sriovnetwork.openshift.io/v1"
 EFA_RESOURCE = "vpc.amazonaws.com/efa"
-"""Annotation of the operator's configuration: the domain of its resources, which no field tells."""
+"""Annotation of the operator's configuration with the domain of its resources, for which it has no field."""
 _BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
 
 
@@ -35,12 +35,12 @@ def make_charts(settings: NetworkSettings, *, monitored: bool) -> dict[AddonName
 
 def _sriov_values(sriov: Sriov, *, monitored: bool) -> dict[str, Any]:
     extra = [f'{name}: "{nic.vendor} {nic.device} {nic.vf_device}"' for name, nic in sriov.extra_nics.items()]
-    # The operator's configuration is an object of ours, the same in each mode.
+    # The role registers the operator's configuration itself, the same in each mode.
     values: dict[str, Any] = {"operator": {"resourcePrefix": sriov.resource_prefix}}
     if extra:
         values["supportedExtraNICs"] = extra
     if monitored and sriov.feature_gates.get("metricsExporter"):
-        # Who may read the exporter: the Prometheus of the chart kube-prometheus-stack, in the namespace monitoring.
+        # The exporter admits only the Prometheus of the chart kube-prometheus-stack, in the namespace monitoring.
         reader = {"enabled": True, "serviceAccount": "kube-prometheus-stack-prometheus"}
         values["operator"]["metricsExporter"] = {"prometheusOperator": reader}
     return values
@@ -58,24 +58,24 @@ def _efa_values(efa: Efa) -> dict[str, Any]:
 
 
 def make_operator_config(sriov: Sriov) -> Object:
-    """Return the operator's configuration; it reads the one of this name and no other."""
+    """Return the operator's configuration; the operator reads only the object with this name."""
     spec: Object = {
         "configDaemonNodeSelector": dict(sriov.node_selector),
         "disableDrain": sriov.disable_drain,
         "configurationMode": sriov.configuration_mode,
         "logLevel": sriov.log_level,
-        # Both are admission webhooks, which need certificates that the chart does not make.
+        # Both are admission webhooks and need certificates that the chart does not create.
         "enableInjector": False,
         "enableOperatorWebhook": False,
     }
     if sriov.feature_gates:
         spec["featureGates"] = dict(sriov.feature_gates)
-    # It owns the states of the nodes; in the foreground it would wait until the garbage collector knows its kind.
+    # It owns the node states. A foreground deletion would wait until the garbage collector knows its kind.
     return _object("SriovOperatorConfig", "default", spec, {RESOURCE_PREFIX: sriov.resource_prefix, **_BACKGROUND})
 
 
 def make_pool(name: str, pool: Pool) -> Object:
-    """Return how a group of nodes is set up."""
+    """Return the SriovNetworkPoolConfig of a group of nodes."""
     spec: Object = {
         "nodeSelector": {"matchLabels": dict(pool.node_selector)},
         "maxUnavailable": pool.max_unavailable,
@@ -86,10 +86,10 @@ def make_pool(name: str, pool: Pool) -> Object:
 
 
 def make_policy(name: str, policy: Policy) -> Object:
-    """Return how ports are cut."""
+    """Return the SriovNetworkNodePolicy of a policy."""
     selector = policy.nic_selector.model_dump(by_alias=True, exclude_none=True)
     spec = policy.model_dump(by_alias=True, exclude_none=True)
-    # Lists that are empty select nothing and are left out.
+    # Empty lists select nothing and are omitted.
     spec["nicSelector"] = {
         key: list(value) if isinstance(value, tuple) else value for key, value in selector.items() if value
     }
@@ -97,13 +97,13 @@ def make_policy(name: str, policy: Policy) -> Object:
 
 
 def make_network(name: str, network: TenantNetwork, sriov: Sriov) -> Object:
-    """Return a network; the operator makes a NetworkAttachmentDefinition of its name in the tenant's namespace.
+    """Return a network; the operator creates a NetworkAttachmentDefinition of this name in the tenant's namespace.
 
-    InfiniBand has a kind, and behind it a CNI plugin, of its own.
+    InfiniBand has a separate kind and CNI plugin.
     """
     feeding = next(policy for policy in sriov.policies.values() if policy.resource_name == network.resource_name)
     spec: Object = {"resourceName": network.resource_name, "networkNamespace": network.tenant}
-    # These three are JSON in a string; metaPlugins is the inside of a list.
+    # These three are JSON in a string; metaPlugins is a list without its brackets.
     if network.ipam:
         spec["ipam"] = _json(network.ipam)
     if network.capabilities:
@@ -117,7 +117,7 @@ def make_network(name: str, network: TenantNetwork, sriov: Sriov) -> Object:
 
 
 def resources(settings: NetworkSettings) -> list[str]:
-    """Return the extended resources that pods can ask for."""
+    """Return the extended resources that pods can request."""
     sriov = settings.sriov
     named = {f"{sriov.resource_prefix}/{policy.resource_name}" for policy in sriov.policies.values() if sriov.enabled}
     return [*sorted(named), *([EFA_RESOURCE] if settings.efa.enabled else [])]

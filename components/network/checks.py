@@ -1,4 +1,4 @@
-"""What the network role's settings say together, with the tenants and with the simulated nodes."""
+"""Checks of the network role's settings, against each other, the tenants and the simulated nodes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KEY = "inferstack:network"
 
 
 def check_network(settings: NetworkSettings, tenants: Collection[str], machines: Sequence[Machine]) -> None:
-    """Check the role's settings as a whole; what is switched off is checked too, so that it can be switched on.
+    """Check the role's settings as a whole, including disabled parts, so that they can be enabled later.
 
     Args:
         settings: the role's settings.
         tenants: names of the tenants' namespaces.
-        machines: the simulated nodes, as far as they are known beforehand; empty where nodes are real.
+        machines: the simulated nodes, as known before they run; empty for real nodes.
 
     Raises:
-        UserError: one line for each wrong key.
+        UserError: one line for each invalid key.
     """
     sriov = settings.sriov
     limits = {name: limits_of(policy.nic_selector, sriov.extra_nics) for name, policy in sriov.policies.items()}
@@ -96,7 +96,7 @@ def _policy(name: str, policy: Policy, sriov: Sriov, limits: Limits) -> Iterator
 
 
 def _meetings(policies: Mapping[str, Policy]) -> Iterator[str]:
-    """Two policies on one port of one node must share out its functions."""
+    """Check that policies on the same port of a node use disjoint functions."""
     for (first_name, first), (second_name, second) in itertools.combinations(policies.items(), 2):
         if not meets(first.node_selector, second.node_selector):
             continue
@@ -112,7 +112,7 @@ def _meetings(policies: Mapping[str, Policy]) -> Iterator[str]:
 
 
 def _ranges(policy: Policy) -> list[ranges.Range | None]:
-    """Return what the policy's port names mean, None where they are wrong, which is said elsewhere."""
+    """Return the parsed port names of a policy; None if one is invalid, which another check reports."""
     parsed: list[ranges.Range | None] = []
     for text in policy.nic_selector.pf_names:
         try:
@@ -123,7 +123,7 @@ def _ranges(policy: Policy) -> list[ranges.Range | None]:
 
 
 def _resources(policies: Mapping[str, Policy]) -> Iterator[str]:
-    """Devices of one resource are alike: a pod cannot tell which it gets."""
+    """Check that all devices of a resource are alike, because a pod may get any of them."""
     for (first_name, first), (second_name, second) in itertools.combinations(policies.items(), 2):
         if first.resource_name != second.resource_name:
             continue
@@ -171,7 +171,7 @@ def _network(key: str, network: TenantNetwork, sriov: Sriov, tenants: Collection
 
 
 def _rdma(key: str, network: TenantNetwork, feeding: Sequence[Policy], sriov: Sriov) -> Iterator[str]:
-    """The rdma plugin moves a device into the pod's network namespace, which works in mode exclusive and only there."""
+    """Check the rdma plugin, which moves a device into the pod's network namespace and needs the mode exclusive."""
     moved = any(plugin.get("type") == "rdma" for plugin in network.meta_plugins)
     if moved and not any(policy.is_rdma for policy in feeding):
         yield f"{key}.metaPlugins: rdma moves RDMA devices, and no policy of {network.resource_name} sets isRdma."
@@ -204,7 +204,7 @@ def _topology(levels: Sequence[str], machines: Sequence[Machine]) -> Iterator[st
 
 
 def _fleet(policies: Mapping[str, Policy], machines: Sequence[Machine]) -> Iterator[str]:
-    """A policy of a simulated fleet must find a port, and a port must hold what is asked of it."""
+    """Check that each policy matches a port of the simulated fleet, and that the port has enough functions."""
     if not machines:
         return
     for name, policy in policies.items():
@@ -224,17 +224,17 @@ def _fleet(policies: Mapping[str, Policy], machines: Sequence[Machine]) -> Itera
 
 
 def machine_written(label: str) -> bool:
-    """Return whether discovery writes a label once the cluster runs, so that nothing can be said beforehand."""
+    """Return whether discovery writes a label at run time, so that its value is not known beforehand."""
     return label.startswith(("nvidia.com/", "feature.node.kubernetes.io/"))
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Return whether a node with these labels is meant."""
+    """Return whether a selector matches a node with these labels."""
     return all(labels.get(key) == value for key, value in selector.items())
 
 
 def meets(first: Mapping[str, str], second: Mapping[str, str]) -> bool:
-    """Return whether a node could be meant by both selectors."""
+    """Return whether both selectors could match the same node."""
     return all(second.get(key, value) == value for key, value in first.items())
 
 

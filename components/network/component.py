@@ -1,4 +1,4 @@
-"""Network as components: devices on nodes, and the tenants' networks of them."""
+"""Network as two components: devices on nodes, and the tenants' networks on these devices."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Network(pulumi.ComponentResource):
     """SR-IOV virtual functions and EFA devices on nodes."""
 
     ready: list[pulumi.Resource]
-    """What asks for such devices depends on; empty where the role is off."""
+    """Resources that users of the devices depend on; empty if the role is off."""
     resources: pulumi.Output[list[str]]
-    """Extended resources that pods can ask for."""
+    """Extended resources that pods can request."""
 
     def __init__(self, name: str, settings: NetworkSettings, *, addons: Addons, opts: pulumi.ResourceOptions) -> None:
-        """Register the operators, then their configuration, then what is to be cut.
+        """Register the operators, then their configuration, then the policies.
 
         Args:
             name: the component's name.
@@ -35,7 +35,7 @@ class Network(pulumi.ComponentResource):
         if settings.sriov.enabled:
             self.ready += self._sriov(settings, addons, child)
         if settings.efa.enabled:
-            # In the cluster's own namespace: it is part of the node, as Amazon's other plugins are.
+            # In kube-system, like Amazon's other node plugins.
             self.ready += Addon("aws-efa-k8s-device-plugin", addons, child).ready
         self.resources = pulumi.Output.from_input(resources(settings))
         self.register_outputs({"resources": self.resources})
@@ -47,11 +47,11 @@ class Network(pulumi.ComponentResource):
         operator = Addon("sriov-network-operator", addons, within)
         after = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[*spaces, *operator.ready]))
         setup: list[pulumi.Resource] = []
-        # Where the operator is present its configuration is its installer's.
+        # The configuration of an existing operator belongs to whoever installed it.
         if addons["sriov-network-operator"].mode is not Mode.PRESENT:
             setup.append(KubeObject("sriov-operator-config", make_operator_config(sriov), after))
         setup += [KubeObject(f"sriov-pool-{name}", make_pool(name, pool), after) for name, pool in sriov.pools.items()]
-        # Nodes are drained by the rules of their pool, so pools come before what drains, and go after it.
+        # Policies drain nodes by the rules of their pool, so pools are created before policies and deleted after them.
         cut = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=setup))
         policies = [
             KubeObject(f"sriov-policy-{name}", make_policy(name, policy), cut)
@@ -61,15 +61,15 @@ class Network(pulumi.ComponentResource):
 
 
 class TenantNetworks(pulumi.ComponentResource):
-    """The networks that tenants' pods can be attached to."""
+    """The networks to which tenants' pods can be attached."""
 
     ready: list[pulumi.Resource]
-    """What is attached to these networks depends on."""
+    """Resources that pods on these networks depend on."""
     networks: pulumi.Output[list[str]]
     """NetworkAttachmentDefinitions, as namespace/name."""
 
     def __init__(self, name: str, settings: NetworkSettings, *, opts: pulumi.ResourceOptions) -> None:
-        """Register the networks, which lie beside the operator and show in the tenants' namespaces.
+        """Register the networks in the operator's namespace; the operator publishes them in the tenants' namespaces.
 
         Args:
             name: the component's name.

@@ -1,4 +1,4 @@
-"""The simulated nodes as the network role's checks see them."""
+"""The simulated nodes as input of the network role's checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Port:
     max_vfs: int
 
     def fits(self, selector: NicSelector) -> bool:
-        """Return whether a selector means this port; PCI addresses are not known beforehand and fit."""
+        """Return whether a selector matches this port; PCI addresses are not known beforehand and always match."""
         names = [text.partition("#")[0] for text in selector.pf_names]
         return (
             selector.vendor in (None, self.vendor)
@@ -32,7 +32,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Machine:
-    """One node: its labels before anything runs on it, and its ports."""
+    """One node: its initial labels and its ports."""
 
     name: str
     labels: Mapping[str, str]
@@ -40,7 +40,7 @@ class Machine:
 
 
 def machines_of(nodes: Iterable[Mapping[str, Any]]) -> list[Machine]:
-    """Return the machines that Node objects of the rehearsal describe."""
+    """Return the machines described by the rehearsal's Node objects."""
     return [Machine(node["metadata"]["name"], node["metadata"]["labels"], tuple(_ports(node))) for node in nodes]
 
 

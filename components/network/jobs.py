@@ -1,4 +1,4 @@
-"""What the stack's jobs say of the network: where their replicas lie, and which networks they are attached to."""
+"""Network settings of the stack's jobs: placement of replicas, and attached networks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEY = f"{PROJECT}:inference.jobs"
 
 
 def fill_levels(inference: InferenceSettings, levels: Sequence[str]) -> InferenceSettings:
-    """Return the settings with the cluster's switches in each job that asks for a placement and names none itself.
+    """Return the settings with the cluster's topology levels in each job whose placement has no levels.
 
     Raises:
-        UserError: a job asks for a placement, and nobody has said what the switches are.
+        UserError: a job has a placement, and neither the job nor the role sets topology levels.
     """
     jobs = []
     for index, job in enumerate(inference.jobs):
@@ -36,14 +36,14 @@ def fill_levels(inference: InferenceSettings, levels: Sequence[str]) -> Inferenc
 
 
 def check_attachments(sriov: Sriov, jobs: Sequence[Object]) -> None:
-    """Check that jobs can be attached to the stack's own networks; of others' nothing is known.
+    """Check that jobs can be attached to the stack's networks; other networks are not checked.
 
     Args:
         sriov: settings of the networks.
         jobs: the InferenceJobs, in the order of the stack.
 
     Raises:
-        UserError: a network of another tenant, or one whose device the job does not ask for.
+        UserError: a network belongs to another tenant, or the job does not request its device.
     """
     wrong: list[str] = []
     for index, job in enumerate(jobs):

@@ -1,4 +1,4 @@
-"""What the NICs can do that a policy's selector may mean."""
+"""Limits of the NICs that a policy's selector can match."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALL_LINKS = ("eth", "ib")
 
 @dataclass(frozen=True)
 class Limits:
-    """The widest limits of all NICs that may be meant: what is past them is wrong for each of them."""
+    """The widest limits of all matching NICs: a value beyond them is invalid for each of these NICs."""
 
     name: str
     vfs: int
@@ -22,14 +22,14 @@ class Limits:
     links: tuple[str, ...]
 
     def mtu(self, link: str | None) -> tuple[int, int]:
-        """Return the smallest and largest MTU in bytes on a link type; None: on either."""
+        """Return the smallest and largest MTU in bytes of a link type; None: of both types."""
         ib = nics.MAX_INFINIBAND_MTU if "ib" in self.links else 0
         highest = {"eth": self.ethernet_mtu, "ib": ib, None: max(ib, self.ethernet_mtu)}[link]
         return nics.MIN_ETHERNET_MTU, highest
 
 
 def limits_of(selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Limits:
-    """Return the limits of the NICs that a selector may mean; with names of ports alone it may mean any."""
+    """Return the limits of the NICs that a selector can match; port names alone can match any NIC."""
     matches = nics.find(selector.vendor, selector.device_id)
     added = [
         nic
@@ -39,7 +39,7 @@ def limits_of(selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Limits:
     rows = [(nic.max_vfs, nic.max_mtu, nic.rdma, nic.links) for nic in matches]
     rows += [(nic.max_vfs, nic.max_mtu, nic.rdma, _ALL_LINKS) for nic in added]
     if not rows:
-        # An unknown NIC is refused by `check_nic`; nothing more is to be said of it.
+        # `check_nic` rejects unknown NICs.
         return Limits("an unknown NIC", 256, 65535, True, _ALL_LINKS)
     names = [nic.name for nic in matches] + [name for name, nic in extra.items() if nic in added]
     return Limits(
@@ -52,7 +52,7 @@ def limits_of(selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Limits:
 
 
 def check_nic(key: str, selector: NicSelector, extra: Mapping[str, ExtraNic]) -> Iterator[str]:
-    """Yield what is wrong with a selector by itself, ``key`` being its path."""
+    """Yield the errors of a selector; ``key`` is its path."""
     if not (selector.vendor or selector.device_id or selector.pf_names or selector.root_devices):
         yield f"{key}: needs at least one of vendor, deviceID, pfNames and rootDevices; empty, it fits no port."
         return

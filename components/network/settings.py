@@ -1,4 +1,4 @@
-"""Settings of the network role; what several of them say together is in `checks`."""
+"""Settings of the network role; `checks` validates combinations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LabelKey = Annotated[str, BeforeValidator(_label_key)]
 Labels = dict[LabelKey, Annotated[str, BeforeValidator(_label_value)]]
 PciId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}$")]
 ResourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$", max_length=63)]
-"""Letters, digits and underscores: what the operator's webhook takes."""
+"""Letters, digits and underscores, as the operator's webhook requires."""
 Vfs = Annotated[StrictInt, Field(ge=1, le=256)]
 LinkType = Literal["eth", "ib"]
 
@@ -63,7 +63,7 @@ Share = Annotated[int | str, BeforeValidator(_number_or_percentage)]
 
 
 class ExtraNic(RoleSettings):
-    """A NIC that the project has no facts of."""
+    """A NIC that the project does not know."""
 
     vendor: PciId
     """PCI vendor id of the physical function, four hex digits."""
@@ -72,35 +72,35 @@ class ExtraNic(RoleSettings):
     vf_device: PciId
     """PCI device id of its virtual functions."""
     max_vfs: Vfs
-    """Virtual functions that one physical function holds at most."""
+    """Maximum number of virtual functions of a physical function."""
     max_mtu: Annotated[StrictInt, Field(ge=68, le=65535)] = 9000
-    """Bytes that a port takes at most. 9000: what common NICs take."""
+    """Maximum MTU of a port in bytes. 9000: as on common NICs."""
     rdma: StrictBool = False
-    """Whether its functions do RDMA."""
+    """Whether its functions support RDMA."""
 
 
 class Pool(RoleSettings):
-    """A group of nodes that are set up together."""
+    """A group of nodes that are configured together."""
 
     node_selector: Labels
     """Labels of its nodes; a node must not be in two pools."""
     max_unavailable: Share = 1
-    """Nodes that may be drained at a time: a number or a percentage (25%), which is rounded down."""
+    """Maximum number of nodes drained at a time, or a percentage (25%), rounded down."""
     rdma_mode: Literal["shared", "exclusive"] | None = None
-    """How RDMA devices are seen: shared, by all network namespaces of a node; exclusive, only by the pod that has the
-    function, which takes {type: rdma} among its network's metaPlugins. A change reboots the nodes. Unset: the nodes
-    stay as they are, which is shared where nobody changed it."""
+    """Visibility of RDMA devices. shared: in all network namespaces of a node. exclusive: only in the pod with the
+    function, whose network needs {type: rdma} in metaPlugins. A change reboots the nodes. Unset: the mode of the nodes
+    is not changed; it is shared by default."""
 
 
 class NicSelector(RoleSettings):
-    """Which ports of the nodes; a port must fit all that is given."""
+    """Selector of ports; a port must match all given fields."""
 
     vendor: PciId | None = None
     """PCI vendor id, such as 15b3 (NVIDIA, Mellanox) or 8086 (Intel)."""
     device_id: PciId | None = Field(None, alias="deviceID")
     """PCI device id of the physical function, such as 101d (ConnectX-6 Dx)."""
     pf_names: tuple[str, ...] = ()
-    """Names of ports; ens1f0#0-7 means functions 0 to 7 of ens1f0, so that policies can share a port."""
+    """Port names. ens1f0#0-7: functions 0 to 7 of ens1f0, so that policies can share a port."""
     root_devices: tuple[
         Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")], ...
     ] = ()
@@ -108,63 +108,63 @@ class NicSelector(RoleSettings):
 
 
 class Policy(RoleSettings):
-    """How ports are cut into virtual functions, and what pods ask for to get one."""
+    """Virtual functions of ports, and the extended resource by which pods request them."""
 
     resource_name: ResourceName
-    """Name of the extended resource behind the prefix. Several policies may feed one resource."""
+    """Name of the extended resource, without the prefix. Several policies may provide one resource."""
     node_selector: Annotated[Labels, Field(min_length=1)]
     """Labels of the nodes, such as feature.node.kubernetes.io/network-sriov.capable: "true"."""
     nic_selector: NicSelector
-    """Which ports of these nodes."""
+    """Selector of ports on these nodes."""
     num_vfs: Vfs
-    """Virtual functions of each port."""
+    """Number of virtual functions of each port."""
     priority: Annotated[StrictInt, Field(ge=0, le=99)] = 99
-    """Where policies meet on a port the lower number wins. 99: yields to all others."""
+    """If several policies match a port, the lowest number wins. 99: the lowest priority."""
     device_type: Literal["netdevice", "vfio-pci"] = "netdevice"
-    """Driver of the functions: netdevice, the kernel's; vfio-pci, for DPDK and virtual machines."""
+    """Driver of the functions. netdevice: the kernel driver. vfio-pci: for DPDK and virtual machines."""
     is_rdma: StrictBool = False
-    """Whether pods get the RDMA device of their function too."""
+    """Whether pods also get the RDMA device of their function."""
     link_type: LinkType | None = None
-    """eth or ib; a port that can be both is switched. Unset: as the ports are."""
+    """eth or ib; ports that support both are switched. Unset: unchanged."""
     e_switch_mode: Literal["legacy", "switchdev"] | None = None
-    """switchdev: functions hang on a switch that the NIC can offload to. Unset: legacy."""
+    """switchdev: functions are connected to a switch with hardware offload. Unset: legacy."""
     mtu: Annotated[StrictInt, Field(ge=1)] | None = None
-    """Bytes of a frame's payload, on port and functions. Unset: as the ports are."""
+    """MTU of the port and its functions in bytes. Unset: unchanged."""
     exclude_topology: StrictBool = False
-    """true hides from the kubelet on which NUMA node a function is. false, so that its Topology Manager can keep
-    functions and GPUs together."""
+    """Whether to hide the NUMA node of functions from the kubelet. false: the Topology Manager can align functions
+    with GPUs."""
     need_vhost_net: StrictBool = False
-    """Whether pods get /dev/vhost-net too, which DPDK needs to hand packets to the kernel."""
+    """Whether pods also get /dev/vhost-net, which DPDK needs to pass packets to the kernel."""
 
 
 class TenantNetwork(RoleSettings):
-    """A network that pods of one tenant can be attached to."""
+    """A network to which pods of one tenant can be attached."""
 
     tenant: DnsLabel
-    """The tenant in whose namespace the NetworkAttachmentDefinition is made."""
+    """Tenant in whose namespace the NetworkAttachmentDefinition is created."""
     resource_name: ResourceName
-    """The policies' resource whose functions are attached."""
+    """Resource of the policies whose functions are attached."""
     ipam: dict[str, Any] = Field(default_factory=dict)
-    """How functions get addresses, as the CNI plugin of its type reads it: {type: whereabouts, range: 10.56.0.0/16}.
-    Empty: no addresses, as RDMA over InfiniBand needs none."""
+    """IPAM configuration in the format of its CNI plugin: {type: whereabouts, range: 10.56.0.0/16}. Empty: no
+    addresses; RDMA over InfiniBand needs none."""
     capabilities: dict[str, StrictBool] = Field(default_factory=dict)
-    """What a pod may set itself, such as mac: true or infinibandGUID: true."""
+    """Capabilities that a pod may set, such as mac: true or infinibandGUID: true."""
     meta_plugins: tuple[dict[str, Any], ...] = ()
-    """CNI plugins that run after, such as {type: rdma} or {type: tuning, sysctl: {...}}."""
+    """Further CNI plugins of the chain, such as {type: rdma} or {type: tuning, sysctl: {...}}."""
     vlan: Annotated[StrictInt, Field(ge=0, le=4094)] | None = None
-    """VLAN of the functions, 0 for none."""
+    """VLAN ID of the functions. 0: none."""
     vlan_qos: Annotated[StrictInt, Field(ge=0, le=7)] | None = Field(None, alias="vlanQoS")
-    """Priority of frames in that VLAN."""
+    """VLAN priority (QoS) of the functions."""
     spoof_chk: Switch | None = None
-    """"on": the NIC drops frames with another MAC address than the function's. Unset: as the NIC's driver has it."""
+    """"on": the NIC drops frames whose MAC address is not the function's. Unset: the default of the driver."""
     trust: Switch | None = None
-    """"on": the pod may change its MAC address and listen to all. Unset: as the driver has it, which is off."""
+    """"on": the pod may change its MAC address and use promiscuous mode. Unset: the default of the driver, off."""
     link_state: Literal["auto", "enable", "disable"] | None = None
-    """Whether a function's link follows the port's. Unset: auto."""
+    """Link state of functions; auto follows the port. Unset: auto."""
     min_tx_rate: Annotated[StrictInt, Field(ge=0)] | None = None
-    """Mbit/s that a function can count on."""
+    """Guaranteed bandwidth of a function in Mbit/s."""
     max_tx_rate: Annotated[StrictInt, Field(ge=0)] | None = None
-    """Mbit/s that a function sends at most; 0 for no limit."""
+    """Maximum transmit bandwidth of a function in Mbit/s. 0: no limit."""
 
 
 class Sriov(RoleSettings):
@@ -184,16 +184,16 @@ class Sriov(RoleSettings):
 
 
 class Toleration(RoleSettings):
-    """A taint that the device plugin tolerates."""
+    """A toleration of the device plugin."""
 
     key: LabelKey | None = None
-    """Of the taint. None with operator Exists: any."""
+    """Key of the taint. Unset, with operator Exists: any key."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Exists: whatever the value."""
+    """Exists: any value. Equal: the given value."""
     value: str | None = None
-    """Of the taint, with operator Equal."""
+    """Value of the taint, for operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Of the taint. None: any."""
+    """Effect of the taint. Unset: any."""
 
 
 class Efa(RoleSettings):
@@ -206,7 +206,7 @@ class Efa(RoleSettings):
 
 
 class Topology(RoleSettings):
-    """The switches above nodes."""
+    """Network topology above the nodes."""
 
     levels: tuple[LabelKey, ...]
 

@@ -21,7 +21,7 @@ _API = "admissionregistration.k8s.io/v1"
 
 
 def make_charts(settings: SecuritySettings, *, monitored: bool) -> dict[AddonName, dict[str, Any]]:
-    """Return Cilium with the values of its chart where it encrypts, else nothing.
+    """Return Cilium with its chart values if it encrypts, else nothing.
 
     Args:
         settings: the role's settings.
@@ -29,7 +29,7 @@ def make_charts(settings: SecuritySettings, *, monitored: bool) -> dict[AddonNam
     """
     if not settings.wireguard:
         return {}
-    # The chart looks for Prometheus' kinds while it is rendered; that they come first is settled by the order of roles.
+    # The chart checks for Prometheus' kinds during rendering; the order of roles ensures that they exist.
     monitor = {"enabled": monitored, "serviceMonitor": {"enabled": monitored, "trustCRDsExist": monitored}}
     cilium = settings.cilium
     values: dict[str, Any] = {
@@ -51,11 +51,11 @@ def make_charts(settings: SecuritySettings, *, monitored: bool) -> dict[AddonNam
 
 
 def _chained() -> dict[str, Any]:
-    """Return values with the AWS VPC CNI as the first link; it routes and masquerades."""
+    """Return values for chaining to the AWS VPC CNI, which routes and masquerades."""
     cni = {
         "chainingMode": "aws-cni",
         "exclusive": False,
-        # Else pods keep the MTU of the interface, and each full packet is fragmented once it is encrypted.
+        # Otherwise pods use the MTU of the interface, and encryption fragments each full packet.
         "enableRouteMTUForCNIChaining": True,
     }
     return {
@@ -75,12 +75,12 @@ def _alone(cilium: Cilium) -> dict[str, Any]:
     }
     if cilium.routing is Routing.TUNNEL:
         return {**values, "tunnelProtocol": "vxlan"}
-    # Nodes of one network learn of one another's pods by themselves.
+    # Nodes in the same network install direct routes to each other's pods.
     return {**values, "ipv4NativeRoutingCIDR": cilium.native_cidr, "autoDirectNodeRoutes": True}
 
 
 def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object, Object]]:
-    """Return the policies by which the API server holds requests to the rules, each with its binding.
+    """Return the policies by which the API server enforces the rules, each with its binding.
 
     Args:
         settings: the role's settings.
@@ -93,10 +93,10 @@ def make_rules(settings: SecuritySettings, today: dt.date) -> list[tuple[Object,
 
 
 def make_guard() -> tuple[Object, Object]:
-    """Return the policy by which the API server refuses to lower a tenant's level unnoticed, and its binding.
+    """Return the policy, with its binding, by which the API server rejects a lower level of a tenant without a reason.
 
-    A namespace that was a tenant's before the change counts too, so that taking the label off does not get around it.
-    The reason is an annotation of the namespace and goes with it: no list of exceptions is left to be forgotten.
+    A namespace that had the tenant label before the change counts too, so that removing the label does not evade the
+    policy. The reason is an annotation of the namespace and is deleted with it, so no stale list of exceptions remains.
     """
     labels = f"has(object.metadata.labels) && '{_ENFORCE}' in object.metadata.labels"
     notes = f"has(object.metadata.annotations) && '{EXCEPTION}' in object.metadata.annotations"

@@ -1,4 +1,4 @@
-"""What the security role holds against other roles' settings, before anything is registered."""
+"""Checks of the security role against the settings of other roles, before anything is registered."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def check_security(
     mesh_strict: bool,
     today: dt.date,
 ) -> None:
-    """Check everything that the role has to say of a stack.
+    """Check the role's settings against the rest of the stack.
 
     Args:
         settings: the role's settings.
         tenants: the stack's tenants, by name.
-        mesh_encrypts: whether the mesh is on and its pods speak mutual TLS where they can.
-        mesh_strict: whether they refuse everything else.
+        mesh_encrypts: whether the mesh is on and its pods use mutual TLS where possible.
+        mesh_strict: whether they reject plain text.
         today: the date that decides whether an exception has expired.
 
     Raises:
@@ -53,10 +53,10 @@ def check_security(
 
 
 def check_exceptions(settings: SecuritySettings, today: dt.date) -> None:
-    """Refuse exceptions that have ended, so that somebody looks at them, and those that end too far away.
+    """Reject exceptions that have expired, so that they are reviewed, and those that expire too late.
 
     Raises:
-        UserError: naming each of them with its rule, resource, owner and day.
+        UserError: the message has the rule, resource, owner and day of each such exception.
     """
     policies = settings.policies
     latest = today + dt.timedelta(days=policies.max_exception_days)
@@ -78,10 +78,10 @@ def check_exceptions(settings: SecuritySettings, today: dt.date) -> None:
 
 
 def check_reach(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:
-    """Refuse tenants that the API server would not hold to the rules.
+    """Reject tenants that are exempt from enforcement by the API server.
 
     Raises:
-        UserError: naming the entry.
+        UserError: the message has the key of the entry.
     """
     for number, name in enumerate(settings.policies.exempt_namespaces):
         if name in tenants:
@@ -92,10 +92,10 @@ def check_reach(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> No
 
 
 def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> None:
-    """Refuse privileged tenants without a reason, and reasons without a privileged tenant.
+    """Reject privileged tenants without a reason, and reasons without a privileged tenant.
 
     Raises:
-        UserError: naming the tenant's key, or the exception's.
+        UserError: the message has the key of the tenant or of the exception.
     """
     exceptions = settings.pod_security.exceptions
     for name, tenant in tenants.items():
@@ -114,7 +114,7 @@ def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]
 
 
 def check_encryption(settings: SecuritySettings, *, mesh_encrypts: bool, mesh_strict: bool) -> None:
-    """Refuse clear traffic and double encryption that nobody has written down.
+    """Reject plain-text traffic and double encryption unless the settings allow them explicitly.
 
     Raises:
         UserError: a setting is invalid; the message names its key.
@@ -146,7 +146,7 @@ def check_encryption(settings: SecuritySettings, *, mesh_encrypts: bool, mesh_st
 
 
 def check_cilium(settings: SecuritySettings) -> None:
-    """Check that what is said of Cilium goes together.
+    """Check that the settings of Cilium are consistent.
 
     Raises:
         UserError: a setting is invalid; the message names its key.
@@ -185,10 +185,10 @@ def check_cilium(settings: SecuritySettings) -> None:
 
 
 def check_kernel(settings: SecuritySettings) -> None:
-    """Hold what the stack says of its nodes against what its features need.
+    """Check the stack's facts about its nodes against the requirements of its features.
 
     Raises:
-        UserError: naming the key, with all that is missing.
+        UserError: the message has the key and all unmet requirements.
     """
     nodes = settings.nodes
     facts = NodeFacts(f"{_KEY}.nodes.kernel", nodes.kernel, config=nodes.config)

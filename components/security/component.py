@@ -16,12 +16,12 @@ from inferstack.policy.admission import PREFIX
 
 
 class Security(pulumi.ComponentResource):
-    """What the API server holds everybody to, and Cilium where it encrypts between nodes."""
+    """The rules that the API server enforces, and Cilium if it encrypts between nodes."""
 
     ready: list[pulumi.Resource]
     """Resources that dependents of this role wait for; empty if it is disabled."""
     encryption: pulumi.Output[str]
-    """Who encrypts between nodes: none, wireguard or mtls; off where the role is."""
+    """Encryption between nodes: none, wireguard or mtls; off if the role is off."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Security(pulumi.ComponentResource):
         if settings.enabled and settings.pod_security.guard:
             self._bind("pod-security-guard", *make_guard(), child)
         if settings.wireguard:
-            # In kube-system, which is there.
+            # In kube-system, which exists in every cluster.
             self.ready += Addon("cilium", addons, child).ready
         self.encryption = pulumi.Output.from_input(settings.encryption.mode.value if settings.enabled else "off")
         self.register_outputs({"enabled": settings.enabled, "encryption": self.encryption})

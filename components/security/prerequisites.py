@@ -1,4 +1,4 @@
-"""What Cilium and WireGuard need of a node, as a table, and nodes held against it. Pure: facts come as arguments."""
+"""Requirements of Cilium and WireGuard on nodes, as a table, and checks of nodes. Pure: facts are arguments."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _WIREGUARD = "Cilium documentation, security/network/encryption-wireguard"
 _AWS = "Cilium documentation, installation/cni-chaining-aws-cni"
 
 WIREGUARD_OVERHEAD = 80
-"""Bytes that WireGuard takes of each packet, as Cilium counts them (pkg/mtu): room for an IPv6 header outside."""
+"""Overhead of WireGuard in bytes per packet, as in Cilium (pkg/mtu), with room for an outer IPv6 header."""
 TUNNEL_OVERHEAD = 50
-"""Bytes that VXLAN takes of each packet: IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 (pkg/mtu)."""
+"""Overhead of VXLAN in bytes per packet: IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 (pkg/mtu)."""
 LEAST_MTU = 1280
-"""Bytes that a link must carry whole (RFC 8200, section 5)."""
+"""Minimum MTU of a link in bytes (RFC 8200, section 5)."""
 
 Version = tuple[int, ...]
 
 
 class Feature(enum.StrEnum):
-    """A part of a stack that asks something of nodes."""
+    """A feature of a stack with requirements on nodes."""
 
     CILIUM = "Cilium"
     WIREGUARD = "WireGuard encryption"
@@ -35,21 +35,21 @@ class Feature(enum.StrEnum):
 
 
 class Need(enum.StrEnum):
-    """What kind of thing is asked for."""
+    """Kind of a requirement."""
 
     KERNEL = "kernel"
-    """At least this release."""
+    """Minimum kernel release."""
     OPTION = "option"
     """A kernel option, built in or as a module."""
     ARCHITECTURE = "architecture"
-    """One of these, separated by commas."""
+    """One of these values, separated by commas."""
     CONTAINERD = "containerd"
-    """As the container runtime, at least this release of its line or a later line."""
+    """Minimum release of the container runtime in its release line, or a later line."""
 
 
 @dataclass(frozen=True)
 class Prerequisite:
-    """One row: a feature, what it needs, and who says so."""
+    """One requirement: the feature, the required value, and the source."""
 
     feature: Feature
     need: Need
@@ -83,58 +83,58 @@ PREREQUISITES = (
         "use a newer image, or leave the node out of inferstack:wasm.nodeSelector",
     ),
 )
-"""What nodes need. Cilium's minimum is that of its documentation since 1.18, the latest that could be read for 1.20."""
+"""Requirements on nodes. Cilium's minimum kernel is that of 1.18 and later; 1.20's documentation could not be read."""
 
 AWS_CNI = "1.11.2"
-"""Oldest AWS VPC CNI that Cilium can be chained to (Cilium documentation, installation/cni-chaining-aws-cni)."""
+"""Minimum version of the AWS VPC CNI for chaining (Cilium documentation, installation/cni-chaining-aws-cni)."""
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What is known of a node; None and absent keys are unknown, and are not held against it."""
+    """Known facts about a node. None and absent keys are unknown and do not fail a check."""
 
     name: str
-    """Of the node, or the settings key that says all this."""
+    """Name of the node, or the settings key with the facts."""
     kernel: str | None = None
-    """As `uname -r` prints it."""
+    """Kernel release, as printed by `uname -r`."""
     architecture: str | None = None
-    """As Kubernetes names it."""
+    """Architecture, as in Kubernetes."""
     runtime: str | None = None
     """Container runtime as the kubelet reports it, such as containerd://1.7.27."""
     config: Mapping[str, str] = field(default_factory=dict)
-    """Kernel options by name: y, m, or n for one that is known to be off."""
+    """Kernel options by name: y, m, or n (known to be off)."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that a node lacks, or that cannot be told."""
+    """A requirement that a node does not meet, or that cannot be checked."""
 
     where: str
     """Node, settings key or object."""
     text: str
-    """What is wrong and what to do, without a full stop."""
+    """The problem and its fix, without a full stop."""
     source: str
-    """Who asks for it."""
+    """Source of the requirement."""
     known: bool = True
-    """False: it cannot be told, as for a simulated node."""
+    """False: the requirement cannot be checked, as on a simulated node."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.text} ({self.source})."
 
 
 def features(settings: SecuritySettings, *, wasm: bool = False) -> frozenset[Feature]:
-    """Return the parts of a stack that ask something of nodes.
+    """Return the features of a stack with requirements on nodes.
 
     Args:
         settings: the role's settings.
-        wasm: whether the wasm role is on; it asks for something on its own nodes only.
+        wasm: whether the wasm role is on; its requirements apply only to its own nodes.
     """
     required = {Feature.WASM} if wasm else set()
     if not settings.wireguard:
         return frozenset(required)
     required |= {Feature.CILIUM, Feature.WIREGUARD}
     if settings.cilium.cni is Cni.ONLY:
-        # Chained, the AWS CNI masquerades; alone, Cilium does so, by iptables unless told otherwise.
+        # Chained, the AWS CNI masquerades; alone, Cilium does, by default with iptables.
         required.add(Feature.IPTABLES)
         if settings.cilium.routing is Routing.TUNNEL:
             required.add(Feature.TUNNEL)
@@ -142,12 +142,12 @@ def features(settings: SecuritySettings, *, wasm: bool = False) -> frozenset[Fea
 
 
 def check(facts: NodeFacts, required: Collection[Feature]) -> list[Problem]:
-    """Return what a node lacks of what the wanted features need."""
+    """Return the requirements of the given features that a node does not meet."""
     return [problem for row in PREREQUISITES if row.feature in required for problem in _check(facts, row)]
 
 
 def check_nodes(nodes: Collection[Object], required: Collection[Feature]) -> list[Problem]:
-    """Return what the nodes of a cluster lack.
+    """Return the requirements that the nodes of a cluster do not meet.
 
     Args:
         nodes: Node objects as the API server holds them.
@@ -157,7 +157,7 @@ def check_nodes(nodes: Collection[Object], required: Collection[Feature]) -> lis
 
 
 def facts_of(node: Object) -> NodeFacts:
-    """Return what the API server knows of a node: the kubelet's word, and kernel options that NFD has published."""
+    """Return the facts about a node in the API server: those of the kubelet, and kernel options published by NFD."""
     info = (node.get("status") or {}).get("nodeInfo") or {}
     prefix = "feature.node.kubernetes.io/kernel-config."
     labels = node["metadata"].get("labels") or {}
@@ -176,7 +176,7 @@ def facts_of(node: Object) -> NodeFacts:
 
 
 def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings) -> list[Problem]:
-    """Return what stands in Cilium's way among the DaemonSets of kube-system.
+    """Return the conflicts of Cilium's settings with the DaemonSets of kube-system.
 
     Args:
         daemonsets: of kube-system, as the API server holds them.
@@ -188,7 +188,7 @@ def check_daemonsets(daemonsets: Collection[Object], settings: SecuritySettings)
 
 
 def parse_kernel(release: str) -> Version | None:
-    """Return the numbers at the head of a kernel's release; None where it has none, as on simulated nodes."""
+    """Return the leading numbers of a kernel release; None if it has none, as on simulated nodes."""
     match = re.match(r"\d+(\.\d+)+", release)
     return tuple(int(part) for part in match[0].split(".")) if match else None
 
@@ -231,7 +231,7 @@ def _check_runtime(where: str, runtime: str, row: Prerequisite) -> Iterator[Prob
 
 
 def _backported(release: str, version: Version, config: Mapping[str, str], feature: Feature) -> bool:
-    """Tell of an older kernel that has what is needed: RHEL 8.10 for Cilium, a module of its own for WireGuard."""
+    """Return whether an older kernel qualifies: RHEL 8.10 for Cilium, a separate module for WireGuard."""
     if feature is Feature.WIREGUARD:
         return config.get("CONFIG_WIREGUARD") in ("y", "m")
     rhel = re.search(r"\.el8_(\d+)", release)

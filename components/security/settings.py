@@ -24,7 +24,7 @@ def _network(value: object) -> str:
 
 
 def _release(value: object) -> str:
-    # A bare 5.10 is a number to YAML, and would lose its zero.
+    # Without quotes, YAML reads 5.10 as a number and drops the zero.
     if not isinstance(value, str) or not _KERNEL.fullmatch(value):
         raise ValueError(f'expected a kernel as `uname -r` prints it, in quotes, such as "6.1.141", got {value!r}')
     return value
@@ -41,7 +41,7 @@ KernelRelease = Annotated[str, BeforeValidator(_release)]
 
 
 class EncryptionMode(enum.StrEnum):
-    """Who encrypts between nodes."""
+    """Encryption between nodes."""
 
     NONE = "none"
     WIREGUARD = "wireguard"
@@ -49,42 +49,42 @@ class EncryptionMode(enum.StrEnum):
 
 
 class Cni(enum.StrEnum):
-    """Who gives pods their interfaces."""
+    """CNI that configures the pods' interfaces."""
 
     AWS = "aws-cni"
     ONLY = "only"
 
 
 class KubeProxy(enum.StrEnum):
-    """Who answers for Services."""
+    """Implementation of Services: kube-proxy or Cilium."""
 
     KEPT = "kept"
     REPLACED = "replaced"
 
 
 class Routing(enum.StrEnum):
-    """How packets reach a pod on another node."""
+    """Routing of packets between nodes."""
 
     TUNNEL = "tunnel"
     NATIVE = "native"
 
 
 class PodSecurity(RoleSettings):
-    """What pods may do."""
+    """Pod Security Standards."""
 
     exceptions: dict[DnsLabel, Reason]
     guard: StrictBool
 
 
 class DoubleEncryption(RoleSettings):
-    """Leave to encrypt twice."""
+    """Permission to encrypt twice."""
 
     reason: Reason
-    """Why, for whoever reads the stack next."""
+    """The reason, as a sentence for the reviewer."""
 
 
 class Encryption(RoleSettings):
-    """Traffic between nodes."""
+    """Encryption of traffic between nodes."""
 
     mode: EncryptionMode
     required: StrictBool
@@ -92,16 +92,16 @@ class Encryption(RoleSettings):
 
 
 class Server(RoleSettings):
-    """Where the API server is."""
+    """Address of the API server."""
 
     host: Annotated[str, BeforeValidator(_host)]
-    """Name or address, without a scheme."""
+    """Host name or IP address, without a scheme."""
     port: Annotated[StrictInt, Field(ge=1, le=65535)] = 443
     """Port. 443, as on EKS."""
 
 
 class Cilium(RoleSettings):
-    """The CNI that encrypts."""
+    """Cilium, the CNI that encrypts."""
 
     cni: Cni
     kube_proxy: KubeProxy
@@ -115,7 +115,7 @@ class Cilium(RoleSettings):
 
 
 class Nodes(RoleSettings):
-    """What is known of the nodes."""
+    """Facts about the nodes."""
 
     kernel: KernelRelease | None
     config: dict[Annotated[str, StringConstraints(pattern=r"^CONFIG_[A-Z0-9_]+$")], str]
@@ -133,5 +133,5 @@ class SecuritySettings(RoleSettings):
 
     @property
     def wireguard(self) -> bool:
-        """Whether Cilium encrypts."""
+        """Whether Cilium encrypts traffic."""
         return self.enabled and self.encryption.mode is EncryptionMode.WIREGUARD

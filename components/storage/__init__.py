@@ -1,4 +1,4 @@
-"""Storage: models in buckets, cached on the nodes by Alluxio through Fluid.
+"""Storage: models in buckets, cached on the nodes by Alluxio, which Fluid manages.
 
 All modules but `component` are pure.
 """

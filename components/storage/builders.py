@@ -14,7 +14,7 @@ from components.storage.settings import StorageSettings
 from inferstack.apimachinery.objects import Object
 
 API_VERSION = "data.fluid.io/v1alpha1"
-# In the foreground an object waits for the garbage collector, which takes note of a new kind after half a minute only.
+# A foreground deletion waits for the garbage collector, which notices a new kind only after half a minute.
 _BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
 _OTHER_RUNTIMES = ("efc", "goosefs", "jindo", "juicefs", "vineyard")
 
@@ -24,13 +24,13 @@ def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName
 
     Args:
         settings: the role's settings.
-        monitored: of no matter here: Fluid's chart brings no monitors.
+        monitored: unused, since Fluid's chart has no monitors.
     """
     if not settings.enabled:
         return {}
     kubelet = settings.kubelet
     values = {
-        # Its job would overwrite CRDs that are registered one by one.
+        # Its job would overwrite the CRDs, which are registered separately.
         "crdUpgrade": {"enabled": False},
         "csi": {
             "kubelet": {
@@ -40,9 +40,9 @@ def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName
             }
         },
         "runtime": {
-            # Off by default, and then nobody looks at an AlluxioRuntime.
+            # Off by default; without it no controller handles an AlluxioRuntime.
             "alluxio": {"enabled": True},
-            # For Datasets that stand for another.
+            # For Datasets that refer to another Dataset.
             "thin": {"enabled": True},
             **{name: {"enabled": False} for name in _OTHER_RUNTIMES},
         },
@@ -51,7 +51,7 @@ def make_charts(settings: StorageSettings, *, monitored: bool) -> dict[AddonName
 
 
 def make_identity(settings: StorageSettings) -> Object:
-    """Return what gives the caches' pods an IAM role: they run as the namespace's default service account."""
+    """Return the IAM role association of the caches' pods, which run as the namespace's default service account."""
     meta = {
         "name": "default",
         "namespace": settings.namespace,
@@ -61,12 +61,12 @@ def make_identity(settings: StorageSettings) -> Object:
 
 
 def make_dataset(name: str, dataset: Dataset, runtime: Runtime, namespace: str) -> Object:
-    """Return the Dataset that has the data."""
+    """Return the Dataset with the data."""
     rules = [{"key": rule.key, "operator": "In", "values": list(rule.values)} for rule in runtime.node_affinity]
     spec: Object = {
         "mounts": [_mount(name, mount) for mount in dataset.mounts],
         "accessModes": ["ReadOnlyMany"],
-        # Otherwise a node holds data of one Dataset only.
+        # Otherwise a node caches only one Dataset.
         "placement": "Shared",
     }
     if rules:
@@ -77,7 +77,7 @@ def make_dataset(name: str, dataset: Dataset, runtime: Runtime, namespace: str) 
 
 
 def make_runtime(name: str, runtime: Runtime, namespace: str) -> Object:
-    """Return the AlluxioRuntime, which binds the Dataset of its name."""
+    """Return the AlluxioRuntime, which binds the Dataset with the same name."""
     spec: Object = {
         "replicas": runtime.replicas,
         "data": {"replicas": runtime.data_replicas},
@@ -99,7 +99,7 @@ def make_runtime(name: str, runtime: Runtime, namespace: str) -> Object:
 def make_load(name: str, dataset: Dataset, load: Load, namespace: str) -> Object:
     """Return the DataLoad.
 
-    Its name tells what it loads of what: Fluid runs one once, so another content must be another DataLoad.
+    Its name contains a hash of its content: Fluid runs a DataLoad once, so changed content needs a new DataLoad.
     """
     spec: Object = {
         "dataset": {"name": name, "namespace": namespace},
@@ -115,7 +115,7 @@ def make_load(name: str, dataset: Dataset, load: Load, namespace: str) -> Object
 
 
 def make_reference(name: str, tenant: str, settings: StorageSettings) -> Object:
-    """Return the Dataset that stands for it in a tenant's namespace; an update waits until it is bound."""
+    """Return the Dataset in a tenant's namespace that refers to it; an update waits until it is bound."""
     spec = {
         "mounts": [{"mountPoint": f"dataset://{settings.namespace}/{name}", "name": name}],
         "accessModes": ["ReadOnlyMany"],
@@ -133,7 +133,7 @@ def _mount(dataset: str, mount: Mount) -> Object:
     if mount.endpoint:
         options["alluxio.underfs.s3.endpoint"] = mount.endpoint
     if mount.region:
-        # A region of Amazon's is the bucket's; elsewhere it belongs to the endpoint.
+        # On Amazon S3 the region is the bucket's; with another endpoint it is the endpoint's.
         options[f"alluxio.underfs.s3.{'endpoint.' if mount.endpoint else ''}region"] = mount.region
     if mount.path_style:
         options["alluxio.underfs.s3.disable.dns.buckets"] = "true"
@@ -143,7 +143,7 @@ def _mount(dataset: str, mount: Mount) -> Object:
         result["options"] = options
     if secret := mount.secret:
         keys = {"aws.accessKeyId": secret.access_key_id, "aws.secretKey": secret.secret_access_key}
-        # Beside the options and not among them, where everybody could read them.
+        # Not among the options, which everybody can read.
         result["encryptOptions"] = [
             {"name": option, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key}}}
             for option, key in keys.items()
@@ -159,7 +159,7 @@ def _level(tier: Tier) -> Object:
         "low": tier.low,
         "volumeType": tier.volume_type,
     }
-    # One quota would be shared out among the directories.
+    # A single quota would be divided among the directories.
     several = len(tier.paths) > 1
     return {
         **level,

@@ -1,4 +1,4 @@
-"""What datasets, tenants, nodes and jobs say together."""
+"""Checks of datasets against tenants, nodes and jobs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def check_storage(
         settings: the role's settings.
         tenants: names of the tenants.
         jobs: the stack's InferenceJobs in the order of their settings.
-        fleet: the nodes that the stack makes, by group; empty where they are not of its making.
+        fleet: the nodes that the stack creates, by group; empty if it creates none.
 
     Raises:
-        UserError: one line for each wrong key.
+        UserError: one line for each invalid key.
     """
     wrong = [*_datasets(settings, tenants), *_memory(settings, fleet), *_jobs(settings, jobs)]
     if wrong:
-        # What is wrong in the runtime of all datasets is so in each.
+        # An error in the shared runtime would be reported for each dataset.
         raise UserError("\n".join(dict.fromkeys(wrong)))
 
 
@@ -57,7 +57,7 @@ def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[s
 
 
 def _key_of(settings: StorageSettings, dataset: str, field: str) -> str:
-    """Return where a field of a dataset's runtime was written: with the dataset, or for all of them."""
+    """Return the key of a field of a dataset's runtime: in the dataset, or in the shared runtime."""
     own = field in settings.datasets[dataset].runtime.model_fields_set
     return key_path(_KEY, ("datasets", dataset, "runtime", field) if own else ("runtime", field))
 
@@ -68,7 +68,7 @@ def _load(key: str, dataset: Dataset, runtime: Runtime) -> Iterator[str]:
         yield f"{key}.load.schedule: is for the policy Cron, which needs one; the policy is {dataset.load.policy}."
     for index, target in enumerate(dataset.load.target if dataset.load else ()):
         at = f"{key}.load.target[{index}]"
-        # All of it is more than any mount, and means each of them.
+        # / contains all mounts.
         if target.path != "/" and not any(below(target.path, root) for root in roots):
             yield f"{at}.path: {target.path} is in no mount; mounts are at {', '.join(roots)}."
         if target.replicas > runtime.replicas:
@@ -96,7 +96,7 @@ def _tiers(key: str, runtime: Runtime) -> Iterator[str]:
 
 
 def _memory(settings: StorageSettings, fleet: Mapping[str, NodeGroup]) -> Iterator[str]:
-    """Yield what is wrong where the workers of all datasets meet on one node: it must hold the memory of each."""
+    """Yield an error if the memory tiers of all datasets together exceed the memory of the smallest GPU node."""
     machines = {
         name: catalogue.instance_type(group.instance_type)
         for name, group in fleet.items()

@@ -13,7 +13,7 @@ from components.storage.settings import StorageSettings
 
 
 class Storage(pulumi.ComponentResource):
-    """Fluid: the kinds of caches and the controllers behind them."""
+    """Fluid: the CRDs of caches and their controllers."""
 
     ready: list[pulumi.Resource]
     """Resources that dependents of this role wait for; empty if it is disabled."""
@@ -32,15 +32,15 @@ class Storage(pulumi.ComponentResource):
 
 
 class Caches(pulumi.ComponentResource):
-    """The datasets: each with its runtime and what is loaded in advance, and a stand-in for each tenant."""
+    """The datasets: each with its runtime, its preload, and a referring Dataset for each tenant."""
 
     datasets: pulumi.Output[dict[str, list[str]]]
-    """Tenants that may mount each dataset; the volume claim in their namespaces has the dataset's name."""
+    """Tenants that may mount each dataset; the PersistentVolumeClaim in their namespaces has the dataset's name."""
     ready: list[pulumi.Resource]
-    """What jobs with a cache depend on."""
+    """Resources that jobs with a cache depend on."""
 
     def __init__(self, name: str, settings: StorageSettings, opts: pulumi.ResourceOptions) -> None:
-        """Register the caches' namespace, then dataset after dataset."""
+        """Register the caches' namespace, then the datasets."""
         super().__init__("inferstack:storage:Caches", name, {}, pulumi.ResourceOptions(parent=opts.parent))
         child = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=self))
         self.ready = []
@@ -61,7 +61,7 @@ class Caches(pulumi.ComponentResource):
         return home
 
     def _dataset(self, name: str, settings: StorageSettings, child: pulumi.ResourceOptions) -> None:
-        """Register one dataset. In a destroy it goes last: the stand-ins, the load and the runtime rely on it."""
+        """Register one dataset. A destroy deletes the dataset after its references, load and runtime."""
         dataset, runtime = settings.datasets[name], settings.runtime_of(name)
         data = KubeObject(f"dataset-{name}", make_dataset(name, dataset, runtime, settings.namespace), child)
         bound = KubeObject(f"runtime-{name}", make_runtime(name, runtime, settings.namespace), _after(child, data))

@@ -1,4 +1,4 @@
-"""Settings of a dataset: where its data is, who gets it, what is loaded in advance."""
+"""Settings of a dataset: its mounts, tenants and preload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OURS = {"alluxio.underfs.s3.endpoint": "endpoint", "alluxio.underfs.s3.disable.
 _OURS |= dict.fromkeys(("alluxio.underfs.s3.region", "alluxio.underfs.s3.endpoint.region"), "region")
 _INSIDE = (".svc", ".svc.cluster.local", "localhost")
 
-# Fluid runs the DataLoad <dataset>-<8 hex digits> as a Helm release <that>-loader, whose name has 53 letters at most.
+# Fluid runs the DataLoad <dataset>-<8 hex digits> as a Helm release <DataLoad>-loader; Helm allows 53 characters.
 _LONGEST_NAME = 37
 
 
@@ -97,33 +97,33 @@ DataKey = Annotated[StrictStr, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", m
 
 
 class Secret(RoleSettings):
-    """A Secret in the caches' namespace, and what it calls the bucket's keys."""
+    """A Secret in the caches' namespace with the bucket's access key."""
 
     name: Annotated[StrictStr, BeforeValidator(_object_name)]
     """Name of the Secret in the namespace `storage.namespace`."""
     access_key_id: DataKey = "access-key-id"
-    """Key of the Secret that holds the access key's id."""
-    secret_access_key: DataKey = "secret-access-key"  # noqa: S105  # where it is, not what
-    """Key of the Secret that holds the access key."""
+    """Key of the Secret with the access key ID."""
+    secret_access_key: DataKey = "secret-access-key"  # noqa: S105  # the name of a key, not a secret
+    """Key of the Secret with the secret access key."""
 
 
 class Mount(RoleSettings):
-    """A bucket, or a part of one."""
+    """A bucket, or a prefix of one."""
 
     mount_point: Annotated[StrictStr, BeforeValidator(_bucket)]
     """s3://<bucket>/<prefix>."""
     path: Directory = "/"
-    """Where it is in the dataset. / for the only one."""
+    """Path in the dataset. /: for the only mount."""
     endpoint: Annotated[StrictStr, BeforeValidator(_address)] | None = None
-    """Address of an S3-compatible service. null: Amazon's."""
+    """Endpoint of an S3-compatible service. null: Amazon S3."""
     region: Annotated[StrictStr, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=63)] | None = None
-    """Region of the bucket. null: Alluxio asks for it."""
+    """Region of the bucket. null: Alluxio queries it."""
     path_style: StrictBool = False
-    """Whether the bucket stands in the path and not in the host name, as most S3-compatible services want it."""
+    """Whether to use path-style requests, as most S3-compatible services require."""
     secret: Secret | None = None
-    """Where the bucket's keys are. null: those who run the caches may read it (`storage.roleArn`, the nodes' role)."""
+    """Secret with the access key. null: the caches' IAM role (`storage.roleArn`, or the nodes' role) gives access."""
     options: dict[StrictStr, StrictStr] = Field(default_factory=dict)
-    """Further options of Alluxio for this mount, all of them text."""
+    """Further options of Alluxio for this mount; values are strings."""
 
     @field_validator("options")
     @classmethod
@@ -137,25 +137,25 @@ class Mount(RoleSettings):
 
 
 class Target(RoleSettings):
-    """A path that is loaded."""
+    """A path to preload."""
 
     path: Directory = "/"
-    """Path in the dataset, with all that is below it."""
+    """Path in the dataset, loaded recursively."""
     replicas: Annotated[StrictInt, Field(ge=1, le=100)] = 1
-    """Workers that get a copy."""
+    """Number of copies, each on another worker."""
 
 
 class Load(RoleSettings):
-    """A DataLoad."""
+    """A preload (DataLoad)."""
 
     target: tuple[Target, ...] = ()
-    """What is loaded: {path, replicas}. Empty: all of it, once."""
+    """Paths to load: {path, replicas}. Empty: the whole dataset, in one copy."""
     load_metadata: StrictBool = True
-    """Whether the bucket is listed anew first, so that what has come since is found."""
+    """Whether to list the bucket again first, to find new files."""
     policy: Literal["Once", "Cron"] = "Once"
-    """Once, and anew when mounts or targets change; or Cron, by the schedule."""
+    """Once: also again when mounts or targets change. Cron: by the schedule."""
     schedule: Annotated[StrictStr, StringConstraints(pattern=r"^\S+( \S+){4}$")] | None = None
-    """When, for Cron: five fields as in cron."""
+    """Schedule for Cron: five fields as in cron."""
 
     @field_validator("target")
     @classmethod
@@ -168,16 +168,16 @@ class Load(RoleSettings):
 
 
 class Dataset(RoleSettings):
-    """Buckets as one directory tree."""
+    """Buckets mounted as one directory tree."""
 
     mounts: NonEmpty[Mount]
-    """Buckets and where they are in the dataset."""
+    """Buckets and their paths in the dataset."""
     tenants: NonEmpty[DnsLabel]
     """Tenants whose jobs may mount it; all of them share one cache."""
     load: Load | None = Load()
-    """What is loaded in advance. null: nothing; data is cached as it is read."""
+    """Data to preload. null: none; data is cached on first read."""
     runtime: Runtime = Runtime()
-    """What of `storage.runtime` is other for this dataset."""
+    """Fields that override `storage.runtime` for this dataset."""
 
     @field_validator("mounts")
     @classmethod
@@ -191,5 +191,5 @@ class Dataset(RoleSettings):
 
 
 def below(path: str, root: str) -> bool:
-    """Return whether a path is another one or lies in it."""
+    """Return whether a path equals another one or is below it."""
     return root == "/" or path == root or path.startswith(f"{root}/")

@@ -1,4 +1,4 @@
-"""Settings of a dataset's runtime: Alluxio's workers and where they keep data."""
+"""Settings of a dataset's runtime: Alluxio's workers and their storage tiers."""
 
 from __future__ import annotations
 
@@ -53,21 +53,20 @@ Amounts = dict[Literal["cpu", "memory", "ephemeral-storage"], StrictStr | Strict
 
 
 class Tier(RoleSettings):
-    """One tier of a worker."""
+    """A storage tier of a worker."""
 
     mediumtype: Literal["MEM", "SSD", "HDD"]
-    """What it is made of: MEM (a tmpfs), SSD or HDD. Each at most once."""
+    """Medium: MEM (a tmpfs), SSD or HDD. Each at most once."""
     volume_type: Literal["hostPath", "emptyDir"] = "hostPath"
-    """hostPath: survives the worker's pod, and pods of the node read it without a detour. emptyDir: goes with the
-    pod."""
+    """hostPath: survives the worker's pod, and pods on the node read it directly. emptyDir: deleted with the pod."""
     path: NodePath | NonEmpty[NodePath]
-    """Directory on the node, below which Alluxio makes one for each dataset; or a list of them, one for each disk."""
+    """Directory on the node, with a subdirectory for each dataset; or a list of directories, one for each disk."""
     quota: Bytes
-    """Bytes that a worker keeps in each of these directories at most."""
+    """Maximum bytes that a worker stores in each of these directories."""
     high: Ratio = "0.95"
-    """Share of the quota at which Alluxio begins to make room."""
+    """Share of the quota at which Alluxio starts eviction."""
     low: Ratio = "0.7"
-    """Share of the quota down to which it makes room."""
+    """Share of the quota at which Alluxio stops eviction."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -91,82 +90,82 @@ class Tier(RoleSettings):
 
 
 class NodeRule(RoleSettings):
-    """A label that a node must have."""
+    """A required node label."""
 
     key: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9./_-]*$", max_length=317)]
-    """Name of the label."""
+    """Key of the label."""
     values: NonEmpty[StrictStr]
-    """Values, one of which it must have."""
+    """Allowed values of the label."""
 
 
 class Toleration(RoleSettings):
-    """A taint that workers bear."""
+    """A toleration of workers."""
 
     key: StrictStr
-    """Name of the taint."""
+    """Key of the taint."""
     operator: Literal["Exists", "Equal"] = "Exists"
-    """Exists: whatever its value. Equal: the value below."""
+    """Exists: any value. Equal: the given value."""
     value: StrictStr | None = None
-    """Value of the taint, for Equal."""
+    """Value of the taint, for operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint. null: any."""
 
 
 class User(RoleSettings):
-    """Who Alluxio is on the nodes."""
+    """User as which Alluxio runs on the nodes."""
 
     uid: Annotated[StrictInt, Field(ge=0)]
-    """Number of the user."""
+    """User ID."""
     gid: Annotated[StrictInt, Field(ge=0)]
-    """Number of the group."""
+    """Group ID."""
     user: StrictStr
-    """Name of the user."""
+    """User name."""
     group: StrictStr
-    """Name of the group."""
+    """Group name."""
 
 
 class Container(RoleSettings):
-    """What a container asks for and may use."""
+    """Resources of a container."""
 
     requests: Amounts = Field(default_factory=dict)
-    """What is set aside for it."""
+    """Resource requests."""
     limits: Amounts = Field(default_factory=dict)
-    """What it may use at most."""
+    """Resource limits."""
 
 
 class Worker(RoleSettings):
     """Alluxio's workers."""
 
     resources: Container = Container()
-    """What a worker asks for and may use."""
+    """Resources of a worker."""
 
 
 class FuseProcess(RoleSettings):
     """Alluxio's FUSE processes."""
 
     args: tuple[StrictStr, ...] = ()
-    """Arguments in place of Fluid's."""
+    """Arguments that replace Fluid's defaults."""
     clean_policy: Literal["OnRuntimeDeleted", "OnDemand", "OnFuseChanged"] = "OnRuntimeDeleted"
-    """When the FUSE pod of a node goes."""
+    """When the FUSE pod of a node is deleted."""
     resources: Container = Container()
-    """What a FUSE pod asks for and may use."""
+    """Resources of a FUSE pod."""
 
 
 class Runtime(RoleSettings):
-    """An AlluxioRuntime. What a dataset leaves out is as in `storage.runtime`."""
+    """An AlluxioRuntime. Fields that a dataset omits are as in `storage.runtime`."""
 
     replicas: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
-    """Workers, at most one on a node."""
+    """Number of workers, at most one per node."""
     tieredstore: tuple[Tier, ...] = ()
-    """Tiers of each worker."""
+    """Storage tiers of each worker."""
     node_affinity: tuple[NodeRule, ...] = ()
-    """Labels of the nodes that may hold data."""
+    """Required labels of the nodes that run workers."""
     tolerations: tuple[Toleration, ...] = ()
-    """Taints that workers bear."""
+    """Tolerations of workers."""
     data_replicas: Annotated[StrictInt, Field(ge=1, le=100)] = 1
-    """Copies of a block at most."""
+    """Maximum number of copies of a block."""
     run_as: User | None = None
-    """Who Alluxio runs as; null: root."""
+    """User as which Alluxio runs. null: root."""
     properties: dict[StrictStr, StrictStr] = Field(default_factory=dict)
     """Further properties of Alluxio."""
     worker: Worker = Worker()
@@ -175,7 +174,7 @@ class Runtime(RoleSettings):
     """FUSE processes."""
 
     def over(self, base: Runtime) -> Runtime:
-        """Return ``base`` with what is said here over it."""
+        """Return ``base`` overlaid with these settings."""
         return base.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
     @field_validator("tieredstore")

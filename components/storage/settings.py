@@ -1,4 +1,4 @@
-"""Settings of the storage role; what several of them say together is in `checks`."""
+"""Settings of the storage role; `checks` validates combinations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.storage.runtime import NodePath, Runtime
 
 
 class Kubelet(RoleSettings):
-    """Where the kubelet is on the nodes."""
+    """The kubelet's directory on the nodes."""
 
     root_dir: NodePath
     kubeconfig: NodePath
@@ -30,5 +30,5 @@ class StorageSettings(RoleSettings):
     datasets: dict[DatasetName, Dataset]
 
     def runtime_of(self, dataset: str) -> Runtime:
-        """Return the runtime of a dataset: its own settings over those of all."""
+        """Return the runtime of a dataset: its settings overlaid on the shared ones."""
         return self.datasets[dataset].runtime.over(self.runtime)
