@@ -46,9 +46,9 @@ def say(text):  # type: (str) -> None
 def check_python(version, executable):  # type: (tuple[int, int], str) -> None
     """Check that an interpreter is new enough; ``version`` is major and minor."""
     if version < OLDEST:
-        found, needed = (".".join(map(str, pair)) for pair in (version, OLDEST))
+        current, needed = (".".join(map(str, pair)) for pair in (version, OLDEST))
         raise BootstrapError(
-            f"Python {found} ({executable}) is too old, {needed} or newer is needed: install one and run "
+            f"Python {current} ({executable}) is too old, {needed} or newer is needed: install one and run "
             "`make PYTHON=/path/to/python3 ...`."
         )
 
@@ -129,7 +129,7 @@ class Environment:
         return content if isinstance(content, dict) else {}
 
     def is_complete(self, kind):  # type: (str) -> bool
-        """Tell whether an environment that serves a kind is there."""
+        """Return whether an environment that serves a kind is there."""
         stamp = self.read_stamp()
         return any(stamp == self.make_stamp(serving) for serving in KINDS[kind]) and self.python.exists()
 

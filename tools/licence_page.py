@@ -46,12 +46,18 @@ def main(arguments: list[str]) -> int:
 
 def gather(root: Path, cache: Path, kept: dict[Key, str]) -> tuple[dict[Key, str], dict[Key, str]]:
     """Return the licences of all Python packages and of all Go modules."""
-    pinned = {(one.name, one.version) for found in locks.read(root / "requirements").values() for one in found}
-    used = {one for found in modules.read(root / "tools").values() for one in found} | set(modules.of_crds(load()))
+    pinned = {
+        (package.name, package.version)
+        for packages_of_file in locks.read(root / "requirements").values()
+        for package in packages_of_file
+    }
+    used = {module for modules_of_tool in modules.read(root / "tools").values() for module in modules_of_tool} | set(
+        modules.of_crds(load())
+    )
     packages = {key: _or_kept(licences.of_package(key[0]), key, kept) for key in sorted(pinned)}
     built = {
-        (one.path, one.version): _or_kept(licences.of_module(one, cache), (one.path, one.version), kept)
-        for one in sorted(used, key=lambda one: (one.path, one.version))
+        (module.path, module.version): _or_kept(licences.of_module(module, cache), (module.path, module.version), kept)
+        for module in sorted(used, key=lambda module: (module.path, module.version))
     }
     return packages, built
 
@@ -81,8 +87,8 @@ def filled(page: str, packages: dict[Key, str], built: dict[Key, str]) -> str:
     return f"{head}{BEGIN}\n\n## Exceptions\n\n{excepted}\n" + "\n".join(tables) + f"\n{END}{tail}"
 
 
-def _or_kept(found: str, key: Key, kept: dict[Key, str]) -> str:
-    return kept.get(key, UNKNOWN) if found == UNKNOWN else found
+def _or_kept(licence: str, key: Key, kept: dict[Key, str]) -> str:
+    return kept.get(key, UNKNOWN) if licence == UNKNOWN else licence
 
 
 def _summary(rows: dict[Key, str]) -> str:

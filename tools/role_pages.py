@@ -56,12 +56,17 @@ def make_table(role: str) -> str:
     for variable in variables(role):
         hint = _hint_at(model, variable.path.split("."))
         rows.append(_row(variable.path, describe(hint), f"`{_flow(variable.default)}`", variable.text))
-        below += [found for found in models_in(hint) if found not in below]
+        below += [inner_model for inner_model in models_in(hint) if inner_model not in below]
     sections = ["\n".join(rows)]
     # The list grows while it is read: models hold models.
     for nested in below:
         sections.append(_section(nested))
-        below += [found for hint in _hints(nested).values() for found in models_in(hint) if found not in below]
+        below += [
+            inner_model
+            for hint in _hints(nested).values()
+            for inner_model in models_in(hint)
+            if inner_model not in below
+        ]
     return "\n\n".join(sections)
 
 
@@ -156,14 +161,16 @@ def _hint_at(model: type[BaseModel], path: list[str]) -> Any:
 
 def _constrained(base: str, metadata: tuple[Any, ...]) -> str:
     """Return a type with its bounds, or by the name of the function that reads it."""
-    flat = [one for item in metadata for one in (item.metadata if isinstance(item, FieldInfo) else [item])]
-    for one in flat:
-        if isinstance(one, BeforeValidator):
-            return str(getattr(one.func, "__name__", base)).lstrip("_").replace("_", " ")
-        if isinstance(one, StringConstraints) and one.pattern:
-            return f"{base} `{one.pattern}`"
-    lowest = next((one.ge for one in flat if isinstance(one, Ge)), None)
-    highest = next((one.le for one in flat if isinstance(one, Le)), None)
+    flat = [
+        constraint for item in metadata for constraint in (item.metadata if isinstance(item, FieldInfo) else [item])
+    ]
+    for constraint in flat:
+        if isinstance(constraint, BeforeValidator):
+            return str(getattr(constraint.func, "__name__", base)).lstrip("_").replace("_", " ")
+        if isinstance(constraint, StringConstraints) and constraint.pattern:
+            return f"{base} `{constraint.pattern}`"
+    lowest = next((constraint.ge for constraint in flat if isinstance(constraint, Ge)), None)
+    highest = next((constraint.le for constraint in flat if isinstance(constraint, Le)), None)
     if lowest is not None and highest is not None:
         return f"{base}, {lowest} to {highest}"
     return base if lowest is None else f"{base}, {lowest} or more"
@@ -197,9 +204,9 @@ def _row(*cells: str) -> str:
 
 def filled(text: str, begin: str, end: str, content: str) -> str:
     """Return ``text`` with ``content`` between the markers; a page without them is an error of its writer."""
-    head, found, rest = text.partition(begin)
+    head, opening, rest = text.partition(begin)
     _, closed, tail = rest.partition(end)
-    if not found or not closed:
+    if not opening or not closed:
         raise ValueError(f"the lines {begin} and {end} are missing")
     return f"{head}{begin}\n{content}\n{end}{tail}"
 

@@ -53,4 +53,4 @@ async def _look(access: Access, addons: Collection[AddonName]) -> frozenset[Addo
             f"Cannot detect add-ons in {access.server} (context {access.context}): "
             f"{str(error) or 'timeout'}. Fix the access, or set inferstack:addon.modes."
         ) from error
-    return frozenset(addon for addon, found in zip(asked, there, strict=True) if found)
+    return frozenset(addon for addon, present in zip(asked, there, strict=True) if present)

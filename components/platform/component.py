@@ -96,7 +96,7 @@ class Platform(pulumi.ComponentResource):
             "traffic", settings.mesh, tenants=tenants, jobs=settings.jobs, opts=after(*mesh.ready, *tenancy.ready)
         )
         WasmSample("wasm-sample", settings.wasm, opts=after(*wasm.ready, *tenancy.ready))
-        # Where GPUs are told by labels; each dataset goes before its controllers, and after the jobs that mount it.
+        # Where labels identify the GPUs; each dataset goes before its controllers, and after the jobs that mount it.
         caches = Caches("caches", settings.storage, opts=after(*gpu.ready, *storage.ready, *tenancy.ready))
         networks = TenantNetworks("networks", settings.network, opts=after(*network.ready, *tenancy.ready))
         # After the tenants, so that it goes before them: no namespace ends while an aggregated API does not answer.

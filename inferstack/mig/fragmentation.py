@@ -215,4 +215,4 @@ def by_node(gpus: Iterable[FleetGpu], mix: Mix | None = None) -> dict[str, Measu
     nodes: dict[str, list[FleetGpu]] = {}
     for gpu in gpus:
         nodes.setdefault(gpu.node, []).append(gpu)
-    return {node: measure(found, mix) for node, found in nodes.items()}
+    return {node: measure(gpus_of_node, mix) for node, gpus_of_node in nodes.items()}

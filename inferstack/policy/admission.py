@@ -113,8 +113,8 @@ def group(which: Iterable[Rule], settings: PolicySettings, today: dt.date) -> li
     return groups
 
 
-def _agree(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return all(one.get(key, text) == text for key, text in other.items())
+def _agree(labels: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(labels.get(key, text) == text for key, text in other.items())
 
 
 def _variables(rule: Rule, check: Cel, settings: PolicySettings, today: dt.date) -> dict[str, str]:

@@ -57,7 +57,7 @@ def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
         return [Fault(WHOLE, f"version {content.get('version')} of the form is not known; upgrade this program")]
     deployment = content["deployment"]
     resources = deployment.get("resources") or []
-    if not isinstance(resources, list) or not all(_is_resource(one) for one in resources):
+    if not isinstance(resources, list) or not all(_is_resource(resource) for resource in resources):
         return [Fault(WHOLE, "resources must be a list of objects, each with urn and type")]
     return [
         *_provider_faults(deployment, resources, provider),
@@ -74,8 +74,8 @@ def secrets_provider(deployment: Json) -> str:
     return url.partition("://")[0] if url else str(providers.get("type", ""))
 
 
-def _is_resource(one: Any) -> bool:
-    return isinstance(one, dict) and isinstance(one.get("urn"), str) and isinstance(one.get("type"), str)
+def _is_resource(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("urn"), str) and isinstance(value.get("type"), str)
 
 
 def _provider_faults(deployment: Json, resources: list[Json], provider: str | None) -> Iterator[Fault]:
@@ -149,7 +149,9 @@ def has_credential(kubeconfig: Any) -> bool:
     except yaml.YAMLError:
         return True  # neither a path nor content that can be checked
     users = content.get("users") if isinstance(content, dict) else None
-    providers = [one.get("user") for one in users or [] if isinstance(one, dict)] if isinstance(users, list) else []
+    providers = (
+        [entry.get("user") for entry in users or [] if isinstance(entry, dict)] if isinstance(users, list) else []
+    )
     return any(isinstance(user, dict) and (_CREDENTIALS & user.keys() or _has_variables(user)) for user in providers)
 
 

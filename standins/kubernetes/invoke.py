@@ -38,16 +38,16 @@ def _objects(text: str, namespace: Any) -> list[Properties]:
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # both safe
     except yaml.YAMLError as error:
         raise InvokeError(f"kubernetes:yaml:decode: {error}") from error
-    found: list[Properties] = []
+    objects: list[Properties] = []
     for document in documents:
         if not isinstance(document, dict):
             continue
         listed = document.get("items") if str(document.get("kind", "")).endswith("List") else None
-        found += listed if isinstance(listed, list) else [document]
+        objects += listed if isinstance(listed, list) else [document]
     if namespace:
-        for obj in found:
+        for obj in objects:
             obj.setdefault("metadata", {}).setdefault("namespace", namespace)
-    return found
+    return objects
 
 
 async def _template(args: Properties, settings: Settings) -> list[Properties]:

@@ -51,9 +51,9 @@ def resource_id(obj: Mapping[str, Any]) -> str:
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
-def parse_resource_id(found: str) -> tuple[str | None, str]:
+def parse_resource_id(resource_id: str) -> tuple[str | None, str]:
     """Return namespace and name of Pulumi's id."""
-    namespace, slash, name = found.partition("/")
+    namespace, slash, name = resource_id.partition("/")
     return (namespace, name) if slash else (None, namespace)
 
 

@@ -89,7 +89,7 @@ class Releases:
         return provider_pb2.UpdateResponse(properties=encode(live))
 
     async def _preview(self, inputs: Properties, context: Context) -> Properties:
-        """Render the chart with its values, so that a value its schema refuses is told before the update."""
+        """Render the chart with its values, so that a value its schema refuses is reported before the update."""
         if not has_unknown(inputs):
             release = reveal(inputs)
             try:

@@ -65,7 +65,7 @@ def _run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.
             raise UserError(f"unable to find the program: there is no {program.resolve()}")
         with _as_script(folder, program, list(request.args)):
             _drive(program, request.parallel)
-    except Exception as error:  # noqa: BLE001  # whatever a user's program raises is told to the user here
+    except Exception as error:  # noqa: BLE001  # whatever a user's program raises is reported to the user here
         if not _engine_left(error):
             pulumi.log.error(explain(error, program))
             return language_pb2.RunResponse(bail=True)
@@ -146,9 +146,9 @@ def explain(error: BaseException, program: Path) -> str:
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(error, pydantic.ValidationError):
         return "; ".join(
-            f"{error.title}: {'.'.join(str(part) for part in found['loc']) or 'value'}: {found['msg']}"
-            f" (got {found['input']!r})"
-            for found in error.errors(include_url=False)
+            f"{error.title}: {'.'.join(str(part) for part in detail['loc']) or 'value'}: {detail['msg']}"
+            f" (got {detail['input']!r})"
+            for detail in error.errors(include_url=False)
         )
     home = str(program.parent.resolve())
     chain = traceback.TracebackException.from_exception(error)

@@ -257,7 +257,7 @@ class Machine:
     def refusal(
         self, stack: str, error: type[Exception] = pulumi.RunError, *, preview: bool = False, **over: Any
     ) -> str:
-        """Return what such a stack is told; nothing but the stack itself may be registered by then."""
+        """Return the error message of such a stack; nothing but the stack itself may be registered by then."""
         recording = Recording()
         with pytest.raises(error) as caught:
             self.run(stack, into=recording, preview=preview, **over)

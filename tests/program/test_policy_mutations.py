@@ -60,7 +60,9 @@ def test_a_change_is_caught_by_the_rule_meant_for_it(before: Stack, mutation: Mu
     }
 
 
-@pytest.mark.parametrize(("rule", "stack", "path", "value"), SETTINGS, ids=[f"{one[0]}-{one[1]}" for one in SETTINGS])
+@pytest.mark.parametrize(
+    ("rule", "stack", "path", "value"), SETTINGS, ids=[f"{setting[0]}-{setting[1]}" for setting in SETTINGS]
+)
 def test_a_setting_is_caught_by_the_rule_meant_for_it(rule: str, stack: str, path: tuple[str, ...], value: Any) -> None:
     given = copy.deepcopy(settings_of(stack))
     place: Any = given["aws"]

@@ -33,7 +33,7 @@ class Case:
         return job
 
     def is_named(self, fields: set[str]) -> bool:
-        """Tell whether the field at fault, or one below it, is among those."""
+        """Return whether the field at fault, or one below it, is among those."""
         return any(name == self.field or name.startswith((self.field + ".", self.field + "[")) for name in fields)
 
 

@@ -146,7 +146,7 @@ def _usable(node: Object) -> bool:
 
 
 def is_cut(node: Object, layout: str, devices: dict[str, int]) -> bool:
-    """Tell whether the MIG manager is done with a layout and a node offers just these devices."""
+    """Return whether the MIG manager is done with a layout and a node offers just these devices."""
     labels, allocatable = node["metadata"]["labels"], node.get("status", {}).get("allocatable") or {}
     gpus = {name: int(count) for name, count in allocatable.items() if name.startswith("nvidia.com/") and count != "0"}
     return labels.get(CONFIG) == layout and labels.get(STATE) == "success" and gpus == devices
@@ -158,7 +158,7 @@ def balanced(gpus: int) -> dict[str, int]:
 
 
 def is_free(node: Object) -> bool:
-    """Tell whether nobody has cordoned a node, and it carries no mark of a rollout."""
+    """Return whether nobody has cordoned a node, and it carries no mark of a rollout."""
     return not node["spec"].get("unschedulable") and OWNER not in node["metadata"]["labels"]
 
 
@@ -278,7 +278,7 @@ async def deploy(
 
 
 def is_ready(pod: Object) -> bool:
-    """Tell whether a pod serves: as the disruption controller counts it."""
+    """Return whether a pod serves: as the disruption controller counts it."""
     if "deletionTimestamp" in pod["metadata"]:
         return False
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions") or [])

@@ -208,8 +208,8 @@ async def test_killed_pod_process_is_restarted(kube: KubeClient, make_pod: MakeP
 async def test_crashing_pod_process_backs_off(kube: KubeClient, make_pod: MakePod) -> None:
     pod = await make_pod("raise SystemExit(3)")
 
-    def waits(found: Object | None) -> bool:
-        container = _container(found or {})
+    def waits(pod: Object | None) -> bool:
+        container = _container(pod or {})
         waiting = (container.get("state") or {}).get("waiting") or {}
         return waiting.get("reason") == "CrashLoopBackOff" and container["restartCount"] >= 2
 

@@ -124,13 +124,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("which", "patch", "said"), WRONG)
+@pytest.mark.parametrize(("which", "patch", "message"), WRONG)
 async def test_invalid_istio_objects_are_rejected(
-    which: str, patch: Object, said: str, kinds: None, kube: KubeClient, namespace: str
+    which: str, patch: Object, message: str, kinds: None, kube: KubeClient, namespace: str
 ) -> None:
     objects = {f"{obj['kind']}/{obj['metadata']['name']}": obj for obj in make_all(SETTINGS["everything"], namespace)}
     spec = {key: value for key, value in {**objects[which]["spec"], **patch}.items() if value is not None}
-    with pytest.raises(ApiError, match=said):
+    with pytest.raises(ApiError, match=message):
         await kube.apply({**objects[which], "spec": spec}, field_manager=MANAGER, dry_run=True)
 
 

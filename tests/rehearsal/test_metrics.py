@@ -95,10 +95,10 @@ async def _gone(kube: KubeClient, name: str) -> bool:
 async def _until(look: Callable[[], Awaitable[Found]], seconds: float = 30) -> Found:
     """Wait until what is looked at is true, and return it."""
     deadline = time.monotonic() + seconds
-    while not (found := await look()):
+    while not (result := await look()):
         assert time.monotonic() < deadline, f"not after {seconds} s"
         await asyncio.sleep(0.1)
-    return found
+    return result
 
 
 async def _query(metered: Rehearsal, promql: str) -> list[Object]:
@@ -163,12 +163,12 @@ async def _is(values: Awaitable[int], wanted: int) -> bool:
     return await values == wanted
 
 
-async def _many(found: Awaitable[set[str]], least: int) -> bool:
-    return len(await found) >= least
+async def _many(values: Awaitable[set[str]], least: int) -> bool:
+    return len(await values) >= least
 
 
-async def _at_least(found: Awaitable[int], wanted: int) -> bool:
-    return await found >= wanted
+async def _at_least(count: Awaitable[int], wanted: int) -> bool:
+    return await count >= wanted
 
 
 @pytest.mark.parametrize("runtime", MODELS)
@@ -237,8 +237,8 @@ async def _no_api(kube: KubeClient) -> bool:
     return await kube.find("apiregistration.k8s.io/v1", "APIService", APISERVICE) is None
 
 
-async def _says(said: list[str], begin: str) -> bool:
-    return any(line.startswith(begin) for line in said)
+async def _says(lines: list[str], begin: str) -> bool:
+    return any(line.startswith(begin) for line in lines)
 
 
 async def test_disabling_metrics_stops_components_and_removes_their_objects(

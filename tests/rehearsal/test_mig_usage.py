@@ -54,9 +54,9 @@ async def usage(kubeconfig: Path, *options: str) -> str:
     """Run the command and return what it printed."""
     command = [sys.executable, "-m", "inferstack.cli", "mig", "usage", "--kubeconfig", str(kubeconfig), *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
+    output, _ = await process.communicate()
     assert process.returncode == 0
-    return told.decode()
+    return output.decode()
 
 
 async def test_usage_of_pods_capacity_and_cost(kube: KubeClient, kubeconfig: Path, namespace: str, node: str) -> None:

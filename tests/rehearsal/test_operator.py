@@ -122,12 +122,12 @@ def condition_of(job: Object | None, kind: str) -> Object:
 
 
 def gone(obj: Object | None) -> bool:
-    """Tell whether an object is no more."""
+    """Return whether an object is no more."""
     return obj is None
 
 
 def exists(obj: Object | None) -> bool:
-    """Tell whether an object is there and stays."""
+    """Return whether an object is there and stays."""
     return obj is not None and "deletionTimestamp" not in obj["metadata"]
 
 

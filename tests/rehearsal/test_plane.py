@@ -138,8 +138,8 @@ class Etcd:
         return content
 
     def read(self, key: str) -> Any:
-        (found,) = self._ask("range", key=key)["kvs"]
-        return json.loads(base64.b64decode(found["value"]))
+        (entry,) = self._ask("range", key=key)["kvs"]
+        return json.loads(base64.b64decode(entry["value"]))
 
     def write(self, key: str, value: Any) -> None:
         self._ask("put", key=key, value=json.dumps(value))

@@ -150,7 +150,10 @@ async def test_exception_applies_to_admission(kube: KubeClient, place: Place, ru
     for manifest in (policy, binding):
         await kube.create(manifest, field_manager=MANAGER)
     try:
-        assert [bool(said) for said in await settled(kube, [pod, deployment], [False, True], place)] == [False, True]
+        assert [bool(errors) for errors in await settled(kube, [pod, deployment], [False, True], place)] == [
+            False,
+            True,
+        ]
     finally:
         for manifest in (binding, policy):
             await kube.delete(

@@ -44,7 +44,7 @@ class Case:
 
 @dataclass
 class Preview:
-    """Cases that one preview can show: none of them changes what is said of another."""
+    """Cases that one preview can show: none of them changes the findings of another."""
 
     stack: str
     cases: list[Case] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Preview:
         return {role: value for case in self.cases for role, value in case.example.settings.items()}
 
     def takes(self, case: Case) -> bool:
-        """Tell whether a case can come along."""
+        """Return whether a case can come along."""
         if case.example.stack != self.stack:
             return False
         if any(taken.rule is case.rule and taken.example.config != case.example.config for taken in self.cases):
@@ -81,10 +81,10 @@ class Preview:
         )
 
     def judges(self, rule: Rule, stack: Stack, rule_settings: PolicySettings) -> bool:
-        """Tell whether a rule of the whole stack says of each of its cases what it should."""
+        """Return whether a rule of the whole stack says of each of its cases what it should."""
         findings = [finding for finding in apply(rule, stack, rule_settings, TODAY) if isinstance(finding, Finding)]
         mine = [case for case in self.cases if case.rule is rule]
-        # What is said of the stack as a whole is of the one case that it shows.
+        # A finding about the stack as a whole belongs to the one case of the preview.
         if len(mine) > 1 and any(finding.resource is None for finding in findings):
             return False
         return all(case.wrong is any(_of(case, finding) for finding in findings) for case in mine)
@@ -97,7 +97,7 @@ class Preview:
 
 
 def _of(case: Case, finding: Finding) -> bool:
-    """Tell whether a finding is about a case: one of its resources, or the whole stack."""
+    """Return whether a finding is about a case: one of its resources, or the whole stack."""
     if finding.resource is None:
         return True
     return f"::test:index:{case.name}$" in finding.resource.urn

@@ -151,13 +151,13 @@ class Jobs:
     async def until(self, look: Callable[[], Awaitable[Any]], seconds: float, name: str) -> Any:
         """Wait until what is looked at is true, and return it."""
         deadline = time.monotonic() + seconds
-        while not (found := await look()):
+        while not (result := await look()):
             if time.monotonic() > deadline:
-                said, hpa, wanted = await asyncio.gather(self.scaling(name), self.hpa(name), self.wanted(name))
+                conditions, hpa, wanted = await asyncio.gather(self.scaling(name), self.hpa(name), self.wanted(name))
                 log = self.stage.scaler.log.read_text()[-3000:]
-                raise AssertionError(f"not after {seconds} s: {said}\nHPA {hpa}\nreplicas {wanted}\n{log}")
+                raise AssertionError(f"not after {seconds} s: {conditions}\nHPA {hpa}\nreplicas {wanted}\n{log}")
             await asyncio.sleep(0.05)
-        return found
+        return result
 
     async def waits(self, name: str) -> bool:
         """Whether requests wait at a job, as Prometheus has it: from when on a step is to be seen."""

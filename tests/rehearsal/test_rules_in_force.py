@@ -1,4 +1,4 @@
-"""The rules as the security role installs them, at a real API server: who is refused, who is told, who is let pass."""
+"""The rules as the security role installs them, at a real API server: denied, warned about and admitted requests."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def in_force(kube: KubeClient, kubeconfig: Path, places: Places, **policie
     try:
         probes = [privileged(places.tenant), privileged(places.other)]
         async with asyncio.timeout(60):
-            while not all(_known(kubeconfig, probe) for probe in probes):  # noqa: ASYNC110  # nobody is told
+            while not all(_known(kubeconfig, probe) for probe in probes):  # noqa: ASYNC110  # no event reports it
                 await asyncio.sleep(0.2)
         yield
     finally:

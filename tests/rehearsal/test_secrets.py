@@ -145,7 +145,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
 
 
 def write_stacks(folder: Path) -> None:
-    """Write the stack, and two that say in plain or encrypted what must be said of a Secret."""
+    """Write the stack, and two that set in plain or encrypted text what belongs in a Secret."""
     write_small(folder)
     file = folder / "Pulumi.local.yaml"
     content = yaml.safe_load(file.read_text())

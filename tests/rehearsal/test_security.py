@@ -36,7 +36,7 @@ SETTLED = 3
 
 
 def pod(namespace: str, context: Object | None = None, **spec: Any) -> Object:
-    """Return a pod that the restricted standard lets in, unless told otherwise."""
+    """Return a pod that by default satisfies the restricted standard."""
     container = {"name": "c", "image": "busybox", "securityContext": SAFE if context is None else context}
     whole = {"securityContext": RESTRICTED, "containers": [container], **spec}
     return {
@@ -58,9 +58,9 @@ async def refused(work: Any) -> str:
 async def eventually(holds: Callable[[], Any]) -> Any:
     """Return what a coroutine function says as soon as it says something."""
     async with asyncio.timeout(30):
-        while not (found := await holds()):  # noqa: ASYNC110  # the API server tells nobody
+        while not (result := await holds()):  # noqa: ASYNC110  # the API server tells nobody
             await asyncio.sleep(0.1)
-    return found
+    return result
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def node(kube: KubeClient) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("context", "spec", "said"),
+    ("context", "spec", "violation"),
     [
         ({"privileged": True}, {}, "privileged"),
         (None, {"hostNetwork": True}, "hostNetwork"),
@@ -119,12 +119,12 @@ async def node(kube: KubeClient) -> AsyncIterator[str]:
     ids=["privileged", "host-network", "host-path", "escalation", "root"],
 )
 async def test_tenant_pod_with_host_access_is_rejected(
-    kube: KubeClient, tenant: str, context: Object | None, spec: Object, said: str
+    kube: KubeClient, tenant: str, context: Object | None, spec: Object, violation: str
 ) -> None:
     message = await refused(kube.create(pod(tenant, context, **spec), field_manager=MANAGER))
     assert "violates PodSecurity" in message
     assert "restricted:v1.34" in message
-    assert said in message
+    assert violation in message
 
 
 async def test_unprivileged_tenant_pod_is_admitted(kube: KubeClient, tenant: str) -> None:

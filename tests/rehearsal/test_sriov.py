@@ -137,7 +137,7 @@ async def make_nodes(kube: KubeClient) -> AsyncIterator[MakeNodes]:
         async def state(name: str = name) -> Object | None:
             return await kube.find(GROUP, "SriovNetworkNodeState", name, NAMESPACE)
 
-        await _until(state, lambda found: found is None)
+        await _until(state, lambda current: current is None)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def test_node_with_nics_gets_a_node_state_without_virtual_functions(
 ) -> None:
     (name,) = await make_nodes(group)
     state = await _until(
-        _state(kube, name), lambda found: bool(found and (found.get("status") or {}).get("interfaces"))
+        _state(kube, name), lambda current: bool(current and (current.get("status") or {}).get("interfaces"))
     )
     assert [port["name"] for port in state["status"]["interfaces"]] == ["ens1f0", "ens1f1"]
     assert [port["totalvfs"] for port in state["status"]["interfaces"]] == [16, 16]
@@ -186,8 +186,8 @@ async def test_policy_creates_virtual_functions_and_deletion_removes_them(
     assert node["metadata"]["labels"]["sriovnetwork.openshift.io/device-plugin"] == "Enabled"
     state = await _until(
         _state(kube, name),
-        lambda found: (
-            found["status"]["syncStatus"] == "Succeeded" and found["metadata"]["annotations"][CURRENT_STATE] == IDLE
+        lambda current: (
+            current["status"]["syncStatus"] == "Succeeded" and current["metadata"]["annotations"][CURRENT_STATE] == IDLE
         ),
     )
     cut, whole = state["status"]["interfaces"]
@@ -196,7 +196,7 @@ async def test_policy_creates_virtual_functions_and_deletion_removes_them(
 
     await kube.delete(GROUP, "SriovNetworkNodePolicy", group, NAMESPACE, propagation="Background")
     node = await _until(_node(kube, name), lambda node: _offers(node) == (None, None) and _in_service(node))
-    state = await _until(_state(kube, name), lambda found: found["status"]["syncStatus"] == "Succeeded")
+    state = await _until(_state(kube, name), lambda current: current["status"]["syncStatus"] == "Succeeded")
     assert [port.get("numVfs") for port in state["status"]["interfaces"]] == [None, None]
     node = await _until(
         _node(kube, name),
@@ -210,7 +210,7 @@ async def test_too_many_virtual_functions_fail_without_drain(
     (name,) = await make_nodes(group, vfs=4)
     await kube.apply(_policy(group), field_manager=MANAGER)
     state = await _until(
-        _state(kube, name), lambda found: ((found or {}).get("status") or {}).get("syncStatus") == "Failed"
+        _state(kube, name), lambda current: ((current or {}).get("status") or {}).get("syncStatus") == "Failed"
     )
     assert state["status"]["lastSyncError"] == ("cannot config SRIOV device: NumVfs (8) is larger than TotalVfs (4)")
     node = await kube.get("v1", "Node", name)
@@ -218,7 +218,7 @@ async def test_too_many_virtual_functions_fail_without_drain(
     # Asked for what it has, it does.
     await kube.apply(_policy(group, numVfs=4), field_manager=MANAGER)
     await _until(_node(kube, name), lambda node: _offers(node) == ("4", "4"))
-    state = await _until(_state(kube, name), lambda found: found["status"]["syncStatus"] == "Succeeded")
+    state = await _until(_state(kube, name), lambda current: current["status"]["syncStatus"] == "Succeeded")
     assert "lastSyncError" not in state["status"]
 
 
@@ -260,7 +260,7 @@ async def test_only_pods_with_virtual_functions_are_drained(
         async def read() -> Object:
             return await kube.get("v1", "Pod", title, namespace)
 
-        await _until(read, lambda found: found["status"]["phase"] == "Running")
+        await _until(read, lambda current: current["status"]["phase"] == "Running")
 
     await pod("attached", {"requests": {RESOURCE: "1"}, "limits": {RESOURCE: "1"}})
     await pod("plain", {})
@@ -298,9 +298,9 @@ async def test_next_agent_finishes_the_work_of_a_killed_one(
         return [await kube.get("v1", "Node", name) for name in names]
 
     await _until(
-        nodes, lambda found: all(_offers(node) == ("8", "8") and _in_service(node) for node in found), seconds=120
+        nodes, lambda current: all(_offers(node) == ("8", "8") and _in_service(node) for node in current), seconds=120
     )
-    assert await _until(away, lambda found: not found) == []
+    assert await _until(away, lambda current: not current) == []
 
 
 async def test_network_creates_and_removes_its_attachment_definition(

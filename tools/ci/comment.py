@@ -54,7 +54,7 @@ def render(reports: Iterable[Report], limit: int = LIMIT, *, expected: Iterable[
     head = [f"- **no report** of {code(stack)}: its job failed or has not run." for stack in missing]
     head = [MARKER, "### Preview", "", *head, *([""] if head else []), *_overview(reports)]
     for rows in _ROWS:
-        text = "\n".join([*head, *(_stack(one, rows) for one in reports)]) + "\n"
+        text = "\n".join([*head, *(_stack(report, rows) for report in reports)]) + "\n"
         if len(text) <= limit:
             return text
     end = "\n\n(cut: see the job's artifacts for all of it)\n"
@@ -110,11 +110,15 @@ def _findings(findings: list[dict[str, str]], rows: int) -> list[str]:
     if not findings:
         return []
     # What stops the update comes first: it must not be what is cut off.
-    first = sorted(findings, key=lambda one: (one["level"] != "mandatory", one["rule"], one["resource"]))
+    first = sorted(
+        findings, key=lambda finding: (finding["level"] != "mandatory", finding["rule"], finding["resource"])
+    )
     lines = ["| level | severity | rule | resource | finding |", "|---|---|---|---|---|"]
-    for one in first[:rows]:
-        names = f"{code(one['rule'])} | {code(one['resource'])}"
-        lines.append(f"| {plain(one['level'])} | {plain(one['severity'])} | {names} | {plain(one['message'])} |")
+    for finding in first[:rows]:
+        names = f"{code(finding['rule'])} | {code(finding['resource'])}"
+        lines.append(
+            f"| {plain(finding['level'])} | {plain(finding['severity'])} | {names} | {plain(finding['message'])} |"
+        )
     if len(first) > rows:
         lines.append(f"\n{len(first) - rows} more findings are in the job's artifacts.")
     return [*lines, ""]
@@ -124,11 +128,13 @@ def _changes(changes: list[dict[str, Any]], rows: int) -> list[str]:
     if not changes:
         return ["Nothing changes."]
     # What cannot be undone comes first: it must not be what is cut off.
-    first = sorted(changes, key=lambda one: (-_OPS.index(one["op"]), one["type"], one["name"]))
+    first = sorted(changes, key=lambda change: (-_OPS.index(change["op"]), change["type"], change["name"]))
     table = ["| step | type | name | properties |", "|---|---|---|---|"]
-    for one in first[:rows]:
-        properties = ", ".join(code(path) for path in one["paths"][:12]) + (" …" if len(one["paths"]) > 12 else "")
-        table.append(f"| {one['op']} | {code(one['type'])} | {code(one['name'])} | {properties} |")
+    for change in first[:rows]:
+        properties = ", ".join(code(path) for path in change["paths"][:12]) + (
+            " …" if len(change["paths"]) > 12 else ""
+        )
+        table.append(f"| {change['op']} | {code(change['type'])} | {code(change['name'])} | {properties} |")
     if len(first) > rows:
         table.append(f"\n{len(first) - rows} more are in the job's artifacts.")
     if len(changes) <= FOLD:
@@ -164,8 +170,8 @@ def post(text: str, repository: str, number: int, send: Send) -> str:
     """Put a comment on a pull request, over ours where there is one. Returns what was done."""
     comments = f"/repos/{repository}/issues/{number}/comments"
     page = 1
-    while found := send("GET", f"{comments}?per_page=100&page={page}", None):
-        for comment in found:
+    while batch := send("GET", f"{comments}?per_page=100&page={page}", None):
+        for comment in batch:
             # Anybody can write the marker; only a comment of the pipeline's own account is written over.
             if comment["body"].startswith(MARKER) and comment["user"]["type"] == "Bot":
                 send("PATCH", f"/repos/{repository}/issues/comments/{comment['id']}", {"body": text})

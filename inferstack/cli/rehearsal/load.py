@@ -103,8 +103,8 @@ def _ask(url: str) -> dict[str, Any]:
     while True:
         try:
             with urllib.request.urlopen(f"{url}/status", timeout=5) as answer:  # noqa: S310  # loopback, our own
-                told: dict[str, Any] = json.load(answer)
-                return told
+                status: dict[str, Any] = json.load(answer)
+                return status
         except (urllib.error.URLError, TimeoutError) as error:
             if time.monotonic() > until:
                 raise UserError(
@@ -113,16 +113,16 @@ def _ask(url: str) -> dict[str, Any]:
             time.sleep(0.2)
 
 
-def _line(told: dict[str, Any], job: dict[str, Any]) -> str:
+def _line(status: dict[str, Any], job: dict[str, Any]) -> str:
     first = job["firstTokenSeconds95"]
     parts = [
-        f"{told['seconds'] or 0:6.0f} s  {job['job']}",
+        f"{status['seconds'] or 0:6.0f} s  {job['job']}",
         f"{job['arrived']} requests",
         f"{job['running']} in work",
         f"{job['waiting']} waiting",
         f"{job['replicas']} replicas" + (f" and {job['loading']} loading" if job["loading"] else ""),
         *([f"first token {first:g} s (p95)"] if first is not None else []),
         *([f"{job['refused'] + job['gaveUp']} failed"] if job["refused"] + job["gaveUp"] else []),
-        *(["the simulator is late"] if told["lateSeconds"] else []),
+        *(["the simulator is late"] if status["lateSeconds"] else []),
     ]
     return ", ".join(parts)

@@ -198,13 +198,13 @@ def check_go(missing: list[str], lacking: list[str]) -> Check:
     return Check("go", "ok", str(go))
 
 
-def check_tool(found: binaries.Tool) -> Check:
+def check_tool(tool: binaries.Tool) -> Check:
     """Report where a tool comes from."""
-    if found.path is None:
-        detail = f"{found.version}; `inferstack tools ensure` gets it"
-        return Check(found.name, "missing", f"{detail} ({found.note})" if found.note else detail)
-    note = f" ({found.note})" if found.note else ""
-    return Check(found.name, "ok", f"{found.version}, {found.origin}: {found.path}{note}")
+    if tool.path is None:
+        detail = f"{tool.version}; `inferstack tools ensure` gets it"
+        return Check(tool.name, "missing", f"{detail} ({tool.note})" if tool.note else detail)
+    note = f" ({tool.note})" if tool.note else ""
+    return Check(tool.name, "ok", f"{tool.version}, {tool.origin}: {tool.path}{note}")
 
 
 def check_crds(source: crds.Source) -> Check:

@@ -150,28 +150,30 @@ class Session:
     def objects(self) -> list[dict[str, Any]]:
         """Return the inputs of all Kubernetes objects in the stack's state."""
         return [
-            found["inputs"]
-            for found in self.resources()
-            if found["type"].startswith("kubernetes:")
-            and not found.get("external")
-            and not found["type"].endswith("Patch")
-            and "kind" in found.get("inputs", {})
+            resource["inputs"]
+            for resource in self.resources()
+            if resource["type"].startswith("kubernetes:")
+            and not resource.get("external")
+            and not resource["type"].endswith("Patch")
+            and "kind" in resource.get("inputs", {})
         ]
 
     def releases(self) -> set[str]:
         """Return the names of the Helm releases in the stack's state."""
-        return {found["inputs"]["name"] for found in self.resources() if found["type"] == _RELEASE}
+        return {resource["inputs"]["name"] for resource in self.resources() if resource["type"] == _RELEASE}
 
     def cloud_names(self) -> set[str]:
         """Return the ids and ARNs of the AWS resources in the stack's state."""
-        mine = [found for found in self.resources() if found["type"].startswith("aws:")]
-        return {name for found in mine for name in (found.get("id"), found.get("outputs", {}).get("arn")) if name}
+        mine = [resource for resource in self.resources() if resource["type"].startswith("aws:")]
+        return {
+            name for resource in mine for name in (resource.get("id"), resource.get("outputs", {}).get("arn")) if name
+        }
 
     def resources(self) -> list[dict[str, Any]]:
         """Return all resources of the stack's state, in the order of the state."""
         exported = json.loads(self.export())
-        found: list[dict[str, Any]] = exported["deployment"].get("resources") or []
-        return found
+        resources: list[dict[str, Any]] = exported["deployment"].get("resources") or []
+        return resources
 
     def outputs(self, *, secrets: bool) -> dict[str, Any]:
         """Return the stack's outputs; secret values are ``[secret]`` unless ``secrets`` is set."""

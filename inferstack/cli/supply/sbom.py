@@ -46,5 +46,5 @@ def sbom(
 
 def _row(part: Mapping[str, Any]) -> dict[str, str]:
     kind = str(part["purl"]).removeprefix("pkg:").partition("/")[0]
-    users = [one["value"] for one in part["properties"] if one["name"] == "inferstack:used-by"]
+    users = [entry["value"] for entry in part["properties"] if entry["name"] == "inferstack:used-by"]
     return {"kind": kind, "name": part["name"], "version": part["version"], "used by": ", ".join(users)}

@@ -27,7 +27,7 @@ def ensure(names: Names = None, form: FormatOption = Format.TABLE) -> None:
 
     Without names, also gets the CRDs of other projects.
     """
-    chosen = names or [found.name for found in binaries.inspect()]
+    chosen = names or [tool.name for tool in binaries.inspect()]
     binaries.ensure(chosen, report=output.say)
     sources = {} if names else crds.sources()
     crds.ensure(sources, output.say)
@@ -55,14 +55,14 @@ def clean() -> None:
         output.say(f"removed {folder}")
 
 
-def make_row(found: binaries.Tool) -> dict[str, object]:
+def make_row(tool: binaries.Tool) -> dict[str, object]:
     """Return the row of a tool."""
     return {
-        "name": found.name,
-        "version": found.version,
-        "from": found.origin,
-        "path": str(found.path) if found.path else None,
-        "note": found.note,
+        "name": tool.name,
+        "version": tool.version,
+        "from": tool.origin,
+        "path": str(tool.path) if tool.path else None,
+        "note": tool.note,
     }
 
 

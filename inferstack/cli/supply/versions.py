@@ -58,15 +58,21 @@ def exit_code(rows: list[Row]) -> int:
 def _questions(kinds: tuple[str, ...]) -> Iterator[Query]:
     root = project_root()
     if "python" in kinds:
-        pinned = {one.name: one.version for packages in locks.read(root / "requirements").values() for one in packages}
+        pinned = {
+            package.name: package.version
+            for packages in locks.read(root / "requirements").values()
+            for package in packages
+        }
         for name in locks.direct(root / "requirements"):
             yield outdated.of_package(name, pinned[name], sys.executable)
     if "go" in kinds:
         go = shutil.which("go") or "go"
-        for tool, found in modules.read(root / "tools").items():
+        for tool, required in modules.read(root / "tools").items():
             packages = modules.built((root / "tools" / tool / "go.mod").read_text())
             # Deduplicated by path: most packages of a tool belong to one module.
-            for module in {one.path: one for one in (modules.holding(name, found) for name in packages)}.values():
+            for module in {
+                module.path: module for module in (modules.holding(name, required) for name in packages)
+            }.values():
                 yield outdated.of_module(tool, module, go)
         for module in modules.of_crds(load()):
             yield outdated.of_module("CRDs", module, go)

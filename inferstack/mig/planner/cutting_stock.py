@@ -91,7 +91,8 @@ def _apply_best_pattern(
     scored = []
     # The class itself breaks ties between equally frequent ones, so the result does not depend on the bucket order.
     for gpu_class in sorted(
-        (one for one in partial.buckets if not one.created), key=lambda one: (-len(partial.buckets[one]), one)
+        (candidate for candidate in partial.buckets if not candidate.created),
+        key=lambda candidate: (-len(partial.buckets[candidate]), candidate),
     )[:_MAX_CLASSES]:
         remaining = remaining_by_model.get(gpu_class.model, Counter())
         for pattern in _patterns(gpu_class, frozenset(name for name, count in remaining.items() if count > 0)):

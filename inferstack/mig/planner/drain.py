@@ -67,7 +67,7 @@ def _units(fleet: Fleet, limited: set[str]) -> list[set[str]]:
         pods = [instance for gpu in gpus for instance in gpu.instances if instance.pod]
         if pods and not any(instance.pinned or instance.demand in limited for instance in pods):
             ranked.append((len(pods), len(ranked), {gpu.name for gpu in gpus}))
-    return [names for _, _, names in sorted(ranked, key=lambda one: one[:2])]
+    return [names for _, _, names in sorted(ranked, key=lambda unit: unit[:2])]
 
 
 def _drain(before: Fleet, units: Sequence[set[str]], demands: Sequence[Demand]) -> Fleet | None:

@@ -141,7 +141,7 @@ def initial_state(fleet: Fleet) -> PartialPlan:
 
 def _copy(partial: PartialPlan) -> PartialPlan:
     return PartialPlan(
-        {gpu_class: list(found) for gpu_class, found in partial.buckets.items()},
+        {gpu_class: list(bucket) for gpu_class, bucket in partial.buckets.items()},
         {},
         Counter(partial.pods_on_node),
         Counter(),
@@ -154,8 +154,8 @@ def _objective_key(partial: PartialPlan, demands: Sequence[Demand]) -> tuple[tup
         by_class[demand.priority] -= partial.served[demand.name]
     return (
         tuple(by_class[priority] for priority in sorted(by_class, reverse=True)),
-        sum(class_fragmentation(gpu_class) * len(found) for gpu_class, found in partial.buckets.items()),
-        sum(gpu_class.created * len(found) for gpu_class, found in partial.buckets.items()),
+        sum(class_fragmentation(gpu_class) * len(bucket) for gpu_class, bucket in partial.buckets.items()),
+        sum(gpu_class.created * len(bucket) for gpu_class, bucket in partial.buckets.items()),
     )
 
 

@@ -134,13 +134,19 @@ def parse_demands(content: Any) -> tuple[Demand, ...]:
     """
     gpu_models = set(catalogue.profile_names())
     parsed = []
-    for index, one in enumerate(_parse(DemandsInput, content).demands):
-        if one.profile and one.profile not in gpu_models:
-            raise ConfigError(f"demands[{index}].profile: no GPU has {one.profile!r}; see `inferstack mig table`")
+    for index, entry in enumerate(_parse(DemandsInput, content).demands):
+        if entry.profile and entry.profile not in gpu_models:
+            raise ConfigError(f"demands[{index}].profile: no GPU has {entry.profile!r}; see `inferstack mig table`")
         try:
             parsed.append(
                 Demand(
-                    one.name, one.count, one.priority, one.profile, one.memory_mib, one.compute_slices, one.max_per_node
+                    entry.name,
+                    entry.count,
+                    entry.priority,
+                    entry.profile,
+                    entry.memory_mib,
+                    entry.compute_slices,
+                    entry.max_per_node,
                 )
             )
         except MigError as error:
@@ -185,7 +191,7 @@ def _parse(model: type[_Input], content: Any) -> _Input:
         return model.model_validate(content)
     except ValidationError as error:
         # For a key of a union type pydantic reports an error for each member.
-        raise ConfigError("\n".join(dict.fromkeys(_format_error(one) for one in error.errors()))) from error
+        raise ConfigError("\n".join(dict.fromkeys(_format_error(detail) for detail in error.errors()))) from error
 
 
 def _format_error(detail: Any) -> str:

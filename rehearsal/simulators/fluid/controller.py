@@ -162,7 +162,7 @@ class FluidController:
         wanted: Object = {}
         if finalizer not in finalizers:
             wanted["finalizers"] = [*finalizers, finalizer]
-        if owner is not None and not any(found["uid"] == owner["metadata"]["uid"] for found in owners):
+        if owner is not None and not any(entry["uid"] == owner["metadata"]["uid"] for entry in owners):
             head = {"apiVersion": API_VERSION, "kind": "Dataset"}
             reference = {**head, "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
             wanted["ownerReferences"] = [*owners, reference]

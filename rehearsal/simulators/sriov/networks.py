@@ -174,7 +174,7 @@ class SriovNetworkController:
         self._networks[kind].remember(patched)
 
 
-def _same(found: Object, wanted: Object) -> bool:
-    there = found["metadata"].get("annotations") or {}
+def _same(current: Object, wanted: Object) -> bool:
+    there = current["metadata"].get("annotations") or {}
     annotated = all(there.get(key) == value for key, value in wanted["metadata"]["annotations"].items())
-    return annotated and found.get("spec") == wanted["spec"]
+    return annotated and current.get("spec") == wanted["spec"]

@@ -43,7 +43,7 @@ def _port(port: Port, index: int) -> Object:
 
 
 def desired_interfaces(
-    policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str], found: Sequence[Object]
+    policies: Iterable[Mapping[str, Any]], labels: Mapping[str, str], discovered: Sequence[Object]
 ) -> list[Object]:
     """Return ``spec.interfaces`` of a node's state.
 
@@ -53,7 +53,7 @@ def desired_interfaces(
     Args:
         policies: all policies of the operator's namespace.
         labels: labels of the node.
-        found: discovered ports of the node.
+        discovered: discovered ports of the node.
     """
     ports: dict[str, Object] = {}
     last = None
@@ -61,7 +61,7 @@ def desired_interfaces(
         spec = policy["spec"]
         if any(labels.get(key) != value for key, value in spec["nodeSelector"].items()):
             continue
-        for port in found:
+        for port in discovered:
             if spec["numVfs"] > 0 and _nic_matches(spec["nicSelector"], port):
                 interface = _interface(policy, port)
                 before = ports.get(port["pciAddress"])
@@ -69,7 +69,7 @@ def desired_interfaces(
                     _merged(before, interface, equal=last == _priority(policy)) if before else interface
                 )
         last = _priority(policy)
-    return [ports[port["pciAddress"]] for port in found if port["pciAddress"] in ports]
+    return [ports[port["pciAddress"]] for port in discovered if port["pciAddress"] in ports]
 
 
 def _priority(policy: Mapping[str, Any]) -> int:
@@ -133,9 +133,9 @@ def _overlap(first: str, second: str) -> bool:
     return ranges.Range("", a.start, a.stop - 1).overlaps(ranges.Range("", b.start, b.stop - 1))
 
 
-def shortage(found: Sequence[Object], asked: Sequence[Object]) -> str | None:
+def shortage(discovered: Sequence[Object], asked: Sequence[Object]) -> str | None:
     """Return the daemon's error if a port supports fewer functions than requested."""
-    held = {port["pciAddress"]: port.get("totalvfs", 0) for port in found}
+    held = {port["pciAddress"]: port.get("totalvfs", 0) for port in discovered}
     for port in asked:
         if port["numVfs"] > held[port["pciAddress"]]:
             return (
@@ -145,10 +145,10 @@ def shortage(found: Sequence[Object], asked: Sequence[Object]) -> str | None:
     return None
 
 
-def configured(found: Sequence[Object], asked: Sequence[Object]) -> list[Object]:
-    """Return ``status.interfaces`` after configuration; ``found`` is the result of `discover`."""
+def configured(discovered: Sequence[Object], asked: Sequence[Object]) -> list[Object]:
+    """Return ``status.interfaces`` after configuration; ``discovered`` is the result of `discover`."""
     by_address = {port["pciAddress"]: port for port in asked}
-    return [_configured(port, by_address.get(port["pciAddress"])) for port in found]
+    return [_configured(port, by_address.get(port["pciAddress"])) for port in discovered]
 
 
 def _configured(port: Object, asked: Object | None) -> Object:
@@ -190,9 +190,9 @@ def _function(port: str, number: int) -> str:
     return f"{domain}:{int(bus, 16) + (offset >> 8):02x}:{(offset >> 3) & 31:02x}.{offset & 7}"
 
 
-def resources(prefix: str, found: Sequence[Object], asked: Sequence[Object]) -> dict[str, int]:
+def resources(prefix: str, discovered: Sequence[Object], asked: Sequence[Object]) -> dict[str, int]:
     """Return the resources that the device plugin advertises for configured ports, by full resource name."""
-    by_address = {port["pciAddress"]: port for port in found}
+    by_address = {port["pciAddress"]: port for port in discovered}
     advertised: Counter[str] = Counter()
     for port in asked:
         actual = by_address[port["pciAddress"]]

@@ -290,7 +290,7 @@ SPOILT: dict[str, dict[str, Spoil]] = {
 }
 
 
-@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda function: function.__name__)
 def test_invariant_holds_for_every_stack(invariant: Invariant, graph: Graph) -> None:
     assert list(invariant(graph)) == []
 

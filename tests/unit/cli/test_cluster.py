@@ -1,4 +1,4 @@
-"""What is asked of an API server, and what is said of one that is not there; the server is a script on loopback."""
+"""Requests to an API server and errors of an unreachable one; the server is a script on loopback."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_a_kubeconfig_that_is_no_use_is_named(tmp_path: Path) -> None:
     absent, empty = tmp_path / "absent", tmp_path / "empty"
     empty.touch()
     good = write_kubeconfig(tmp_path / "good", "http://127.0.0.1:1")
-    for file, context, said in (
+    for file, context, message in (
         (absent, None, f"There is no kubeconfig {absent}: "),
         (empty, None, f"kubeconfig {empty}: not a mapping"),
         (good, "other", "kubeconfig: contexts has no entry named 'other'"),
@@ -117,7 +117,7 @@ async def test_a_kubeconfig_that_is_no_use_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             async with connected(file, context):
                 pytest.fail("there is nothing to connect to")
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
 
 async def test_errors_of_the_work_itself_stay_what_they_are(answers: dict[str, Any], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What policies find, as people and reports are told."""
+"""Findings of policies, as text and in reports."""
 
 from __future__ import annotations
 

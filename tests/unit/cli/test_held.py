@@ -68,6 +68,6 @@ def test_an_update_warns_and_stops_with_a_table(make_session: MakeSession, capsy
 def test_a_preview_leaves_its_findings_in_the_report(make_session: MakeSession, tmp_path: Path) -> None:
     file = tmp_path / "made" / "report.json"
     assert preview_report.run(make_session(telling("mandatory", 1)), ["preview", *HELD], file) == 1
-    (found,) = json.loads(file.read_text())["findings"]
-    assert (found["rule"], found["level"]) == ("pods-not-privileged", "mandatory")
-    assert (found["resource"], found["message"]) == ("Pod nlp/server", "server: Drop it.")
+    (finding,) = json.loads(file.read_text())["findings"]
+    assert (finding["rule"], finding["level"]) == ("pods-not-privileged", "mandatory")
+    assert (finding["resource"], finding["message"]) == ("Pod nlp/server", "server: Drop it.")

@@ -77,7 +77,7 @@ class Run:
 
 @pytest.fixture
 def start(make_session: MakeSession, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
-    """Start an update whose engine notes interrupts and then does as it is told."""
+    """Start an update whose engine notes interrupts and then follows its instruction."""
     with contextlib.ExitStack() as stack:
 
         def start(body: str) -> Run:
@@ -124,7 +124,7 @@ def test_the_third_interrupt_kills(start: Callable[[str], Run], tmp_path: Path) 
     run.process.send_signal(signal.SIGINT)
 
     assert run.next().startswith("said interrupted")
-    assert run.next() == "interrupted", "what is to be done is told once"
+    assert run.next() == "interrupted", "the instruction is printed once"
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
     assert _interrupts(tmp_path) == 2
 

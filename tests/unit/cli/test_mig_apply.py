@@ -41,20 +41,20 @@ def test_all_forms_of_files_keep_their_order(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("a=", "'a=': .*NODE=LAYOUT"),
         ("=x", "'=x': .*NODE=LAYOUT"),
         ("missing.yaml", "missing.yaml: No such file or directory"),
     ],
 )
-def test_what_is_typed_wrong_is_named(given: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_what_is_typed_wrong_is_named(given: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         read_targets([given])
 
 
 @pytest.mark.parametrize(
-    ("documents", "said"),
+    ("documents", "message"),
     [
         ([], "^f: "),
         (["word"], "^f: "),
@@ -66,8 +66,8 @@ def test_what_is_typed_wrong_is_named(given: str, said: str) -> None:
         ([{"kind": "Node", "metadata": {"name": "a", "labels": {MIG_CONFIG: "x"}}}, {"kind": "Pod"}], "document 2"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named(documents: list[Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_what_is_wrong_in_a_file_is_named(documents: list[Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         parse_targets(documents, "f")
 
 

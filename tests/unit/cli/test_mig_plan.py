@@ -120,7 +120,7 @@ def test_the_steps_are_shown_in_order_with_what_is_never_interrupted(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         ([], "either --fleet FILE or --from-cluster"),
         (["--from-cluster", "--fleet", "FLEET"], "either --fleet FILE or --from-cluster"),
@@ -131,10 +131,10 @@ def test_the_steps_are_shown_in_order_with_what_is_never_interrupted(tmp_path: P
         (["--from-cluster", "--layouts", "FLEET"], "--layouts .*--fleet"),
     ],
 )
-def test_wrong_input_is_named(tmp_path: Path, args: list[str], told: str) -> None:
+def test_wrong_input_is_named(tmp_path: Path, args: list[str], message: str) -> None:
     files = dict(zip(("FLEET", "DEMANDS"), _given(tmp_path)[1::2], strict=True))
     files["WRONG"] = _file(tmp_path, "wrong.yaml", {"demands": [{"name": "a", "cuont": 1, "profile": "1g.10gb"}]})
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         runner.invoke(app, ["mig", "plan", *(files.get(arg, arg) for arg in args)], catch_exceptions=False)
 
 

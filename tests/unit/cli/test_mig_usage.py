@@ -78,8 +78,9 @@ def test_without_a_price_the_list_price_of_the_instance_type_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("H900=1", "unknown GPU 'H900'"), (f"{H100}=much", "such as H200=8"), ("H200=-1", "0 or more")]
+    ("text", "message"),
+    [("H900=1", "unknown GPU 'H900'"), (f"{H100}=much", "such as H200=8"), ("H200=-1", "0 or more")],
 )
-def test_a_wrong_price_is_named(text: str, told: str) -> None:
-    with pytest.raises(UserError, match=f"--price {text}.*{told}"):
+def test_a_wrong_price_is_named(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"--price {text}.*{message}"):
         mig_usage.read_prices([text])

@@ -27,8 +27,8 @@ def test_the_list_has_every_rule() -> None:
 def test_a_rule_is_explained_with_examples(rule: Rule) -> None:
     done = runner.invoke(app, ["policy", "explain", rule.id])
     assert done.exit_code == 0
-    for said in (rule.title, rule.why, rule.fix, rule.good[0].title, rule.bad[0].title, *rule.config):
-        assert said in done.stdout
+    for text in (rule.title, rule.why, rule.fix, rule.good[0].title, rule.bad[0].title, *rule.config):
+        assert text in done.stdout
 
 
 def test_an_unknown_rule_is_told_with_the_one_that_was_meant() -> None:

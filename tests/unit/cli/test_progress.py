@@ -32,7 +32,7 @@ def diagnostic(message: str, name: str | None = None, severity: str = "error") -
     return {"diagnosticEvent": content}
 
 
-class Told:
+class ProgressRun:
     """Progress with a clock that the test moves."""
 
     def __init__(self) -> None:
@@ -47,83 +47,83 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
+def run() -> ProgressRun:
     """Progress that has begun."""
-    return Told()
+    return ProgressRun()
 
 
-def test_objects_are_counted_by_step(told: Told) -> None:
-    told.take(*done("create"), *done("create", "b"), *done("update", "c"), *done("delete", "d"), *done("same", "e"))
-    told.now += 3.21
+def test_objects_are_counted_by_step(run: ProgressRun) -> None:
+    run.take(*done("create"), *done("create", "b"), *done("update", "c"), *done("delete", "d"), *done("same", "e"))
+    run.now += 3.21
 
-    assert told.progress.summary() == "5 objects: +2 ~1 -1 =1 in 3.2 s"
-    assert told.progress.changed
-
-
-def test_a_replacement_counts_once(told: Told) -> None:
-    told.take(*done("create-replacement"), *done("replace"), *done("delete-replaced"))
-
-    assert told.progress.summary() == "1 objects: ±1 in 0.0 s"
+    assert run.progress.summary() == "5 objects: +2 ~1 -1 =1 in 3.2 s"
+    assert run.progress.changed
 
 
-def test_what_is_no_object_does_not_count(told: Told) -> None:
-    told.take(*done("create", kind="pulumi:pulumi:Stack"), *done("create", kind="inferstack:gpu:Gpu"), *done("same"))
-    told.take({"preludeEvent": {}}, {"summaryEvent": {"resourceChanges": {"create": 2}}})
+def test_a_replacement_counts_once(run: ProgressRun) -> None:
+    run.take(*done("create-replacement"), *done("replace"), *done("delete-replaced"))
 
-    assert told.progress.summary() == "no changes: 1 objects as they should be (0.0 s)"
-
-
-def test_a_failed_update_says_how_far_it_came(told: Told) -> None:
-    told.take(*done("same"))
-    assert told.progress.summary(failed=True) == "nothing was changed, 0.0 s"
-
-    told.take(*done("create", "b"))
-    assert told.progress.summary(failed=True) == "+1 =1, 0.0 s"
+    assert run.progress.summary() == "1 objects: ±1 in 0.0 s"
 
 
-def test_what_has_failed_or_only_begun_does_not_count(told: Told) -> None:
-    told.take(step("resourcePreEvent", "create"), step("resOpFailedEvent", "create"))
-    told.take(step("resourcePreEvent", "create", "b"), *done("refresh", "c"))
+def test_what_is_no_object_does_not_count(run: ProgressRun) -> None:
+    run.take(*done("create", kind="pulumi:pulumi:Stack"), *done("create", kind="inferstack:gpu:Gpu"), *done("same"))
+    run.take({"preludeEvent": {}}, {"summaryEvent": {"resourceChanges": {"create": 2}}})
 
-    assert not told.progress.changed
-
-
-def test_a_line_comes_at_most_once_a_second_and_names_what_is_under_way(told: Told) -> None:
-    told.take(*done("create"))
-    told.now += 0.99
-    told.take(*done("create", "b"))
-    assert told.lines == []
-
-    told.now += 0.01
-    told.take(*(step("resourcePreEvent", "create", name) for name in ("c", "d", "e", "f")))
-    assert told.lines == ["+2; under way: Deployment c"]
-
-    told.now += 1
-    told.take(step("resOpFailedEvent", "create", "c"))
-    assert told.lines[1:] == ["+2; under way: Deployment d, Deployment e, Deployment f"]
-
-    told.now += 1
-    told.take(*(step("resOutputsEvent", "create", name) for name in ("d", "e", "f")))
-    told.now += 1
-    told.take(*done("same", "g"))
-    assert told.lines[2:] == ["+3; under way: Deployment e, Deployment f", "+5; under way: Deployment g"]
-
-    told.now += 1
-    told.take(step("resOutputsEvent", "same", "h"))
-    assert told.lines[4:] == ["+5 =2"]
+    assert run.progress.summary() == "no changes: 1 objects as they should be (0.0 s)"
 
 
-def test_nothing_is_told_while_nothing_changes(told: Told) -> None:
+def test_a_failed_update_says_how_far_it_came(run: ProgressRun) -> None:
+    run.take(*done("same"))
+    assert run.progress.summary(failed=True) == "nothing was changed, 0.0 s"
+
+    run.take(*done("create", "b"))
+    assert run.progress.summary(failed=True) == "+1 =1, 0.0 s"
+
+
+def test_what_has_failed_or_only_begun_does_not_count(run: ProgressRun) -> None:
+    run.take(step("resourcePreEvent", "create"), step("resOpFailedEvent", "create"))
+    run.take(step("resourcePreEvent", "create", "b"), *done("refresh", "c"))
+
+    assert not run.progress.changed
+
+
+def test_a_line_comes_at_most_once_a_second_and_names_what_is_under_way(run: ProgressRun) -> None:
+    run.take(*done("create"))
+    run.now += 0.99
+    run.take(*done("create", "b"))
+    assert run.lines == []
+
+    run.now += 0.01
+    run.take(*(step("resourcePreEvent", "create", name) for name in ("c", "d", "e", "f")))
+    assert run.lines == ["+2; under way: Deployment c"]
+
+    run.now += 1
+    run.take(step("resOpFailedEvent", "create", "c"))
+    assert run.lines[1:] == ["+2; under way: Deployment d, Deployment e, Deployment f"]
+
+    run.now += 1
+    run.take(*(step("resOutputsEvent", "create", name) for name in ("d", "e", "f")))
+    run.now += 1
+    run.take(*done("same", "g"))
+    assert run.lines[2:] == ["+3; under way: Deployment e, Deployment f", "+5; under way: Deployment g"]
+
+    run.now += 1
+    run.take(step("resOutputsEvent", "same", "h"))
+    assert run.lines[4:] == ["+5 =2"]
+
+
+def test_no_line_is_printed_while_nothing_changes(run: ProgressRun) -> None:
     for _ in range(3):
-        told.now += 5
-        told.take(*done("same"))
+        run.now += 5
+        run.take(*done("same"))
 
-    assert told.lines == []
+    assert run.lines == []
 
 
-def test_errors_are_told_once_with_their_object_and_without_the_engines_closing_lines(told: Told) -> None:
+def test_errors_are_reported_once_with_their_object_and_without_the_engines_closing_lines(run: ProgressRun) -> None:
     refused = "<{%fg 1%}>quota exceeded<{%reset%}>\n"
-    told.take(
+    run.take(
         diagnostic("only a warning", severity="warning"),
         diagnostic(refused, "a"),
         diagnostic(refused, "a"),
@@ -135,7 +135,7 @@ def test_errors_are_told_once_with_their_object_and_without_the_engines_closing_
         diagnostic("update failed"),
     )
 
-    assert told.progress.errors == [
+    assert run.progress.errors == [
         "Deployment a: quota exceeded",
         "Deployment b: quota exceeded",
         "Deployment c: is refused",
@@ -157,8 +157,8 @@ def test_short_names(text: str, name: str) -> None:
     assert short_name(text) == name
 
 
-def test_an_error_of_the_program_has_no_object(told: Told) -> None:
+def test_an_error_of_the_program_has_no_object(run: ProgressRun) -> None:
     stack = "urn:pulumi:local::inferstack::pulumi:pulumi:Stack::inferstack-local"
-    told.take({"diagnosticEvent": {"severity": "error", "message": "inference.jobs: unknown key", "urn": stack}})
+    run.take({"diagnosticEvent": {"severity": "error", "message": "inference.jobs: unknown key", "urn": stack}})
 
-    assert told.progress.errors == ["inference.jobs: unknown key"]
+    assert run.progress.errors == ["inference.jobs: unknown key"]

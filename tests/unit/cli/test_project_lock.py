@@ -29,11 +29,11 @@ with project_lock(Path(sys.argv[1]), print):
 
 @pytest.mark.parametrize("killed", [False, True], ids=["ends", "is killed"])
 def test_a_second_run_waits_for_the_first_and_says_for_whom(state: Path, killed: bool) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     entered = threading.Event()
 
     def second() -> str:
-        with project_lock(state, said.append):
+        with project_lock(state, messages.append):
             entered.set()
             return (state / "up.lock").read_text()
 
@@ -52,8 +52,8 @@ def test_a_second_run_waits_for_the_first_and_says_for_whom(state: Path, killed:
         assert first.stdout.readline() == "in\n"
         through = pool.submit(second)
         try:
-            until(lambda: bool(said), "the second never said that it waits")
-            assert [line for line in said if str(first.pid) in line] == said
+            until(lambda: bool(messages), "the second never said that it waits")
+            assert [line for line in messages if str(first.pid) in line] == messages
             assert not entered.is_set()
         finally:
             if killed:

@@ -39,7 +39,7 @@ def checked(
 
 
 def refusal(given: dict[str, Any], *groups: GpuGroup, kubernetes: str | None = "1.34") -> str:
-    """Return what such settings are told."""
+    """Return the error message for such settings."""
     with pytest.raises(UserError) as caught:
         checked(given, *groups, kubernetes=kubernetes)
     return str(caught.value)

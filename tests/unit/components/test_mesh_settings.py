@@ -25,7 +25,7 @@ def load(given: Object) -> MeshSettings:
 
 
 def refusal(given: Object, pod_security: str = "restricted", version: str | None = None) -> str:
-    """Return what such a stack is told."""
+    """Return the error message for such a stack."""
     with pytest.raises(UserError) as caught:
         check_mesh(load(given), {"nlp": Tenant.model_validate({"podSecurity": pod_security})}, JOBS, version=version)
     return str(caught.value)

@@ -45,7 +45,7 @@ def settings(given: Mapping[str, Any] | None = None) -> SecuritySettings:
 
 
 def verdict(given: Mapping[str, Any], mesh: tuple[bool, bool] = OFF, tenants: Mapping[str, str] | None = None) -> str:
-    """Return what a stack is told: nothing where it may go on."""
+    """Return the error message for a stack, empty if it is valid."""
     encrypts, strict = mesh
     levels = {name: Tenant.model_validate({"podSecurity": level}) for name, level in (tenants or {}).items()}
     try:

@@ -34,7 +34,7 @@ def settings(**policies: Any) -> SecuritySettings:
 
 
 def refusal(**policies: Any) -> str:
-    """Return what a stack with these policies is told."""
+    """Return the error message for a stack with these policies."""
     with pytest.raises(UserError) as caught:
         check_exceptions(settings(**policies), TODAY)
     return str(caught.value)

@@ -24,7 +24,7 @@ FLEET = {"instanceType": "p4d.24xlarge"}
 
 
 def refusal(role: str, given: object) -> str:
-    """Return what a stack is told that says ``given`` of ``role``."""
+    """Return the error message for a stack that sets ``role`` to ``given``."""
     config: Object = {"place": "local", "tenancy": {"tenants": {"nlp": {}}}, role: given}
     with pytest.raises(UserError) as caught:
         PlatformSettings.load(config)

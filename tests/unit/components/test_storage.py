@@ -173,7 +173,7 @@ def test_a_dataset_says_only_what_is_other_of_its_runtime() -> None:
 
 
 def refusal(given: Object, *, jobs: Any = (), **config: Any) -> str:
-    """Return what a stack is told that says ``given`` of the role, beside a tenant nlp."""
+    """Return the error message for a stack with the role's settings ``given`` and a tenant nlp."""
     whole: Object = {
         "place": "local",
         "tenancy": {"tenants": {"nlp": {}}},

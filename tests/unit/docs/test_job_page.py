@@ -39,9 +39,9 @@ def test_every_field_is_there_once() -> None:
         inner = schema.get("items", schema)
         at = path + "[]" if "items" in schema else path
         return [
-            found
+            field
             for name, child in inner.get("properties", {}).items()
-            for found in (f"{at}.{name}", *paths(child, f"{at}.{name}"))
+            for field in (f"{at}.{name}", *paths(child, f"{at}.{name}"))
         ]
 
     schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]

@@ -72,7 +72,7 @@ def test_the_version_and_kind_of_the_kernel_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "instances", "name", "said"),
+    ("gpus", "instances", "name", "differences"),
     [
         (a100(mig=False), {0: Counter()}, "all-disabled", []),
         (a100(mig=True), {0: Counter({"1g.5gb": 7})}, "all-1g.5gb", []),
@@ -105,6 +105,6 @@ def test_the_version_and_kind_of_the_kernel_module() -> None:
     ],
 )
 def test_gpus_are_held_against_a_layout(
-    gpus: list[nvidia.Gpu], instances: dict[int, Counter[str]], name: str, said: list[str]
+    gpus: list[nvidia.Gpu], instances: dict[int, Counter[str]], name: str, differences: list[str]
 ) -> None:
-    assert list(nvidia.unlike_layout(gpus, instances, layout(name))) == said
+    assert list(nvidia.unlike_layout(gpus, instances, layout(name))) == differences

@@ -161,7 +161,7 @@ def test_a_decision_of_the_scaler_goes_beside_the_jobs_own_metrics(plan_of: Plan
     plan = plan_of(autoscale={"metrics": metrics})
     spec = plan.children(None, Limits(3, 9, target=12500, behavior=behavior))[-1]["spec"]
     assert (spec["minReplicas"], spec["maxReplicas"], spec["behavior"]) == (3, 9, behavior)
-    asked = {one["pods"]["metric"]["name"]: one["pods"]["target"]["averageValue"] for one in spec["metrics"]}
+    asked = {metric["pods"]["metric"]["name"]: metric["pods"]["target"]["averageValue"] for metric in spec["metrics"]}
     assert asked == {"inference_outstanding_requests": "12500m", "inference_queue_depth": "5"}
     assert "behavior" not in plan.children(None)[-1]["spec"]
 

@@ -149,7 +149,7 @@ class Cluster:
         for machine in self.machines.values():
             machine.manage()
         self.pods = [dataclasses.replace(pod, leaving=False, node="") if pod.leaving else pod for pod in self.pods]
-        free = [name for name, one in self.machines.items() if not one.cordoned and one.state != "pending"]
+        free = [name for name, machine in self.machines.items() if not machine.cordoned and machine.state != "pending"]
         placed = []
         for index, pod in enumerate(self.pods):
             placed.append(dataclasses.replace(pod, node=free[index % len(free)]) if not pod.node and free else pod)

@@ -24,7 +24,7 @@ A100 = {PRODUCT: MODEL.product, COUNT: "8"}
 
 
 def pod(**changes: Any) -> Object:
-    made: Object = {
+    obj: Object = {
         "metadata": {
             "name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "1", "labels": {"app": "a"},
             "ownerReferences": [{"kind": "ReplicaSet", "controller": True}],
@@ -37,8 +37,8 @@ def pod(**changes: Any) -> Object:
     }  # fmt: skip
     for key, value in changes.items():
         part, _, name = key.partition("_")
-        made[part][name] = value
-    return made
+        obj[part][name] = value
+    return obj
 
 
 def test_a_pod_with_gpus_must_leave() -> None:

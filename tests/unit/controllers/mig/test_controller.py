@@ -13,8 +13,8 @@ EARLY, LATE = "2026-11-29T14:00:00Z", "2026-11-29T14:00:01Z"
 
 def rollout(name: str, created: str, phase: str | None = None) -> dict[str, Any]:
     """Return a rollout."""
-    made: dict[str, Any] = {"metadata": {"name": name, "creationTimestamp": created}}
-    return {**made, "status": {"phase": phase}} if phase else made
+    obj: dict[str, Any] = {"metadata": {"name": name, "creationTimestamp": created}}
+    return {**obj, "status": {"phase": phase}} if phase else obj
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ POD = {
 
 
 class Kube:
-    """Lists what it is told to."""
+    """Lists the objects that a test sets."""
 
     def __init__(self) -> None:
         self.objects: dict[str, list[Object]] = {"Node": [NODE], "Pod": [POD]}

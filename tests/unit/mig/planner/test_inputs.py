@@ -1,4 +1,4 @@
-"""The files of fleets and demands: what is read, and what is said of a wrong key."""
+"""Parsing of fleet and demand files, and the errors for invalid keys."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_only_front_proxy_certificate_may_impersonate(tmp_path: Path) -> None:
 
     name, common_name = pki.FRONT_PROXY
     assert certificate(tmp_path, name).subject.rfc4514_string() == f"CN={common_name}"
-    assert common_name not in {one for one, _ in pki.CLIENTS.values()} | {one for one, _ in pki.SERVERS.values()}
+    assert common_name not in {cn for cn, _ in pki.CLIENTS.values()} | {cn for cn, _ in pki.SERVERS.values()}
     config = PlaneConfig(tmp_path, Ports(*range(20001, 20012)))
     assert f"--requestheader-allowed-names={common_name}" in build_apiserver(config).args
 

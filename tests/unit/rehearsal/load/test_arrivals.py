@@ -16,13 +16,13 @@ def load(**arrivals: Any) -> JobLoad:
     return JobLoad.model_validate({"job": "a/b", "arrivals": arrivals})
 
 
-def between(made: JobLoad, *moments: float, seed: int = 1) -> list[int]:
-    source = Arrivals(made, seed)
+def between(job_load: JobLoad, *moments: float, seed: int = 1) -> list[int]:
+    source = Arrivals(job_load, seed)
     return [len(source.until(moment)) for moment in moments]
 
 
 @pytest.mark.parametrize(
-    ("made", "moments", "expected"),
+    ("job_load", "moments", "expected"),
     [
         (load(type="constant", rate=50), (100, 200), (5000, 5000)),
         (
@@ -41,9 +41,9 @@ def between(made: JobLoad, *moments: float, seed: int = 1) -> list[int]:
         ),
     ],
 )
-def test_arrivals_match_rate(made: JobLoad, moments: tuple[float, ...], expected: tuple[int, ...]) -> None:
-    for found, wanted in zip(between(made, *moments), expected, strict=True):
-        assert abs(found - wanted) < 5 * wanted**0.5  # five standard deviations of a Poisson variable
+def test_arrivals_match_rate(job_load: JobLoad, moments: tuple[float, ...], expected: tuple[int, ...]) -> None:
+    for count, wanted in zip(between(job_load, *moments), expected, strict=True):
+        assert abs(count - wanted) < 5 * wanted**0.5  # five standard deviations of a Poisson variable
 
 
 def test_seed_determines_requests() -> None:
@@ -52,10 +52,10 @@ def test_seed_determines_requests() -> None:
     assert Arrivals(job_load, 1).until(100) != Arrivals(job_load, 2).until(100)
     # In one go or in many.
     source = Arrivals(job_load, 1)
-    assert [one for moment in range(1, 101) for one in source.until(moment)] == Arrivals(job_load, 1).until(100)
+    assert [request for moment in range(1, 101) for request in source.until(moment)] == Arrivals(job_load, 1).until(100)
     late = Arrivals(job_load, 1)
     late.skip(50)
-    assert late.until(100) == [one for one in Arrivals(job_load, 1).until(100) if one.at >= 50]
+    assert late.until(100) == [request for request in Arrivals(job_load, 1).until(100) if request.at >= 50]
 
 
 def test_token_counts_have_configured_mean() -> None:
@@ -68,8 +68,8 @@ def test_token_counts_have_configured_mean() -> None:
         }
     )
     requests = Arrivals(job_load, 1).until(200)
-    assert sum(one.prompt for one in requests) / len(requests) == pytest.approx(300, rel=0.03)
-    assert {one.output for one in requests} == {7}
+    assert sum(request.prompt for request in requests) / len(requests) == pytest.approx(300, rel=0.03)
+    assert {request.output for request in requests} == {7}
 
 
 def test_zero_rate_has_no_arrivals() -> None:

@@ -32,11 +32,11 @@ def served() -> Server:
 
 def shown(text: bytes) -> dict[str, list[tuple[dict[str, str], float]]]:
     """Return what Prometheus would read: labels and values by the name of the series."""
-    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    series: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(text.decode()):
         for sample in family.samples:
-            found.setdefault(sample.name, []).append((sample.labels, sample.value))
-    return found
+            series.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return series
 
 
 @pytest.mark.parametrize("runtime", RuntimeName)
@@ -84,7 +84,7 @@ NODE = {
 
 def test_gpu_page_with_and_without_mig() -> None:
     devices = devices_of(NODE)
-    assert [(one.gpu, one.profile, one.instance) for one in devices] == [
+    assert [(device.gpu, device.profile, device.instance) for device in devices] == [
         (0, "", ""),
         (1, "1g.5gb", "1"),
         (1, "1g.5gb", "2"),

@@ -74,7 +74,7 @@ def test_waiting_time_matches_queueing_theory() -> None:
 
 
 requests = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 400), st.integers(0, 60)), min_size=1, max_size=40).map(
-    lambda found: [Request(*one) for one in sorted(found)]
+    lambda rows: [Request(*row) for row in sorted(rows)]
 )
 
 

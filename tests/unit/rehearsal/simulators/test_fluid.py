@@ -152,7 +152,13 @@ def test_load_progress_appears_in_dataset_status_in_steps() -> None:
         good("Dataset", status.dataset_status(bound(), runtime(), [running], [], NOW + timedelta(seconds=at)))
         for at in (0, 2, 4.1, 7.9, 60)
     ]
-    assert [one["cacheStates"]["cachedPercentage"] for one in seen] == ["0.0%", "25.0%", "50.0%", "75.0%", "75.0%"]
+    assert [observation["cacheStates"]["cachedPercentage"] for observation in seen] == [
+        "0.0%",
+        "25.0%",
+        "50.0%",
+        "75.0%",
+        "75.0%",
+    ]
     assert seen[0]["operationRef"] == {"DataLoad": "load"}
     done = status.dataset_status(bound(), runtime(), [load("Complete")], [], NOW)
     assert done["cacheStates"]["cachedPercentage"] == "100.0%"
@@ -181,14 +187,14 @@ def test_reference_dataset_copies_status_of_its_target() -> None:
     theirs = dataset(observed={**bound()["status"], "datasetRef": ["nlp/bert"], "operationRef": {"DataLoad": "x"}})
     observed = good("Dataset", status.reference_status(reference, theirs))
     assert observed["phase"] == "Bound"
-    assert [one["type"] for one in observed["runtimes"]] == ["thin"]
+    assert [runtime["type"] for runtime in observed["runtimes"]] == ["thin"]
     assert not {"datasetRef", "operationRef"} & observed.keys()
 
 
 def steps(
-    one: Object, of: Object | None, *, busy: bool = False, now: datetime = NOW
+    load: Object, of: Object | None, *, busy: bool = False, now: datetime = NOW
 ) -> tuple[Object | None, float | None]:
-    observed, wait = status.load_status(one, of, busy=busy, now=now)
+    observed, wait = status.load_status(load, of, busy=busy, now=now)
     return (good("DataLoad", observed) if observed else None), wait
 
 

@@ -28,13 +28,13 @@ def scaled(annotations: dict[str, str] | None = None, status: Object | None = No
     """Return a ScaledObject."""
     reference = {"apiVersion": "deepseek.ai/v1", "kind": "InferenceJob", "name": "chat"}
     meta = {"name": "chat", "namespace": "nlp", "uid": "u", "labels": {"team": "nlp"}, "annotations": annotations or {}}
-    made: Object = {"metadata": meta, "spec": {"scaleTargetRef": reference, "triggers": [PROMETHEUS], **spec}}
-    return {**made, "status": status} if status else made
+    obj: Object = {"metadata": meta, "spec": {"scaleTargetRef": reference, "triggers": [PROMETHEUS], **spec}}
+    return {**obj, "status": status} if status else obj
 
 
 def conditions(status: Object) -> dict[str, tuple[str, str]]:
     """Return status and reason of each condition."""
-    return {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+    return {condition["type"]: (condition["status"], condition["reason"]) for condition in status["conditions"]}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_threshold_is_formatted_as_milli_quantity(text: str, quantity: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "target", "said"),
+    ("given", "target", "message"),
     [
         ({}, JOB, None),
         ({}, None, "the API server does not serve the kind InferenceJob of the scale target"),
@@ -104,10 +104,12 @@ def test_threshold_is_formatted_as_milli_quantity(text: str, quantity: str) -> N
         ({"triggers": [{**PROMETHEUS, "name": "a"}] * 2}, JOB, "two triggers have the same name"),
     ],
 )
-def test_invalid_scaled_object_is_rejected_with_problem(given: Object, target: Target | None, said: str | None) -> None:
-    assert problem(scaled(**given), target) == said
+def test_invalid_scaled_object_is_rejected_with_problem(
+    given: Object, target: Target | None, message: str | None
+) -> None:
+    assert problem(scaled(**given), target) == message
     ready = conditions(make_status(scaled(**given), target, None))["Ready"]
-    assert ready == (("False", "ScaledObjectCheckFailed") if said else ("True", "ScaledObjectReady"))
+    assert ready == (("False", "ScaledObjectCheckFailed") if message else ("True", "ScaledObjectReady"))
 
 
 def test_status_of_valid_scaled_object() -> None:
@@ -164,7 +166,7 @@ def test_annotations_pause_scaling(annotations: dict[str, str], paused: bool, re
 
 
 @pytest.mark.parametrize(
-    ("hpa", "said"),
+    ("hpa", "condition"),
     [
         (None, None),
         ({"status": {}}, None),
@@ -173,8 +175,8 @@ def test_annotations_pause_scaling(annotations: dict[str, str], paused: bool, re
         (("False", "FailedGetExternalMetric"), ("False", "HPAMetricsUnavailable")),
     ],
 )
-def test_scaling_active_reads_autoscaler_condition(hpa: Any, said: tuple[str, str] | None) -> None:
+def test_scaling_active_reads_autoscaler_condition(hpa: Any, condition: tuple[str, str] | None) -> None:
     if isinstance(hpa, tuple):
         hpa = {"status": {"conditions": [{"type": "ScalingActive", "status": hpa[0], "reason": hpa[1]}]}}
         assert scaling_active(hpa) is not None
-    assert conditions(make_status(scaled(), JOB, hpa)).get("HPAActive") == said
+    assert conditions(make_status(scaled(), JOB, hpa)).get("HPAActive") == condition

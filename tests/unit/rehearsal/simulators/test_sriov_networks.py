@@ -18,8 +18,8 @@ def network(**spec: Any) -> Object:
 
 
 def config(kind: str = "SriovNetwork", **spec: Any) -> Object:
-    made: Object = json.loads(make_attachment(kind, network(**spec), "a.b")["spec"]["config"])
-    return made
+    cni_config: Object = json.loads(make_attachment(kind, network(**spec), "a.b")["spec"]["config"])
+    return cni_config
 
 
 def test_attachment_names_resource_and_target_namespace() -> None:

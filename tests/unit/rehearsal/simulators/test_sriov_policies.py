@@ -125,7 +125,7 @@ POLICIES = st.dictionaries(
             "isRdma": st.booleans(),
         }
     ),
-).map(lambda made: [policy(name, **spec) for name, spec in made.items()])
+).map(lambda specs: [policy(name, **spec) for name, spec in specs.items()])
 
 
 @given(POLICIES)

@@ -32,7 +32,7 @@ def crane(*arguments: str) -> str:
 
 
 def answers(address: str) -> bool:
-    """Tell whether something listens."""
+    """Return whether something listens."""
     host, _, port = address.partition(":")
     with socket.socket() as tried:
         return tried.connect_ex((host, int(port))) == 0
