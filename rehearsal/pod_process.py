@@ -23,30 +23,30 @@ UID_MARK = "INFERSTACK_POD_UID"
 STATE_MARK = "INFERSTACK_AGENT_STATE"
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "SSL_CERT_FILE")
-"""What a pod's process sees of the agent's environment; a real pod sees none of it, a Python program needs these."""
+"""Variables of the agent that a pod's process inherits because Python needs them; a real pod inherits none."""
 
 _LOG_LIMIT = 10 * 1024 * 1024
 
 
 @dataclass
 class Process:
-    """One running process and its place on disk."""
+    """A running process and its folder."""
 
     uid: str
-    """Of the pod."""
+    """The uid of the pod."""
     pid: int
     created: float
-    """Start time of the process: with the pid it names one process for good."""
+    """Start time of the process, which together with the pid identifies the process uniquely."""
     port: int
     child: asyncio.subprocess.Process | None
-    """None where an earlier agent started it: its exit code is lost."""
+    """None if an earlier agent started the process, so that its exit code is lost."""
 
     def alive(self) -> bool:
-        """Return whether this very process still runs."""
+        """Return whether this process is still running."""
         return _lives(self.pid, self.created)
 
     async def wait(self) -> int | None:
-        """Wait for the end; the exit code as a shell gives it (128 + signal), None where it is lost."""
+        """Wait for the process; return its exit code as a shell does (128 + signal), or None if the code is lost."""
         if self.child is not None:
             code = await self.child.wait()
             return 128 - code if code < 0 else code
@@ -54,7 +54,7 @@ class Process:
         return None
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM to the session's processes, SIGKILL after ``grace`` seconds."""
+        """Send SIGTERM to the processes of the session, and SIGKILL after ``grace`` seconds."""
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace):
@@ -70,15 +70,15 @@ class Process:
         await self._poll(0.05)
 
     async def _poll(self, period: float) -> None:
-        # There is no notification of the end of a process that is not a child.
+        # The kernel notifies only the parent of the end of a process, so others must poll.
         while self.alive():  # noqa: ASYNC110
             await asyncio.sleep(period)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and what it started."""
+        """Send a signal to the process and its descendants in the process group."""
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)  # its own session: the group has the leader's id
+                os.killpg(self.pid, number)  # the process leads its own session, so its pid is the group id
 
 
 def _lives(pid: int, created: float) -> bool:
@@ -90,12 +90,12 @@ def _lives(pid: int, created: float) -> bool:
 
 
 def folder_of(state_dir: Path, uid: str) -> Path:
-    """Return where a pod's run file and credentials are."""
+    """Return the folder of a pod's run file and credentials."""
     return state_dir / "run" / "pods" / uid
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on right now."""
+    """Return a TCP port that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -107,20 +107,20 @@ async def start(
     """Start a pod's process and write its run file.
 
     Args:
-        state_dir: of the rehearsal.
-        uid: of the pod.
-        pod: ``namespace/name``, for whoever reads the run file.
-        name: of the log file below logs/.
-        argv: what to run.
-        env: its environment; a little of our own is added.
-        port: its health port.
+        state_dir: state folder of the rehearsal.
+        uid: uid of the pod.
+        pod: ``namespace/name``, for readers of the run file.
+        name: name of the log file in logs/.
+        argv: command to run.
+        env: environment of the process; a few variables are added.
+        port: health port of the process.
 
     Raises:
         OSError: the program cannot be started.
     """
     inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     marks = {UID_MARK: uid, STATE_MARK: str(state_dir), "PYTHONUNBUFFERED": "1"}
-    # A session of its own: a terminal's Ctrl-C and the agent's death do not reach it.
+    # With a separate session, Ctrl-C in the terminal and the end of the agent do not affect the process.
     with _open_log(state_dir / "logs" / f"{name}.log") as log:
         child = await asyncio.create_subprocess_exec(
             *argv,
@@ -134,7 +134,7 @@ async def start(
     try:
         created = psutil.Process(child.pid).create_time()
     except psutil.NoSuchProcess:
-        created = 0.0  # it has ended; wait() returns at once
+        created = 0.0  # the process has exited; wait() returns at once
     run_file = folder_of(state_dir, uid) / "run.json"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     partial = run_file.with_suffix(".partial")
@@ -153,8 +153,8 @@ def _open_log(path: Path) -> BinaryIO:
 def find_leftovers(state_dir: Path) -> dict[str, Process]:
     """Return running processes that an earlier agent of this state folder started, by pod uid.
 
-    The run files name them. A process that was started in the instant before its run file is found by the marks in its
-    environment; where two are there for one pod, the one without a run file is ended.
+    Run files identify the processes. A process without a run file, because the agent was killed before writing one, is
+    identified by marker variables in its environment. If a pod has two processes, the one without a run file is killed.
     """
     processes: dict[str, Process] = {}
     runs = state_dir / "run" / "pods"
@@ -163,12 +163,12 @@ def find_leftovers(state_dir: Path) -> dict[str, Process]:
             content = json.loads(run_file.read_text())
             process = Process(run_file.parent.name, content["pid"], content["created"], content["port"], None)
         except (ValueError, KeyError, OSError):
-            continue  # cut short by a kill: the marks still find its process
+            continue  # truncated by a kill; the marker variables still identify the process
         if process.alive():
             processes[process.uid] = process
     for running in psutil.process_iter():
         try:
-            # Children of a pod's process carry the marks too; the session's leader is the one that was started.
+            # Children of a pod's process have the marker variables too; only the session leader was started here.
             if not procfs.leads_session(running):
                 continue
             env = procfs.environment(running)

@@ -1,4 +1,4 @@
-"""``python -m rehearsal.simulators``: one process that plays all nodes of a rehearsal."""
+"""``python -m rehearsal.simulators``: one process that simulates all nodes of a rehearsal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rehearsal.simulators.app import Options, run
 
 
 def main() -> int:
-    """Parse the command line and run; returns the exit code."""
+    """Parse the command line, run the simulators and return the exit status."""
     parser = argparse.ArgumentParser(prog="rehearsal.simulators", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
-    parser.add_argument("--state-dir", type=Path, required=True, help="logs/ and run/ go below it")
-    parser.add_argument("--health-port", type=int, default=0, help="GET /healthz on loopback; 0: a free port")
-    parser.add_argument("--mig-seconds", type=float, default=1.0, help="time that a change of a MIG layout takes")
+    parser.add_argument("--state-dir", type=Path, required=True, help="state folder, with logs/ and run/")
+    parser.add_argument("--health-port", type=int, default=0, help="loopback port of /healthz (default: a free port)")
+    parser.add_argument("--mig-seconds", type=float, default=1.0, help="duration of a MIG layout change (default: 1)")
     parser.add_argument(
-        "--prometheus-port", type=int, help="of the rehearsal's Prometheus, whose configuration we keep"
+        "--prometheus-port", type=int, help="port of the rehearsal's Prometheus, which the simulators configure"
     )
-    parser.add_argument("--load-port", type=int, help="of the load simulator, which Prometheus scrapes")
-    parser.add_argument("--adapter-port", type=int, help="of prometheus-adapter, which the API server is told of")
+    parser.add_argument("--load-port", type=int, help="port of the load simulator, which Prometheus scrapes")
+    parser.add_argument("--adapter-port", type=int, help="port of prometheus-adapter, registered with the API server")
     given = parser.parse_args()
     ports = (given.prometheus_port, given.load_port, given.adapter_port)
     logging.basicConfig(

@@ -1,4 +1,4 @@
 """The simulated KEDA: the HorizontalPodAutoscalers of ScaledObjects.
 
-It writes the status of ScaledObjects, their HorizontalPodAutoscalers and the scale of paused targets.
+The simulator writes the status of ScaledObjects, their HorizontalPodAutoscalers and the scale of paused targets.
 """

@@ -1,7 +1,7 @@
-"""KEDA's operator: makes the HorizontalPodAutoscaler of each ScaledObject and tells in the status how it goes.
+"""KEDA's operator: creates the HorizontalPodAutoscaler of each ScaledObject and writes the ScaledObject's status.
 
-The autoscaler is a real one, which the cluster's own controller works on. Nobody serves external.metrics.k8s.io in the
-rehearsal: it reports that it cannot read its metrics and moves nothing.
+The autoscaler is a real one, reconciled by the cluster's own controller. The rehearsal does not serve
+external.metrics.k8s.io, so the autoscaler reports that it cannot read its metrics and scales nothing.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from rehearsal.simulators.keda.objects import (
 
 _FIRST_LISTS_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
-"""How soon a ScaledObject that is invalid is looked at again: its target may have come meanwhile."""
+"""Seconds until an invalid ScaledObject is reconciled again, because its target may have been created."""
 
 log = logging.getLogger("keda")
 
 
 class KedaController:
-    """Play KEDA's operator.
+    """Simulates KEDA's operator.
 
     Args:
         kube: connected client.
@@ -52,7 +52,7 @@ class KedaController:
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
         self._queue = WorkQueue(self._reconcile, workers=2, name="keda")
-        # The kind comes with KEDA's chart.
+        # KEDA's chart installs the kind.
         self._scaled = Informer(kube, API_VERSION, KIND, on_change=self._scaled_changed, optional=True)
         self._hpas = Informer(
             kube,
@@ -64,7 +64,7 @@ class KedaController:
         self.informers: Mapping[str, Informer] = {"scaled objects": self._scaled, "KEDA's autoscalers": self._hpas}
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers.values():
                 group.create_task(informer.run())
@@ -74,7 +74,7 @@ class KedaController:
         self._queue.add(key_of(newer_of(before, after)))
 
     def _hpa_changed(self, before: Object | None, after: Object | None) -> None:
-        # The cluster's controller writes a status each 15 s; most of it is nothing to us.
+        # The cluster's controller writes a status every 15 s; most of these updates are irrelevant here.
         same = before is not None and after is not None and before["spec"] == after["spec"]
         if same and scaling_active(before) == scaling_active(after):
             return
@@ -92,7 +92,7 @@ class KedaController:
             await self._remove_finalizer(scaled)
             return None
         if not await self._ensure_finalizer(scaled):
-            return None  # its new state comes back by itself
+            return None  # the watch reports the new state
         target = await self._target(scaled)
         invalid = problem(scaled, target)
         if invalid is None and is_paused(scaled):
@@ -126,7 +126,7 @@ class KedaController:
         )
 
     async def _ensure_finalizer(self, scaled: Object) -> bool:
-        """Put finalizer and label on a ScaledObject that lacks them; False where that was just done."""
+        """Add finalizer and label to a ScaledObject that lacks them; return False if they were only just added."""
         meta = scaled["metadata"]
         wanted: Object = {}
         if FINALIZER not in (meta.get("finalizers") or []):
@@ -138,7 +138,7 @@ class KedaController:
         return not wanted
 
     async def _remove_finalizer(self, scaled: Object) -> None:
-        """Remove the autoscaler, set the target's replicas back where that is asked for, then let go."""
+        """Delete the autoscaler, restore the target's replicas if requested, then remove the finalizer."""
         meta = scaled["metadata"]
         if FINALIZER not in (meta.get("finalizers") or []):
             return
@@ -151,7 +151,7 @@ class KedaController:
         await self._patch(scaled, {"finalizers": [other for other in meta["finalizers"] if other != FINALIZER]})
 
     async def _remove_hpas(self, scaled: Object, *, keep: str | None) -> None:
-        """Delete the autoscalers of a ScaledObject, but the one that is named so."""
+        """Delete the autoscalers of a ScaledObject except the one named ``keep``."""
         namespace, uid = scaled["metadata"]["namespace"], scaled["metadata"]["uid"]
         for hpa in list(self._hpas.objects.values()):
             meta = hpa["metadata"]
@@ -161,7 +161,7 @@ class KedaController:
 
     async def _patch(self, scaled: Object, metadata: Object) -> None:
         meta = scaled["metadata"]
-        # With uid and version: another's finalizer must not be lost, nor another's object touched.
+        # With uid and resourceVersion, the patch neither drops another writer's finalizer nor changes another object.
         kept = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {"metadata": {**kept, **metadata}}
         await self._store_result(
@@ -169,7 +169,7 @@ class KedaController:
         )
 
     async def _update_status(self, scaled: Object, status: Object) -> None:
-        """Write a status that differs, whole: what it no longer has must go."""
+        """Replace a status that differs as a whole, so that obsolete fields are removed."""
         if scaled.get("status") == status:
             return
         path = await self._kube.path_of(scaled, "status")
@@ -182,7 +182,7 @@ class KedaController:
         try:
             written = await write
         except ApiError as error:
-            if error.not_found:  # it went meanwhile
+            if error.not_found:  # deleted in the meantime
                 return
             raise
         if not written["metadata"].get("deletionTimestamp") or written["metadata"].get("finalizers"):

@@ -1,7 +1,7 @@
 """The HorizontalPodAutoscaler and the status of a ScaledObject, as pure functions.
 
 Names, labels and reasons are those of KEDA (controllers/keda and pkg/scaling of its sources at the pinned version).
-Simulated: nothing is measured, so that no trigger is ever active or failed and KEDA itself scales nothing.
+The simulation measures nothing. No trigger is ever active or failed, and KEDA itself scales nothing.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
 _DEFAULT_MAX = 100
 _RESOURCES = ("cpu", "memory")
 _THRESHOLDS = ("threshold", "lagThreshold", "queueLength", "targetValue", "desiredReplicas", "value")
-"""Where scalers keep the value that they aim at."""
+"""Metadata keys in which scalers keep their target value."""
 
 
 class Target(NamedTuple):
-    """What a ScaledObject moves, as the API server knows it."""
+    """The scale target of a ScaledObject, as known to the API server."""
 
     group: str
     version: str
     kind: str
     plural: str
     scalable: bool
-    """Whether it has a scale subresource."""
+    """Whether the kind has a scale subresource."""
     replicas: int | None
-    """As asked for now; None where the object is not there."""
+    """Currently requested replicas, or None if the object does not exist."""
 
     @property
     def text(self) -> str:
-        """Group, version and kind as KEDA writes them."""
+        """Return group, version and kind in KEDA's format."""
         return f"{self.group}/{self.version}.{self.kind}" if self.group else f"{self.version}.{self.kind}"
 
 
 def target_reference(scaled: Object) -> tuple[str, str, str]:
-    """Return apiVersion, kind and name of what is scaled; a Deployment where nothing else is said."""
+    """Return apiVersion, kind and name of the scale target; the default is a Deployment."""
     reference = scaled["spec"]["scaleTargetRef"]
     return reference.get("apiVersion") or "apps/v1", reference.get("kind") or "Deployment", reference["name"]
 
@@ -59,7 +59,7 @@ def hpa_name(scaled: Object) -> str:
 
 
 def make_hpa(scaled: Object) -> Object:
-    """Return the HorizontalPodAutoscaler. It never goes below one replica: the way to zero and back is KEDA's own."""
+    """Return the HorizontalPodAutoscaler, with at least one replica, because KEDA itself scales to and from zero."""
     spec, meta = scaled["spec"], scaled["metadata"]
     api_version, kind, target = target_reference(scaled)
     name = hpa_name(scaled)
@@ -82,7 +82,7 @@ def make_hpa(scaled: Object) -> Object:
         "scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": target},
         "minReplicas": max(spec.get("minReplicaCount") or 0, 1),
         "maxReplicas": spec.get("maxReplicaCount") or _DEFAULT_MAX,
-        # By type, as KEDA has them, so that the order of triggers changes nothing.
+        # Sorted by type, as in KEDA, so that the order of triggers does not matter.
         "metrics": sorted(make_metrics(scaled), key=lambda metric: str(metric["type"])),
     }
     if behavior := _autoscaler(scaled).get("behavior"):
@@ -98,7 +98,8 @@ def make_hpa(scaled: Object) -> Object:
 def make_metrics(scaled: Object) -> list[Object]:
     """Return the autoscaler's metrics, one for each trigger.
 
-    Those of other scalers than prometheus are named by their type only; KEDA adds a queue, a topic and the like.
+    Only prometheus metrics have KEDA's full name. Metrics of other scalers are named by type; KEDA adds details such as
+    the queue or topic.
     """
     metrics: list[Object] = []
     for index, trigger in enumerate(scaled["spec"]["triggers"]):
@@ -122,7 +123,7 @@ def make_metrics(scaled: Object) -> list[Object]:
 
 
 def milli(text: str) -> str:
-    """Return a number as a quantity of thousandths, as KEDA hands it over; 1 where it is no number."""
+    """Return a number as a milli-quantity, as KEDA does; the result is 1 if the text is not a number."""
     try:
         return f"{int(Decimal(text) * 1000)}m"
     except InvalidOperation:
@@ -130,22 +131,22 @@ def milli(text: str) -> str:
 
 
 def is_paused(scaled: Object) -> bool:
-    """Return whether an annotation stops the scaling."""
+    """Return whether an annotation pauses scaling."""
     annotations = scaled["metadata"].get("annotations") or {}
     if PAUSED_REPLICAS in annotations:
         return True
-    # Whatever is no word for false counts as true, as it does to KEDA.
+    # As in KEDA, every value that does not mean false counts as true.
     return str(annotations.get(PAUSED, "false")).lower() not in ("false", "f", "0")
 
 
 def paused_replicas(scaled: Object) -> int | None:
-    """Return the replicas that a pause asks for."""
+    """Return the replicas requested while paused."""
     given = str((scaled["metadata"].get("annotations") or {}).get(PAUSED_REPLICAS, ""))
     return int(given) if given.isdecimal() else None
 
 
 def problem(scaled: Object, target: Target | None) -> str | None:
-    """Return what is wrong with a ScaledObject, None where nothing is."""
+    """Return the problem of an invalid ScaledObject, or None if the ScaledObject is valid."""
     spec = scaled["spec"]
     _, kind, name = target_reference(scaled)
     if target is None:
@@ -171,8 +172,8 @@ def make_status(scaled: Object, target: Target | None, hpa: Object | None) -> Ob
 
     Args:
         scaled: the ScaledObject.
-        target: what it scales; None where the API server does not serve its kind.
-        hpa: its HorizontalPodAutoscaler as far as it is known.
+        target: the scale target, or None if the API server does not serve its kind.
+        hpa: its HorizontalPodAutoscaler, if known.
     """
     before = scaled.get("status") or {}
     wrong = problem(scaled, target)
@@ -239,7 +240,7 @@ def _conditions(wrong: str | None, hpa: Object | None, *, paused: bool) -> list[
 
 
 def scaling_active(hpa: Object | None) -> tuple[str, str] | None:
-    """Return whether an autoscaler reads its metrics, and its reason; None until it has said so."""
+    """Return status and reason of an autoscaler's ScalingActive condition, or None while there is no condition."""
     for condition in ((hpa or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] == "ScalingActive":
             return condition["status"], condition.get("reason", "")

@@ -1,4 +1,4 @@
 """Pods that run as processes on this machine, with the credentials of their service account.
 
-It writes the status of their pods, and logs and run files in the state folder.
+The controller writes the status of these pods, and logs and run files in the state folder.
 """

@@ -1,4 +1,4 @@
-"""Process-backed pods: for each bound pod of the platform's own programs, its process on this machine."""
+"""Process-backed pods: each bound pod of the platform's own programs runs as a process on this machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger("pods")
 
 
 class PodController:
-    """Run the process of each pod that `SELECTOR` names and a node is chosen for.
+    """Runs the process of each scheduled pod that matches `SELECTOR`.
 
     Args:
         kube: the agent's own client.
-        state_dir: of the rehearsal; logs/ and run/pods/ are below it.
-        kubeconfig: the agent's, for the server's address.
-        node_lives: tells whether a node's kubelet reports.
-        prometheus: port of the rehearsal's Prometheus on loopback; None where it has none.
+        state_dir: state folder of the rehearsal, with logs/ and run/pods/.
+        kubeconfig: the agent's kubeconfig, for the address of the server.
+        node_lives: returns whether a node's kubelet reports.
+        prometheus: port of the rehearsal's Prometheus on loopback, or None if there is no Prometheus.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PodController:
         self._leftovers: dict[str, Process] = {}
 
     async def run(self) -> None:
-        """Work until cancelled, then stop the processes."""
+        """Run until cancelled, then stop the processes."""
         self._leftovers = await asyncio.to_thread(process.find_leftovers, self._state_dir)
         async with aiohttp.ClientSession() as http:
             self._http = http
@@ -69,7 +69,7 @@ class PodController:
                 await asyncio.gather(watching, *self._tasks.values(), return_exceptions=True)
 
     async def _end_orphans(self) -> None:
-        """End processes whose pods went away while no agent ran."""
+        """Stop processes whose pods were deleted while no agent was running."""
         for uid, orphan in list(self._leftovers.items()):
             log.info("pid %d: its pod is gone; stopping it", orphan.pid)
             await orphan.stop(SHUTDOWN_GRACE)

@@ -1,4 +1,4 @@
-"""A pod's credentials: a token of its ServiceAccount, bound to the pod as the kubelet binds it, in a kubeconfig."""
+"""A pod's credentials: a kubeconfig with a ServiceAccount token that is bound to the pod, as the kubelet does."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _LIFETIME = 3600
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where they are and when they should be renewed."""
+    """Location of the credentials and time of their renewal."""
 
     kubeconfig: Path
     renew_in: float
-    """Seconds: four fifths of the token's life."""
+    """Seconds until renewal: four fifths of the token's lifetime."""
 
 
 def make_kubeconfig(cluster: Mapping[str, Any], *, token: str, token_file: str, namespace: str) -> Object:
     """Return a kubeconfig for one token.
 
-    Both forms are in it: ``tokenFile`` is read again when the token is renewed and comes first where it is understood.
+    The kubeconfig has both ``token`` and ``tokenFile``. Clients that support ``tokenFile`` prefer it and read it again
+    after a renewal.
     """
     return {
         "apiVersion": "v1",
@@ -43,10 +44,10 @@ def make_kubeconfig(cluster: Mapping[str, Any], *, token: str, token_file: str, 
 
 
 async def issue(kube: KubeClient, pod: Mapping[str, Any], cluster: Mapping[str, Any], folder: Path) -> Credentials:
-    """Ask for a token of the pod's ServiceAccount and write token and kubeconfig into ``folder``.
+    """Request a token of the pod's ServiceAccount and write token and kubeconfig into ``folder``.
 
     Raises:
-        ApiError: no such ServiceAccount, or the pod is gone.
+        ApiError: the ServiceAccount or the pod does not exist.
     """
     meta = pod["metadata"]
     account = pod["spec"].get("serviceAccountName") or "default"
@@ -75,7 +76,7 @@ def _store(folder: Path, cluster: Mapping[str, Any], *, token: str, namespace: s
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a secret so that a reader sees the old or the new one whole, and nobody else sees any."""
+    """Replace a secret file atomically, readable by the owner only."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

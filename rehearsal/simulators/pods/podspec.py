@@ -1,4 +1,4 @@
-"""From a pod's spec to a local process, and from the process to the pod's status. Pure."""
+"""Translates a pod's spec into a local process, and the state of the process into the pod's status; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
 
 class PodSpecError(Exception):
-    """A pod that cannot run as a process; carries the reason that goes into the status."""
+    """A pod cannot run as a process; holds the reason for the pod's status."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -38,12 +38,12 @@ class Probe:
     period: float = 10
     timeout: float = 1
     failures: int = 3
-    """Failures in a row that count."""
+    """Consecutive failures after which the probe has failed."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start for a pod."""
+    """The process to start for a pod."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -59,11 +59,11 @@ def build_command(pod: Mapping[str, Any], *, port: int, prometheus: int | None =
 
     Args:
         pod: the object.
-        port: a free local port that stands for the container's health port.
-        prometheus: local port that stands for the cluster's Prometheus: names of Services mean nothing to a process.
+        port: a free local port that replaces the container's health port.
+        prometheus: local port that replaces the cluster's Prometheus, since a process cannot resolve Service names.
 
     Raises:
-        PodSpecError: no command, or an environment variable that a process cannot be given.
+        PodSpecError: the container has no command, or has an environment variable that a process cannot get.
     """
     spec = pod["spec"]
     container = spec["containers"][0]
@@ -112,7 +112,7 @@ def _value(pod: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 
 
 def _expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace ``$(NAME)`` as the kubelet does: unknown names stay, ``$$`` is a dollar."""
+    """Expand ``$(NAME)`` as the kubelet does: unknown names stay, and ``$$`` becomes a dollar sign."""
 
     def replace(match: re.Match[str]) -> str:
         return "$" if match[0] == "$$" else env.get(match[1], match[0])
@@ -128,7 +128,7 @@ def _probe(
     wanted = spec["httpGet"]["port"]
     named = {entry.get("name"): entry["containerPort"] for entry in container.get("ports") or []}
     number = int(named.get(wanted, wanted)) if str(named.get(wanted, wanted)).isdecimal() else 0
-    # The health port is moved to a free one; another port is taken as it is.
+    # The health port is replaced by a free port; other ports are unchanged.
     local = port if health is None or str(number) == health or not number else number
     return Probe(
         port=local,
@@ -141,24 +141,24 @@ def _probe(
 
 
 def pod_ip(uid: str) -> str:
-    """Return an address for the pod's status: its own, in 10.244.0.0/15, reachable by nobody."""
+    """Return a pod-specific, unreachable address in 10.244.0.0/15 for the pod's status."""
     digest = hashlib.sha256(uid.encode()).digest()
     return f"10.{244 + digest[0] % 2}.{digest[1]}.{1 + digest[2] % 254}"
 
 
 @dataclass(frozen=True)
 class ContainerState:
-    """Where a pod's process stands."""
+    """State of a pod's process."""
 
     phase: str = "waiting"
-    """waiting, running or terminated."""
+    """``waiting``, ``running`` or ``terminated``."""
     reason: str = "ContainerCreating"
     message: str = ""
     restarts: int = 0
     ready: bool = False
     pid: int | None = None
     started: str | None = None
-    """RFC 3339."""
+    """Start time in RFC 3339 format."""
     exit_code: int = 0
     finished: str | None = None
     last: Mapping[str, Any] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class ContainerState:
 
 
 def make_terminated(state: ContainerState, *, exit_code: int, reason: str, message: str, finished: str) -> Object:
-    """Return the ``terminated`` state of a process that ended."""
+    """Return the ``terminated`` state of an exited process."""
     ended: Object = {"exitCode": exit_code, "reason": reason, "finishedAt": finished}
     if state.started:
         ended["startedAt"] = state.started
@@ -231,12 +231,12 @@ def _condition(
     status = "True" if good else "False"
     before = old.get(kind) or {}
     since = before.get("lastTransitionTime") if before.get("status") == status else None
-    # None in a strategic merge patch takes an old reason away.
+    # None in a strategic merge patch removes an old reason.
     return {"type": kind, "status": status, "lastTransitionTime": since or now, "reason": reason, "message": message}
 
 
 def reported(pod: Mapping[str, Any]) -> tuple[str | None, bool, int, bool]:
-    """Return what a pod's status says of its process: phase, ready, restarts and whether one ever ran."""
+    """Return phase, readiness, restart count and whether a process ever ran, from a pod's status."""
     status = pod.get("status") or {}
     containers = status.get("containerStatuses") or [{}]
     ran = bool(containers[0].get("containerID"))

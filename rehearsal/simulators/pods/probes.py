@@ -9,11 +9,11 @@ import aiohttp
 from rehearsal.simulators.pods.podspec import Probe
 
 EAGER_PERIOD = 0.25
-"""Seconds between probes that wait for a first success: a rehearsal need not wait a whole period."""
+"""Seconds between probes before the first success, so that a rehearsal does not wait a whole period."""
 
 
 async def answers(http: aiohttp.ClientSession, probe: Probe) -> bool:
-    """Probe once; statuses from 200 to 399 are good."""
+    """Return whether one probe succeeds, with a status from 200 to 399."""
     try:
         timeout = aiohttp.ClientTimeout(total=probe.timeout)
         url = f"http://127.0.0.1:{probe.port}{probe.path}"
@@ -24,7 +24,7 @@ async def answers(http: aiohttp.ClientSession, probe: Probe) -> bool:
 
 
 async def starts(http: aiohttp.ClientSession, probe: Probe) -> bool:
-    """Probe until the first success, or False when the time that the threshold allows is over."""
+    """Probe until the first success; return False if the failure threshold is exceeded."""
     await asyncio.sleep(probe.initial_delay)
     deadline = asyncio.get_running_loop().time() + probe.period * probe.failures
     while not await answers(http, probe):
@@ -35,7 +35,7 @@ async def starts(http: aiohttp.ClientSession, probe: Probe) -> bool:
 
 
 async def fails(http: aiohttp.ClientSession, probe: Probe) -> None:
-    """Probe until as many failures in a row as the threshold says."""
+    """Probe until the failure threshold is reached."""
     await asyncio.sleep(probe.initial_delay)
     failures = 0
     while True:

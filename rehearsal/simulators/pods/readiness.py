@@ -1,7 +1,7 @@
-"""What a kubelet tells again once it is back: that its pods are ready.
+"""Restores the Ready condition of pods when the kubelet of their node is back.
 
-The node controller takes Ready off the pods of a node that is silent, after a sleep of the laptop just as in an outage.
-A kubelet puts it on again; kwok tells a pod's readiness once.
+The node controller sets Ready to false on the pods of a node that does not report, in an outage or while the laptop
+sleeps. A real kubelet then sets the condition to true again; kwok reports a pod's readiness only once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rehearsal.simulators import FIELD_MANAGER
 from rehearsal.simulators.pods.podspec import SELECTOR
 
 _PROCESS_BACKED = dict(part.split("=") for part in SELECTOR.split(","))
-"""Labels of the pods that a process plays."""
+"""Labels of process-backed pods."""
 _ATTEMPTS = 3
 _PAUSE = 3.0
-"""Seconds between looks: the node controller may still be at the pods while the node is ready again."""
+"""Seconds between checks: the node controller may still be updating pods when the node is ready again."""
 
 
 def lost_ready_condition(pod: Mapping[str, Any]) -> bool:
-    """Return whether a pod's containers are ready and it is not; pods that a process plays tell it themselves."""
+    """Return whether a pod is not ready although its containers are; process-backed pods report their own readiness."""
     labels = pod["metadata"].get("labels") or {}
     if _PROCESS_BACKED.items() <= labels.items() or pod["metadata"].get("deletionTimestamp"):
         return False
@@ -33,7 +33,7 @@ def lost_ready_condition(pod: Mapping[str, Any]) -> bool:
 
 
 class Readiness:
-    """Tell the readiness of the pods of nodes that are back.
+    """Restores the readiness of pods on nodes that are back.
 
     Args:
         kube: connected client.
@@ -46,11 +46,11 @@ class Readiness:
         self._silent: set[str] = set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         await self._queue.run()
 
     def observe_node(self, name: str, node: Mapping[str, Any] | None) -> None:
-        """Take note of a node as it is now, None where it is gone; a new one has told nothing yet and is not back."""
+        """Record the current state of a node, or None if the node is gone; a new node does not count as back."""
         ready = condition_status(node, "Ready") if node else None
         if ready in ("False", "Unknown"):
             self._silent.add(name)

@@ -1,7 +1,7 @@
 """The lifecycle of one process-backed pod, as the kubelet manages it.
 
-A token of the pod's ServiceAccount, probes, restarts with a growing pause (``CrashLoopBackOff``), SIGTERM and a grace
-period on deletion, then the removal of the object.
+The lifecycle covers a token of the pod's ServiceAccount, probes, restarts with back-off (``CrashLoopBackOff``), SIGTERM
+and a grace period on deletion, and the removal of the object.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = logging.getLogger("pods")
 _FIRST_BACKOFF = 1.0
 _LONGEST_BACKOFF = 30.0
 _BACKOFF_RESET_SECONDS = 60.0
-"""Seconds of running after which the next restart waits the first pause again."""
+"""Seconds of running after which the restart back-off is reset."""
 SHUTDOWN_GRACE = 5.0
 _RESYNC_PERIOD = 2.0
 
@@ -86,7 +86,7 @@ class PodRunner:
             self._deleted.set()
 
     def mark_deleted(self) -> None:
-        """The object is gone: stop the process, there is nothing to write to."""
+        """Stop the process without writing a status, because the object is gone."""
         self._object_deleted = True
         self._deleted.set()
 
@@ -99,7 +99,7 @@ class PodRunner:
             log.info("%s: pid %d runs on", self._name, adopted.pid)
         backoff = _FIRST_BACKOFF
         try:
-            # One that has ended for good needs no process; its deletion still is the kubelet's to finish.
+            # A finished pod needs no process, but the kubelet must still complete its deletion.
             while not self._deleted.is_set() and phase not in ("Succeeded", "Failed"):
                 started = asyncio.get_running_loop().time()
                 try:
@@ -128,7 +128,7 @@ class PodRunner:
             raise
 
     async def _start(self, running: Process | None) -> tuple[Process, Command]:
-        """Start the process, or take the one that runs, with fresh credentials either way."""
+        """Start the process or adopt the running one; both get fresh credentials."""
         folder = process.folder_of(self._state_dir, self.uid)
         adopted = running is not None
         port = running.port if running else process.free_port()
@@ -143,14 +143,14 @@ class PodRunner:
                 uid=self.uid, pod=self._name, name=meta["name"], argv=command.argv, env=env, port=port,
             )  # fmt: skip
             log.info("%s: started as pid %d, health port %d", self._name, running.pid, port)
-        # One that was taken over was ready or not before: the next probe tells, without a flicker in between.
+        # An adopted process keeps its readiness until the next probe, so that the condition does not flap.
         ready = reported(self._pod)[1] if adopted else command.readiness is None and command.startup is None
         started = format_epoch(running.created) if running.created else _now()
         await self._set_state(replace(self._state, phase="running", pid=running.pid, ready=ready, started=started))
         return running, command
 
     async def _supervise(self, running: Process, command: Command) -> int | None:
-        """Return the exit code when the process ended, or None when the pod is deleted (it still runs then)."""
+        """Return the exit code of the process, or None if the pod is deleted while the process is running."""
         ended = asyncio.create_task(running.wait())
         deleted = asyncio.create_task(self._deleted.wait())
         duties = (self._probe(running, command), self._renew(), self._resync_status())
@@ -186,7 +186,7 @@ class PodRunner:
             await asyncio.sleep(probe.period if self._state.ready else min(probing.EAGER_PERIOD, probe.period))
 
     async def _liveness(self, running: Process, command: Command) -> None:
-        assert command.liveness is not None  # noqa: S101  # the caller looked
+        assert command.liveness is not None  # noqa: S101  # checked by the caller
         await probing.fails(self._http, command.liveness)
         await self._unhealthy(running, command, "liveness")
 
@@ -195,7 +195,7 @@ class PodRunner:
         await asyncio.shield(running.stop(min(command.grace, _LONGEST_BACKOFF)))
 
     async def _renew(self) -> None:
-        """Write a new token before the old one ends."""
+        """Write a new token before the old one expires."""
         wait = self._renew_in
         folder = process.folder_of(self._state_dir, self.uid)
         while True:
@@ -207,7 +207,7 @@ class PodRunner:
                 wait = 10.0
 
     async def _resync_status(self) -> None:
-        """Tell again when the status says something else: the node controller unreadies pods of a lost node."""
+        """Rewrite a status that differs, because the node controller marks pods of a lost node as not ready."""
         while True:
             await asyncio.sleep(_RESYNC_PERIOD)
             phase, ready, restarts, _ = reported(self._pod)
@@ -215,7 +215,7 @@ class PodRunner:
                 await self._set_state(self._state)
 
     async def _record_exit(self, code: int | None) -> bool:
-        """Write down that the process ended; False when it is not to be started again."""
+        """Record the end of the process; return False if the process must not be restarted."""
         lost = code is None
         exit_code = 137 if code is None else code
         reason = "ContainerStatusUnknown" if lost else ("Completed" if code == 0 else "Error")
@@ -242,7 +242,7 @@ class PodRunner:
                 await self._deleted.wait()
 
     async def _remove(self, running: Process | None) -> None:
-        """Stop the process, then take the object away, as the kubelet does at the end of a deletion."""
+        """Stop the process, then delete the object, as the kubelet does at the end of a deletion."""
         if running is not None:
             meta = self._pod["metadata"]
             grace = meta.get("deletionGracePeriodSeconds")
@@ -265,7 +265,7 @@ class PodRunner:
         await self._kube.request("DELETE", await self._kube.path_of(_named(self._pod)), body=body)
 
     async def _set_state(self, state: ContainerState) -> None:
-        """Keep a state and write it into the pod's status; a node that is not ready tells nothing."""
+        """Store a state and write it to the pod's status, unless the node is not ready."""
         self._state = state
         async with self._writing:
             if self._object_deleted or not self._node_lives(self._pod["spec"]["nodeName"]):
@@ -282,12 +282,12 @@ class PodRunner:
                 await asyncio.sleep(wait)
 
     async def _is_settled(self, request: Awaitable[object], what: str, *, refused: int) -> bool:
-        """Send a write; returns whether it needs no other try: it was taken, or there is no such pod any more.
+        """Send a write; return whether no retry is needed, because the write succeeded or the pod no longer exists.
 
         Args:
-            request: one that names the pod's uid.
-            what: for the log.
-            refused: the log's level for the server's refusal; that it cannot be reached is said elsewhere.
+            request: a request that names the pod's uid.
+            what: description for the log.
+            refused: log level of a rejection by the server; connection errors are logged elsewhere.
         """
         try:
             await request

@@ -1,4 +1,4 @@
-"""The Prometheus operator as far as the rehearsal needs it: configuration of the real Prometheus and of its adapter.
+"""The simulated Prometheus operator, which configures the rehearsal's real Prometheus and its adapter.
 
-It writes files in the folder of Prometheus, and the APIService of prometheus-adapter.
+The simulator writes files in the Prometheus folder, and the APIService of prometheus-adapter.
 """

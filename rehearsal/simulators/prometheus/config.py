@@ -1,7 +1,8 @@
-"""Prometheus' configuration out of PodMonitors, as the Prometheus operator makes it, as pure functions.
+"""Pure functions that generate the Prometheus configuration from PodMonitors, like the Prometheus operator.
 
-The relabelling is the operator's (``pkg/prometheus/promcfg.go`` of v0.93). What differs is who tells of the pods: the
-load simulator, with the same labels that Prometheus' own discovery gives them, as nothing listens on their addresses.
+The relabelling is the operator's (``pkg/prometheus/promcfg.go`` of v0.93). Only service discovery differs: nothing
+listens on the addresses of simulated pods, so the load simulator serves the targets, with the labels of Prometheus' own
+Kubernetes discovery.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _SNAKE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def make_config(monitors: Iterable[Mapping[str, Any]], *, load: str, interval: str, rules: str) -> Object:
-    """Return the whole configuration.
+    """Return the complete configuration.
 
     Args:
         monitors: PodMonitors.
-        load: address of the load simulator, host:port.
-        interval: time between two scrapes of GPUs and proxies.
-        rules: pattern of the rule files.
+        load: address of the load simulator as host:port.
+        interval: scrape interval of GPUs and proxies.
+        rules: glob pattern of the rule files.
     """
     beside = {"nvidia-dcgm-exporter": GPUS_PATH, "envoy-stats": PROXIES_PATH}
     scrapes = [*(scrape for monitor in monitors for scrape in _of_monitor(monitor, load))]
@@ -40,7 +41,7 @@ def make_config(monitors: Iterable[Mapping[str, Any]], *, load: str, interval: s
 
 
 def shortest_interval(monitors: Iterable[Mapping[str, Any]]) -> str:
-    """Return the shortest interval that a PodMonitor asks for; 15s where none asks for one."""
+    """Return the shortest interval set in a PodMonitor (default: 15s)."""
     intervals = [
         endpoint["interval"]
         for monitor in monitors
@@ -75,7 +76,7 @@ def _of_monitor(monitor: Mapping[str, Any], load: str) -> Iterator[Object]:
 
 
 def _kept(meta: Mapping[str, Any], spec: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Iterator[Object]:
-    """Yield what leaves out pods that the monitor does not select."""
+    """Yield the relabelling rules that drop pods not selected by the monitor."""
     chosen = spec.get("namespaceSelector") or {}
     if not chosen.get("any"):
         names = chosen.get("matchNames") or [meta["namespace"]]
@@ -98,7 +99,7 @@ def _kept(meta: Mapping[str, Any], spec: Mapping[str, Any], endpoint: Mapping[st
 
 
 def _labels(meta: Mapping[str, Any], spec: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Iterator[Object]:
-    """Yield what names the target."""
+    """Yield the relabelling rules that set the labels of the target."""
     for source, target in (("namespace", "namespace"), ("pod_container_name", "container"), ("pod_name", "pod")):
         yield {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target}
     yield {"target_label": "job", "replacement": f"{meta['namespace']}/{meta['name']}"}
@@ -130,6 +131,6 @@ def _snake(entry: Mapping[str, Any]) -> Object:
 
 
 def _seconds(duration: str) -> float:
-    """Return a duration of Prometheus in seconds."""
+    """Return a Prometheus duration in seconds."""
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|[smhdwy])", duration))

@@ -1,4 +1,4 @@
-"""The Prometheus operator: has the rehearsal's Prometheus scrape what PodMonitors name and record what rules say."""
+"""The Prometheus operator: configures the rehearsal's Prometheus from PodMonitors and PrometheusRules."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from rehearsal.simulators.prometheus import config as prometheus_config
 _API_VERSION = "monitoring.coreos.com/v1"
 _BATCH_SECONDS = 0.2
 _REFUSED_SECONDS = 5.0
-"""How soon a configuration that was refused is offered again."""
+"""Seconds until a rejected configuration is loaded again."""
 
 log = logging.getLogger("prometheus")
 
 
 class PrometheusOperator:
-    """Keep Prometheus' configuration.
+    """Maintains the configuration of Prometheus.
 
     Args:
         kube: connected client.
-        folder: of Prometheus.
-        port: of Prometheus, on loopback.
-        load_port: of the load simulator.
+        folder: folder of Prometheus.
+        port: port of Prometheus on loopback.
+        load_port: port of the load simulator.
     """
 
     def __init__(self, kube: KubeClient, *, folder: Path, port: int, load_port: int) -> None:
         self._folder, self._port = folder, port
         self._load = f"127.0.0.1:{load_port}"
         self._changed = asyncio.Event()
-        self._changed.set()  # what an earlier agent wrote may not have been read
-        # The kinds come with Prometheus' chart.
+        self._changed.set()  # Prometheus may not have loaded an earlier agent's files
+        # The Prometheus chart installs these kinds.
         self._monitors = Informer(kube, _API_VERSION, "PodMonitor", on_change=self._spec_changed, optional=True)
         self._rules = Informer(kube, _API_VERSION, "PrometheusRule", on_change=self._spec_changed, optional=True)
         self.informers: Mapping[str, Informer] = {"pod monitors": self._monitors, "rules": self._rules}
 
     def has_monitors(self) -> bool:
-        """Return whether a monitor asks for anything to be scraped."""
+        """Return whether any monitor requests a scrape."""
         return bool(self._monitors.objects)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers.values():
                 group.create_task(informer.run())
@@ -68,13 +68,13 @@ class PrometheusOperator:
                 self._changed.clear()
                 self.write()
                 pause = await self._reload(http)
-                # Changes come in bursts; one look takes them all.
+                # Changes come in bursts; one pass handles them all.
                 await asyncio.sleep(pause or _BATCH_SECONDS)
                 if pause:
                     self._changed.set()
 
     def write(self) -> None:
-        """Write configuration and rule files, and remove those of rules that are gone."""
+        """Write the configuration and rule files, and delete the files of removed rules."""
         monitors = [self._monitors.objects[key] for key in sorted(self._monitors.objects)]
         rules = self._folder / "rules"
         rules.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class PrometheusOperator:
         _write(self._folder / "prometheus.yml", config)
 
     async def _reload(self, http: aiohttp.ClientSession) -> float | None:
-        """Have Prometheus read its files; return when to try again where it did not."""
+        """Reload Prometheus; return the seconds until the next attempt if the reload failed."""
         try:
             async with http.post(f"http://127.0.0.1:{self._port}/-/reload") as answer:
                 if answer.status == 200:
@@ -104,11 +104,11 @@ class PrometheusOperator:
                 log.warning("Prometheus refuses its configuration: %s", (await answer.text()).strip())
                 return _REFUSED_SECONDS
         except (aiohttp.ClientError, TimeoutError):
-            return _BATCH_SECONDS  # it is starting, or away
+            return _BATCH_SECONDS  # Prometheus is starting or not running
 
 
 def _write(path: Path, content: Object) -> None:
-    # JSON is YAML. Whole or not at all: Prometheus may read at any time.
+    # JSON is valid YAML. The file is replaced atomically because Prometheus may read it at any time.
     fresh = path.with_suffix(".partial")
     fresh.write_text(json.dumps(content, indent=1) + "\n")
     fresh.replace(path)

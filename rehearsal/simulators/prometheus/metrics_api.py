@@ -1,7 +1,8 @@
-"""Says to the API server where custom.metrics.k8s.io is served, for as long as it is.
+"""Registers custom.metrics.k8s.io with the API server while prometheus-adapter serves it.
 
-An APIService whose server is away makes discovery fail, and with it the deletion of every namespace. So it is there
-only while prometheus-adapter answers and has metrics, and while something in the cluster asks Prometheus to scrape.
+An APIService with an unavailable server makes discovery fail, and with it the deletion of every namespace. The
+APIService therefore exists only while prometheus-adapter answers and has metrics, and while a monitor in the cluster
+makes Prometheus scrape.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from rehearsal.simulators import FIELD_MANAGER
 _LABELS = {MANAGED_BY: FIELD_MANAGER}
 _PERIOD_SECONDS = 0.5
 _FAILURE_THRESHOLD = 2
-"""Looks in vain after which the adapter is away: one may meet a busy machine."""
+"""Failed checks after which the adapter counts as unavailable; a single check may fail on a busy machine."""
 _API_VERSION = "apiregistration.k8s.io/v1"
 
 log = logging.getLogger("metrics-api")
 
 
 def make_service(port: int) -> Object:
-    """Return the Service that leads to the adapter: a name for loopback, as no address of the cluster does.
+    """Return the Service of the adapter: an external name for loopback, since no cluster address leads there.
 
     Args:
-        port: of the adapter.
+        port: port of the adapter.
     """
     meta = {"name": METRICS_SERVICE, "namespace": METRICS_NAMESPACE, "labels": _LABELS}
     ports = [{"name": "https", "port": port, "protocol": "TCP"}]
@@ -46,8 +47,8 @@ def make_api_service(port: int, authority: str) -> Object:
     """Return the APIService.
 
     Args:
-        port: of the adapter.
-        authority: PEM of the CA that signed its certificate, base64.
+        port: port of the adapter.
+        authority: CA that signed the adapter's certificate, as base64-encoded PEM.
     """
     group, version = "custom.metrics.k8s.io", "v1beta1"
     spec = {
@@ -63,13 +64,14 @@ def make_api_service(port: int, authority: str) -> Object:
 
 
 class MetricsApi:
-    """Keep the APIService as it should be.
+    """Creates and deletes the APIService.
 
     Args:
         kube: connected client.
-        kubeconfig: its, for the CA.
-        port: of the adapter; None where the rehearsal has none, so that what an earlier one left is removed.
-        monitored: whether the cluster holds a monitor. The adapter knows metrics for a while after their pods are gone.
+        kubeconfig: kubeconfig of the client, for the CA.
+        port: port of the adapter, or None if the rehearsal has no adapter; leftovers of an earlier one are deleted.
+        monitored: returns whether the cluster has a monitor. The adapter keeps metrics for a while after their pods are
+            gone.
     """
 
     informers: Mapping[str, Informer] = {}
@@ -81,7 +83,7 @@ class MetricsApi:
         self._port = port
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         registered: bool | None = None
         failures = _FAILURE_THRESHOLD
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http:
@@ -97,7 +99,7 @@ class MetricsApi:
                 await asyncio.sleep(_PERIOD_SECONDS)
 
     async def _serves(self, http: aiohttp.ClientSession) -> bool:
-        """Return whether the adapter answers and offers a metric; with none, discovery calls the group a failure."""
+        """Return whether the adapter answers and offers a metric; discovery treats a group without metrics as failed."""
         if self._port is None:
             return False
         url = f"https://127.0.0.1:{self._port}/apis/custom.metrics.k8s.io/v1beta1"
@@ -108,13 +110,13 @@ class MetricsApi:
             return False
 
     async def _register(self) -> None:
-        assert self._port is not None  # noqa: S101  # it has just answered there
+        assert self._port is not None  # noqa: S101  # the adapter has just answered on this port
         for obj in (make_service(self._port), make_api_service(self._port, self._authority)):
             await self._kube.apply(obj, field_manager=FIELD_MANAGER)
         log.info("custom.metrics.k8s.io is served")
 
     async def _unregister(self) -> None:
-        """Remove what we made; another's APIService of that name stays."""
+        """Delete the APIService unless another owner created it."""
         current = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
         if current and (current["metadata"].get("labels") or {}).items() >= _LABELS.items():
             await self._delete(_API_VERSION, "APIService", APISERVICE, None)

@@ -1,4 +1,4 @@
-"""The SR-IOV network operator's networks: each becomes a NetworkAttachmentDefinition in the namespace it names."""
+"""The networks of the SR-IOV network operator: each becomes a NetworkAttachmentDefinition in its target namespace."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ATTACHMENT = ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition")
 _KINDS = {"SriovNetwork": "sriov", "SriovIBNetwork": "ib-sriov"}
 """CNI plugin by kind."""
 _NAMESPACE_SECONDS = 1.0
-"""How often is looked for a namespace that is not there yet."""
+"""Seconds between checks for a namespace that does not exist yet."""
 
 
 def make_attachment(kind: str, network: Mapping[str, Any], prefix: str) -> Object:
-    """Return what a network looks like to pods.
+    """Return the NetworkAttachmentDefinition of a network.
 
     Raises:
-        ValueError: a field that must hold JSON holds none.
+        ValueError: a field that must contain JSON is not valid JSON.
     """
     spec, name = network["spec"], network["metadata"]["name"]
     plugin: Object = {"type": _KINDS[kind]}
@@ -70,7 +70,7 @@ def _parsed(key: str, text: str) -> Any:
 
 
 class SriovNetworkController:
-    """Play the operator's part that makes NetworkAttachmentDefinitions.
+    """Simulates the part of the operator that creates NetworkAttachmentDefinitions.
 
     Args:
         kube: connected client.
@@ -94,7 +94,7 @@ class SriovNetworkController:
         }
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers.values():
                 group.create_task(informer.run())
@@ -132,7 +132,7 @@ class SriovNetworkController:
             return await self._make(kind, network)
         except ApiError as error:
             if error.not_found:
-                return None  # deleted meanwhile; the watch reports it
+                return None  # deleted in the meantime; the watch reports it
             raise
 
     async def _remove(self, kind: str, network: Object) -> None:
@@ -166,7 +166,7 @@ class SriovNetworkController:
 
     async def _patch(self, kind: str, network: Object, **changes: Any) -> None:
         meta = network["metadata"]
-        # With the version: another's finalizer must not be lost.
+        # With the resourceVersion, the patch does not drop another writer's finalizer.
         body = {"metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"], **changes}}
         patched = await self._kube.patch(
             API_VERSION, kind, meta["name"], body, meta["namespace"], field_manager=FIELD_MANAGER
