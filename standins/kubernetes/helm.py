@@ -1,4 +1,4 @@
-"""The helm binary: where it is, what it is given, what it answers. Values and passwords never get on a command line."""
+"""Calls of the helm binary. Values and passwords never appear on a command line."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from inferstack.engine.plugin_process import kill_with_parent
 from standins.kubernetes.settings import Settings
 
 Release = Mapping[str, Any]
-"""Inputs of a release in plain form, the vendor's names."""
+"""Inputs of a release in plain form, with the vendor's names."""
 
 
 class HelmError(Exception):
-    """Helm failed; the message is what it said."""
+    """Helm failed; the message is helm's output."""
 
 
 @dataclass(frozen=True)
 class Helm:
-    """One release's helm: binary, environment and a private folder for files."""
+    """Helm for one release: binary, environment and a private folder for files."""
 
     binary: str
     environment: Mapping[str, str]
@@ -37,10 +37,10 @@ class Helm:
         """Run helm and return its stdout.
 
         Raises:
-            HelmError: it failed.
+            HelmError: helm failed.
         """
         process = await asyncio.create_subprocess_exec(
-            *kill_with_parent(),  # an orphan would go on changing the release
+            *kill_with_parent(),  # an orphaned helm would continue to change the release
             self.binary,
             *arguments,
             env=dict(self.environment),
@@ -58,11 +58,11 @@ class Helm:
         return out.decode(errors="replace")
 
     async def json(self, *arguments: str) -> Any:
-        """Run helm and parse what it prints."""
+        """Run helm and parse its output."""
         return json.loads(await self.run(*arguments, "--output", "json"))
 
     def write(self, name: str, text: str) -> str:
-        """Write a file that only we can read and return its path."""
+        """Write a file that only its owner can read, and return its path."""
         path = self.folder / name
         path.touch(mode=0o600)
         path.write_text(text)
@@ -77,7 +77,7 @@ def _reason(text: str) -> str:
 def _binary() -> str:
     binary = shutil.which("helm")
     if binary is None:
-        # Only where helm is not on PATH: the engine's environment puts it there once the tools are resolved.
+        # Imported only if helm is not on PATH; the engine's environment has helm on PATH once the tools are resolved.
         from inferstack.toolchain.binaries import locate  # noqa: PLC0415
 
         path = locate("helm")
@@ -89,7 +89,7 @@ def _binary() -> str:
 
 @asynccontextmanager
 async def helm_for(settings: Settings) -> AsyncIterator[Helm]:
-    """Yield helm with the provider's cluster and settings; its files are gone afterwards."""
+    """Yield helm with the provider's cluster and settings; delete its files afterwards."""
     with tempfile.TemporaryDirectory(prefix="inferstack-helm-") as name:
         helm = Helm(_binary(), {}, Path(name))
         environment = dict(os.environ)
@@ -110,7 +110,7 @@ async def helm_for(settings: Settings) -> AsyncIterator[Helm]:
 
 
 async def chart_arguments(helm: Helm, release: Release) -> tuple[Helm, list[str]]:
-    """Return helm (logged in where the chart's source asks for it) and the arguments that name the chart."""
+    """Return helm, logged in if the chart's source requires a login, and the arguments that name the chart."""
     source = release.get("repositoryOpts") or {}
     chart = release["chart"]
     chart = chart.get("path") or chart.get("uri") or "" if isinstance(chart, dict) else str(chart)
@@ -135,7 +135,7 @@ async def chart_arguments(helm: Helm, release: Release) -> tuple[Helm, list[str]
 
 
 async def _with_login(helm: Helm, chart: str, source: Mapping[str, Any]) -> tuple[Helm, str]:
-    """Log in to a chart repository or an OCI registry, with configuration files of this release alone."""
+    """Log in to a chart repository or OCI registry with configuration files that only this release uses."""
     repo = str(source.get("repo") or chart)
     user, password = str(source["username"]), str(source.get("password") or "")
     if repo.startswith("oci://"):
@@ -162,7 +162,7 @@ async def _with_login(helm: Helm, chart: str, source: Mapping[str, Any]) -> tupl
 
 
 def value_arguments(helm: Helm, release: Release) -> list[str]:
-    """Return the arguments that give a release its values, by files that only we can read."""
+    """Return the arguments that pass a release's values in files that only their owner can read."""
     arguments = []
     for index, asset in enumerate(release.get("valueYamlFiles") or []):
         path = asset.get("path") or asset.get("uri") if isinstance(asset, dict) else asset
@@ -198,7 +198,7 @@ def option_arguments(release: Release, verb: str, timeout: float) -> list[str]:
     Args:
         release: the inputs.
         verb: ``install`` or ``upgrade``.
-        timeout: ``customTimeouts`` in seconds, 0 where there is none.
+        timeout: ``customTimeouts`` in seconds, or 0 if unset.
     """
     flags = _BOTH | (_INSTALL if verb == "install" else _UPGRADE)
     arguments = [flag for key, flag in flags.items() if release.get(key)]
@@ -216,7 +216,7 @@ def option_arguments(release: Release, verb: str, timeout: float) -> list[str]:
 
 
 async def status(helm: Helm, namespace: str, name: str) -> dict[str, Any] | None:
-    """Return what helm knows of a release, None where there is none."""
+    """Return helm's status of a release, or None if the release does not exist."""
     try:
         release = await helm.json("status", name, "--namespace", namespace)
     except HelmError as error:
@@ -227,7 +227,7 @@ async def status(helm: Helm, namespace: str, name: str) -> dict[str, Any] | None
 
 
 async def last_good_revision(helm: Helm, namespace: str, name: str) -> int | None:
-    """Return the newest revision of a release that was deployed."""
+    """Return the newest revision of a release that was deployed successfully."""
     with contextlib.suppress(HelmError):
         history = await helm.json("history", name, "--namespace", namespace)
         good = [int(entry["revision"]) for entry in history if entry.get("status") in ("deployed", "superseded")]

@@ -1,4 +1,4 @@
-"""The functions that components of the SDK call: decoding YAML, rendering a chart."""
+"""Functions that components of the SDK call: decode YAML, render a chart."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Properties = dict[str, Any]
 
 
 class InvokeError(Exception):
-    """A function the stand-in has not, or one that failed."""
+    """A function is not supported by the stand-in, or failed."""
 
 
 async def invoke(token: str, args: Properties, settings: Settings) -> Properties:
     """Call a function of the provider.
 
     Raises:
-        InvokeError: it is not one of the stand-in's, or it failed.
+        InvokeError: the function is not supported, or failed.
     """
     if token == "kubernetes:yaml:decode":  # noqa: S105  # a Pulumi token
         return {"result": _objects(str(args.get("text") or ""), args.get("defaultNamespace"))}
@@ -33,7 +33,7 @@ async def invoke(token: str, args: Properties, settings: Settings) -> Properties
 
 
 def _objects(text: str, namespace: Any) -> list[Properties]:
-    """Split YAML into objects; lists are taken apart."""
+    """Split YAML into objects; lists are split into their items."""
     try:
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))  # both safe
     except yaml.YAMLError as error:

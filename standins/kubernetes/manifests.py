@@ -1,4 +1,4 @@
-"""All resources that are Kubernetes objects: from the engine's messages to the operations and back."""
+"""All resources that are Kubernetes objects: translates the engine's messages into operations and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Manifests:
         self.engine_log = engine_log
 
     async def check(self, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
-        """Complete a program's inputs with a name and a namespace."""
+        """Add a name and a namespace to a program's inputs."""
         try:
             inputs = check.normalize_inputs(without_nulls(decode(request.news)), request.urn)
             inputs = check.assign_name(
@@ -42,7 +42,7 @@ class Manifests:
         return provider_pb2.CheckResponse(inputs=encode(objects.annotate_secrets(inputs, {})))
 
     async def diff(self, request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
-        """Compare inputs, without asking the server."""
+        """Compare inputs without a request to the server."""
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else objects.inputs_of(state)
         new = reveal(decode(request.news))
@@ -66,7 +66,7 @@ class Manifests:
         )
 
     async def create(self, request: provider_pb2.CreateRequest, context: Context) -> provider_pb2.CreateResponse:
-        """Create an object, or try it out in a preview."""
+        """Create an object, with a dry run in a preview."""
         inputs = decode(request.properties)
         plain = reveal(inputs)
         target = _target(request.urn, plain, None, request)
@@ -86,7 +86,7 @@ class Manifests:
         )
 
     async def update(self, request: provider_pb2.UpdateRequest, context: Context) -> provider_pb2.UpdateResponse:
-        """Apply new inputs to an object, or try that out in a preview."""
+        """Apply new inputs to an object, with a dry run in a preview."""
         inputs = decode(request.news)
         plain, state = reveal(inputs), decode(request.olds)
         target = _target(request.urn, plain, objects.manager_of(state), request)
@@ -103,7 +103,7 @@ class Manifests:
         return provider_pb2.UpdateResponse(properties=_state(plain, live, inputs, target.manager))
 
     async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
-        """Bring state and inputs up to the live object; an object that is gone answers with an empty id."""
+        """Refresh state and inputs from the live object; the ID is empty if the object is gone."""
         state, old_inputs = decode(request.properties), decode(request.inputs)
         plain = reveal(old_inputs)
         try:
@@ -129,7 +129,7 @@ class Manifests:
         return provider_pb2.ReadResponse(id=request.id, properties=properties, inputs=marked)
 
     async def delete(self, request: provider_pb2.DeleteRequest, context: Context) -> Empty:
-        """Delete an object and wait until it is gone."""
+        """Delete an object and wait for the deletion."""
         state = decode(request.properties)
         inputs = objects.inputs_of(state)
         live = _named(request.urn, request.id, inputs, state)
@@ -154,7 +154,7 @@ class Manifests:
 
 
 def _proposed(request: provider_pb2.CheckRequest) -> str | None:
-    """Return the engine's name for a resource, "" where naming is switched off, None where it leaves it to us."""
+    """Return the engine's name for a resource, "" if naming is disabled, or None if the provider chooses the name."""
     if not request.HasField("autonaming"):
         return None
     disabled = request.autonaming.mode == provider_pb2.CheckRequest.AutonamingOptions.DISABLE
@@ -162,7 +162,7 @@ def _proposed(request: provider_pb2.CheckRequest) -> str | None:
 
 
 def _named(urn: str, identity: str, inputs: Properties, state: Properties) -> Properties:
-    """Return the bare object that an id stands for."""
+    """Return the object identified by an ID, with only its identity."""
     gvk = next(
         (tokens.gvk_of(source) for source in (inputs, state) if source.get("apiVersion") and source.get("kind")), None
     )
@@ -186,7 +186,7 @@ def _target(urn: str, inputs: Properties, manager: str | None, request: Any) -> 
 
 
 def _manager(urn: str, inputs: Properties) -> str:
-    """Return a resource's field manager: from its URN, so that an interrupted creation is taken up under its name."""
+    """Return a resource's field manager, derived from its URN so that an interrupted creation resumes with it."""
     chosen = objects.annotation(inputs, objects.PATCH_FIELD_MANAGER)
     return chosen or f"pulumi-kubernetes-{check.unique_suffix(b'field manager', urn)}"
 
@@ -202,7 +202,7 @@ async def _fail_operation(
     marked: Properties,
     manager: str,
 ) -> NoReturn:
-    """Answer a failure; nothing that is secret in ``marked`` or is the data of a Secret is in the message."""
+    """Report a failure; the message contains neither secrets of ``marked`` nor data of a Secret."""
     hidden = objects.annotate_secrets(marked, {})
     if not isinstance(error, PartialError):
         await fail(context, redact(str(error), hidden))

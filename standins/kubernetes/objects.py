@@ -1,4 +1,4 @@
-"""What the state holds of an object, and how live objects are brought back to the form of a program's inputs."""
+"""The state of an object, and the conversion of live objects to the form of a program's inputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SERVER_FIELDS = (
 
 
 def metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object's metadata, empty where it has none (or none that is known)."""
+    """Return an object's metadata, or an empty dict if the metadata is missing or unknown."""
     value = obj.get("metadata")
     return value if isinstance(value, dict) else {}
 
@@ -46,13 +46,13 @@ def annotation(obj: Mapping[str, Any], name: str) -> str | None:
 
 
 def resource_id(obj: Mapping[str, Any]) -> str:
-    """Return Pulumi's id of an object: ``namespace/name``, or the name alone."""
+    """Return the Pulumi ID of an object: ``namespace/name``, or only the name."""
     meta = metadata(obj)
     return f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else str(meta["name"])
 
 
 def parse_resource_id(resource_id: str) -> tuple[str | None, str]:
-    """Return namespace and name of Pulumi's id."""
+    """Return the namespace and name of a Pulumi ID."""
     namespace, slash, name = resource_id.partition("/")
     return (namespace, name) if slash else (None, namespace)
 
@@ -60,12 +60,12 @@ def parse_resource_id(resource_id: str) -> tuple[str | None, str]:
 def checkpoint(
     inputs: Mapping[str, Any], live: Mapping[str, Any], secrets_from: Properties, manager: str
 ) -> Properties:
-    """Return what the state keeps of an object: the live object, the inputs, the manager of its fields.
+    """Return the state of an object: the live object, the inputs and the field manager.
 
     Args:
         inputs: the inputs in plain form.
-        live: the object as the server answered it.
-        secrets_from: the inputs with their `Secret` marks: what is secret there is secret in both.
+        live: the object as returned by the server.
+        secrets_from: the inputs with `Secret` marks; the marks are applied to inputs and live object.
         manager: the field manager that applies this object.
     """
     outputs = annotate_secrets(_without_managed_fields(live), secrets_from)
@@ -83,7 +83,7 @@ def _without_managed_fields(live: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def manager_of(state: Mapping[str, Any]) -> str | None:
-    """Return the field manager that a state names."""
+    """Return the field manager in a state."""
     manager = state.get(_FIELD_MANAGER)
     return manager if isinstance(manager, str) else None
 
@@ -100,10 +100,10 @@ def inputs_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def annotate_secrets(values: Mapping[str, Any], marked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain values with the `Secret` marks that ``marked`` has at the same places.
+    """Return plain values with the `Secret` marks of the same paths in ``marked``.
 
-    A list with a secret anywhere in it becomes secret as a whole, since the server may order it otherwise. The data
-    of a ``Secret`` is always secret.
+    A list that contains a secret becomes secret as a whole, since the server may reorder the list. The data of a
+    ``Secret`` is always secret.
     """
     result = dict(values)
     if result.get("kind") == "Secret":
@@ -122,7 +122,7 @@ def annotate_secrets(values: Mapping[str, Any], marked: Mapping[str, Any]) -> di
 
 
 def normalize(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return inputs without the fields that only the server writes."""
+    """Return the inputs without the fields that only the server writes."""
     meta = inputs.get("metadata")
     if isinstance(meta, dict) and not meta.keys().isdisjoint(_SERVER_FIELDS):
         return {**inputs, "metadata": {k: v for k, v in meta.items() if k not in _SERVER_FIELDS}}
@@ -130,7 +130,7 @@ def normalize(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def imported_inputs(live: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs that would have made a live object, as far as one can report: all but what servers fill in."""
+    """Return the inputs of an imported object: the live object without the fields that the server sets."""
     inputs = normalize({key: value for key, value in live.items() if key != "status"})
     annotations = {
         key: value
@@ -143,7 +143,7 @@ def imported_inputs(live: Mapping[str, Any]) -> dict[str, Any]:
     return {**inputs, "metadata": meta}
 
 
-# Below these keys a value is a resource quantity, which the server rewrites into its canonical form.
+# Values under these keys are resource quantities, which the server rewrites in canonical form.
 _QUANTITIES = frozenset(
     [
         "allocatable",
@@ -165,12 +165,12 @@ _QUANTITIES = frozenset(
 
 
 def prune(live: Any, inputs: Any, *, quantities: bool = False) -> Any:
-    """Return a live value cut to the shape of inputs; a value that means the same keeps the inputs' form."""
+    """Reduce a live value to the shape of the inputs; an equivalent value keeps the form of the inputs."""
     if isinstance(live, dict) and isinstance(inputs, dict):
         return {
             key: prune(live[key], value, quantities=quantities or key in _QUANTITIES) if key in live else value
             for key, value in inputs.items()
-            if key in live or _empty(value)  # the server leaves out what is empty
+            if key in live or _empty(value)  # the server omits empty values
         }
     if isinstance(live, list) and isinstance(inputs, list):
         return _prune_list(live, inputs, quantities=quantities)
@@ -184,7 +184,7 @@ def _empty(value: Any) -> bool:
 
 
 def _prune_list(live: list[Any], inputs: list[Any], *, quantities: bool) -> list[Any]:
-    """Prune a list: named elements are matched by name, the others by position; what others have added stays out."""
+    """Prune a list: match named elements by name and others by position, and omit elements added by others."""
     names = [item.get("name") if isinstance(item, dict) else None for item in inputs]
     if all(names) and len(set(names)) == len(names):
         by_name = {item.get("name"): item for item in live if isinstance(item, dict)}
@@ -195,7 +195,7 @@ def _prune_list(live: list[Any], inputs: list[Any], *, quantities: bool) -> list
 
 
 def quantity(value: Any) -> Fraction | None:
-    """Return the number a resource quantity (``500m``, ``1Gi``) stands for, or None where it is none."""
+    """Return the number of a resource quantity (``500m``, ``1Gi``), or None if the value is not a quantity."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

@@ -1,4 +1,4 @@
-"""``kubernetes:helm.sh/v3:Release``: releases through the helm binary."""
+"""``kubernetes:helm.sh/v3:Release``: releases managed with the helm binary."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Releases:
         self.settings = settings
 
     async def check(self, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
-        """Give a release its name and namespace, and settle which version of the chart is meant."""
+        """Set the name and namespace of a release, and resolve the version of the chart."""
         news = {key: value for key, value in decode(request.news).items() if value is not None}
         olds = decode(request.olds)
         if not news.get("name"):
@@ -65,7 +65,7 @@ class Releases:
         return str(shown["version"])
 
     async def diff(self, request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
-        """Compare inputs; another name or namespace makes another release."""
+        """Compare inputs; a different name or namespace requires a replacement."""
         state = decode(request.olds)
         old = reveal(decode(request.old_inputs)) if request.HasField("old_inputs") else reveal(state.get(_INPUTS) or {})
         result = diff.compare(old, reveal(decode(request.news)), ("name", "namespace"), tuple(request.ignoreChanges))
@@ -89,7 +89,7 @@ class Releases:
         return provider_pb2.UpdateResponse(properties=encode(live))
 
     async def _preview(self, inputs: Properties, context: Context) -> Properties:
-        """Render the chart with its values, so that a value its schema refuses is reported before the update."""
+        """Render the chart with its values, so that schema violations are reported before the update."""
         if not has_unknown(inputs):
             release = reveal(inputs)
             try:
@@ -105,7 +105,7 @@ class Releases:
     async def _apply(
         self, release: Properties, verb: str, seconds: float, context: Context, inputs: Properties
     ) -> Properties:
-        """Install or upgrade, after taking an interrupted earlier attempt out of the way."""
+        """Install or upgrade a release, after recovery from an interrupted attempt."""
         async with helm_for(self.settings) as helm:
             namespace, name = str(release["namespace"]), str(release["name"])
             space = ["--namespace", namespace]
@@ -128,7 +128,7 @@ class Releases:
             return await _outputs(helm, release, inputs, release_status or {})
 
     async def read(self, request: provider_pb2.ReadRequest, context: Context) -> provider_pb2.ReadResponse:
-        """Bring state and inputs up to the release as helm knows it."""
+        """Refresh state and inputs from helm's status of the release."""
         old = decode(request.inputs)
         namespace, name = parse_resource_id(request.id)
         namespace = namespace or self.settings.namespace
@@ -152,7 +152,7 @@ class Releases:
         return provider_pb2.ReadResponse(id=request.id, properties=encode(live), inputs=encode(marked))
 
     async def delete(self, request: provider_pb2.DeleteRequest, context: Context) -> Empty:
-        """Uninstall a release and wait until its objects are gone."""
+        """Uninstall a release and wait for the deletion of its objects."""
         namespace, name = parse_resource_id(request.id)
         state = reveal(decode(request.properties))
         seconds = request.timeout or float(state.get("timeout") or 300)
@@ -168,10 +168,10 @@ class Releases:
 
 
 async def _recover_release(helm: Helm, namespace: str, name: str) -> str:
-    """Return the verb that brings a release on: an interrupted or failed one is first put where helm can go on.
+    """Return the verb for the next operation; first recover a release whose last operation was interrupted.
 
-    An engine that was killed leaves helm's own lock (a ``pending-*`` status) behind. The engine's lock on the stack
-    says that nobody else works on this release through Pulumi.
+    A killed engine leaves helm's own lock (a ``pending-*`` status) behind. The engine's lock on the stack guarantees
+    that no other Pulumi run is changing this release.
     """
     release_status = await status(helm, namespace, name)
     if release_status is None:
@@ -190,7 +190,7 @@ async def _recover_release(helm: Helm, namespace: str, name: str) -> str:
 async def _outputs(
     helm: Helm, release: Properties, inputs: Properties, release_status: Mapping[str, Any]
 ) -> Properties:
-    """Return what the state keeps of a release: its inputs, its status and the objects it is made of."""
+    """Return the state of a release: its inputs, status and objects."""
     namespace, name = str(release["namespace"]), str(release["name"])
     info = release_status.get("info") or {}
     chart: Mapping[str, Any] = {}
@@ -199,7 +199,7 @@ async def _outputs(
         chart = await helm.json("get", "metadata", name, "--namespace", namespace)
         names = resource_names(await helm.run("get", "manifest", name, "--namespace", namespace), namespace)
     except HelmError as error:
-        _log.debug("release %s/%s: %s", namespace, name, error)  # it failed before it had a manifest
+        _log.debug("release %s/%s: %s", namespace, name, error)  # the release failed before it had a manifest
     known = {
         "name": name,
         "namespace": namespace,
@@ -227,7 +227,7 @@ def resource_names(manifest: str, namespace: str) -> dict[str, list[str]]:
 
 
 async def _live_inputs(helm: Helm, namespace: str, name: str, old: Properties) -> Properties:
-    """Return the inputs a release has now: those we gave, with the version and values that helm says are in use."""
+    """Return the current inputs of a release: the old inputs with helm's current version and values."""
     chart = await helm.json("get", "metadata", name, "--namespace", namespace)
     values = await helm.json("get", "values", name, "--namespace", namespace) or {}
     inputs = {key: value for key, value in old.items() if key not in _OUTPUTS}
@@ -240,7 +240,7 @@ async def _live_inputs(helm: Helm, namespace: str, name: str, old: Properties) -
             "values": values,
         }
     inputs["version"] = chart.get("version")
-    # Values out of files are mixed into these by helm and cannot be told apart again.
+    # Helm merges values from files into these, so the two cannot be separated again.
     if not inputs.get("valueYamlFiles") and (values or inputs.get("values")):
         inputs["values"] = values
     return inputs

@@ -1,4 +1,4 @@
-"""The provider's gRPC service: its configuration, and which part answers for which resource."""
+"""The provider's gRPC service: configuration, and dispatch of resources to their handlers."""
 # ruff: noqa: N802  # the methods have gRPC's names
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     async def Handshake(
         self, request: provider_pb2.ProviderHandshakeRequest, context: Context
     ) -> provider_pb2.ProviderHandshakeResponse:
-        """Say what this provider understands."""
+        """Report the features that this provider supports."""
         del context
         if request.engine_address:
             self.engine_log = EngineLog(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
 
     async def GetPluginInfo(self, request: Empty, context: Context) -> plugin_pb2.PluginInfo:
-        """Return the version of the vendor's provider that this one stands in for."""
+        """Return the version of the vendor's provider that this one replaces."""
         del request, context
         return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi-kubernetes"))
 
     async def GetSchema(
         self, request: provider_pb2.GetSchemaRequest, context: Context
     ) -> provider_pb2.GetSchemaResponse:
-        """Return a schema without resources: programs in Python do not need one."""
+        """Return a schema without resources, because Python programs need none."""
         del request, context
         return provider_pb2.GetSchemaResponse(schema='{"name": "kubernetes"}')
 
     async def CheckConfig(self, request: provider_pb2.CheckRequest, context: Context) -> provider_pb2.CheckResponse:
-        """Take the provider's inputs as they are; `Configure` reads them."""
+        """Accept the provider's inputs unchanged; `Configure` reads them."""
         del context
         return provider_pb2.CheckResponse(inputs=request.news)
 
     async def DiffConfig(self, request: provider_pb2.DiffRequest, context: Context) -> provider_pb2.DiffResponse:
-        """Replace the provider, and with it all its resources, when it leads to another cluster."""
+        """Replace the provider and all its resources if the cluster changes."""
         del context
         old, new = reveal(decode(request.olds)), reveal(decode(request.news))
         changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key != "version")
@@ -90,7 +90,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     async def Configure(
         self, request: provider_pb2.ConfigureRequest, context: Context
     ) -> provider_pb2.ConfigureResponse:
-        """Resolve the settings; the cluster is connected to when it is first needed."""
+        """Resolve the settings; the connection to the cluster is opened on first use."""
         try:
             configuration = settings.resolve(dict(request.variables))
         except settings.ConfigurationError as error:
@@ -102,7 +102,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     async def Cancel(self, request: Empty, context: Context) -> Empty:
-        """Take note; the engine ends the calls under way itself."""
+        """Acknowledge the cancellation; the engine itself ends the calls in progress."""
         del request, context
         return Empty()
 
@@ -118,7 +118,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         return await self._for(request.urn).check(request)
 
     async def Diff(self, request: provider_pb2.DiffRequest, context: Context) -> provider_pb2.DiffResponse:
-        """Reporter what an update would change."""
+        """Report the changes of an update."""
         del context
         return await self._for(request.urn).diff(request)
 
@@ -139,21 +139,21 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         return await self._for(request.urn).delete(request, context)
 
     async def Invoke(self, request: provider_pb2.InvokeRequest, context: Context) -> provider_pb2.InvokeResponse:
-        """Answer the functions that the SDK's own components call."""
-        from standins.kubernetes import invoke  # noqa: PLC0415  # rare, and each start counts
+        """Execute a function that the SDK's components call."""
+        from standins.kubernetes import invoke  # noqa: PLC0415  # rarely used, and an import slows down every start
 
         try:
             answer = await invoke.invoke(request.tok, reveal(decode(request.args)), self._configured().cluster.settings)
         except invoke.InvokeError as error:
             await fail(context, str(error), grpc.StatusCode.UNIMPLEMENTED)
         response = provider_pb2.InvokeResponse()
-        getattr(response, "return").CopyFrom(encode(answer))  # a keyword of Python is this field's name
+        getattr(response, "return").CopyFrom(encode(answer))  # the field's name is a Python keyword
         return response
 
     async def Construct(
         self, request: provider_pb2.ConstructRequest, context: Context
     ) -> provider_pb2.ConstructResponse:
-        """Refuse components that the vendor's provider builds, naming what to use here."""
+        """Reject components that the vendor's provider builds, and name the alternative."""
         instead = _CONSTRUCT_HELP.get(request.type, "use the resources themselves")
         await fail(
             context,
@@ -168,7 +168,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
             await self._manifests.cluster.close()
 
     def _configured(self) -> Manifests:
-        assert self._manifests is not None  # noqa: S101  # the engine configures a provider before it uses it
+        assert self._manifests is not None  # noqa: S101  # the engine configures a provider before using it
         return self._manifests
 
     def _for(self, urn: str) -> Manifests | Releases:
@@ -183,7 +183,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
 
 
 async def serve() -> None:
-    """Serve until the engine ends this process."""
+    """Serve until the engine stops this process."""
     server = grpc.aio.server(options=_UNLIMITED)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(KubernetesProvider(sys.argv[-1]), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -194,5 +194,5 @@ async def serve() -> None:
 
 
 def main() -> None:
-    """Be the plugin's process."""
+    """Run the plugin process."""
     asyncio.run(serve())

@@ -1,4 +1,4 @@
-"""The provider's own configuration: where the cluster is and how objects are applied."""
+"""The provider's configuration: how to reach the cluster and how to apply objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 _PREFIX = "kubernetes:config:"
 
-# Settings that may come from the environment as well; the provider's argument wins.
+# Settings that can also come from the environment; the provider's argument takes precedence.
 _FLAGS = {
     "deleteUnreachable": ("PULUMI_K8S_DELETE_UNREACHABLE", False),
     "enableServerSideApply": ("PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY", True),
@@ -29,7 +29,7 @@ _UNSUPPORTED = {
 
 
 class ConfigurationError(Exception):
-    """A setting the stand-in cannot honour, or one that is malformed; the message names it."""
+    """A setting is malformed or not supported by the stand-in; the message names the setting."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     """The provider's settings, resolved from its arguments and the environment."""
 
     kubeconfig: Mapping[str, Any] | None = None
-    """The parsed kubeconfig that was given, or None for the default one."""
+    """The parsed kubeconfig of the provider, or None for the default one."""
     context: str | None = None
     namespace: str = "default"
     delete_unreachable: bool = False
@@ -50,10 +50,10 @@ class Settings:
 
 
 def parse_kubeconfig(given: str) -> dict[str, Any]:
-    """Read a kubeconfig given as a path or as its content (YAML or JSON).
+    """Read a kubeconfig from a path or from its content (YAML or JSON).
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: the value is neither.
     """
     text = given
     if "\n" not in given and not given.lstrip().startswith("{"):
@@ -75,7 +75,7 @@ def _yaml(text: str) -> Any:
 
 
 def _with_absolute_paths(config: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    """Make the paths in a kubeconfig absolute: they count from its own folder."""
+    """Make the paths in a kubeconfig absolute; they are relative to the folder of the kubeconfig."""
     if folder is None:
         return config
     for section, entry_key in (("clusters", "cluster"), ("users", "user")):
@@ -95,7 +95,7 @@ def _flag(variables: Mapping[str, str], name: str) -> bool:
 
 
 def resolve(variables: Mapping[str, str]) -> Settings:
-    """Resolve the engine's configuration variables to settings.
+    """Convert the engine's configuration variables to settings.
 
     Raises:
         ConfigurationError: a setting is malformed or not supported.
@@ -126,7 +126,7 @@ def resolve(variables: Mapping[str, str]) -> Settings:
 
 
 def with_cluster(config: dict[str, Any], context: str | None, cluster: str) -> dict[str, Any]:
-    """Return a kubeconfig whose chosen context uses another cluster."""
+    """Return a kubeconfig whose selected context uses another cluster."""
     chosen = context or config.get("current-context")
     return {
         **config,
@@ -155,7 +155,7 @@ def _namespace(config: Mapping[str, Any] | None, context: str | None) -> str:
 
 
 def active_cluster(properties: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the cluster entry that provider inputs lead to, or None where they lead to none."""
+    """Return the cluster entry selected by the provider's inputs, or None if they select none."""
     given = properties.get("kubeconfig")
     if not isinstance(given, str) or not given:
         return None

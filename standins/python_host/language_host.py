@@ -1,4 +1,4 @@
-"""A stand-in for ``pulumi-language-python``, used where the vendor's host cannot be had.
+"""A stand-in for ``pulumi-language-python``, used if the vendor's host is not available.
 
 The engine starts it with its own address as the last argument, reads a port from the first line of stdout and calls
 the language runtime service there (pulumi/proto/language.proto).
@@ -29,9 +29,9 @@ _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_l
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
-    """The part of the service that running Python programs and policy packs needs.
+    """The part of the service that is needed to run Python programs and policy packs.
 
-    What it leaves out (code generation, packing) answers ``UNIMPLEMENTED``, gRPC's own answer.
+    Other calls, such as code generation and packing, fail with gRPC's ``UNIMPLEMENTED``.
     """
 
     def __init__(self, engine_address: str) -> None:
@@ -46,7 +46,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.LanguageHandshakeResponse()
 
     def GetPluginInfo(self, request: Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:  # noqa: N802
-        """Return the version of the SDK, which the vendor releases together with its host."""
+        """Return the version of the SDK, which the vendor releases together with the host."""
         del request, context
         return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi"))
 
@@ -60,12 +60,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def GetRequiredPackages(  # noqa: N802
         self, request: language_pb2.GetRequiredPackagesRequest, context: grpc.ServicerContext
     ) -> language_pb2.GetRequiredPackagesResponse:
-        """Return none, as `GetRequiredPlugins`."""
+        """Return none, like `GetRequiredPlugins`."""
         del request, context
         return language_pb2.GetRequiredPackagesResponse()
 
     def Run(self, request: language_pb2.RunRequest, context: grpc.ServicerContext) -> language_pb2.RunResponse:  # noqa: N802
-        """Run the program: in this process, or with the Python of ``runtime.options.virtualenv`` if it is another."""
+        """Run the program in this process, or with the Python of ``runtime.options.virtualenv`` if that differs."""
         del context
         other = chosen_python(request)
         if other is None:
@@ -75,7 +75,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def InstallDependencies(  # noqa: N802
         self, request: language_pb2.InstallDependenciesRequest, context: grpc.ServicerContext
     ) -> Iterator[language_pb2.InstallDependenciesResponse]:
-        """Say that this is not the host's work."""
+        """Report that the host does not install dependencies."""
         del request, context
         yield language_pb2.InstallDependenciesResponse(
             stdout=f"This program runs with {sys.executable}; its packages are installed from requirements/.\n".encode()
@@ -84,12 +84,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def RuntimeOptionsPrompts(  # noqa: N802
         self, request: language_pb2.RuntimeOptionsRequest, context: grpc.ServicerContext
     ) -> language_pb2.RuntimeOptionsResponse:
-        """Ask nothing."""
+        """Return no prompts."""
         del request, context
         return language_pb2.RuntimeOptionsResponse()
 
     def About(self, request: language_pb2.AboutRequest, context: grpc.ServicerContext) -> language_pb2.AboutResponse:  # noqa: N802
-        """Tell which Python runs programs."""
+        """Return the path and version of the Python that runs programs."""
         del request, context
         return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
 
@@ -108,17 +108,17 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def RunPlugin(  # noqa: N802
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
     ) -> Iterator[language_pb2.RunPluginResponse]:
-        """Run a plugin written in Python (a policy pack, a component package) and stream what it prints."""
+        """Run a plugin written in Python (a policy pack or component package) and stream its output."""
         other = chosen_python(request)
-        # The engine gives a policy pack its own variables; a plugin still needs PATH and the rest.
+        # The engine passes only its own variables to a policy pack, but a plugin also needs PATH and others.
         environment = dict(os.environ) | dict(entry.split("=", 1) for entry in request.env if "=" in entry)
         if request.kind == "analyzer":
-            # -P: plugins are started in the program's folder, which must not shadow modules.
+            # -P: plugins start in the program's folder, which must not shadow modules.
             command = ["-P", "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory]
         else:
             command = ["-u", request.info.program_directory, *request.args]
         process = subprocess.Popen(
-            # Nobody else would end a plugin whose engine was killed: it waits for calls, and never reads or writes.
+            # If the engine is killed, the plugin would wait for calls forever, because it neither reads nor writes.
             [*plugin_process.kill_with_parent(), str(other or sys.executable), *command],
             cwd=request.pwd or None,
             env=environment,
@@ -153,7 +153,7 @@ def _stream(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPlugin
 
 
 def chosen_python(request: language_pb2.RunRequest | language_pb2.RunPluginRequest) -> Path | None:
-    """Return the interpreter of ``runtime.options.virtualenv``, or None where it is ours or none is named."""
+    """Return the interpreter of ``runtime.options.virtualenv``, or None if it is unset or this interpreter."""
     folder = MessageToDict(request.info.options).get("virtualenv")
     if not folder:
         return None
@@ -164,7 +164,7 @@ def chosen_python(request: language_pb2.RunRequest | language_pb2.RunPluginReque
 
 
 def _run_elsewhere(python: Path, request: language_pb2.RunRequest, engine_address: str) -> language_pb2.RunResponse:
-    """Run the program in a child under another Python: request on stdin, answer on a pipe of its own."""
+    """Run the program in a child process with another Python: the request is on stdin, the response on a pipe."""
     read_end, write_end = os.pipe()
     source = (
         f"import sys; sys.path.append({str(_package_root())!r}); "
@@ -181,7 +181,7 @@ def _run_elsewhere(python: Path, request: language_pb2.RunRequest, engine_addres
 
 
 def child(engine_address: str, write_end: int) -> None:
-    """Be the child of `_run_elsewhere`."""
+    """Run as the child process of `_run_elsewhere`."""
     request = language_pb2.RunRequest.FromString(sys.stdin.buffer.read())
     answer = program.run(request, engine_address)
     with os.fdopen(write_end, "wb") as out:
@@ -193,7 +193,7 @@ def _package_root() -> Path:
 
 
 def main() -> None:
-    """Serve until the engine ends this process."""
+    """Serve until the engine stops this process."""
     server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_UNLIMITED)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(sys.argv[-1]), server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,8 +1,8 @@
 """Runs a Pulumi program in this process, once for each request of the engine.
 
-The engine requests two runs in one ``pulumi up`` (preview, then update). Libraries stay imported between the two. The
-program's own modules are dropped, so that each run starts from a fresh state as under the vendor's host, which starts
-a process for each.
+The engine requests two runs in one ``pulumi up``: preview, then update. Libraries stay imported between the runs. The
+program's own modules are dropped, so that each run starts from a fresh state. The vendor's host starts a process for
+each run instead.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _MOST_THREADS = 64
 
 
 class ProgramExitError(Exception):
-    """The program left with ``sys.exit(code)``, code not 0."""
+    """The program called ``sys.exit(code)`` with a code other than 0."""
 
 
 def run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.RunResponse:
-    """Run the program of a request; a failure is logged through the engine and answered as ``bail``."""
+    """Run the program of a request; log a failure through the engine and answer it with ``bail``."""
     return contextvars.copy_context().run(_run, request, engine_address)
 
 
@@ -58,14 +58,14 @@ def _run(request: language_pb2.RunRequest, engine_address: str) -> language_pb2.
     program = folder / (request.info.entry_point or request.program or ".")
     if program.is_dir():
         program /= "__main__.py"
-    # Abandoned futures of a failed program are harmless; asyncio would print each of them.
+    # Abandoned futures of a failed program are harmless, but asyncio would print each of them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         if not program.is_file():
             raise UserError(f"unable to find the program: there is no {program.resolve()}")
         with _as_script(folder, program, list(request.args)):
             _drive(program, request.parallel)
-    except Exception as error:  # noqa: BLE001  # whatever a user's program raises is reported to the user here
+    except Exception as error:  # noqa: BLE001  # every exception of the program is reported to the user here
         if not _engine_left(error):
             pulumi.log.error(explain(error, program))
             return language_pb2.RunResponse(bail=True)
@@ -101,7 +101,7 @@ def _drive(program: Path, parallel: int) -> None:
 
 @contextmanager
 def _as_script(folder: Path, program: Path, args: list[str]) -> Iterator[None]:
-    """Give the program its working directory, argv and import path; take away after it what it imported of its own."""
+    """Set the program's working directory, argv and import path; afterwards drop the program's own modules."""
     before_modules, before_path, before_argv, before_cwd = set(sys.modules), list(sys.path), sys.argv, Path.cwd()
     home = program.parent.resolve()
     sys.argv = [str(program), *args]
@@ -119,7 +119,7 @@ def _as_script(folder: Path, program: Path, args: list[str]) -> Iterator[None]:
 
 
 def is_own(module: Any, home: Path) -> bool:
-    """Return whether a module is the program's: its file lies below ``home`` and not in installed packages."""
+    """Return whether a module belongs to the program: its file is in ``home`` and not in installed packages."""
     places = [getattr(module, "__file__", None) or "", *(getattr(module, "__path__", None) or ())]
     return any(
         str(place).startswith(f"{home}{os.sep}") and "site-packages" not in Path(str(place)).parts for place in places
@@ -127,7 +127,7 @@ def is_own(module: Any, home: Path) -> bool:
 
 
 def _engine_left(error: BaseException) -> bool:
-    """Return whether the engine went away first (a resource failed and it has said so already)."""
+    """Return whether the engine stopped first, after a resource failure that it has already reported."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, grpc.RpcError) and seen.code() in (
@@ -140,7 +140,7 @@ def _engine_left(error: BaseException) -> bool:
 
 
 def explain(error: BaseException, program: Path) -> str:
-    """Say what went wrong: one sentence where the user can mend it, the program's own traceback otherwise."""
+    """Describe an error: in one sentence if the user can fix it, otherwise with the program's own traceback."""
     if isinstance(error, UserError | pulumi.RunError | ProgramExitError):
         return str(error)
     pydantic = sys.modules.get("pydantic")
@@ -157,7 +157,7 @@ def explain(error: BaseException, program: Path) -> str:
 
 
 def _keep_from(chain: traceback.TracebackException, home: str) -> None:
-    """Drop the frames before the first one of the program: the host's own say nothing to its author."""
+    """Drop the frames before the program's first one, because the host's frames do not help the program's author."""
     each: traceback.TracebackException | None = chain
     while each is not None:
         first = next((i for i, frame in enumerate(each.stack) if frame.filename.startswith(home)), 0)

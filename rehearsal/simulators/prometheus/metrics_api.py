@@ -99,7 +99,7 @@ class MetricsApi:
                 await asyncio.sleep(_PERIOD_SECONDS)
 
     async def _serves(self, http: aiohttp.ClientSession) -> bool:
-        """Return whether the adapter answers and offers a metric; discovery treats a group without metrics as failed."""
+        """Return whether the adapter answers and offers a metric; discovery fails for a group without metrics."""
         if self._port is None:
             return False
         url = f"https://127.0.0.1:{self._port}/apis/custom.metrics.k8s.io/v1beta1"
