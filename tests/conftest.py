@@ -1,10 +1,15 @@
-"""What all tests share: the third-party files that some tests compare with."""
+"""What all tests share: the profile of hypothesis, and the third-party files that some tests compare with."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import chart_values, reference
+
+# No test is timed: on a machine that is busy with other work, an example or a strategy takes as long as it takes.
+settings.register_profile("inferstack", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inferstack")
 
 
 @pytest.hookimpl(tryfirst=True)
