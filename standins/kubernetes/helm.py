@@ -71,7 +71,7 @@ class Helm:
 
 def _reason(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "level="))]
-    return "\n".join(lines).removeprefix("Error: ") or "helm failed without a word"
+    return "\n".join(lines).removeprefix("Error: ") or "helm failed without output"
 
 
 def _binary() -> str:
@@ -83,7 +83,7 @@ def _binary() -> str:
         path = locate("helm")
         binary = str(path) if path is not None else None
     if binary is None:
-        raise HelmError("there is no helm on PATH: `inferstack tools` builds it")
+        raise HelmError("helm is not on PATH; build it with `inferstack tools`")
     return binary
 
 

@@ -59,14 +59,14 @@ def parse_kubeconfig(given: str) -> dict[str, Any]:
     if "\n" not in given and not given.lstrip().startswith("{"):
         path = Path(given).expanduser()
         if not path.exists():
-            raise ConfigurationError(f"kubeconfig: there is no file {given!r}")
+            raise ConfigurationError(f"kubeconfig: file {given!r} does not exist")
         text = path.read_text()
     try:
         content = json.loads(text) if text.lstrip().startswith("{") else _yaml(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError("kubeconfig: neither a path nor YAML nor JSON") from error
+        raise ConfigurationError("kubeconfig: not a path, YAML or JSON") from error
     if not isinstance(content, dict) or "clusters" not in content:
-        raise ConfigurationError("kubeconfig: it has no clusters")
+        raise ConfigurationError("kubeconfig: no clusters defined")
     return _with_absolute_paths(content, Path(given).expanduser().parent if text is not given else None)
 
 

@@ -219,7 +219,7 @@ class PodRunner:
         lost = code is None
         exit_code = 137 if code is None else code
         reason = "ContainerStatusUnknown" if lost else ("Completed" if code == 0 else "Error")
-        message = "its end was not seen: an earlier agent had started it" if lost else ""
+        message = "exit not observed: the process was started by an earlier agent" if lost else ""
         log.warning("%s: pid %s ended with %s", self._name, self._state.pid, "an unknown code" if lost else code)
         last = make_terminated(self._state, exit_code=exit_code, reason=reason, message=message, finished=_now())
         policy = self._pod["spec"].get("restartPolicy", "Always")

@@ -120,7 +120,7 @@ class MetricsApi:
         current = await self._kube.find(_API_VERSION, "APIService", APISERVICE)
         if current and (current["metadata"].get("labels") or {}).items() >= _LABELS.items():
             await self._delete(_API_VERSION, "APIService", APISERVICE, None)
-            log.info("custom.metrics.k8s.io is served no more")
+            log.info("custom.metrics.k8s.io is no longer served")
         await self._delete("v1", "Service", METRICS_SERVICE, METRICS_NAMESPACE)
 
     async def _delete(self, api_version: str, kind: str, name: str, namespace: str | None) -> None:

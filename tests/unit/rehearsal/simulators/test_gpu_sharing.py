@@ -1,4 +1,4 @@
-"""Time-slicing on simulated nodes: which configuration a node has, what it offers then, what the policy says of it."""
+"""Time-slicing on simulated nodes: the configuration of a node, its resources and the status of the policy."""
 
 from __future__ import annotations
 
