@@ -54,7 +54,7 @@ def write_backup(folder: Path, stack: str, text: str, now: datetime.datetime) ->
     """
     content = parse(text)
     if any(fault.resource == WHOLE and "export" in fault.fault for fault in find_faults(content)):
-        raise UserError(f"The export of stack {stack} is no state of the engine; nothing was written.")
+        raise UserError(f"The export of stack {stack} is not a state of the engine; nothing was written.")
     deployment = content["deployment"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     manifest = Manifest(
@@ -154,7 +154,7 @@ def check_file(path: Path, *, stack: str | None = None, provider: str | None = N
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError:
-        return [Fault(WHOLE, "is no text: the file is damaged")]
+        return [Fault(WHOLE, "is not text: the file is damaged")]
     faults = _checksum_faults(path, hashlib.sha256(raw).hexdigest(), stack)
     try:
         content = parse(text)

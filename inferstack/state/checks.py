@@ -52,9 +52,9 @@ def find_faults(content: Any, *, provider: str | None = None) -> list[Fault]:
         provider: expected type of secrets provider: ``passphrase`` or a scheme such as ``awskms``; None accepts any.
     """
     if not isinstance(content, dict) or not isinstance(content.get("deployment"), dict):
-        return [Fault(WHOLE, "no export of the engine: expected an object with version and deployment")]
+        return [Fault(WHOLE, "is not an export of the engine: expected an object with version and deployment")]
     if content.get("version") not in KNOWN_VERSIONS:
-        return [Fault(WHOLE, f"version {content.get('version')} of the form is not known; upgrade this program")]
+        return [Fault(WHOLE, f"version {content.get('version')} of the format is unknown; upgrade this program")]
     deployment = content["deployment"]
     resources = deployment.get("resources") or []
     if not isinstance(resources, list) or not all(_is_resource(resource) for resource in resources):
@@ -81,7 +81,7 @@ def _is_resource(value: Any) -> bool:
 def _provider_faults(deployment: Json, resources: list[Json], provider: str | None) -> Iterator[Fault]:
     providers = secrets_provider(deployment)
     if not providers and resources:
-        yield Fault(WHOLE, "names no secrets provider: its secrets cannot be told from plain values")
+        yield Fault(WHOLE, "has no secrets provider: secrets cannot be distinguished from plain values")
     elif provider is not None and providers and providers != provider:
         yield Fault(
             WHOLE, f"secrets are encrypted by {providers}, the stack is to use {provider}: `inferstack state rotate`"
@@ -96,7 +96,7 @@ def _order_faults(resources: list[Json]) -> Iterator[Fault]:
         urn = resource["urn"]
         # During a replacement, the old resource stays in the list, marked with `delete`, until it is deleted.
         if urn in above and not resource.get("delete"):
-            yield Fault(urn, "is there twice")
+            yield Fault(urn, "appears twice")
         yield from (Fault(urn, f"{how} {other} is not above it") for how, other in _references(resource, above, ids))
         if not resource.get("delete"):
             above.add(urn)
@@ -122,7 +122,9 @@ def _references(resource: Json, above: set[str], ids: set[str]) -> Iterator[tupl
 def _pending_faults(deployment: Json) -> Iterator[Fault]:
     for operation in deployment.get("pending_operations") or []:
         urn = (operation.get("resource") or {}).get("urn", WHOLE)
-        yield Fault(urn, f"was being worked on ({operation.get('type')}) when a run ended: the next up settles it")
+        yield Fault(
+            urn, f"has a pending operation ({operation.get('type')}) of an interrupted run: the next up resolves it"
+        )
 
 
 def _secret_faults(resource: Json) -> Iterator[Fault]:

@@ -109,7 +109,7 @@ class Rotation:
         self._reached("change")
         if not self._forward():
             self.go_back()
-            raise UserError("The new key does not read what was encrypted with it; the old one is in use again.")
+            raise UserError("The new key cannot read what was encrypted with it; the old key is in use again.")
         self._reached("verify")
 
     def settle(self) -> bool:
@@ -149,14 +149,14 @@ class Rotation:
         then, now = (_written(text) for text in (saved.read_text(), self._stack.export()))
         if then != now:
             raise UserError(
-                f"The state has been changed ({now}) since the rotation began ({then}). Look at both, put the right "
-                f"one in place with `pulumi stack import`, then remove {self._folder}."
+                f"The state has been changed ({now}) since the rotation began ({then}). Compare both, restore the "
+                f"right one with `pulumi stack import`, then remove {self._folder}."
             )
         write_over(self._stack.config_file, (self._folder / "config.yaml").read_text())
         self._stack.load(saved)
         if not self._stack.readable(None):
             raise UserError(
-                f"The old key does not read the state that it wrote; all that is known is in {self._folder}."
+                f"The old key cannot read the state that it encrypted; the saved files are in {self._folder}."
             )
 
     def _forward(self) -> bool:
@@ -209,14 +209,14 @@ def refuse_hiding(environment: Mapping[str, str], state_dir: Path, name: str) ->
     """
     if _ours(environment, state_dir) is not None:
         raise UserError(
-            f"${VARIABLES[1]} names the passphrase of today (`inferstack env` prints it) and would hide the new one: "
-            f"`unset {VARIABLES[1]}`, here and in each shell that has it, then rotate."
+            f"${VARIABLES[1]} names the current passphrase (`inferstack env` prints it) and would override the new "
+            f"one: `unset {VARIABLES[1]}` in this and each other shell that sets it, then rotate."
         )
     for variable in VARIABLES:
         if variable in environment and (environment[variable] or variable == VARIABLES[0]):
             raise UserError(
-                f"The passphrase is yours, out of ${variable}: change it with `inferstack pulumi -s {name} stack "
-                "change-secrets-provider passphrase`, then where it is kept."
+                f"You set the passphrase with ${variable}: change it with `inferstack pulumi -s {name} stack "
+                "change-secrets-provider passphrase`, then change it where you keep it."
             )
 
 

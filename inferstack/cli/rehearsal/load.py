@@ -21,7 +21,7 @@ from rehearsal.load.arrivals import read_trace
 from rehearsal.load.scenario import Scenario, Trace, read
 
 _START_SECONDS = 5.0
-ScenarioArgument = Annotated[Path, typer.Argument(help="YAML file; `inferstack load schema` shows what it holds.")]
+ScenarioArgument = Annotated[Path, typer.Argument(help="YAML file; `inferstack load schema` prints its schema.")]
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
 
 def stop() -> None:
     """Stop the load."""
-    output.say("the load is stopped" if control.remove(state_dir()) else "there was no load")
+    output.say("load stopped" if control.remove(state_dir()) else "no load was running")
 
 
 def status(form: FormatOption = Format.TABLE) -> None:
@@ -95,7 +95,7 @@ def _url() -> str:
     for component in rehearsal.status() if rehearsal.kubeconfig.exists() else ():
         if component.name == "load" and component.state == "running":
             return f"http://127.0.0.1:{component.port}"
-    raise UserError("The load simulator does not run: `inferstack rehearsal start --metrics` starts it.")
+    raise UserError("The load simulator is not running: `inferstack rehearsal start --metrics` starts it.")
 
 
 def _ask(url: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _ask(url: str) -> dict[str, Any]:
         except (urllib.error.URLError, TimeoutError) as error:
             if time.monotonic() > until:
                 raise UserError(
-                    f"The load simulator does not answer ({error}): `inferstack rehearsal logs load`."
+                    f"The load simulator does not respond ({error}): see `inferstack rehearsal logs load`."
                 ) from error
             time.sleep(0.2)
 
@@ -118,11 +118,11 @@ def _line(status: dict[str, Any], job: dict[str, Any]) -> str:
     parts = [
         f"{status['seconds'] or 0:6.0f} s  {job['job']}",
         f"{job['arrived']} requests",
-        f"{job['running']} in work",
+        f"{job['running']} running",
         f"{job['waiting']} waiting",
         f"{job['replicas']} replicas" + (f" and {job['loading']} loading" if job["loading"] else ""),
         *([f"first token {first:g} s (p95)"] if first is not None else []),
         *([f"{job['refused'] + job['gaveUp']} failed"] if job["refused"] + job["gaveUp"] else []),
-        *(["the simulator is late"] if status["lateSeconds"] else []),
+        *(["the simulator lags behind"] if status["lateSeconds"] else []),
     ]
     return ", ".join(parts)

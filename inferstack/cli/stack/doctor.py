@@ -95,7 +95,9 @@ def examine_aws(stack: str, values: dict[str, Any]) -> Iterator[Check]:
     # The kubeconfig runs it to get a token.
     command = shutil.which("aws")
     yield Check(
-        "aws", "ok" if command else "missing", command or "the AWS CLI is not installed; kubectl's tokens need it"
+        "aws",
+        "ok" if command else "missing",
+        command or "the AWS CLI is not installed; kubectl requires it to get tokens",
     )
     wanted = {"pulumi", "helm"}
     yield from (check_tool(tool) for tool in binaries.inspect() if tool.name in wanted)
@@ -138,7 +140,7 @@ def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
     yield Check("cluster", "ok", f"{access.server}, {len(nodes)} nodes")
     for name in charts:
         mode = resolve(settings.addon.mode_of(name), settings.place, present=name in present)
-        there = "somebody else has installed it" if name in present else "not there, or ours"
+        there = "installed, not by this stack" if name in present else "not installed, or installed by this stack"
         lacking = mode is Mode.PRESENT and name not in present
         yield Check(f"add-on {name}", "missing" if lacking else "ok", f"{mode}: {there}")
     asked = features(settings.security, wasm=False)
@@ -150,7 +152,7 @@ def examine_existing(values: dict[str, Any]) -> Iterator[Check]:
     for problem in problems:
         yield Check(problem.where, "missing" if problem.known else "note", f"{problem.text} ({problem.source})")
     if not problems:
-        yield Check("nodes", "ok", f"have what is asked of them: {', '.join(sorted(asked)) or 'nothing in particular'}")
+        yield Check("nodes", "ok", f"meet the requirements: {', '.join(sorted(asked)) or 'none'}")
 
 
 async def _read(access: Access) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -166,7 +168,7 @@ def check_state(stack: str) -> Iterator[Check]:
     problems = find_problems(stack, "aws", backend, provider)
     yield from (Check("state", "missing", problem) for problem in problems)
     if not problems:
-        yield Check("state", "ok", f"in {backend}, secrets by {provider}")
+        yield Check("state", "ok", f"in {backend}, secrets encrypted by {provider}")
 
 
 def check_quota(answer: aws.quotas.QuotaCheck) -> Check:
@@ -174,7 +176,7 @@ def check_quota(answer: aws.quotas.QuotaCheck) -> Check:
     need, limit = answer.requirement, answer.limit
     used = f"{need.amount} needed ({need.why}), {answer.others} in use by others"
     if limit is None:
-        return Check(f"quota: {need.name}", "note", f"{used}; Service Quotas does not tell the limit ({need.code})")
+        return Check(f"quota: {need.name}", "note", f"{used}; Service Quotas does not return the limit ({need.code})")
     if answer.enough:
         return Check(f"quota: {need.name}", "ok", f"{used}, {limit} allowed")
     ask = answer.others + need.amount
@@ -188,9 +190,9 @@ def check_go(missing: list[str], lacking: list[str]) -> Check:
     go = shutil.which("go")
     if not missing:
         if lacking and go is None:
-            needed = f"not installed (https://go.dev/dl), and the CRDs of {', '.join(lacking)} come from Go modules"
+            needed = f"not installed (https://go.dev/dl), but required for the CRDs of {', '.join(lacking)}"
             return Check("go", "missing", needed)
-        return Check("go", "ok" if go else "note", go or "not installed, and not needed: all tools are there")
+        return Check("go", "ok" if go else "note", go or "not installed, and not required: no tool is missing")
     try:
         build.check_go({group.name: group for group in (group_of(name, groups()) for name in missing)}.values())
     except UserError as error:
@@ -201,7 +203,7 @@ def check_go(missing: list[str], lacking: list[str]) -> Check:
 def check_tool(tool: binaries.Tool) -> Check:
     """Report where a tool comes from."""
     if tool.path is None:
-        detail = f"{tool.version}; `inferstack tools ensure` gets it"
+        detail = f"{tool.version}; get it with `inferstack tools ensure`"
         return Check(tool.name, "missing", f"{detail} ({tool.note})" if tool.note else detail)
     note = f" ({tool.note})" if tool.note else ""
     return Check(tool.name, "ok", f"{tool.version}, {tool.origin}: {tool.path}{note}")
@@ -211,7 +213,7 @@ def check_crds(source: crds.Source) -> Check:
     """Check whether an add-on's CRDs are cached."""
     folder, name = crds.place_of(source), f"crds/{source.addon}"
     if not folder.is_dir():
-        return Check(name, "missing", f"{source.version}; `inferstack tools ensure` gets them")
+        return Check(name, "missing", f"{source.version}; get them with `inferstack tools ensure`")
     return Check(name, "ok", f"{source.version}: {folder}")
 
 
@@ -219,9 +221,9 @@ def check_disk(name: str, folder: Path) -> Check:
     """Check whether a folder is writable and its disk has enough free space."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
-    detail = f"{folder}: {free:.1f} GiB free" + ("" if there == folder else ", not made yet")
+    detail = f"{folder}: {free:.1f} GiB free" + ("" if there == folder else ", not created yet")
     if not os.access(there, os.W_OK):
-        return Check(f"{name} folder", "missing", f"{detail}; {there} cannot be written")
+        return Check(f"{name} folder", "missing", f"{detail}; {there} is not writable")
     return Check(f"{name} folder", "ok" if free >= _LOW_DISK_GIB else "missing", detail)
 
 
@@ -232,8 +234,8 @@ def check_rehearsal(state: Path) -> Check:
     if len(running) == len(components):
         return Check("rehearsal", "ok", f"running: {', '.join(running)}")
     if not running:
-        return Check("rehearsal", "note", "stopped; `inferstack rehearsal start` or `make up` starts it")
+        return Check("rehearsal", "note", "stopped; start it with `inferstack rehearsal start` or `make up`")
     down = ", ".join(
         f"{component.name} ({component.state})" for component in components if component.name not in running
     )
-    return Check("rehearsal", "missing", f"not running: {down}; `inferstack rehearsal start` brings them back")
+    return Check("rehearsal", "missing", f"not running: {down}; restart with `inferstack rehearsal start`")

@@ -97,7 +97,7 @@ class Session:
         if folder_of(self.state, self.stack).exists():
             raise UserError(
                 f"A rotation of the secrets of stack {self.stack} was interrupted: "
-                f"`inferstack state rotate -s {self.stack}` ends it."
+                f"complete it with `inferstack state rotate -s {self.stack}`."
             )
         self.create()
 

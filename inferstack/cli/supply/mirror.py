@@ -60,7 +60,7 @@ def pack(
         is_new = not packed.is_file()
         if is_new:
             pull(pins()[name], to)
-        output.say(f"{packed.name}: {'pulled' if is_new else 'is there'}")
+        output.say(f"{packed.name}: {'pulled' if is_new else 'already present'}")
         rows.append(_row(name, values, settings, packed))
     rows.append(_own(settings))
     wanted = sorted({image for row in rows for image in row["images"]})
@@ -87,8 +87,8 @@ def push(
     missing = [image for image in wanted if not mirror.layout_of(folder, image).is_dir()]
     if missing:
         raise UserError(
-            f"{folder} lacks {len(missing)} of {len(wanted)} images, the first is {missing[0]}: "
-            "`inferstack mirror pack --images` brings them."
+            f"{len(missing)} of {len(wanted)} images are missing in {folder}, the first is {missing[0]}: "
+            "download them with `inferstack mirror pack --images`."
         )
     binaries.ensure(["crane"], report=output.say)
     output.emit(

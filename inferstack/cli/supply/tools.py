@@ -11,7 +11,7 @@ from inferstack.cli.output import Format, FormatOption
 from inferstack.toolchain import binaries, crds
 from inferstack.toolchain.binaries.resolve import clean as clean_cache
 
-Names = Annotated[list[str] | None, typer.Argument(help="Names of tools; all, and the CRDs, where left out.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Names of tools (default: all tools and the CRDs).")]
 
 
 def list_tools(form: FormatOption = Format.TABLE) -> None:
