@@ -7,6 +7,7 @@ Exits with status 1 if a phrase or a variable name of the list occurs.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import sys
@@ -32,9 +33,13 @@ class Issue(NamedTuple):
 def check_text(text: str, phrases: Mapping[str, str], first: int = 1) -> Iterator[Issue]:
     """Yield the phrases of the list in a text; a phrase may continue on the next line."""
     for phrase, suggestion in phrases.items():
-        pattern = r"\b" + r"[\s#]+".join(map(re.escape, phrase.split())) + r"\b"
-        for match in re.finditer(pattern, text):
+        for match in _pattern(phrase).finditer(text):
             yield Issue(first + text.count("\n", 0, match.start()), phrase, suggestion)
+
+
+@functools.cache
+def _pattern(phrase: str) -> re.Pattern[str]:
+    return re.compile(r"\b" + r"[\s#]+".join(map(re.escape, phrase.split())) + r"\b")
 
 
 def check_python(source: str, words: Mapping[str, Mapping[str, str]]) -> Iterator[Issue]:
