@@ -50,17 +50,17 @@ def _off(settings: MeshSettings) -> Iterator[str]:
     given = {"hosts": settings.hosts, "failover": settings.failover, "mtls.exceptions": settings.mtls.exceptions}
     for key, value in given.items():
         if value:
-            yield f"{_KEY}.{key}: without the mesh nobody acts on it; remove the key, or set {_KEY}.enabled to true."
+            yield f"{_KEY}.{key}: has no effect without the mesh; remove the key, or set {_KEY}.enabled to true."
 
 
 def _data_plane(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterator[str]:
     if settings.ambient:
         if not settings.cni.enabled:
-            yield f"{_KEY}.cni.enabled: ambient redirects traffic in the node agent and nowhere else; set it to true."
+            yield f"{_KEY}.cni.enabled: ambient requires the node agent; set it to true."
         if settings.by_failures:
             yield (
                 f"{_KEY}.ejection.failurePercentage.enabled: is an EnvoyFilter, and the ztunnel of "
-                f"{_KEY}.dataPlane ambient is no Envoy: it would hold at the gateway only; "
+                f"{_KEY}.dataPlane ambient is not Envoy: it would apply only at the gateway; "
                 "set it to false, or use sidecar."
             )
         return
@@ -81,7 +81,7 @@ def _exceptions(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterat
     for index, entry in enumerate(settings.mtls.exceptions):
         key = f"{_KEY}.mtls.exceptions[{index}]"
         if settings.mtls.mode is not MtlsMode.STRICT:
-            yield f"{key}: with {_KEY}.mtls.mode {settings.mtls.mode} every port takes plain text; remove it."
+            yield f"{key}: with {_KEY}.mtls.mode {settings.mtls.mode} every port accepts plain text; remove it."
         if entry.tenant not in tenants:
             yield f"{key}.tenant: there is no such tenant; {hint(entry.tenant, tenants)}"
         if entry.port in _ISTIOS_PORTS:
@@ -90,11 +90,11 @@ def _exceptions(settings: MeshSettings, tenants: Mapping[str, Tenant]) -> Iterat
             yield f"{key}.port: {entry.port} of {entry.tenant} is also {_KEY}.mtls.exceptions[{earlier}]; remove one."
         if labels.setdefault(entry.tenant, entry.labels) != entry.labels:
             yield (
-                f"{key}.labels: a pod obeys one PeerAuthentication only, the oldest; give all exceptions of "
+                f"{key}.labels: only the oldest PeerAuthentication applies to a pod; give all exceptions of "
                 f"{entry.tenant} the same labels."
             )
         if settings.ambient and entry.paths:
-            yield f"{key}.paths: ztunnel sees connections and no paths; remove the key to open the whole port."
+            yield f"{key}.paths: ztunnel does not see HTTP paths; remove the key to open the whole port."
 
 
 def _gateway(settings: MeshSettings) -> Iterator[str]:
@@ -102,17 +102,17 @@ def _gateway(settings: MeshSettings) -> Iterator[str]:
     if gateway.max_replicas < gateway.min_replicas:
         yield f"{_KEY}.gateway.maxReplicas: {gateway.max_replicas} is less than minReplicas, {gateway.min_replicas}."
     if gateway.cross_network and not gateway.enabled:
-        yield f"{_KEY}.gateway.crossNetwork: needs the gateway; set {_KEY}.gateway.enabled to true."
+        yield f"{_KEY}.gateway.crossNetwork: requires the gateway; set {_KEY}.gateway.enabled to true."
     if gateway.cross_network and settings.mtls.mode is not MtlsMode.STRICT:
         yield (
-            f"{_KEY}.gateway.crossNetwork: finds the job by the name in mutual TLS, which {_KEY}.mtls.mode "
-            f"{settings.mtls.mode} does not ask for; use STRICT."
+            f"{_KEY}.gateway.crossNetwork: identifies the job by the SNI of mutual TLS, which {_KEY}.mtls.mode "
+            f"{settings.mtls.mode} does not require; use STRICT."
         )
     limit = settings.traffic.timeout_seconds
     if gateway.enabled and limit and gateway.drain_seconds < limit:
         yield (
-            f"{_KEY}.gateway.drainSeconds: an answer may take {limit} s ({_KEY}.traffic.timeoutSeconds), and each new "
-            f"version of the gateway would cut off those of more than {gateway.drain_seconds} s; use {limit}."
+            f"{_KEY}.gateway.drainSeconds: a response may take {limit} s ({_KEY}.traffic.timeoutSeconds), and each new "
+            f"version of the gateway would abort responses of more than {gateway.drain_seconds} s; use {limit}."
         )
 
 
@@ -122,7 +122,7 @@ def _hosts(settings: MeshSettings, jobs: Sequence[Job]) -> Iterator[str]:
     for index, host in enumerate(settings.hosts):
         key = f"{_KEY}.hosts[{index}]"
         if not settings.gateway.enabled:
-            yield f"{key}: is reached through the gateway; set {_KEY}.gateway.enabled to true."
+            yield f"{key}: requires the gateway; set {_KEY}.gateway.enabled to true."
         if host.job not in names:
             yield f'{key}.job: the stack has no job "{host.job}"; {hint(host.job, names) if names else "it has none."}'
         if (earlier := first_index.setdefault(host.host, index)) != index:
@@ -135,8 +135,8 @@ def _tls(key: str, host: Host) -> Iterator[str]:
         yield f"{key}.plaintext: {host.host} has a certificate ({key}.tlsSecret); remove one of the two keys."
     if not host.plaintext and not host.tls_secret:
         yield (
-            f"{key}.tlsSecret: is required: prompts and answers would cross the network in clear; name a Secret, or "
-            f"set {key}.plaintext to true where something before the gateway ends TLS."
+            f"{key}.tlsSecret: is required: requests would cross the network in plain text; name a Secret, or "
+            f"set {key}.plaintext to true if a load balancer in front of the gateway terminates TLS."
         )
 
 
@@ -150,14 +150,14 @@ def _peak_ewma(settings: MeshSettings, version: str) -> Iterator[str]:
             f"use LEAST_REQUEST, with {_KEY}.traffic.warmupSeconds for new replicas."
         )
     if settings.ambient:
-        yield f"{key}: PEAK_EWMA needs an Envoy beside each caller, and {_KEY}.dataPlane is ambient; use LEAST_REQUEST."
+        yield f"{key}: PEAK_EWMA requires sidecars, and {_KEY}.dataPlane is ambient; use LEAST_REQUEST."
     if settings.failover:
         yield (
             f"{key}: Envoy refuses PEAK_EWMA together with priorities of localities ({_KEY}.failover); "
             "use LEAST_REQUEST, or remove failover."
         )
     if settings.traffic.warmup_seconds:
-        yield f"{_KEY}.traffic.warmupSeconds: is not looked at by PEAK_EWMA; set it to null."
+        yield f"{_KEY}.traffic.warmupSeconds: is not used by PEAK_EWMA; set it to null."
     if not settings.ejection.enabled:
         yield (
             f"{key}: a replica that fails at once is the fastest, and PEAK_EWMA would send it everything; "
@@ -174,7 +174,7 @@ def _ejection(settings: MeshSettings) -> Iterator[str]:
     if share.request_volume < least:
         yield (
             f"{_KEY}.ejection.failurePercentage.requestVolume: of {share.request_volume} requests a single failure is "
-            f"{share.threshold}% or more, so that any would eject; use {least} or more."
+            f"{share.threshold}% or more, so each failure would eject a replica; use {least} or more."
         )
 
 
@@ -184,12 +184,12 @@ def _failover(settings: MeshSettings) -> Iterator[str]:
     for index, step in enumerate(settings.failover):
         key = f"{_KEY}.failover[{index}]"
         if step.from_ == step.to:
-            yield f"{key}.to: {step.to} is the region that fails; name another."
+            yield f"{key}.to: {step.to} is the same region as from; use another."
         elif step.to not in regions:
             there = hint(step.to, regions) if regions else "there is none."
             yield f"{key}.to: no standby of {_KEY}.standbys is in {step.to}; {there}"
         if (earlier := first_index.setdefault(step.from_, index)) != index:
-            yield f"{key}.from: {step.from_} is also {_KEY}.failover[{earlier}]; Istio takes one way out of a region."
+            yield f"{key}.from: {step.from_} is also {_KEY}.failover[{earlier}]; Istio supports one target per region."
     if settings.failover:
         if not settings.ejection.enabled:
             yield (
@@ -201,8 +201,8 @@ def _failover(settings: MeshSettings) -> Iterator[str]:
         if settings.mtls.mode is not MtlsMode.STRICT:
             yield (
                 f"{_KEY}.failover: standbys are reached by the name in mutual TLS, which {_KEY}.mtls.mode "
-                f"{settings.mtls.mode} does not ask for; use STRICT."
+                f"{settings.mtls.mode} does not require; use STRICT."
             )
     for name, standby in settings.standbys.items():
         if standby.region not in {step.to for step in settings.failover}:
-            yield f"{_KEY}.standbys.{name}: nothing fails over to {standby.region}; add it to {_KEY}.failover."
+            yield f"{_KEY}.standbys.{name}: no failover to {standby.region}; add it to {_KEY}.failover."

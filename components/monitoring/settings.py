@@ -111,7 +111,7 @@ class RemoteStore(RoleSettings):
     @classmethod
     def _one_way_in(cls, region: str | None, info: ValidationInfo) -> str | None:
         if region and info.data.get("basic_auth"):
-            raise ValueError("basicAuth is set too, and they exclude each other; keep one")
+            raise ValueError("basicAuth is also set, and the two are mutually exclusive; keep one")
         return region
 
 
@@ -145,7 +145,7 @@ class Prometheus(RoleSettings):
         names = [store.name for store in stores]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{name} is there twice; rename one")
+                raise ValueError(f"{name} is a duplicate; rename one")
         return stores
 
     @field_validator("retention_size")
@@ -273,7 +273,9 @@ class MonitoringSettings(RoleSettings):
             if name in _OPERATORS_OWN:
                 raise ValueError(f"{name} is set by the Prometheus operator itself; remove it")
             if not _LABEL.fullmatch(name):
-                raise ValueError(f"{name!r} is no label of Prometheus: letters, digits and _, no digit first")
+                raise ValueError(
+                    f"{name!r} is not a valid label name; use letters, digits and _, not starting with a digit"
+                )
         return labels
 
     @field_validator("alerts")
@@ -289,7 +291,7 @@ class MonitoringSettings(RoleSettings):
             }
             for alert, (there, key) in asked.items():
                 if not there and alert not in alerts.disabled:
-                    raise ValueError(f"{alert} needs scrape.{key}; turn that on, or add {alert} to alerts.disabled")
+                    raise ValueError(f"{alert} requires scrape.{key}; enable that, or add {alert} to alerts.disabled")
         return alerts
 
     @property
@@ -307,7 +309,7 @@ class MonitoringSettings(RoleSettings):
 
 def _between(interval: str, least: int, most: int) -> str:
     if not least <= seconds(interval) <= most:
-        raise ValueError(f"is {interval}; it goes from {least}s to {most}s")
+        raise ValueError(f"is {interval}; it must be from {least}s to {most}s")
     return interval
 
 
@@ -315,7 +317,7 @@ def _checked_url(url: str) -> str:
     """Return the address, which must be a valid URL without credentials."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected an address that begins with http:// or https://, got {parts.hostname or url!r}")
+        raise ValueError(f"expected a URL that starts with http:// or https://, got {parts.hostname or url!r}")
     if parts.username or parts.password:
-        raise ValueError("an address with a user or password is a secret in plain text; refer to a Secret")
+        raise ValueError("the URL contains credentials in plain text; refer to a Secret")
     return url

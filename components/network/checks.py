@@ -48,15 +48,15 @@ def _pools(sriov: Sriov, machines: Sequence[Machine]) -> Iterator[str]:
     for name, pool in sriov.pools.items():
         if sriov.disable_drain and pool.max_unavailable != 1:
             yield (
-                f"{KEY}.sriov.pools.{name}.maxUnavailable: says how many nodes are drained at a time, and "
-                f"{KEY}.sriov.disableDrain says that none is; remove one of them."
+                f"{KEY}.sriov.pools.{name}.maxUnavailable: limits concurrent drains, and "
+                f"{KEY}.sriov.disableDrain disables draining; remove one of them."
             )
     for machine in machines:
         pools = [name for name, pool in sriov.pools.items() if selects(pool.node_selector, machine.labels)]
         if len(pools) > 1:
             yield (
-                f"{KEY}.sriov.pools.{pools[1]}.nodeSelector: takes node {machine.name}, which is in pool {pools[0]} "
-                "already; the operator sets up no node of two pools."
+                f"{KEY}.sriov.pools.{pools[1]}.nodeSelector: matches node {machine.name}, which is in pool "
+                f"{pools[0]} already; the operator does not configure a node in two pools."
             )
             return
 
@@ -65,21 +65,21 @@ def _policy(name: str, policy: Policy, sriov: Sriov, limits: Limits) -> Iterator
     key, selector = f"{KEY}.sriov.policies.{name}", policy.nic_selector
     yield from check_nic(f"{key}.nicSelector", selector, sriov.extra_nics)
     if policy.num_vfs > limits.vfs:
-        yield f"{key}.numVfs: {policy.num_vfs} are more than {limits.name} holds, which is {limits.vfs}."
+        yield f"{key}.numVfs: {policy.num_vfs} exceeds the limit of {limits.name}, {limits.vfs}."
     for index, text in enumerate(selector.pf_names):
         try:
             ranges.parse(text, policy.num_vfs)
         except ValueError as error:
             yield f"{key}.nicSelector.pfNames[{index}]: {error}."
     if policy.device_type == "vfio-pci" and policy.is_rdma:
-        yield f"{key}.isRdma: vfio-pci takes functions from the kernel, and RDMA with them; use netdevice, or false."
+        yield f"{key}.isRdma: vfio-pci detaches functions from RDMA drivers; use netdevice, or false."
     elif policy.is_rdma and not limits.rdma:
-        yield f"{key}.isRdma: {limits.name} does no RDMA; use false, or another NIC."
+        yield f"{key}.isRdma: {limits.name} does not support RDMA; use false, or another NIC."
     link = policy.link_type or (limits.links[0] if len(limits.links) == 1 else None)
     if policy.link_type is not None and policy.link_type not in limits.links:
         yield f"{key}.linkType: {limits.name} is {' or '.join(limits.links)} only."
     if policy.link_type == "ib" and policy.e_switch_mode == "switchdev":
-        yield f"{key}.eSwitchMode: switchdev is for Ethernet, and linkType is ib; use legacy."
+        yield f"{key}.eSwitchMode: switchdev requires Ethernet, and linkType is ib; use legacy."
     if policy.mtu is not None:
         low, high = limits.mtu(link)
         if not low <= policy.mtu <= high:
@@ -90,7 +90,7 @@ def _policy(name: str, policy: Policy, sriov: Sriov, limits: Limits) -> Iterator
     }
     if policy.is_rdma and len(modes) > 1:
         yield (
-            f"{key}.nodeSelector: takes nodes of pools with rdmaMode shared and exclusive; a resource needs one of "
+            f"{key}.nodeSelector: matches nodes of pools with rdmaMode shared and exclusive; a resource needs one of "
             "them, so make a policy and a resource for each."
         )
 
@@ -197,7 +197,7 @@ def _topology(levels: Sequence[str], machines: Sequence[Machine]) -> Iterator[st
     for index, level in enumerate(levels):
         key = f"{KEY}.topology.levels[{index}]"
         if level in levels[:index]:
-            yield f"{key}: {level} is there twice."
+            yield f"{key}: {level} is a duplicate."
         elif machines and not any(level in machine.labels for machine in machines):
             near = {label for machine in machines for label in machine.labels if "topology" in label}
             yield f"{key}: no node of the fleet has the label {level}; {hint(level, near, otherwise='they have')}"

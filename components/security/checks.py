@@ -66,11 +66,11 @@ def check_exceptions(settings: SecuritySettings, today: dt.date) -> None:
         if not each.holds(today):
             wrong.append(
                 f"{key}: the exception of {each.owner} from {each.rule} for {each.resource} ended on {each.expires}; "
-                "mend the resource and remove the key, or have its owner agree to a later day in expires."
+                "fix the resource and remove the key, or have its owner agree to a later day in expires."
             )
         elif each.expires > latest:
             wrong.append(
-                f"{key}.expires: {each.expires} is further away than the {policies.max_exception_days} days of "
+                f"{key}.expires: {each.expires} is later than the {policies.max_exception_days} days of "
                 f"{_KEY}.policies.maxExceptionDays; {latest} is the latest day."
             )
     if wrong:
@@ -86,8 +86,8 @@ def check_reach(settings: SecuritySettings, tenants: Mapping[str, Tenant]) -> No
     for number, name in enumerate(settings.policies.exempt_namespaces):
         if name in tenants:
             raise UserError(
-                f"{key_path(_KEY, ('policies', 'exemptNamespaces', number))}: {name} is a tenant, and rules are for "
-                f"tenants; remove it, and write down under {_KEY}.policies.exceptions what has to break a rule."
+                f"{key_path(_KEY, ('policies', 'exemptNamespaces', number))}: {name} is a tenant, and rules apply to "
+                f"tenants; remove it, and add resources that violate a rule to {_KEY}.policies.exceptions."
             )
 
 
@@ -101,8 +101,8 @@ def check_pod_security(settings: SecuritySettings, tenants: Mapping[str, Tenant]
     for name, tenant in tenants.items():
         if tenant.pod_security == "privileged" and name not in exceptions:
             raise UserError(
-                f"{key_path(f'{PROJECT}:tenancy', ('tenants', name, 'podSecurity'))}: a privileged pod owns its node "
-                f"and all that runs there; use baseline, or say why not in "
+                f"{key_path(f'{PROJECT}:tenancy', ('tenants', name, 'podSecurity'))}: a privileged pod controls "
+                f"its node; use baseline, or give a reason in "
                 f"{key_path(_KEY, ('podSecurity', 'exceptions', name))}."
             )
     for name in exceptions:
@@ -123,23 +123,23 @@ def check_encryption(settings: SecuritySettings, *, mesh_encrypts: bool, mesh_st
     key = f"{_KEY}.encryption"
     if encryption.mode is EncryptionMode.MTLS and not mesh_strict:
         raise UserError(
-            f"{key}.mode: mtls is the mesh's, and this stack has no mesh that refuses plain text; "
+            f"{key}.mode: mtls requires a mesh that rejects plain text; "
             f"set {PROJECT}:mesh.enabled to true and {PROJECT}:mesh.mtls.mode to STRICT, or use wireguard."
         )
     if encryption.mode is EncryptionMode.NONE and mesh_encrypts:
         raise UserError(
-            f"{key}.mode: none, but the mesh encrypts; say mtls, or set {PROJECT}:mesh.mtls.mode to DISABLE."
+            f"{key}.mode: none, but the mesh encrypts; use mtls, or set {PROJECT}:mesh.mtls.mode to DISABLE."
         )
     if encryption.mode is EncryptionMode.NONE and encryption.required:
         raise UserError(
-            f"{key}.mode: none leaves traffic between nodes in clear; use mtls or wireguard, "
+            f"{key}.mode: none leaves traffic between nodes in plain text; use mtls or wireguard, "
             f"or set {key}.required to false."
         )
     double = encryption.mode is EncryptionMode.WIREGUARD and mesh_encrypts
     if double and encryption.allow_double is None:
         raise UserError(
-            f"{key}.mode: wireguard below a mesh with mutual TLS encrypts everything twice; use mtls, "
-            f"set {PROJECT}:mesh.mtls.mode to DISABLE, or say why in {key}.allowDouble.reason."
+            f"{key}.mode: wireguard and mutual TLS of the mesh encrypt traffic twice; use mtls, "
+            f"set {PROJECT}:mesh.mtls.mode to DISABLE, or give a reason in {key}.allowDouble.reason."
         )
     if encryption.allow_double is not None and not double:
         raise UserError(f"{key}.allowDouble: this stack encrypts once (mode {encryption.mode}); remove the key.")
@@ -165,7 +165,7 @@ def check_cilium(settings: SecuritySettings) -> None:
             raise UserError(f"{key}.nativeCidr: with cni aws-cni the VPC routes pod addresses; remove the key.")
         if cilium.routing is Routing.NATIVE:
             raise UserError(
-                f"{key}.routing: is for cni only; with aws-cni the VPC routes pod addresses; remove the key."
+                f"{key}.routing: requires cni only; with aws-cni the VPC routes pod addresses; remove the key."
             )
     elif cilium.routing is Routing.NATIVE and cilium.native_cidr is None:
         raise UserError(

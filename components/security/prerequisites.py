@@ -66,9 +66,11 @@ def _options(feature: Feature, source: str, *names: str) -> tuple[Prerequisite, 
 PREREQUISITES = (
     Prerequisite(Feature.CILIUM, Need.ARCHITECTURE, "amd64,arm64", _CILIUM, "keep such nodes out of the cluster"),
     Prerequisite(
-        Feature.CILIUM, Need.KERNEL, "5.10", _CILIUM, "use a newer image; RHEL 8.10 and its kin are good enough"
+        Feature.CILIUM, Need.KERNEL, "5.10", _CILIUM, "use a newer image; RHEL 8.10 and its derivatives qualify"
     ),
-    Prerequisite(Feature.WIREGUARD, Need.KERNEL, "5.6", _WIREGUARD, "use a newer image, or load the module and say so"),
+    Prerequisite(
+        Feature.WIREGUARD, Need.KERNEL, "5.6", _WIREGUARD, "use a newer image, or load the module and declare it"
+    ),
     *_options(Feature.CILIUM, _CILIUM, "BPF", "BPF_SYSCALL", "NET_CLS_BPF", "BPF_JIT", "NET_CLS_ACT"),
     *_options(Feature.CILIUM, _CILIUM, "NET_SCH_INGRESS", "CRYPTO_SHA1", "CRYPTO_USER_API_HASH", "CGROUPS"),
     *_options(Feature.CILIUM, _CILIUM, "CGROUP_BPF", "PERF_EVENTS", "SCHEDSTATS", "FIB_RULES"),
@@ -213,7 +215,7 @@ def _check_kernel(where: str, release: str, config: Mapping[str, str], row: Prer
     if version is None:
         yield Problem(where, f'the kernel "{release}" cannot be read', row.source, known=False)
     elif least is not None and version < least and not _backported(release, version, config, row.feature):
-        text = f"{row.feature} needs Linux {row.value} or newer, here is {release}: {row.remedy}"
+        text = f"{row.feature} needs Linux {row.value} or newer, found {release}: {row.remedy}"
         yield Problem(where, text, row.source)
 
 
@@ -222,11 +224,11 @@ def _check_runtime(where: str, runtime: str, row: Prerequisite) -> Iterator[Prob
     version = parse_kernel(release)
     lines = sorted(parse_kernel(least) or () for least in row.value.split(","))
     if name != "containerd":
-        yield Problem(where, f"{row.feature} needs containerd, here is {runtime}: {row.remedy}", row.source)
+        yield Problem(where, f"{row.feature} needs containerd, found {runtime}: {row.remedy}", row.source)
     elif version is None:
         yield Problem(where, f'the container runtime "{runtime}" cannot be read', row.source, known=False)
     elif version < next((least for least in lines if least[:2] == version[:2]), lines[-1]):
-        text = f"{row.feature} needs containerd {row.value.replace(',', ' or ')}, here is {release}: {row.remedy}"
+        text = f"{row.feature} needs containerd {row.value.replace(',', ' or ')}, found {release}: {row.remedy}"
         yield Problem(where, text, row.source)
 
 
@@ -243,7 +245,7 @@ def _conflicts(daemonsets: Mapping[str, Object], settings: SecuritySettings) -> 
     if cilium.kube_proxy is KubeProxy.REPLACED and "kube-proxy" in daemonsets:
         yield Problem(
             "daemonset/kube-proxy",
-            "it answers for Services beside Cilium: remove it, or set inferstack:security.cilium.kubeProxy to kept",
+            "it conflicts with Cilium's Services: remove it, or set inferstack:security.cilium.kubeProxy to kept",
             "Cilium documentation, network/kubernetes/kubeproxy-free",
         )
     aws = daemonsets.get("aws-node")
@@ -256,11 +258,11 @@ def _conflicts(daemonsets: Mapping[str, Object], settings: SecuritySettings) -> 
     if cilium.cni is Cni.AWS and aws is None:
         yield Problem(
             "daemonset/aws-node",
-            "there is none to be chained to: set inferstack:security.cilium.cni to only",
+            "it is missing, and Cilium cannot be chained to it: set inferstack:security.cilium.cni to only",
             _AWS,
         )
     elif cilium.cni is Cni.AWS and aws is not None:
         image = aws["spec"]["template"]["spec"]["containers"][0]["image"]
         tag = re.search(r":v?(\d+\.\d+\.\d+)", image)
         if tag and (parse_kernel(tag[1]) or ()) < (parse_kernel(AWS_CNI) or ()):
-            yield Problem("daemonset/aws-node", f"Cilium needs {AWS_CNI} or newer, here is {tag[1]}: update it", _AWS)
+            yield Problem("daemonset/aws-node", f"Cilium needs {AWS_CNI} or newer, found {tag[1]}: update it", _AWS)

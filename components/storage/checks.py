@@ -40,9 +40,12 @@ def check_storage(
 
 def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[str]:
     if settings.datasets and not settings.enabled:
-        yield f"{_KEY}.datasets: needs Fluid; set {_KEY}.enabled: true."
+        yield f"{_KEY}.datasets: requires Fluid; set {_KEY}.enabled: true."
     if settings.namespace in tenants:
-        yield f"{_KEY}.namespace: {settings.namespace} is a tenant's, who must not see the buckets' keys; take another."
+        yield (
+            f"{_KEY}.namespace: {settings.namespace} is a tenant's namespace, and tenants must not read "
+            "the buckets' keys; use another."
+        )
     for name, dataset in settings.datasets.items():
         key = key_path(_KEY, ("datasets", name))
         for index, tenant in enumerate(dataset.tenants):
@@ -50,7 +53,7 @@ def _datasets(settings: StorageSettings, tenants: Collection[str]) -> Iterator[s
                 names = ", ".join(sorted(tenants)) or "none"
                 yield f'{key}.tenants[{index}]: no tenant "{tenant}"; there are {names}.'
             elif tenant in dataset.tenants[:index]:
-                yield f"{key}.tenants[{index}]: {tenant} is there twice."
+                yield f"{key}.tenants[{index}]: {tenant} is a duplicate."
         runtime = settings.runtime_of(name)
         yield from _load(key, dataset, runtime)
         yield from _tiers(_key_of(settings, name, "tieredstore"), runtime)
@@ -65,18 +68,18 @@ def _key_of(settings: StorageSettings, dataset: str, field: str) -> str:
 def _load(key: str, dataset: Dataset, runtime: Runtime) -> Iterator[str]:
     roots = [mount.path for mount in dataset.mounts]
     if dataset.load and (dataset.load.policy == "Cron") != (dataset.load.schedule is not None):
-        yield f"{key}.load.schedule: is for the policy Cron, which needs one; the policy is {dataset.load.policy}."
+        yield f"{key}.load.schedule: is required for the policy Cron only; the policy is {dataset.load.policy}."
     for index, target in enumerate(dataset.load.target if dataset.load else ()):
         at = f"{key}.load.target[{index}]"
         # / contains all mounts.
         if target.path != "/" and not any(below(target.path, root) for root in roots):
-            yield f"{at}.path: {target.path} is in no mount; mounts are at {', '.join(roots)}."
+            yield f"{at}.path: {target.path} is not in a mount; mounts are at {', '.join(roots)}."
         if target.replicas > runtime.replicas:
-            yield f"{at}.replicas: {target.replicas} copies need as many workers; there are {runtime.replicas}."
+            yield f"{at}.replicas: {target.replicas} exceeds the number of workers, {runtime.replicas}."
         elif target.replicas > runtime.data_replicas:
             yield (
-                f"{at}.replicas: {target.replicas} is more than Alluxio keeps; set {key}.runtime.dataReplicas to as "
-                f"many, it is {runtime.data_replicas}."
+                f"{at}.replicas: {target.replicas} exceeds {key}.runtime.dataReplicas, "
+                f"which is {runtime.data_replicas}."
             )
 
 
@@ -136,4 +139,4 @@ def _jobs(settings: StorageSettings, jobs: Sequence[Object]) -> Iterator[str]:
             continue
         roots = [mount.path for mount in settings.datasets[name].mounts]
         if not any(below(path, root) for root in roots):
-            yield f"{key}.path: {path} is in no mount of {name}; mounts are at {', '.join(roots)}."
+            yield f"{key}.path: {path} is not in a mount of {name}; mounts are at {', '.join(roots)}."

@@ -33,7 +33,7 @@ _LONGEST_NAME = 37
 
 def _name(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", value):
-        raise ValueError(f"expected small letters, digits and dashes, a letter first, got {value!r}")
+        raise ValueError(f"expected lowercase letters, digits and dashes, starting with a letter, got {value!r}")
     if len(value) > _LONGEST_NAME:
         raise ValueError(f"{value} has {len(value)} letters; the names of what Fluid makes of it allow {_LONGEST_NAME}")
     return value
@@ -50,7 +50,7 @@ def _bucket(value: object) -> object:
         return value
     parts = urlsplit(value)
     if parts.username or parts.password:
-        raise ValueError("has a key in it, which everybody may read; name a Secret with `secret`")
+        raise ValueError("contains a key, which everybody can read; name a Secret in `secret`")
     if parts.scheme in ("http", "https"):
         raise ValueError(
             f"{value} is an address; write s3://<bucket>/<prefix> and endpoint: {parts.scheme}://{parts.netloc}"
@@ -73,9 +73,9 @@ def _address(value: object) -> object:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
         raise ValueError(f"expected https://<host>[:<port>], got {value!r}")
     if parts.username or parts.password:
-        raise ValueError("has a key in it, which everybody may read; name a Secret with `secret`")
+        raise ValueError("contains a key, which everybody can read; name a Secret in `secret`")
     if parts.scheme == "http" and not parts.hostname.endswith(_INSIDE):
-        raise ValueError(f"{value} sends data in the clear; use https, or a Service of the cluster (*.svc)")
+        raise ValueError(f"{value} sends data in plain text; use https, or a Service of the cluster (*.svc)")
     return value
 
 
@@ -87,7 +87,7 @@ def _directory(value: str) -> str:
 
 def _key(value: object) -> object:
     if isinstance(value, str) and _ACCESS_KEY.fullmatch(value):
-        raise ValueError("is an access key itself; put it into the Secret and name its key there")
+        raise ValueError("is an access key; store it in the Secret and set the name of the Secret's key")
     return value
 
 
@@ -130,7 +130,7 @@ class Mount(RoleSettings):
     def _plain(cls, options: dict[str, str]) -> dict[str, str]:
         for option in options:
             if _SECRET_OPTION.search(option):
-                raise ValueError(f"{option} is a secret, which everybody may read here; name a Secret with `secret`")
+                raise ValueError(f"{option} is a secret, which everybody can read here; name a Secret in `secret`")
             if option in _OURS:
                 raise ValueError(f"{option} is made of `{_OURS[option]}`; set that")
         return options
@@ -163,7 +163,7 @@ class Load(RoleSettings):
         paths = [target.path for target in targets]
         for path in paths:
             if paths.count(path) > 1:
-                raise ValueError(f"{path} is there twice")
+                raise ValueError(f"{path} is a duplicate")
         return targets
 
 
@@ -186,7 +186,7 @@ class Dataset(RoleSettings):
         for index, path in enumerate(paths):
             for other in paths[index + 1 :]:
                 if below(path, other) or below(other, path):
-                    raise ValueError(f"{path} and {other} lie one in the other; give each mount a path of its own")
+                    raise ValueError(f"{path} and {other} overlap; give each mount a separate path")
         return mounts
 
 

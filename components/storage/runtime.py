@@ -81,9 +81,11 @@ class Tier(RoleSettings):
         for directory in paths:
             memory = bool(_TMPFS.fullmatch(directory))
             if kind and volume == "hostPath" and memory != (kind == "MEM"):
-                raise ValueError(f"{directory} is {'in memory' if memory else 'on a disk'}; {kind} belongs elsewhere")
+                raise ValueError(
+                    f"{directory} is {'in memory' if memory else 'on a disk'}; {kind} must not be used for it"
+                )
             if paths.count(directory) > 1:
-                raise ValueError(f"{directory} is there twice")
+                raise ValueError(f"{directory} is a duplicate")
         if len(paths) > 1 and volume == "emptyDir":
             raise ValueError("a list of directories needs volumeType: hostPath")
         return path

@@ -174,7 +174,7 @@ def test_outputs_of_components(local: Recording) -> None:
             {"hosts": [{"host": "a.example", "job": "nlp/other", "tlsSecret": "a"}]},
             "inferstack:mesh.hosts[0].job: the s",
         ),
-        ({"failover": [{"from": "a", "to": "a"}]}, "inferstack:mesh.failover[0].to: a is the region that fails"),
+        ({"failover": [{"from": "a", "to": "a"}]}, "inferstack:mesh.failover[0].to: a is the same region"),
         (
             {"mtls": {"exceptions": [{"tenant": "npl", "port": 1, "reason": "it has to be so"}]}},
             "inferstack:mesh.mtls.exceptions[0].tenant: there is no such tenant; did you mean nlp?",

@@ -161,9 +161,9 @@ def test_the_reason_of_a_privileged_tenant_reaches_its_namespace(machine: Machin
     [
         (
             {"security": {"encryption": {"mode": "wireguard"}}},
-            "inferstack:security.encryption.mode: wireguard below a mesh",
+            "inferstack:security.encryption.mode: wireguard and mutual TLS",
         ),
-        ({"mesh": {"enabled": False}}, "inferstack:security.encryption.mode: mtls is the mesh's"),
+        ({"mesh": {"enabled": False}}, "inferstack:security.encryption.mode: mtls requires a mesh"),
         (
             {"tenancy": {"tenants": {"nlp": {"podSecurity": "privileged"}}}},
             "inferstack:tenancy.tenants.nlp.podSecurity: ",

@@ -112,13 +112,13 @@ def test_an_environment_is_shown_or_refused_what_breaks_a_rule(stack: str, enfor
         ({"exceptions": [{**LEAVE, "until": "2027-01-31"}]}, "exceptions[0].until: unknown key; known here: "),
         (
             {"exceptions": [LEAVE, {**LEAVE, "expires": "2027-02-24"}]},
-            "exceptions[1].expires: 2027-02-24 is further away than the 90 days of "
+            "exceptions[1].expires: 2027-02-24 is later than the 90 days of "
             "inferstack:security.policies.maxExceptionDays; 2027-02-23 is the latest day.",
         ),
         (
             {"exceptions": [{**LEAVE, "expires": "2026-11-24"}]},
             "exceptions[0]: the exception of nlp-engineers from pods-not-privileged for Pod nlp/profiler ended on "
-            "2026-11-24; mend the resource and remove the key",
+            "2026-11-24; fix the resource and remove the key",
         ),
         ({"maxExceptionDays": 0}, "maxExceptionDays: input should be greater than or equal to 1"),
         ({"maxExceptionDays": "90"}, "maxExceptionDays: input should be a valid integer"),

@@ -227,7 +227,7 @@ REFUSALS: list[tuple[str, Object, str]] = [
         mounted(mountPoint="s3://My_Models"),
         f"{BERT}.mounts[0].mountPoint: expected s3://<bucket>/<prefix>",
     ),
-    ("a key in the address", mounted(mountPoint="s3://k:s@models"), f"{BERT}.mounts[0].mountPoint: has a key in it"),
+    ("a key in the address", mounted(mountPoint="s3://k:s@models"), f"{BERT}.mounts[0].mountPoint: contains a key"),
     (
         "plain http",
         mounted(endpoint="http://minio.example"),
@@ -241,7 +241,7 @@ REFUSALS: list[tuple[str, Object, str]] = [
     (
         "a key as an option",
         mounted(options={"aws.secretKey": "abc"}),
-        f"{BERT}.mounts[0].options: aws.secretKey is a secret, which everybody may read here",
+        f"{BERT}.mounts[0].options: aws.secretKey is a secret",
     ),
     (
         "an option that has a setting",
@@ -256,14 +256,14 @@ REFUSALS: list[tuple[str, Object, str]] = [
     (
         "an access key for its name",
         mounted(secret={"name": "a", "accessKeyId": "AKIAIOSFODNN7EXAMPLE"}),
-        f"{BERT}.mounts[0].secret.accessKeyId: is an access key itself",
+        f"{BERT}.mounts[0].secret.accessKeyId: is an access key",
     ),
     ("a relative path", mounted(path="bert"), f"{BERT}.mounts[0].path: expected an absolute path"),
     ("a path that goes up", mounted(path="/a/../b"), f"{BERT}.mounts[0].path: expected an absolute path"),
     (
         "mounts in each other",
         changed("mounts", [{"mountPoint": "s3://abc", "path": "/a"}, {"mountPoint": "s3://def", "path": "/a/b"}]),
-        f"{BERT}.mounts: /a and /a/b lie one in the other",
+        f"{BERT}.mounts: /a and /a/b overlap",
     ),
     ("no tenant", changed("tenants", []), f"{BERT}.tenants: needs 1 or more entries."),
     (
@@ -271,7 +271,7 @@ REFUSALS: list[tuple[str, Object, str]] = [
         changed("tenants", ["nlp", "vision"]),
         f'{BERT}.tenants[1]: no tenant "vision"; there are nlp.',
     ),
-    ("a tenant twice", changed("tenants", ["nlp", "nlp"]), f"{BERT}.tenants[1]: nlp is there twice."),
+    ("a tenant twice", changed("tenants", ["nlp", "nlp"]), f"{BERT}.tenants[1]: nlp is a duplicate."),
     (
         "a quota without a unit",
         tiered(quota="16 GB"),
@@ -326,17 +326,17 @@ REFUSALS: list[tuple[str, Object, str]] = [
                 }
             },
         },
-        f"{BERT}.load.target[0].path: /modelsx is in no mount; mounts are at /models.",
+        f"{BERT}.load.target[0].path: /modelsx is not in a mount; mounts are at /models.",
     ),
     (
         "a target twice",
         changed("load", {"target": [{"path": "/a"}, {"path": "/a"}]}),
-        f"{BERT}.load.target: /a is there twice",
+        f"{BERT}.load.target: /a is a duplicate",
     ),
     (
         "more copies than workers",
         changed("load", {"target": [{"replicas": 2}]}),
-        f"{BERT}.load.target[0].replicas: 2 copies need as many workers; there are 1.",
+        f"{BERT}.load.target[0].replicas: 2 exceeds the number of workers, 1.",
     ),
     (
         "more copies than are kept",
@@ -344,17 +344,17 @@ REFUSALS: list[tuple[str, Object, str]] = [
             "enabled": True,
             "datasets": {"bert": {**SMALL, "runtime": {"replicas": 2}, "load": {"target": [{"replicas": 2}]}}},
         },
-        f"{BERT}.load.target[0].replicas: 2 is more than Alluxio keeps; set {BERT}.runtime.dataReplicas",
+        f"{BERT}.load.target[0].replicas: 2 exceeds {BERT}.runtime.dataReplicas",
     ),
     (
         "a schedule for nothing",
         changed("load", {"schedule": "0 3 * * *"}),
-        f"{BERT}.load.schedule: is for the policy Cron",
+        f"{BERT}.load.schedule: is required for the policy Cron only",
     ),
     (
         "no schedule",
         changed("load", {"policy": "Cron"}),
-        f"{BERT}.load.schedule: is for the policy Cron, which needs one",
+        f"{BERT}.load.schedule: is required for the policy Cron only",
     ),
     (
         "a policy that Fluid does not run",
@@ -366,11 +366,11 @@ REFUSALS: list[tuple[str, Object, str]] = [
         {"enabled": True, "datasets": {"a" * 38: SMALL}},
         "has 38 letters; the names of what Fluid makes of it allow 37",
     ),
-    ("datasets of a role that is off", {"datasets": {"bert": SMALL}}, "inferstack:storage.datasets: needs Fluid; set"),
+    ("datasets of a role that is off", {"datasets": {"bert": SMALL}}, "inferstack:storage.datasets: requires Fluid"),
     (
         "a tenant's namespace",
         {"enabled": True, "namespace": "nlp"},
-        "inferstack:storage.namespace: nlp is a tenant's, who must not see the buckets' keys; take another.",
+        "inferstack:storage.namespace: nlp is a tenant's namespace",
     ),
     ("no role", {"enabled": True, "roleArn": "models-reader"}, "inferstack:storage.roleArn: string should match"),
 ]
@@ -409,7 +409,7 @@ def job(**spec: Any) -> Object:
         (
             {"enabled": True, "datasets": {"bert": {**SMALL, "mounts": [{"mountPoint": "s3://abc", "path": "/a"}]}}},
             {"dataset": "bert", "path": "/b"},
-            ".path: /b is in no mount of bert; mounts are at /a.",
+            ".path: /b is not in a mount of bert; mounts are at /a.",
         ),
     ],
 )
