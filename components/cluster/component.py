@@ -37,16 +37,34 @@ class Cluster(pulumi.ComponentResource):
             aws = AwsCluster("aws", settings.aws, stack=pulumi.get_stack(), opts=child)
             self.kubeconfig = aws.kubeconfig
             self.kubeconfig_content = pulumi.Output.secret(aws.kubeconfig)
-            self.provider = pulumi_kubernetes.Provider(name, kubeconfig=self.kubeconfig, opts=child)
+            self.provider = _make_provider(name, self.kubeconfig, None, child)
             within = pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=aws.ready)
             volumes = KubeObject("gp3", make_storage_class(aws.disk_key), within)
             self.nodes = [*aws.ready, volumes]
         else:
             # The path, not the content: renewed certificates must not change the provider of every object.
             path = str(access.kubeconfig)
-            self.provider = pulumi_kubernetes.Provider(name, kubeconfig=path, context=access.context, opts=child)
+            self.provider = _make_provider(name, path, access.context, child)
             within = pulumi.ResourceOptions(parent=self, provider=self.provider)
             self.nodes = [KubeObject(node["metadata"]["name"], node, within) for node in make_nodes(settings)]
             self.kubeconfig = pulumi.Output.from_input(path)
             self.kubeconfig_content = pulumi.Output.secret(access.kubeconfig.read_text())
         self.register_outputs({"kubeconfig": self.kubeconfig})
+
+
+def _make_provider(
+    name: str, kubeconfig: pulumi.Input[str], context: str | None, opts: pulumi.ResourceOptions
+) -> pulumi_kubernetes.Provider:
+    """Return the provider of all Kubernetes objects.
+
+    By default the provider replaces a ConfigMap or Secret whose data changes. Ours have fixed names and would be
+    deleted while pods use them. They are updated in place instead.
+    """
+    return pulumi_kubernetes.Provider(
+        name,
+        kubeconfig=kubeconfig,
+        context=context,
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
+        opts=opts,
+    )
