@@ -227,6 +227,13 @@ def test_one_provider_and_every_object_names_it(recording: Recording, machine: M
     assert (provider.inputs["kubeconfig"], provider.inputs["context"]) == (str(path), context)
 
 
+def test_config_maps_and_secrets_are_updated_in_place(recording: Recording) -> None:
+    (provider,) = [
+        resource for resource in recording.resources.values() if resource.type == "pulumi:providers:kubernetes"
+    ]
+    assert {provider.inputs[key] for key in ("enableConfigMapMutable", "enableSecretMutable")} <= {True, "true"}
+
+
 def test_every_object_asks_for_the_pinned_plugin(recording: Recording) -> None:
     assert {resource.version for resource in recording.objects()} == {load_versions()["plugins"]["resource-kubernetes"]}
 
