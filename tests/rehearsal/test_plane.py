@@ -326,7 +326,7 @@ def test_start_fails_if_the_api_server_port_is_taken(own: Rehearsal) -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port or 0))
         other.listen()
-        with pytest.raises(UserError, match=rf"port {port}, the API server's, is taken .* start --port N"):
+        with pytest.raises(UserError, match=rf"port {port} of the API server: .* start --port N"):
             own.start(quiet)
     own.start(quiet)
 
