@@ -34,7 +34,7 @@ async def _install(plane: Rehearsal, crds: Sequence[Object]) -> None:
     async with await KubeClient.connect(plane.kubeconfig) as kube:
         for crd in crds:
             await kube.apply(crd, field_manager="test")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             for crd in crds:
                 while not await _established(kube, crd["metadata"]["name"]):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
@@ -45,7 +45,7 @@ async def _remove(plane: Rehearsal, crds: Sequence[Object]) -> None:
     async with await KubeClient.connect(plane.kubeconfig) as kube:
         for crd in crds:
             await kube.delete(*_CRD, crd["metadata"]["name"])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             for crd in crds:
                 while await kube.find(*_CRD, crd["metadata"]["name"]):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
