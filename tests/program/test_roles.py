@@ -17,7 +17,7 @@ from inferstack.controllers.rbac import rules
 from inferstack.versions import load as load_versions
 
 if TYPE_CHECKING:
-    from tests.program.conftest import Machine, Recording
+    from tests.program.conftest import Machine, Recording, Registered
 
 # The components of all stacks, each below which other.
 COMPONENTS = {
@@ -215,10 +215,16 @@ def test_every_component_registers_outputs_and_takes_no_inputs(recording: Record
             assert resource.inputs == {}, resource.urn
 
 
-def test_one_provider_and_every_object_names_it(recording: Recording, machine: Machine) -> None:
+def kubernetes_provider(recording: Recording) -> Registered:
+    """Return the one provider of Kubernetes objects."""
     (provider,) = [
         resource for resource in recording.resources.values() if resource.type == "pulumi:providers:kubernetes"
     ]
+    return provider
+
+
+def test_one_provider_and_every_object_names_it(recording: Recording, machine: Machine) -> None:
+    provider = kubernetes_provider(recording)
     assert provider.parent == recording.component("cluster", "Cluster").urn
     assert {resource.provider for resource in recording.objects()} == {f"{provider.urn}::cluster-id"}
     stack = next(resource.name for resource in recording.resources.values() if resource.type == "pulumi:pulumi:Stack")
@@ -228,9 +234,7 @@ def test_one_provider_and_every_object_names_it(recording: Recording, machine: M
 
 
 def test_config_maps_and_secrets_are_updated_in_place(recording: Recording) -> None:
-    (provider,) = [
-        resource for resource in recording.resources.values() if resource.type == "pulumi:providers:kubernetes"
-    ]
+    provider = kubernetes_provider(recording)
     assert {provider.inputs[key] for key in ("enableConfigMapMutable", "enableSecretMutable")} <= {True, "true"}
 
 
